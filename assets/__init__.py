@@ -1,0 +1,1 @@
+"""What is computed: assets, their checks, and the methods they call."""

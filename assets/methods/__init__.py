@@ -1,0 +1,1 @@
+"""The science: functions on arrays, tables and images, without dagster and mlflow."""

@@ -1,0 +1,1 @@
+"""What the assets need from outside: photographs, a device to compute on, a tracking server."""

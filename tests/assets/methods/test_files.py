@@ -1,0 +1,25 @@
+import pytest
+
+from assets.methods.files import write_whole, written_whole
+
+
+def test_folders_are_made_and_nothing_stays_beside(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_whole(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    write_whole(path, b"old")
+
+    def write_half() -> None:
+        with written_whole(path) as beside:
+            beside.write_bytes(b"half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
