@@ -1,0 +1,217 @@
+"""From a source to a catalogue: every file found is read, decoded once, and accounted for."""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import pandas as pd
+
+from assets.methods.decoding import DECODE_VERSION, DecodeLimits, decode, image_id
+from assets.methods.errors import UserError
+from assets.methods.fetching import FetchLimits
+from assets.methods.near_duplicates import mark_duplicates
+from assets.methods.photo_store import KnownFile, KnownImage, PhotoStore, Records
+from assets.methods.progress import Progress, silent
+from assets.methods.rejects import Reject, Rejected
+from assets.methods.sources import Listing, SourceFile, list_source, read_if_changed
+
+# Downloads mostly wait, so more of them run at a time than there are processors.
+_WORKERS_FOR_DOWNLOADS = 16
+_IMAGE_LOCKS = 64
+
+_IMAGE_DTYPES = {
+    "image_id": "string",
+    "uri": "string",
+    "width": "int64",
+    "height": "int64",
+    "format": "string",
+    "n_bytes": "int64",
+    "taken_at": "string",
+    "phash": "string",
+    "label": "string",
+}
+_IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
+_REJECT_DTYPES = {"uri": "string", "reason": "string", "detail": "string"}
+
+_Outcome = tuple[SourceFile, KnownImage | Rejected]
+
+
+@dataclass(frozen=True)
+class CatalogueSettings:
+    """How a catalogue is made.
+
+    ``near_distance`` is in bits of the perceptual hash; ``workers`` None chooses by the source.
+    """
+
+    decode: DecodeLimits = field(default_factory=DecodeLimits)
+    fetch: FetchLimits = field(default_factory=FetchLimits)
+    near_distance: int = 4
+    workers: int | None = None
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides what becomes of a file's bytes."""
+        deciding = [DECODE_VERSION, asdict(self.decode), self.fetch.max_bytes]
+        return hashlib.sha256(repr(deciding).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a source holds; every file found is in exactly one of ``images`` and ``rejects``.
+
+    images: image_id, uri, width, height, format, n_bytes, taken_at, phash, duplicate_of, label,
+    sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. ``n_decoded`` counts
+    the photos that were not in the store yet.
+    """
+
+    images: pd.DataFrame
+    rejects: pd.DataFrame
+    n_found: int
+    n_decoded: int
+
+
+def catalogue_photos(
+    source: str,
+    store: PhotoStore,
+    settings: CatalogueSettings | None = None,
+    progress: Progress = silent,
+) -> Catalogue:
+    """Read what is new in ``source`` into ``store`` and give the catalogue of all that it holds.
+
+    Raises UserError when the source cannot be listed or holds no readable photo. When interrupted,
+    the photos that were decoded until then stay in the store.
+    """
+    settings = settings or CatalogueSettings()
+    listing = list_source(source, settings.fetch)
+    n_files = len(listing.files)
+    images = []
+    rejects = list(listing.rejects)
+    workers = settings.workers or _workers(listing)
+    with store.records(settings.fingerprint()) as records:
+        reader = _Reader(records, settings)
+        with closing(_in_parallel(reader.read, listing.files, workers)) as outcomes:
+            for done, (file, verdict) in enumerate(outcomes, start=1):
+                if isinstance(verdict, Rejected):
+                    rejects.append(Reject(file.uri, verdict.reason, verdict.detail))
+                else:
+                    images.append({**vars(verdict), "uri": file.uri, "label": file.label})
+                progress(done, n_files)
+    if not images:
+        raise UserError(_nothing_readable(source, listing, rejects))
+    table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
+    return Catalogue(
+        images=mark_duplicates(table, settings.near_distance)[_IMAGE_COLUMNS],
+        rejects=_rejects_table(rejects),
+        n_found=n_files + len(listing.rejects),
+        n_decoded=reader.n_decoded,
+    )
+
+
+def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.DataFrame:
+    """Return image_id, uri and label of the photos that a map shows.
+
+    That is one of each exact duplicate, or every one of them. Near duplicates are always shown.
+    """
+    images = catalogue.images
+    is_copy = (images["duplicate_of"] == images["image_id"]).fillna(False).astype(bool)
+    shown = images if show_duplicates else images[~is_copy]
+    return shown[["image_id", "uri", "label"]].reset_index(drop=True)
+
+
+class _Reader:
+    """Finds out what a file is, with the least reading and decoding; used by many threads."""
+
+    def __init__(self, records: Records, settings: CatalogueSettings):
+        self._records = records
+        self._settings = settings
+        self._counting = threading.Lock()
+        # Copies of one photo that are read at the same time must be decoded once.
+        self._image_locks = [threading.Lock() for _ in range(_IMAGE_LOCKS)]
+        # However many download, no more decode than there are processors: pixels are what is large.
+        self._processors = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.n_decoded = 0
+
+    def read(self, file: SourceFile) -> _Outcome:
+        """The file, with the photo that it is or the reason why it is none."""
+        try:
+            return file, self._photo(file)
+        except Rejected as rejected:
+            return file, rejected
+
+    def _photo(self, file: SourceFile) -> KnownImage:
+        known = self._records.file(file.uri)
+        content = read_if_changed(file, self._settings.fetch, known.stamp if known else None)
+        if content.data is None and known is not None:
+            if isinstance(known.verdict, Rejected):
+                raise known.verdict
+            return known.verdict
+        # What could not be read is tried again the next time; what could not be decoded is not.
+        try:
+            photo = self._decoded(content.data or b"")
+        except Rejected as rejected:
+            self._records.keep_file(file.uri, KnownFile(content.stamp, rejected))
+            raise
+        self._records.keep_file(file.uri, KnownFile(content.stamp, photo))
+        return photo
+
+    def _decoded(self, data: bytes) -> KnownImage:
+        identity = image_id(data)
+        with self._image_locks[int(identity[:4], 16) % _IMAGE_LOCKS]:
+            known = self._records.image(identity)
+            if known is not None:
+                return known
+            with self._processors:
+                photo = decode(data, self._settings.decode)
+            image = self._records.keep_image(identity, len(data), photo)
+        with self._counting:
+            self.n_decoded += 1
+        return image
+
+
+def _workers(listing: Listing) -> int:
+    is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
+    return _WORKERS_FOR_DOWNLOADS if is_remote else os.cpu_count() or 1
+
+
+def _in_parallel(
+    function: Callable[[SourceFile], _Outcome], files: Iterable[SourceFile], workers: int
+) -> Generator[_Outcome, None, None]:
+    """The outcomes as they come, with no more than a few files in flight.
+
+    Closing it early drops what has not begun and does not wait for what has.
+    """
+    waiting = iter(files)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
+    try:
+        flying = {pool.submit(function, file) for file in islice(waiting, 2 * workers)}
+        while flying:
+            landed, flying = wait(flying, return_when=FIRST_COMPLETED)
+            flying |= {pool.submit(function, file) for file in islice(waiting, len(landed))}
+            for future in landed:
+                yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _rejects_table(rejects: list[Reject]) -> pd.DataFrame:
+    rows = [asdict(reject) for reject in rejects]
+    table = pd.DataFrame(rows, columns=list(_REJECT_DTYPES)).astype(_REJECT_DTYPES)
+    return table.sort_values("uri", ignore_index=True)
+
+
+def _nothing_readable(source: str, listing: Listing, rejects: list[Reject]) -> str:
+    ignored = f"; {listing.ignored:,} hidden or system entries were ignored" * (listing.ignored > 0)
+    if not rejects:
+        return f"There are no files in {source}{ignored}."
+    counts = Counter(reject.reason.value for reject in rejects)
+    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    example = min(rejects, key=lambda reject: reject.uri)
+    return (
+        f"None of the {len(rejects):,} files in {source} is a readable photo ({by_reason}"
+        f"{ignored}). For example {example.uri}: {example.detail}"
+    )

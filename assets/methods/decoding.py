@@ -1,0 +1,352 @@
+"""From a file's bytes to the working copy: upright, sRGB, short side at most 256 px."""
+
+import hashlib
+import io
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageCms, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from assets.methods.file_kinds import declared_size, decoded_format, ends_early, undecoded_kind
+from assets.methods.rejects import Reason, Rejected
+
+# Raise it when the same bytes would give another working copy, perceptual hash or verdict.
+DECODE_VERSION = 1
+
+WORKING_SHORT_SIDE = 256
+# Keeps the working copy of a panorama bounded (and within what a JPEG can hold).
+WORKING_LONG_SIDE = 4096
+NEUTRAL_GROUND = (128, 128, 128)
+
+# Above this many pixels photos are decoded one at a time, whatever the number of threads.
+_LARGE_PIXELS = 24_000_000
+_large_photo = threading.Lock()
+
+# The plugins are used directly: Image.open would try formats that are not asked for, and its
+# pixel limit is one for the whole process.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "HEIF": pillow_heif.HeifImageFile,
+    "AVIF": AvifImageFile,
+}
+
+# What Pillow and its plugins raise for data they cannot make sense of.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+# In the messages of what Pillow raises for data that is sound but of no use to it.
+_RARE_KIND = re.compile("unsupported|not supported|unknown pixel mode", re.IGNORECASE)
+
+_PILLOW_MODULES = re.compile(r"(PIL|pillow_heif)\.")
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_EXIF_ORIENTATION = 0x0112
+_EXIF_FOLDER = 0x8769
+_EXIF_TAKEN_AT = 0x9003
+_EXIF_TAKEN_AT_OFFSET = 0x9011
+_TIFF_SUBFILE_TYPE = 254
+_TIFF_TILE_WIDTH = 322
+_TIFF_TILE_HEIGHT = 323
+_TIFF_SUB_FOLDERS = 330
+_TIFF_DNG_VERSION = 50706
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What is decoded: at most ``max_pixels`` pixels, and at least ``min_side`` px a side.
+
+    The largest photos that phones take have 200 megapixels.
+    """
+
+    max_pixels: int = 200_000_000
+    min_side: int = 8
+
+
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """A photo once decoded.
+
+    ``working_copy`` is RGB; ``width`` and ``height`` are the original's, upright, in px;
+    ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
+    perceptual hash in 16 hex digits.
+    """
+
+    working_copy: Image.Image
+    width: int
+    height: int
+    format: str
+    taken_at: str | None
+    phash: str
+
+
+def image_id(data: bytes) -> str:
+    """The SHA-256 of the file's bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
+    """Decode the first frame of a photo.
+
+    Raises Rejected. Limits are checked against the header, before any pixel is decoded.
+    """
+    image_format = _format_of(data)
+    _ignore_pillow_warnings()
+    with _damage_as_reject(data, image_format, limits):
+        image = _PLUGINS[image_format](io.BytesIO(data), "")
+        header_size = image.size
+        _check_limits(header_size, limits)
+        if isinstance(image, TiffImageFile):
+            _check_tiff(image, limits)
+        with _large_photo if _pixels(header_size) > _LARGE_PIXELS else nullcontext():
+            small = _shrunk(image)
+        orientation = _orientation(image)
+        in_srgb = _to_srgb(small, image.info.get("icc_profile"))
+        working_copy = _upright(_on_neutral_ground(in_srgb), orientation)
+    width, height = header_size if orientation < 5 else header_size[::-1]
+    return DecodedPhoto(
+        working_copy=working_copy,
+        width=width,
+        height=height,
+        format=image_format,
+        taken_at=_taken_at(image),
+        phash=_perceptual_hash(working_copy),
+    )
+
+
+def _format_of(data: bytes) -> str:
+    if not data:
+        raise Rejected(Reason.EMPTY, "The file holds no bytes.")
+    image_format = decoded_format(data)
+    if image_format is not None:
+        return image_format
+    kind = undecoded_kind(data)
+    if kind is not None:
+        raise Rejected(Reason.UNSUPPORTED, f"The file is {kind}, which is not decoded here.")
+    raise Rejected(Reason.NOT_AN_IMAGE, "The file does not begin like any kind of image.")
+
+
+def _ignore_pillow_warnings() -> None:
+    """Keep Pillow's remarks on odd metadata off the terminal.
+
+    ``warnings.catch_warnings`` is no choice: threads that overlap would undo one another's.
+    """
+    wanted = ("ignore", None, Warning, _PILLOW_MODULES, 0)
+    if not warnings.filters or warnings.filters[0] != wanted:
+        warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES.pattern)
+
+
+@contextmanager
+def _damage_as_reject(data: bytes, image_format: str, limits: DecodeLimits) -> Iterator[None]:
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise Rejected(
+            Reason.TOO_LARGE, f"The file says {image_format} and declares too many pixels."
+        ) from error
+    except _DAMAGE as error:
+        declared = declared_size(data, image_format)
+        if declared is not None:
+            _check_pixels(declared, limits)
+        raise _verdict(data, image_format, str(error)) from error
+
+
+def _verdict(data: bytes, image_format: str, message: str) -> Rejected:
+    if "limit" in message.lower():
+        return Rejected(
+            Reason.TOO_LARGE, f"The file says {image_format} and asks for more than can be decoded."
+        )
+    if "truncated" in message.lower() or ends_early(data, image_format):
+        return Rejected(
+            Reason.TRUNCATED,
+            f"The file says {image_format} but ends after {len(data):,} bytes, before the picture"
+            " is complete.",
+        )
+    if _RARE_KIND.search(message):
+        return Rejected(
+            Reason.UNSUPPORTED,
+            f"The file says {image_format} but is of a rare kind that is not decoded here.",
+        )
+    return Rejected(Reason.UNREADABLE, f"The file says {image_format} but its data is damaged.")
+
+
+def _check_tiff(image: TiffImageFile, limits: DecodeLimits) -> None:
+    tags: Any = image.tag_v2
+    # The first picture of a raw file in a TIFF's clothes is only a thumbnail.
+    is_preview = tags.get(_TIFF_SUBFILE_TYPE) == 1 and _TIFF_SUB_FOLDERS in tags
+    if is_preview or _TIFF_DNG_VERSION in tags:
+        raise Rejected(
+            Reason.UNSUPPORTED, "The file is a camera's raw file, which is not decoded here."
+        )
+    # Tiles are decoded whole, even where they are larger than the picture.
+    _check_pixels((tags.get(_TIFF_TILE_WIDTH, 1), tags.get(_TIFF_TILE_HEIGHT, 1)), limits)
+
+
+def _check_limits(size: tuple[int, int], limits: DecodeLimits) -> None:
+    _check_pixels(size, limits)
+    if min(size) < limits.min_side:
+        raise Rejected(
+            Reason.TOO_SMALL,
+            f"The photo is {size[0]:,} x {size[1]:,} px; each side needs at least"
+            f" {limits.min_side} px.",
+        )
+
+
+def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
+    if _pixels(size) > limits.max_pixels:
+        raise Rejected(
+            Reason.TOO_LARGE,
+            f"The photo is {size[0]:,} x {size[1]:,} px; at most {limits.max_pixels:,} pixels are"
+            " decoded.",
+        )
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _shrunk(image: ImageFile.ImageFile) -> Image.Image:
+    """The picture at the working copy's size, still in its own colours and orientation."""
+    size = _working_size(image.size)
+    if isinstance(image, JpegImageFile):
+        # A JPEG decodes faster to a fraction of its size; twice too many pixels a side leave the
+        # final resize something to average.
+        image.draft(None, (2 * size[0], 2 * size[1]))
+    image.load()
+    return _resizable(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _working_size(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, WORKING_SHORT_SIDE / min(size), WORKING_LONG_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    """The picture in a mode whose values can be averaged, 8 bits a channel."""
+    if image.mode.startswith("I;16"):
+        # The high byte, which is what Pillow keeps of 16-bit colour; its own conversion clips.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        return _stretched(image)
+    if image.has_transparency_data and image.mode not in ("RGBA", "LA"):
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    return image.convert("RGB") if image.mode in ("P", "RGBX", "YCbCr", "HSV") else image
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Grey values without a known range: 0 to 1 is black to white, else lowest to highest."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low >= 0.0 and high <= 1.0:
+        low, high = 0.0, 1.0
+    scaled = (values - low) * (255.0 / ((high - low) or 1.0))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB or RGBA in sRGB; a profile that is broken or of another colour model is ignored."""
+    if image.mode in ("RGBA", "LA"):
+        rgb = _to_srgb(image.convert(image.mode[:-1]), profile)
+        rgb.putalpha(image.getchannel("A"))
+        return rgb
+    srgb = ImageCms.createProfile("sRGB")
+    if image.mode == "LAB":
+        return _converted(image, ImageCms.createProfile("LAB"), srgb)
+    if profile:
+        try:
+            return _converted(image, io.BytesIO(profile), srgb)
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass
+    return image.convert("RGB")
+
+
+def _converted(image: Image.Image, source: Any, target: Any) -> Image.Image:
+    converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    assert converted is not None  # noqa: S101 - None is for conversions in place
+    return converted
+
+
+def _on_neutral_ground(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    ground = Image.new("RGB", image.size, NEUTRAL_GROUND)
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _TRANSPOSITIONS.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8. To be asked after loading: TIFF and HEIC turn themselves."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DAMAGE:
+        return 1
+    return orientation if orientation in _TRANSPOSITIONS else 1
+
+
+def _taken_at(image: Image.Image) -> str | None:
+    try:
+        tags = image.getexif().get_ifd(_EXIF_FOLDER)
+        moment = datetime.strptime(str(tags[_EXIF_TAKEN_AT]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except _DAMAGE:
+        return None
+    return moment.isoformat() + _utc_offset(str(tags.get(_EXIF_TAKEN_AT_OFFSET, "")))
+
+
+def _utc_offset(text: str) -> str:
+    match = re.match(r"[+-]\d\d:\d\d", text)
+    return match.group() if match else ""
+
+
+def _perceptual_hash(image: Image.Image) -> str:
+    import imagehash
+
+    return str(imagehash.phash(image))

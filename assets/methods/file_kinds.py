@@ -1,0 +1,175 @@
+"""What kind of file some bytes are, told from their first bytes, and whether they end too early."""
+
+import re
+import struct
+from collections.abc import Callable
+
+# Pillow's names of the formats that are decoded, with how their files begin.
+_DECODED = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+)
+
+_NOT_DECODED = (
+    (b"%PDF-", "a PDF document"),
+    (b"8BPS", "a Photoshop document"),
+    (b"%!PS", "a PostScript drawing"),
+    (b"\xc5\xd0\xd3\xc6", "an EPS drawing"),
+    (b"\0\0\1\0", "an icon"),
+    (b"\0\0\2\0", "a mouse cursor"),
+    (b"icns", "an icon"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"II\xbc", "a JPEG XR image"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file"),
+    (b"IIU\0", "a camera's raw file"),
+    (b"IIRO", "a camera's raw file"),
+    (b"MMOR", "a camera's raw file"),
+    (b"FOVb", "a camera's raw file"),
+    (b"gimp xcf", "a GIMP document"),
+    (b"DDS ", "a DirectDraw texture"),
+    (b"v/1\1", "an OpenEXR image"),
+    (b"#?RADIANCE", "a Radiance image"),
+    (b"qoif", "a QOI image"),
+    (b"BPG\xfb", "a BPG image"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
+    (b"\x1aE\xdf\xa3", "a video"),
+    (b"FLV\1", "a video"),
+    (b"\0\0\1\xba", "a video"),
+    (b"\0\0\1\xb3", "a video"),
+    (b"SIMPLE  =", "a FITS image"),
+)
+
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_GENERIC_IMAGE_BRANDS = {b"mif1", b"msf1", b"miaf", b"MiHE", b"MiHB", b"1pic"}
+
+
+def decoded_format(data: bytes) -> str | None:
+    """Pillow's name of the format, for the formats that are decoded; None for everything else."""
+    for magic, name in _DECODED:
+        if data.startswith(magic) and not _is_canon_raw(data):
+            return name
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    brands = _iso_brands(data)
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIF" if brands & (_HEIF_BRANDS | _GENERIC_IMAGE_BRANDS) else None
+
+
+def undecoded_kind(data: bytes) -> str | None:
+    """What a file is that holds pictures but is not decoded ("a PDF document"), or None."""
+    for magic, kind in _NOT_DECODED:
+        if data.startswith(magic):
+            return kind
+    if _is_canon_raw(data) or b"crx " in _iso_brands(data):
+        return "a camera's raw file"
+    if data[4:8] in (b"ftyp", b"moov", b"mdat"):
+        return "a video"
+    if data.startswith(b"RIFF") and data[8:12] == b"AVI ":
+        return "a video"
+    if data[:1] == b"P" and data[1:2] in b"1234567" and data[2:3].isspace():
+        return "a Netpbm image"
+    if data[128:132] == b"DICM":
+        return "a DICOM image"
+    return "an SVG drawing" if _is_svg(data) else None
+
+
+def declared_size(data: bytes, image_format: str) -> tuple[int, int] | None:
+    """The largest width and height in px that a HEIF or AVIF file declares; None for the others.
+
+    Padding to whole blocks is included. It is of use where a decoder refuses a file: those of HEIF
+    and AVIF have limits of their own, and do not say which size was over them.
+    """
+    if image_format not in ("HEIF", "AVIF"):
+        return None
+    sizes = [struct.unpack_from(">II", data, box.end()) for box in _SIZE_BOX.finditer(data)]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def ends_early(data: bytes, image_format: str) -> bool:
+    """Whether the file's own structure says that bytes are missing at its end."""
+    check = _ENDS_EARLY.get(image_format)
+    return check is not None and check(data)
+
+
+# An ImageSpatialExtents box: its length, its name, version and flags; then width and height.
+_SIZE_BOX = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(?=.{8})", re.DOTALL)
+
+
+def _is_canon_raw(data: bytes) -> bool:
+    return data[:4] == b"II*\0" and data[8:10] == b"CR"
+
+
+def _is_svg(data: bytes) -> bool:
+    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return head.startswith(b"<svg") or (head.startswith(b"<?xml") and b"<svg" in head)
+
+
+def _iso_brands(data: bytes) -> set[bytes]:
+    """The brands of a file in the ISO base media format; without one of them it is another."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 512, len(data))
+    return {data[8:12]} | {data[start : start + 4] for start in range(16, end - 3, 4)}
+
+
+def _jpeg_ends_early(data: bytes) -> bool:
+    return b"\xff\xd9" not in data[2:]
+
+
+def _png_ends_early(data: bytes) -> bool:
+    position = 8
+    while position + 12 <= len(data):
+        length, chunk = struct.unpack(">I4s", data[position : position + 8])
+        if chunk == b"IEND":
+            return False
+        position += 12 + length
+    return True
+
+
+def _riff_ends_early(data: bytes) -> bool:
+    return len(data) < 12 or len(data) < 8 + int.from_bytes(data[4:8], "little")
+
+
+def _iso_ends_early(data: bytes) -> bool:
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length == 0:
+            return False
+        if length == 1:
+            length = int.from_bytes(data[position + 8 : position + 16], "big")
+        if length < 8:
+            return False
+        position += length
+    return position != len(data)
+
+
+def _bmp_ends_early(data: bytes) -> bool:
+    return len(data) < int.from_bytes(data[2:6], "little")
+
+
+def _gif_ends_early(data: bytes) -> bool:
+    return b";" not in data[-32:]
+
+
+_ENDS_EARLY: dict[str, Callable[[bytes], bool]] = {
+    "JPEG": _jpeg_ends_early,
+    "PNG": _png_ends_early,
+    "WEBP": _riff_ends_early,
+    "HEIF": _iso_ends_early,
+    "AVIF": _iso_ends_early,
+    "BMP": _bmp_ends_early,
+    "GIF": _gif_ends_early,
+}

@@ -1,0 +1,133 @@
+"""Folders and files of this machine: found, stamped and read."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from urllib.parse import quote, unquote_to_bytes
+
+from assets.methods.fetching import Fetched, too_large
+from assets.methods.rejects import Reason, Reject, Rejected
+from assets.methods.source_files import Listing, SourceFile, is_ignored, protocol_of, sorted_listing
+
+
+def list_folder(folder: str) -> Listing:
+    """Find the files of a folder and of those below; raises OSError if it cannot be read itself."""
+    with os.scandir(folder):
+        pass
+    return _Walk().below(folder)
+
+
+def local_path(uri: str) -> str:
+    """The path that a uri stands for, as the operating system's functions take it."""
+    if protocol_of(uri) != "file":
+        return uri
+    return os.fsdecode(unquote_to_bytes(uri[len("file://") :].removeprefix("localhost")))
+
+
+def local_uri(path: str) -> str:
+    """The uri of a path: the path itself if it is valid text."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(path))
+    return path
+
+
+def local_file(path: str, label: str | None = None) -> SourceFile | Reject:
+    """The file at ``path``, looked at but not opened, or why it cannot be one of a source."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        what = "link leads nowhere" if os.path.islink(path) else "file cannot be read"
+        return _unreadable(path, f"The {what}: {error_cause(error)}.")
+    if stat.S_ISDIR(status.st_mode):
+        return _unreadable(path, "This is a folder, not a file.")
+    if not stat.S_ISREG(status.st_mode):
+        return Reject(
+            local_uri(path), Reason.UNSUPPORTED, "This is a pipe, socket or device, not a file."
+        )
+    return SourceFile(local_uri(path), _local_stamp(status), status.st_size, label)
+
+
+class _Walk:
+    """A walk through a folder that follows links and enters every real folder once.
+
+    Folders are entered before links to folders, so that a photo is found under its own path when
+    it has one below the source.
+    """
+
+    def __init__(self) -> None:
+        self._entered: set[tuple[int, int]] = set()
+        self._linked: deque[str] = deque()
+        self._ignored = 0
+
+    def below(self, folder: str) -> Listing:
+        """All that is found below ``folder``."""
+        found = list(self._below(folder))
+        while self._linked:
+            found.extend(self._below(self._linked.popleft()))
+        return sorted_listing(found, self._ignored)
+
+    def _below(self, top: str) -> Iterator[SourceFile | Reject]:
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                if not self._enters(folder):
+                    continue
+                with os.scandir(folder) as scan:
+                    entries = sorted(scan, key=lambda entry: entry.name)
+            except OSError as error:
+                yield _unreadable(folder, f"The folder cannot be read: {error_cause(error)}.")
+                continue
+            for entry in entries:
+                if is_ignored(entry.name):
+                    self._ignored += 1
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_symlink() and os.path.isdir(entry.path):
+                    self._linked.append(entry.path)
+                else:
+                    yield local_file(entry.path)
+
+    def _enters(self, folder: str) -> bool:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        is_new = identity not in self._entered
+        self._entered.add(identity)
+        return is_new
+
+
+def _local_stamp(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+
+def _unreadable(path: str, detail: str) -> Reject:
+    return Reject(local_uri(path), Reason.UNREADABLE, detail)
+
+
+def error_cause(error: Exception) -> str:
+    """What the operating system says, without numbers and paths."""
+    return (getattr(error, "strerror", None) or "the name is not valid").lower()
+
+
+def read_local(file: SourceFile, max_bytes: int) -> Fetched:
+    """The bytes of a file as it was when it was found. Raises Rejected."""
+    try:
+        # Should a pipe have taken the file's place, opening it must not wait for a writer.
+        handle = os.open(local_path(file.uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise Rejected(Reason.UNREADABLE, "The file was replaced by something else.")
+            data = opened.read(max_bytes + 1)
+            stamp = _local_stamp(os.fstat(handle))
+    except (OSError, ValueError) as error:
+        raise Rejected(
+            Reason.UNREADABLE, f"The file cannot be read: {error_cause(error)}."
+        ) from error
+    if len(data) > max_bytes:
+        raise too_large(None, max_bytes)
+    if stamp != file.stamp:
+        raise Rejected(Reason.UNREADABLE, "The file changed after it was found; try again.")
+    return Fetched(data, stamp)

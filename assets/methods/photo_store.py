@@ -1,0 +1,160 @@
+"""What has been read already, on disk: the records of files and photos, and the working copies.
+
+Any number of processes may use one store side by side.
+"""
+
+import io
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from assets.methods.decoding import DecodedPhoto
+from assets.methods.files import write_whole
+from assets.methods.rejects import Reason, Rejected
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    uri TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    stamp TEXT,
+    image_id TEXT,
+    reason TEXT,
+    detail TEXT,
+    PRIMARY KEY (uri, settings)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS images (
+    image_id TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    n_bytes INTEGER NOT NULL,
+    taken_at TEXT,
+    phash TEXT NOT NULL,
+    PRIMARY KEY (image_id, settings)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class KnownImage:
+    """What is known of a photo; sizes in px (upright) and bytes."""
+
+    image_id: str
+    width: int
+    height: int
+    format: str
+    n_bytes: int
+    taken_at: str | None
+    phash: str
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """What became of a file when it had this ``stamp``: a photo, or why it was rejected."""
+
+    stamp: str | None
+    verdict: KnownImage | Rejected
+
+
+@dataclass(frozen=True)
+class PhotoStore:
+    """The store below ``folder``, which need not exist yet."""
+
+    folder: Path
+
+    def working_copy_path(self, image_id: str) -> Path:
+        """Where the working copy of a photo is kept."""
+        return self.folder / "working_copies" / image_id[:2] / f"{image_id}.jpg"
+
+    def open_working_copy(self, image_id: str) -> Image.Image:
+        """The working copy, RGB and decoded. Raises FileNotFoundError."""
+        with Image.open(self.working_copy_path(image_id), formats=["JPEG"]) as image:
+            return image.convert("RGB")
+
+    @contextmanager
+    def records(self, settings: str) -> Iterator["Records"]:
+        """The store's records for ``settings``, a fingerprint of all that decides a verdict."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "photos.sqlite"
+        connection = sqlite3.connect(
+            path, timeout=60, isolation_level=None, check_same_thread=False
+        )
+        with closing(Records(self, connection, settings)) as records:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+            yield records
+
+
+class Records:
+    """What is known of files and photos under one fingerprint of settings; safe among threads."""
+
+    def __init__(self, store: PhotoStore, connection: sqlite3.Connection, settings: str):
+        self._store = store
+        self._connection = connection
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    def file(self, uri: str) -> KnownFile | None:
+        """What became of a file the last time; None if it is new, or its photo has to be redone."""
+        row = self._row("SELECT stamp, image_id, reason, detail FROM files", "uri", uri)
+        if row is None:
+            return None
+        stamp, image_id, reason, detail = row
+        if image_id is None:
+            return KnownFile(stamp, Rejected(Reason(reason), detail))
+        image = self.image(image_id)
+        return KnownFile(stamp, image) if image is not None else None
+
+    def image(self, image_id: str) -> KnownImage | None:
+        """What is known of a photo; None if it is new or its working copy has gone."""
+        row = self._row(
+            "SELECT image_id, width, height, format, n_bytes, taken_at, phash FROM images",
+            "image_id",
+            image_id,
+        )
+        if row is None or not self._store.working_copy_path(image_id).is_file():
+            return None
+        return KnownImage(*row)
+
+    def keep_file(self, uri: str, known: KnownFile) -> None:
+        """Remember what became of a file."""
+        verdict = known.verdict
+        if isinstance(verdict, Rejected):
+            columns = (None, verdict.reason.value, verdict.detail)
+            self._insert("files", uri, self._settings, known.stamp, *columns)
+        else:
+            self._insert("files", uri, self._settings, known.stamp, verdict.image_id, None, None)
+
+    def keep_image(self, image_id: str, n_bytes: int, photo: DecodedPhoto) -> KnownImage:
+        """Keep a decoded photo: its working copy first, then the record that it is there."""
+        encoded = io.BytesIO()
+        photo.working_copy.save(encoded, "JPEG", quality=95, subsampling="4:4:4")
+        write_whole(self._store.working_copy_path(image_id), encoded.getvalue())
+        facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
+        self._insert("images", image_id, self._settings, *facts)
+        return KnownImage(image_id, *facts)
+
+    def close(self) -> None:
+        """Close the records, once no other thread is in the middle of something."""
+        with self._lock:
+            self._connection.close()
+
+    def _row(self, select: str, key: str, value: str) -> tuple[Any, ...] | None:
+        with self._lock:
+            found: tuple[Any, ...] | None = self._connection.execute(
+                f"{select} WHERE {key} = ? AND settings = ?", (value, self._settings)
+            ).fetchone()
+        return found
+
+    def _insert(self, table: str, *values: str | int | None) -> None:
+        marks = ", ".join("?" * len(values))
+        with self._lock:
+            self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608

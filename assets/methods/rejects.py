@@ -1,0 +1,35 @@
+"""Why a photo is left out: a closed set of reasons, each with a sentence for the person."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The reasons for which a file ends among the rejects."""
+
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not an image"
+    TRUNCATED = "truncated"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too large"
+    TOO_SMALL = "too small"
+    UNREADABLE = "unreadable"
+    DOWNLOAD_FAILED = "download failed"
+
+
+class Rejected(Exception):  # noqa: N818 - a verdict on a photo, not an error of the program
+    """A photo cannot be used; ``detail`` is a sentence that a person understands."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One file (or folder) that was found and cannot be used."""
+
+    uri: str
+    reason: Reason
+    detail: str

@@ -1,0 +1,107 @@
+"""Files of remote stores, through fsspec: found, stamped and read."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+
+from assets.methods.errors import UserError
+from assets.methods.fetching import Fetched, too_large
+from assets.methods.rejects import Reason, Rejected
+from assets.methods.source_files import Listing, SourceFile, is_ignored, protocol_of, sorted_listing
+
+# What the filesystems of fsspec call the things that change with a file's content.
+_STAMP_FIELDS = (
+    *("ETag", "etag", "md5Hash", "md5", "crc32c", "generation", "sha256", "size"),
+    *("LastModified", "last_modified", "updated", "modified", "mtime", "created"),
+)
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URL, and the path in it."""
+    if "::" in url:
+        raise UserError(f"{url} chains several addresses; give one folder or manifest.")
+    protocol = protocol_of(url)
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UserError(
+            f"{protocol}:// needs a package that is not installed ({error})."
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{protocol}:// is not a kind of address that is known here.") from error
+
+
+def read_remote_manifest(url: str) -> bytes | None:
+    """The bytes of a manifest; None if there is no file of that name. Raises UserError."""
+    filesystem, path = _filesystem(url)
+    with _failure_as_user_error(url):
+        data: bytes | None = filesystem.cat_file(path) if filesystem.isfile(path) else None
+    return data
+
+
+def list_remote_folder(url: str) -> Listing:
+    """Find the files below a folder or prefix. Raises UserError."""
+    filesystem, root = _filesystem(url)
+    with _failure_as_user_error(url):
+        filesystem.invalidate_cache()
+        if not filesystem.isdir(root):
+            raise UserError(f"There is no folder or manifest {url}.")
+        found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+    prefix = len(root.rstrip("/")) + 1
+    shown = {
+        path: info
+        for path, info in found.items()
+        if not any(map(is_ignored, path[prefix:].split("/")))
+    }
+    files = (
+        SourceFile(filesystem.unstrip_protocol(path), _remote_stamp(info), info.get("size"))
+        for path, info in shown.items()
+    )
+    return sorted_listing(files, ignored=len(found) - len(shown))
+
+
+@contextmanager
+def _failure_as_user_error(url: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    # Every package behind fsspec raises errors of its own kinds.
+    except Exception as error:
+        raise UserError(f"{url} cannot be listed ({type(error).__name__}).") from error
+
+
+def _remote_stamp(info: dict[str, Any]) -> str:
+    return json.dumps({name: str(info[name]) for name in _STAMP_FIELDS if name in info})
+
+
+def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fetched:
+    """The bytes of a file, unless it still has ``known_stamp``. Raises Rejected."""
+    try:
+        filesystem, path = _filesystem(file.uri)
+        # Files of a folder were stamped when they were listed; those of a manifest were not.
+        info = {} if file.stamp else filesystem.info(path)
+        stamp = file.stamp or _remote_stamp(info)
+        if stamp == known_stamp:
+            return Fetched(None, stamp)
+        if (info.get("size") or 0) > max_bytes:
+            raise too_large(info["size"], max_bytes)
+        with filesystem.open(path, "rb") as opened:
+            data = opened.read(max_bytes + 1)
+    except UserError as error:
+        raise Rejected(Reason.DOWNLOAD_FAILED, str(error)) from error
+    except FileNotFoundError as error:
+        raise Rejected(Reason.DOWNLOAD_FAILED, "There is no such file in the store.") from error
+    except Rejected:
+        raise
+    # Every package behind fsspec raises errors of its own kinds.
+    except Exception as error:
+        raise Rejected(
+            Reason.DOWNLOAD_FAILED, f"The store did not give the file ({type(error).__name__})."
+        ) from error
+    if len(data) > max_bytes:
+        raise too_large(None, max_bytes)
+    return Fetched(data, stamp)

@@ -1,0 +1,90 @@
+"""Where photos come from: a folder, an fsspec URL or a manifest, listed and read."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from assets.methods.errors import UserError
+from assets.methods.fetching import Fetched, FetchLimits, fetch, too_large
+from assets.methods.local_files import error_cause, list_folder, local_path, local_uri, read_local
+from assets.methods.manifests import is_manifest, list_local_manifest, list_remote_manifest
+from assets.methods.rejects import Rejected
+from assets.methods.remote_files import list_remote_folder, read_remote, read_remote_manifest
+from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of
+
+
+def list_source(source: str, limits: FetchLimits | None = None) -> Listing:
+    """Find the files of a folder, of an fsspec URL (``s3://...``) or of a manifest.
+
+    ``limits`` bound the download of a manifest that lies on the web. Raises UserError when there
+    is nothing that could be listed.
+    """
+    protocol = protocol_of(source)
+    if protocol in WEB:
+        return _list_web_manifest(source, limits or FetchLimits())
+    if protocol in (None, "file"):
+        return _list_local(Path(os.path.abspath(local_path(source) if protocol else source)))
+    return _list_remote(source)
+
+
+def listing_digest(listing: Listing) -> str:
+    """The SHA-256 over every (uri, stamp), in hex; another one when anything has changed."""
+    digest = hashlib.sha256()
+    for file in listing.files:
+        digest.update(json.dumps([file.uri, file.stamp]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def read_bytes(file: SourceFile, limits: FetchLimits) -> bytes:
+    """The bytes of a file. Raises Rejected: too large, unreadable, or download failed."""
+    return read_if_changed(file, limits, known_stamp=None).data or b""
+
+
+def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | None) -> Fetched:
+    """The bytes of a file and its stamp; no bytes if the file still has ``known_stamp``.
+
+    Raises Rejected: too large, unreadable, or download failed. The size is checked before reading
+    where it is known, and while reading everywhere.
+    """
+    if file.n_bytes is not None and file.n_bytes > limits.max_bytes:
+        raise too_large(file.n_bytes, limits.max_bytes)
+    if file.stamp is not None and file.stamp == known_stamp:
+        return Fetched(None, known_stamp)
+    protocol = protocol_of(file.uri)
+    if protocol in WEB:
+        return fetch(file.uri, limits, known_stamp)
+    if protocol in (None, "file"):
+        return read_local(file, limits.max_bytes)
+    return read_remote(file, limits.max_bytes, known_stamp)
+
+
+def _list_local(path: Path) -> Listing:
+    shown = local_uri(str(path))
+    try:
+        if path.is_dir():
+            return list_folder(str(path))
+        if is_manifest(path.name) and path.is_file():
+            return list_local_manifest(path.read_bytes(), path)
+        exists = path.exists()
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read: {error_cause(error)}.") from error
+    if exists:
+        raise UserError(f"{shown} is neither a folder nor a manifest (.csv or .parquet).")
+    raise UserError(f"There is no folder or manifest {shown}.")
+
+
+def _list_remote(url: str) -> Listing:
+    data = read_remote_manifest(url) if is_manifest(url) else None
+    return list_remote_folder(url) if data is None else list_remote_manifest(data, url)
+
+
+def _list_web_manifest(url: str, limits: FetchLimits) -> Listing:
+    if not is_manifest(urlsplit(url).path):
+        raise UserError(f"{url} is not a manifest: a web address has to end in .csv or .parquet.")
+    try:
+        data = fetch(url, limits).data or b""
+    except Rejected as error:
+        raise UserError(f"The manifest {url} cannot be downloaded. {error.detail}") from error
+    return list_remote_manifest(data, url)

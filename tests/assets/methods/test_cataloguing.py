@@ -1,0 +1,378 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pandas as pd
+import pytest
+from photo_fixtures import FORMATS, encoded, photo, png_bomb, scene
+
+from assets.methods import cataloguing, decoding, sources
+from assets.methods.cataloguing import Catalogue, CatalogueSettings, catalogue_photos
+from assets.methods.decoding import DecodeLimits
+from assets.methods.errors import UserError
+from assets.methods.fetching import Fetched, FetchLimits
+from assets.methods.photo_store import PhotoStore
+from assets.methods.rejects import Reason, Rejected
+
+SETTINGS = CatalogueSettings(workers=2)
+IMAGE_COLUMNS = [
+    *("image_id", "uri", "width", "height", "format", "n_bytes"),
+    *("taken_at", "phash", "duplicate_of", "label"),
+]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PhotoStore:
+    return PhotoStore(tmp_path / "store")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Collects what is decoded."""
+    seen: list[bytes] = []
+
+    def decode(data: bytes, limits: DecodeLimits) -> decoding.DecodedPhoto:
+        seen.append(data)
+        return decoding.decode(data, limits)
+
+    monkeypatch.setattr(cataloguing, "decode", decode)
+    return seen
+
+
+def fill(folder: Path, n_photos: int) -> None:
+    for seed in range(n_photos):
+        (folder / f"{seed:03}.png").write_bytes(photo(seed=seed))
+
+
+def accounts_for_everything(catalogue: Catalogue) -> None:
+    assert len(catalogue.images) + len(catalogue.rejects) == catalogue.n_found
+    uris = [*catalogue.images["uri"], *catalogue.rejects["uri"]]
+    assert len(set(uris)) == len(uris)
+    in_order = catalogue.images.sort_values(["image_id", "uri"], ignore_index=True)
+    pd.testing.assert_frame_equal(catalogue.images, in_order)
+    assert catalogue.rejects["uri"].is_monotonic_increasing
+
+
+def test_every_format_and_every_reason(photos, store, monkeypatch):
+    for image_format in FORMATS:
+        (photos / f"good.{image_format.lower()}").write_bytes(photo(image_format))
+    bad = {
+        "empty.jpg": (b"", Reason.EMPTY),
+        "note.txt": (b"hello", Reason.NOT_AN_IMAGE),
+        "cut.jpg": (photo("JPEG")[:300], Reason.TRUNCATED),
+        "drawing.svg": (b"<svg/>", Reason.UNSUPPORTED),
+        "bomb.png": (png_bomb(60_000, 60_000), Reason.TOO_LARGE),
+        "heavy.png": (bytes(200_001), Reason.TOO_LARGE),
+        "dot.png": (photo(width=2, height=2), Reason.TOO_SMALL),
+    }
+    for name, (data, _) in bad.items():
+        (photos / name).write_bytes(data)
+    (photos / "gone.jpg").symlink_to(photos / "nowhere")
+    os.mkfifo(photos / "pipe.jpg")
+    rows = [path.name for path in photos.iterdir()] + ["https://example.com/a.jpg"]
+    manifest = photos / "m.csv"
+    pd.DataFrame({"uri": rows}).to_csv(manifest, index=False)
+
+    def fetch(url: str, limits: FetchLimits, known_stamp: str | None) -> Fetched:
+        raise Rejected(Reason.DOWNLOAD_FAILED, "The server answered 404.")
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    settings = replace(SETTINGS, fetch=FetchLimits(max_bytes=200_000))
+    catalogue = catalogue_photos(str(manifest), store, settings)
+    accounts_for_everything(catalogue)
+    assert sorted(catalogue.images["format"]) == sorted(FORMATS)
+    assert catalogue.n_found == len(rows)
+    assert catalogue.n_decoded == len(FORMATS)
+    names = catalogue.rejects["uri"].map(os.path.basename)
+    reasons = catalogue.rejects.set_index(names)["reason"].to_dict()
+    assert reasons == {
+        **{name: reason.value for name, (_, reason) in bad.items()},
+        "gone.jpg": "unreadable",
+        "pipe.jpg": "unsupported",
+        "a.jpg": "download failed",
+    }
+    assert set(reasons.values()) == {reason.value for reason in Reason}
+
+
+def test_the_tables(photos, store):
+    fill(photos, 3)
+    catalogue = catalogue_photos(str(photos), store, SETTINGS)
+    assert list(catalogue.images.columns) == IMAGE_COLUMNS
+    assert list(catalogue.rejects.columns) == ["uri", "reason", "detail"]
+    assert {name: str(dtype) for name, dtype in catalogue.images.dtypes.items()} == {
+        name: "int64" if name in ("width", "height", "n_bytes") else "string"
+        for name in IMAGE_COLUMNS
+    }
+    assert {str(dtype) for dtype in catalogue.rejects.dtypes} == {"string"}
+    assert catalogue.images["taken_at"].isna().all()
+    accounts_for_everything(catalogue)
+
+
+@pytest.mark.parametrize("n_photos", [1, 2, 3, 5, 10, 17, 65])
+def test_any_number_of_photos(photos, store, n_photos):
+    fill(photos, n_photos)
+    catalogue = catalogue_photos(str(photos), store, SETTINGS)
+    assert len(catalogue.images) == catalogue.n_decoded == n_photos
+
+
+def test_fifty_copies_are_decoded_once(photos, store, decoded):
+    for number in range(50):
+        (photos / f"{number:02}.png").write_bytes(photo())
+    catalogue = catalogue_photos(str(photos), store, replace(SETTINGS, workers=8))
+    assert len(decoded) == catalogue.n_decoded == 1
+    assert catalogue.images["image_id"].nunique() == 1
+    assert catalogue.images["duplicate_of"].isna().tolist() == [True] + [False] * 49
+
+
+def test_near_duplicates_are_marked(photos, store):
+    (photos / "a.png").write_bytes(photo())
+    (photos / "b.jpg").write_bytes(encoded(scene(), "JPEG", quality=90))
+    (photos / "c.png").write_bytes(photo(seed=1))
+    images = catalogue_photos(str(photos), store, SETTINGS).images
+    assert images["duplicate_of"].notna().sum() == 1
+    exact_only = catalogue_photos(str(photos), store, replace(SETTINGS, near_distance=0)).images
+    assert exact_only["duplicate_of"].notna().sum() <= 1
+
+
+def test_the_second_time_nothing_is_read(photos, store, monkeypatch):
+    fill(photos, 5)
+    (photos / "note.txt").write_bytes(b"hello")
+    first = catalogue_photos(str(photos), store, SETTINGS)
+    monkeypatch.setattr(sources, "read_local", None)
+    second = catalogue_photos(str(photos), store, SETTINGS)
+    assert second.n_decoded == 0
+    pd.testing.assert_frame_equal(first.images, second.images)
+    pd.testing.assert_frame_equal(first.rejects, second.rejects)
+
+
+def test_only_what_is_new_is_decoded(photos, store, decoded):
+    fill(photos, 5)
+    catalogue_photos(str(photos), store, SETTINGS)
+    decoded.clear()
+    (photos / "new.png").write_bytes(photo(seed=100))
+    (photos / "002.png").write_bytes(photo(seed=200))
+    (photos / "copy.png").write_bytes(photo(seed=1))
+    (photos / "000.png").rename(photos / "renamed.png")
+    catalogue = catalogue_photos(str(photos), store, SETTINGS)
+    assert Counter(decoded) == Counter([photo(seed=100), photo(seed=200)])
+    assert catalogue.n_decoded == 2
+    assert catalogue.n_found == 7
+
+
+def test_a_deleted_working_copy_is_made_again(photos, store):
+    fill(photos, 3)
+    images = catalogue_photos(str(photos), store, SETTINGS).images
+    path = store.working_copy_path(images["image_id"][1])
+    before = path.read_bytes()
+    path.unlink()
+    assert catalogue_photos(str(photos), store, SETTINGS).n_decoded == 1
+    assert path.read_bytes() == before
+
+
+def test_other_limits_decide_anew(photos, store):
+    (photos / "wide.png").write_bytes(photo(width=100, height=20))
+    (photos / "square.png").write_bytes(photo(width=50, height=50))
+    catalogue_photos(str(photos), store, SETTINGS)
+    strict = replace(SETTINGS, decode=DecodeLimits(min_side=30))
+    catalogue = catalogue_photos(str(photos), store, strict)
+    assert catalogue.rejects["reason"].tolist() == ["too small"]
+    assert catalogue_photos(str(photos), store, SETTINGS).n_decoded == 0
+
+
+def test_a_new_version_of_the_decoder_decodes_anew(photos, store, monkeypatch):
+    fill(photos, 2)
+    catalogue_photos(str(photos), store, SETTINGS)
+    monkeypatch.setattr(cataloguing, "DECODE_VERSION", decoding.DECODE_VERSION + 1)
+    assert catalogue_photos(str(photos), store, SETTINGS).n_decoded == 2
+
+
+def test_permanent_rejects_are_remembered_and_transient_ones_tried_again(
+    photos, store, decoded, monkeypatch
+):
+    fill(photos, 1)
+    (photos / "note.txt").write_bytes(b"hello")
+    (photos / "later.png").write_bytes(photo(seed=9))
+    read = sources.read_local
+
+    def failing(file: sources.SourceFile, max_bytes: int) -> Fetched:
+        if "later" in file.uri:
+            raise Rejected(Reason.UNREADABLE, "The disk is asleep.")
+        return read(file, max_bytes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "read_local", failing)
+        first = catalogue_photos(str(photos), store, SETTINGS)
+    assert sorted(first.rejects["reason"]) == ["not an image", "unreadable"]
+    decoded.clear()
+    second = catalogue_photos(str(photos), store, SETTINGS)
+    assert second.rejects["reason"].tolist() == ["not an image"]
+    assert decoded == [photo(seed=9)]
+
+
+def test_workers_and_order_do_not_matter(photos, tmp_path, monkeypatch):
+    fill(photos, 20)
+    for seed in range(5):
+        (photos / f"copy{seed}.png").write_bytes(photo(seed=seed))
+        (photos / f"bad{seed}.txt").write_bytes(b"x")
+    expected = catalogue_photos(str(photos), PhotoStore(tmp_path / "0"), SETTINGS)
+    listing = sources.list_source(str(photos))
+    turned = replace(listing, files=listing.files[::-1])
+    monkeypatch.setattr(cataloguing, "list_source", lambda *_: turned)
+    for workers in (1, 7):
+        store = PhotoStore(tmp_path / str(workers))
+        found = catalogue_photos(str(photos), store, CatalogueSettings(workers=workers))
+        pd.testing.assert_frame_equal(found.images, expected.images)
+        pd.testing.assert_frame_equal(found.rejects, expected.rejects)
+        assert found.n_decoded == expected.n_decoded == 20
+
+
+def test_labels_are_the_manifests(photos, store):
+    fill(photos, 2)
+    manifest = photos / "m.csv"
+    manifest.write_text("uri,label\n000.png,cat\n001.png,\n")
+    by_name = catalogue_photos(str(manifest), store, SETTINGS).images.set_index("uri")["label"]
+    assert by_name[str(photos / "000.png")] == "cat"
+    assert by_name.isna().sum() == 1
+    manifest.write_text("uri,label\n000.png,dog\n001.png,\n")
+    again = catalogue_photos(str(manifest), store, SETTINGS)
+    assert again.n_decoded == 0
+    assert again.images["label"].dropna().tolist() == ["dog"]
+
+
+def test_downloads_ask_whether_something_has_changed(photos, store, monkeypatch, decoded):
+    manifest = photos / "m.csv"
+    manifest.write_text("uri\nhttps://example.com/a.png\nhttps://example.com/plain.png\n")
+    asked = []
+
+    def fetch(url: str, limits: FetchLimits, known_stamp: str | None) -> Fetched:
+        asked.append((url.rpartition("/")[2], known_stamp))
+        if url.endswith("plain.png"):
+            return Fetched(photo(seed=1), None)
+        return Fetched(None if known_stamp else photo(), 'etag "1"')
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    first = catalogue_photos(str(manifest), store, SETTINGS)
+    second = catalogue_photos(str(manifest), store, SETTINGS)
+    assert sorted(asked[:2]) == [("a.png", None), ("plain.png", None)]
+    assert sorted(asked[2:]) == [("a.png", 'etag "1"'), ("plain.png", None)]
+    assert (first.n_decoded, second.n_decoded, len(decoded)) == (2, 0, 2)
+    pd.testing.assert_frame_equal(first.images, second.images)
+
+
+def test_a_remote_folder(store):
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe("/catalogued/a.png", photo())
+    filesystem.pipe("/catalogued/b.txt", b"hello")
+    catalogue = catalogue_photos("memory://catalogued", store, SETTINGS)
+    assert catalogue.images["uri"].tolist() == ["memory:///catalogued/a.png"]
+    assert catalogue.rejects["reason"].tolist() == ["not an image"]
+
+
+def test_progress(photos, store):
+    fill(photos, 12)
+    told = []
+    catalogue_photos(str(photos), store, SETTINGS, lambda done, total: told.append((done, total)))
+    assert told == [(done, 12) for done in range(1, 13)]
+
+
+def test_few_photos_are_in_flight(photos, store, monkeypatch):
+    fill(photos, 30)
+    flying = 0
+    most = 0
+    lock = threading.Lock()
+    read = cataloguing.read_if_changed
+
+    def counting(*args: object) -> Fetched:
+        nonlocal flying, most
+        with lock:
+            flying += 1
+            most = max(most, flying)
+        time.sleep(0.002)
+        try:
+            return read(*args)
+        finally:
+            with lock:
+                flying -= 1
+
+    monkeypatch.setattr(cataloguing, "read_if_changed", counting)
+    catalogue_photos(str(photos), store, replace(SETTINGS, workers=3))
+    assert most <= 3
+
+
+def test_no_readable_photo(photos, store):
+    (photos / "a.txt").write_bytes(b"hello")
+    (photos / "b.txt").write_bytes(b"hello")
+    (photos / "c.jpg").write_bytes(b"")
+    (photos / ".hidden").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        catalogue_photos(str(photos), store, SETTINGS)
+    assert str(caught.value) == (
+        f"None of the 3 files in {photos} is a readable photo (1 empty, 2 not an image; 1 hidden or"
+        f" system entries were ignored). For example {photos}/a.txt: The file does not begin like"
+        " any kind of image."
+    )
+
+
+def test_nothing_at_all(photos, store):
+    with pytest.raises(UserError) as caught:
+        catalogue_photos(str(photos), store, SETTINGS)
+    assert str(caught.value) == f"There are no files in {photos}."
+
+
+def test_bugs_are_not_hidden(photos, store, monkeypatch):
+    fill(photos, 3)
+
+    def broken(data: bytes, limits: DecodeLimits) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cataloguing, "decode", broken)
+    with pytest.raises(ZeroDivisionError):
+        catalogue_photos(str(photos), store, SETTINGS)
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from assets.methods import cataloguing
+from assets.methods.photo_store import PhotoStore
+decode = cataloguing.decode
+def slow(data, limits):
+    time.sleep(0.05)
+    return decode(data, limits)
+cataloguing.decode = slow
+say = lambda done, total: print(done, flush=True)
+settings = cataloguing.CatalogueSettings(workers=2)
+cataloguing.catalogue_photos(sys.argv[1], PhotoStore(Path(sys.argv[2])), settings, say)
+"""
+
+
+def test_what_was_decoded_before_an_interrupt_stays(photos, store):
+    fill(photos, 200)
+    command = [sys.executable, "-c", INTERRUPTED, str(photos), str(store.folder)]
+    root = Path(cataloguing.__file__).parents[2]
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.stdout.readline() != "10\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        _, complaint = process.communicate(timeout=30)
+    assert time.monotonic() - started < 3
+    assert "KeyboardInterrupt" in complaint
+    again = catalogue_photos(str(photos), store, SETTINGS)
+    assert 100 < again.n_decoded <= 190

@@ -1,0 +1,131 @@
+import os
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+from source_fixtures import LIMITS, NAMES, names, refused, write
+
+from assets.methods import sources
+from assets.methods.fetching import FetchLimits
+from assets.methods.rejects import Reason
+from assets.methods.sources import (
+    list_source,
+    read_bytes,
+)
+
+
+def test_a_csv_manifest(tmp_path):
+    inside = write(tmp_path / "photos" / "a,b.jpg")
+    outside = write(tmp_path / "c.jpg")
+    text = f'label,uri\ncat,"a,b.jpg"\n,{outside}\ndog,https://example.com/d.jpg\n'
+    manifest = write(tmp_path / "photos" / "m.csv", text.encode("utf-8-sig"))
+    files = list_source(str(manifest)).files
+    assert [(file.uri, file.label) for file in files] == [
+        (str(outside), None),
+        (str(inside), "cat"),
+        ("https://example.com/d.jpg", "dog"),
+    ]
+    assert files[2].stamp is None
+
+
+def test_a_parquet_manifest(tmp_path):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "b.jpg")
+    frame = pd.DataFrame({"uri": ["a.jpg", "b.jpg"], "label": [7, 8], "more": [0, 0]})
+    frame.to_parquet(tmp_path / "m.parquet")
+    files = list_source(str(tmp_path / "m.parquet")).files
+    assert [file.label for file in files] == ["7", "8"]
+
+
+def test_names_in_a_manifest_are_data(tmp_path):
+    for name in NAMES:
+        write(tmp_path / name)
+    pd.DataFrame({"uri": NAMES}).to_csv(tmp_path / "m.csv", index=False)
+    listing = list_source(str(tmp_path / "m.csv"))
+    assert sorted(names(listing, tmp_path)) == sorted(NAMES)
+
+
+def test_file_urls_in_a_manifest(tmp_path):
+    path = write(tmp_path / "a b.jpg")
+    manifest = write(tmp_path / "m.csv", f"uri\nfile://{quote(str(path))}\n".encode())
+    assert list_source(str(manifest)).files[0].uri == str(path)
+
+
+def test_rows_for_the_same_file_count_once(tmp_path):
+    path = write(tmp_path / "a.jpg")
+    text = f"uri,label\na.jpg,first\n./a.jpg,second\n{path},third\n"
+    (file,) = list_source(str(write(tmp_path / "m.csv", text.encode()))).files
+    assert file.label == "first"
+
+
+def test_rows_that_name_no_photo(tmp_path):
+    (tmp_path / "folder").mkdir()
+    text = 'uri\ngone.jpg\n""\nfolder\nftp://host/a.jpg\nsimplecache::http://127.0.0.1/a\na\0b\n'
+    manifest = write(tmp_path / "m.csv", text.encode())
+    listing = list_source(str(manifest))
+    found = {os.path.basename(reject.uri): reject.reason for reject in listing.rejects}
+    assert listing.files == ()
+    assert found == {
+        "gone.jpg": Reason.UNREADABLE,
+        "m.csv#2": Reason.UNREADABLE,
+        "folder": Reason.UNREADABLE,
+        "a.jpg": Reason.UNSUPPORTED,
+        "a": Reason.UNSUPPORTED,
+        "a\0b": Reason.UNREADABLE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("m.csv", b"", "no column named uri"),
+        ("m.csv", b"path,label\na.jpg,x\n", "no column named uri"),
+        ("m.csv", b"uri,label\n", "no rows"),
+        ("m.csv", b"uri\n\xff\xfe.jpg\n", "damaged"),
+        ("m.csv", b'uri\n"a\n', "damaged"),
+        ("m.parquet", b"", "damaged"),
+        ("m.parquet", b"PAR1 and nothing more", "damaged"),
+    ],
+)
+def test_manifests_that_are_none(tmp_path, name, data, message):
+    assert message in refused(str(write(tmp_path / name, data)))
+
+
+def test_a_parquet_manifest_without_the_column(tmp_path):
+    pd.DataFrame({"path": ["a"]}).to_parquet(tmp_path / "m.parquet")
+    assert "no column named uri" in refused(str(tmp_path / "m.parquet"))
+
+
+def test_a_remote_manifest(memory):
+    memory.pipe("/bucket/a.jpg", b"a")
+    memory.pipe("/bucket/m.csv", b"uri\na.jpg\n/etc/passwd\nfile:///etc/passwd\ns3://b/c.jpg\n")
+    listing = list_source("memory://bucket/m.csv")
+    assert [file.uri for file in listing.files] == [
+        "memory://bucket/a.jpg",
+        "memory://bucket/etc/passwd",
+        "s3://b/c.jpg",
+    ]
+    assert [reject.uri for reject in listing.rejects] == ["file:///etc/passwd"]
+    assert read_bytes(listing.files[0], LIMITS) == b"a"
+
+
+def test_a_manifest_on_the_web(monkeypatch):
+    rows = b"uri,label\na b.jpg,cat\n../c.jpg,dog\n"
+    asked = []
+
+    def fetch(url: str, limits: FetchLimits, known_stamp: str | None = None) -> sources.Fetched:
+        asked.append(url)
+        return sources.Fetched(rows, None)
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    listing = list_source("https://example.com/photos/m.csv?version=2")
+    assert [(file.uri, file.label) for file in listing.files] == [
+        ("https://example.com/c.jpg", "dog"),
+        ("https://example.com/photos/a%20b.jpg", "cat"),
+    ]
+    assert read_bytes(listing.files[0], LIMITS) == rows
+    assert asked == ["https://example.com/photos/m.csv?version=2", "https://example.com/c.jpg"]
+
+
+def test_a_manifest_on_a_private_address_is_refused():
+    assert "not a public address" in refused("http://127.0.0.1/m.csv")

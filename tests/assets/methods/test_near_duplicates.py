@@ -1,0 +1,114 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.methods.near_duplicates import earliest_near, mark_duplicates
+
+
+def images(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["image_id", "uri", "phash"])
+    return frame.astype("string")
+
+
+def brute_force(hashes: list[int], near_distance: int) -> list[int]:
+    found = []
+    for index, one in enumerate(hashes):
+        near = [
+            earlier
+            for earlier, other in enumerate(hashes[:index])
+            if (one ^ other).bit_count() <= near_distance and other.bit_count() >= 16
+        ]
+        found.append(near[0] if near and one.bit_count() >= 16 else -1)
+    return found
+
+
+def test_exact_copies():
+    marked = mark_duplicates(
+        images(
+            ("b" * 64, "z.jpg", "00000000ffffffff"),
+            ("a" * 64, "y.jpg", "ffffffff00000000"),
+            ("a" * 64, "x.jpg", "ffffffff00000000"),
+        )
+    )
+    assert marked["uri"].tolist() == ["x.jpg", "y.jpg", "z.jpg"]
+    assert marked["duplicate_of"].isna().tolist() == [True, False, True]
+    assert marked["duplicate_of"][1] == "a" * 64
+
+
+def test_near_copies():
+    marked = mark_duplicates(
+        images(
+            ("a", "1", "00000000ffffffff"),
+            ("b", "2", "00000000fffffff0"),
+            ("c", "3", "00000000ffffff80"),
+            ("c", "4", "00000000ffffff80"),
+        ),
+        near_distance=4,
+    )
+    # c is seven bits from a, and three from b.
+    assert marked["duplicate_of"].fillna("").tolist() == ["", "a", "b", "c"]
+
+
+def test_featureless_pictures_are_nobodys_near_duplicates():
+    flat = "8000000000000000"
+    marked = mark_duplicates(images(("a", "1", flat), ("b", "2", flat), ("c", "3", "0" * 16)))
+    assert marked["duplicate_of"].isna().all()
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    random = np.random.default_rng(0)
+    rows = [(f"{random.integers(30):02}", str(number), "0f" * 8) for number in range(50)]
+    frame = images(*rows)
+    frame["phash"] = frame["image_id"].map(lambda text: f"{int(text) % 3:016x}".replace("0", "f"))
+    expected = mark_duplicates(frame)
+    for seed in range(3):
+        shuffled = frame.sample(frac=1, random_state=seed)
+        pd.testing.assert_frame_equal(mark_duplicates(shuffled), expected)
+
+
+def test_no_images():
+    marked = mark_duplicates(images())
+    assert len(marked) == 0
+    assert marked["duplicate_of"].dtype == "string"
+
+
+hashes = st.lists(
+    st.one_of(
+        st.integers(0, 2**64 - 1),
+        st.sampled_from([0x00000000FFFFFFFF, 0x0F0F0F0F0F0F0F0F]).flatmap(
+            lambda base: st.sets(st.integers(0, 63), max_size=6).map(
+                lambda bits: base ^ sum(1 << bit for bit in bits)
+            )
+        ),
+    ),
+    max_size=30,
+)
+
+
+@given(hashes, st.integers(0, 8))
+def test_against_brute_force(some, near_distance):
+    found = earliest_near(np.array(some, dtype=np.uint64), near_distance)
+    assert found.tolist() == brute_force(some, near_distance)
+
+
+@pytest.mark.parametrize("near_distance", [63, 64])
+def test_the_greatest_distances(near_distance):
+    some = [0x00000000FFFFFFFF, 0xFFFFFFFF00000000, 0x0F0F0F0F0F0F0F0F]
+    found = earliest_near(np.array(some, dtype=np.uint64), near_distance)
+    assert found.tolist() == brute_force(some, near_distance)
+
+
+def test_a_hundred_thousand_in_seconds():
+    random = np.random.default_rng(0)
+    some = random.integers(0, 2**64, 100_000, dtype=np.uint64)
+    some[50_000:60_000] = some[:10_000] ^ np.uint64(1 << 40)
+    some[60_000:90_000] = some[0]
+    started = time.monotonic()
+    found = earliest_near(some, 4)
+    assert time.monotonic() - started < 10
+    assert (found[50_001:60_000] == np.arange(1, 10_000)).all()
+    assert (found[60_000:90_000] == 0).all()

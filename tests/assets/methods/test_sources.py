@@ -1,0 +1,60 @@
+import os
+from urllib.parse import quote
+
+import fsspec
+from source_fixtures import LIMITS, names, refused, write
+
+from assets.methods.sources import (
+    Listing,
+    SourceFile,
+    list_source,
+    listing_digest,
+    read_if_changed,
+)
+
+
+def test_sources_that_are_none(tmp_path):
+    assert refused(str(tmp_path / "gone")) == f"There is no folder or manifest {tmp_path}/gone."
+    assert "neither a folder nor a manifest" in refused(str(write(tmp_path / "a.jpg")))
+    assert "http" in refused("http://example.com/photos/")
+    assert "known" in refused("nonsense://bucket")
+    assert "chains" in refused("simplecache::http://127.0.0.1/")
+    assert "There is no" in refused("memory://nowhere")
+
+
+def test_a_protocol_without_its_package(monkeypatch):
+    def missing(url: str) -> None:
+        raise ImportError("Install s3fs")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    assert "package that is not installed" in refused("s3://bucket/photos")
+
+
+def test_file_urls(tmp_path):
+    write(tmp_path / "my photos" / "a.jpg")
+    listing = list_source(f"file://{quote(str(tmp_path))}/my%20photos")
+    assert names(listing, tmp_path) == ["my photos/a.jpg"]
+
+
+def test_the_stamp_changes_with_the_file(tmp_path):
+    path = write(tmp_path / "a.jpg")
+    before = list_source(str(tmp_path))
+    assert list_source(str(tmp_path)) == before
+    os.utime(path, ns=(1, 1))
+    after = list_source(str(tmp_path))
+    assert before.files[0].stamp != after.files[0].stamp
+    assert listing_digest(before) != listing_digest(after)
+
+
+def test_the_digest_tells_names_apart():
+    one = Listing((SourceFile("a", None, None), SourceFile("b", "1", 1)), (), 0)
+    other = Listing((SourceFile('a", null]\n["b', "1", 1),), (), 0)
+    assert listing_digest(one) != listing_digest(other)
+    assert len(listing_digest(one)) == 64
+
+
+def test_what_has_not_changed_is_not_read(tmp_path, monkeypatch):
+    write(tmp_path / "a.jpg")
+    (file,) = list_source(str(tmp_path)).files
+    monkeypatch.setattr(os, "open", None)
+    assert read_if_changed(file, LIMITS, file.stamp).data is None
