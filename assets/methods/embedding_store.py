@@ -1,0 +1,155 @@
+"""The vectors that are already known, so that no photo is embedded twice.
+
+A folder a fingerprint, in it Parquet files called shards: columns image_id (string) and vector
+(fixed-size list of float32). A shard appears whole and is never changed, so an interrupted run
+keeps what it wrote and two runs may write side by side; an id in two shards has the same vector in
+both.
+"""
+
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from assets.methods.backbones import backbone_fingerprint, load_backbone
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.embedding import embed
+from assets.methods.files import written_whole
+from assets.methods.progress import Progress, silent
+
+# About a quarter of a minute's work on two cores: what an interruption can cost.
+SHARD_SIZE = 1024
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddingStore:
+    """Vectors by (fingerprint, image_id) in files under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def known_ids(self, fingerprint: str) -> set[str]:
+        """Return the ids that have a vector; reads no vectors."""
+        shards = self._tables(fingerprint, columns=["image_id"])
+        return {image_id for table in shards for image_id in table["image_id"].to_pylist()}
+
+    def find(self, fingerprint: str, image_ids: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return the vectors, (d,) float32 each, of those of ``image_ids`` that have one."""
+        wanted = pa.array(sorted(set(image_ids)), type=pa.string())
+        found: dict[str, np.ndarray] = {}
+        for table in self._tables(fingerprint, columns=["image_id", "vector"]):
+            rows = table.filter(pc.is_in(table["image_id"], value_set=wanted))
+            found.update(zip(rows["image_id"].to_pylist(), _matrix(rows["vector"]), strict=True))
+        return found
+
+    def read(self, fingerprint: str, image_ids: Sequence[str]) -> np.ndarray:
+        """Return the vectors of n >= 1 ids in the order asked, (n, d) float32.
+
+        Raises:
+            KeyError: an id has no vector.
+        """
+        found = self.find(fingerprint, image_ids)
+        return np.stack([found[image_id] for image_id in image_ids])
+
+    def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
+        """Add n vectors, (n, d) float32, as one shard."""
+        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        ids = pa.array(image_ids, type=pa.string())
+        table = pa.table({"image_id": ids, "vector": column})
+        with written_whole(self._folder / fingerprint / f"{uuid.uuid4().hex}.parquet") as beside:
+            pq.write_table(
+                table, beside, compression="none", use_dictionary=False, write_page_checksum=True
+            )
+
+    def _tables(self, fingerprint: str, columns: list[str]) -> Iterator[pa.Table]:
+        # Names that begin with a dot are shards that somebody is still writing.
+        for shard in sorted((self._folder / fingerprint).glob("[!.]*.parquet")):
+            try:
+                yield pq.read_table(shard, columns=columns, page_checksum_verification=True)
+            except (OSError, pa.ArrowException) as error:
+                aside = shard.with_suffix(".corrupt")
+                _log.warning("Moved %s, which cannot be read, to %s: %s", shard, aside.name, error)
+                # Another run may have moved it first.
+                with contextlib.suppress(FileNotFoundError):
+                    shard.rename(aside)
+
+
+@dataclass(frozen=True)
+class EmbeddingResult:
+    """Vectors, (n, d) float32 of unit length, and how many of them were computed just now."""
+
+    vectors: np.ndarray
+    n_computed: int
+    fingerprint: str
+
+
+def embed_unseen(
+    image_ids: Sequence[str],
+    load_image: Callable[[str], Image.Image],
+    backbone: str,
+    store: EmbeddingStore,
+    compute: ComputeSettings,
+    progress: Progress = silent,
+) -> EmbeddingResult:
+    """Return the vectors of n >= 1 photos, computing and storing those the store lacks.
+
+    With nothing to compute and the default backbone, torch is not even imported.
+
+    Args:
+        image_ids: the photos, in the order of the result.
+        load_image: returns the photo of an image_id; called from several threads.
+        backbone: a name that ``load_backbone`` knows.
+        store: where the vectors are kept; written to as the work goes on.
+        compute: where to compute, and how much at a time.
+        progress: told of the photos computed, out of those that have to be.
+
+    Raises:
+        UserError: as for ``load_backbone``, ``plan_compute`` and ``embed``.
+    """
+    fingerprint = backbone_fingerprint(backbone)
+    # Half precision rounds: its vectors must not pass for those of the full one.
+    key = fingerprint if compute.precision == "float32" else f"{fingerprint}-{compute.precision}"
+    vectors = store.find(key, image_ids)
+    unseen = sorted(set(image_ids) - vectors.keys())
+    if unseen:
+        for chunk, computed in _embed_chunks(unseen, load_image, backbone, compute, progress):
+            store.append(key, chunk, computed)
+            vectors.update(zip(chunk, computed, strict=True))
+    stacked = np.stack([vectors[image_id] for image_id in image_ids])
+    return EmbeddingResult(stacked, len(unseen), fingerprint)
+
+
+def _embed_chunks(
+    image_ids: list[str],
+    load_image: Callable[[str], Image.Image],
+    backbone: str,
+    compute: ComputeSettings,
+    progress: Progress,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    plan = plan_compute(compute)
+    network = load_backbone(backbone)
+    for start in range(0, len(image_ids), SHARD_SIZE):
+        chunk = image_ids[start : start + SHARD_SIZE]
+        yield chunk, embed(load_image, chunk, network, plan, _from(start, len(image_ids), progress))
+
+
+def _from(start: int, in_all: int, progress: Progress) -> Progress:
+    def report(done: int, total: int) -> None:
+        progress(start + done, in_all)
+
+    return report
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    width = column.type.list_size
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, width)
