@@ -1,0 +1,148 @@
+"""The asset checks: what has to hold of each asset's value before anybody trusts it.
+
+A check reads the values and computes the figure again where it can: it does not believe the asset.
+"""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from assets.methods.cataloguing import Catalogue
+from assets.methods.layout_quality import layout_quality
+from assets.methods.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
+from assets.resources.photos import Photos
+from assets.values import Embeddings, GridAssignment, Mosaic
+
+MANY_REJECTS = 0.05
+MOST_REJECTS = 0.5
+# The solvers' own promises: exact up to float rounding, near-optimal when asked to certify.
+EXACT_GAP = 1e-6
+CERTIFIED_GAP = 1e-4
+UNIT_LENGTH_TOLERANCE = 1e-4
+# DPQ16 of one shuffle differs from that of another by less than this.
+CLEARLY_ABOVE = 0.05
+# Among fewer photos chance alone can win.
+FEWEST_COMPARED = 25
+
+
+@dg.asset_check(asset="raw_images")
+def every_file_is_accounted_for(raw_images: Catalogue) -> dg.AssetCheckResult:
+    """Catalogue and rejects hold each file that was found, and none of them twice."""
+    uris = pd.concat([raw_images.images.uri, raw_images.rejects.uri])
+    twice = int(uris.duplicated().sum())
+    missing = raw_images.n_found - len(uris)
+    return dg.AssetCheckResult(
+        passed=missing == 0 and twice == 0,
+        description=f"{raw_images.n_found:,} found, {missing:,} in neither, {twice:,} twice",
+    )
+
+
+@dg.asset_check(asset="raw_images")
+def few_files_are_rejected(raw_images: Catalogue) -> dg.AssetCheckResult:
+    """A few bad files are normal; many mean that the source is not what it was taken for."""
+    share = len(raw_images.rejects) / max(raw_images.n_found, 1)
+    return dg.AssetCheckResult(
+        passed=share <= MANY_REJECTS,
+        severity=dg.AssetCheckSeverity.ERROR
+        if share > MOST_REJECTS
+        else dg.AssetCheckSeverity.WARN,
+        description=f"{share:.1%} of the files are rejected (a few: up to {MANY_REJECTS:.0%})",
+        metadata={"reasons": raw_images.rejects.reason.value_counts().to_dict()},
+    )
+
+
+@dg.asset_check(asset="embeddings", additional_ins={"raw_images": dg.AssetIn()})
+def vectors_are_sound(raw_images: Catalogue, embeddings: Embeddings) -> dg.AssetCheckResult:
+    """One vector an image, finite and of unit length."""
+    ids = embeddings.image_ids
+    one_each = sorted(ids) == sorted(raw_images.images.image_id.unique())
+    lengths = np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)
+    # A comparison with NaN is false, so this finds what is not finite as well.
+    unsound = int((~(np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE)).sum())
+    return dg.AssetCheckResult(
+        passed=one_each and unsound == 0,
+        description=f"{len(ids):,} vectors, {unsound:,} not of unit length, "
+        f"{'one' if one_each else 'not one'} for each image",
+    )
+
+
+@dg.asset_check(asset="tsne_2d", additional_ins={"embeddings": dg.AssetIn()})
+def coordinates_are_finite(embeddings: Embeddings, tsne_2d: pd.DataFrame) -> dg.AssetCheckResult:
+    """Each vector has its point in the plane."""
+    finite = np.isfinite(tsne_2d[["x", "y"]].to_numpy()).all(axis=1)
+    same = set(tsne_2d.image_id) == set(embeddings.image_ids)
+    return dg.AssetCheckResult(
+        passed=bool(finite.all()) and same and len(tsne_2d) == len(embeddings.image_ids),
+        description=f"{int((~finite).sum()):,} of {len(tsne_2d):,} points are not finite",
+    )
+
+
+@dg.asset_check(asset="grid_assignment", blocking=True)
+def assignment_is_a_bijection(grid_assignment: GridAssignment) -> dg.AssetCheckResult:
+    """Each photo has one cell inside the grid, and no cell has two photos."""
+    cells = grid_assignment.table[["row", "col"]]
+    outside = ~(
+        cells.row.between(0, grid_assignment.rows - 1)
+        & cells.col.between(0, grid_assignment.columns - 1)
+    )
+    shared = cells.duplicated()
+    return dg.AssetCheckResult(
+        passed=not outside.any() and not shared.any(),
+        description=f"{int(outside.sum()):,} photos outside the grid, "
+        f"{int(shared.sum()):,} in a cell that is taken",
+    )
+
+
+@dg.asset_check(asset="grid_assignment")
+def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckResult:
+    """A certified assignment is optimal to rounding; one with a bound is close to it."""
+    assignment = grid_assignment.figures["assignment"]
+    gap = assignment["gap"]
+    if gap is None:
+        return dg.AssetCheckResult(passed=True, description="no bound was asked for")
+    promise = EXACT_GAP if assignment["certified"] else CERTIFIED_GAP
+    return dg.AssetCheckResult(
+        # A bound above the cost is no bound: a negative gap breaks the promise, too.
+        passed=-EXACT_GAP <= gap <= promise,
+        description=f"gap {gap:.2g}, promised {promise:.0e}",
+    )
+
+
+@dg.asset_check(asset="grid_assignment", additional_ins={"embeddings": dg.AssetIn()})
+def layout_beats_random_placement(
+    embeddings: Embeddings, grid_assignment: GridAssignment
+) -> dg.AssetCheckResult:
+    """Photos that look alike lie nearer each other than in a shuffled grid."""
+    table = grid_assignment.table
+    if len(table) < FEWEST_COMPARED:
+        return dg.AssetCheckResult(passed=True, description="too few photos to compare")
+    quality = layout_quality(
+        table.row.to_numpy(), table.col.to_numpy(), embeddings.of(list(table.image_id))
+    )
+    if quality.dpq16 is None or quality.random_dpq16 is None:
+        return dg.AssetCheckResult(passed=True, description="the photos are all alike")
+    return dg.AssetCheckResult(
+        passed=quality.dpq16 > quality.random_dpq16 + CLEARLY_ABOVE,
+        description=f"DPQ16 {quality.dpq16:.3f}, at random {quality.random_dpq16:.3f}",
+    )
+
+
+@dg.asset_check(asset="mosaic", additional_ins={"grid_assignment": dg.AssetIn()})
+def tiles_are_the_photos_of_the_layout(
+    grid_assignment: GridAssignment, mosaic: Mosaic, photos: Photos
+) -> dg.AssetCheckResult:
+    """A sample of the tiles, drawn anew, is what the picture shows at their cells."""
+    settings = MosaicSettings(**mosaic.settings)
+    tiles = compare_tiles(
+        read_mosaic(mosaic.mosaic.data, settings),
+        grid_assignment.table,
+        plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings),
+        settings,
+        photos.store.open_working_copy,
+    )
+    wrong = tiles[~tiles.right]
+    return dg.AssetCheckResult(
+        passed=wrong.empty,
+        description=f"{len(wrong):,} of {len(tiles):,} sampled tiles show another photo",
+        metadata={"cells": [f"{row}, {col}" for row, col in wrong[["row", "col"]].values]},
+    )

@@ -1,0 +1,123 @@
+"""Assets on disk: tables as Parquet, pictures as files, the rest as JSON, all below the home.
+
+An asset's value is a table or a dataclass. A dataclass is stored a field at a time, so that what a
+person opens in the folder is what the code calls it. Each materialisation has a folder of its own,
+and the file ``current`` names the one that counts: a reader sees the old value or the new one,
+never half of each.
+"""
+
+import dataclasses
+import json
+import shutil
+import time
+import typing
+import uuid
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.methods.errors import UserError
+from assets.methods.files import write_whole, written_whole
+from assets.values import Picture
+
+Value = TypeVar("Value")
+WHOLE_VALUE = "table"
+UNTOUCHED_SECONDS = 3600
+
+
+class FolderIOManager(dg.ConfigurableIOManager):
+    """Keeps each asset and partition in ``base_folder/ASSET/PARTITION/``."""
+
+    base_folder: str
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store a table or a dataclass, and make it the current value."""
+        if obj is None:
+            return
+        folder = Path(self.base_folder, context.asset_key.path[-1], context.asset_partition_key)
+        generation = uuid.uuid4().hex
+        save(obj, folder / generation)
+        previous = _current(folder)
+        write_whole(folder / "current", generation.encode())
+        _forget_all_but({generation, previous}, folder)
+        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load the current value as the type that the asset asks for."""
+        # The run's partition, not the asset's: to Dagster a check has none, and so would get all.
+        asset, partition = context.asset_key.path[-1], context.partition_key
+        try:
+            return self.read(context.dagster_type.typing_type, asset, partition)
+        except UserError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    def read(self, value_type: type[Value], asset: str, partition: str) -> Value:
+        """Return the current value of an asset; raises UserError when there is none."""
+        folder = Path(self.base_folder, asset, partition)
+        generation = _current(folder)
+        if generation is None:
+            raise UserError(
+                f"{asset} has not been materialised for {partition}: materialise it first."
+            )
+        return load(value_type, folder / generation)
+
+
+def save(value: Any, folder: Path) -> None:
+    """Write a table or a dataclass into a new ``folder``."""
+    if isinstance(value, pd.DataFrame):
+        _save_field(value, folder / WHOLE_VALUE)
+        return
+    plain = {}
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, pd.DataFrame | pa.Table | Picture):
+            _save_field(content, folder / field.name)
+        else:
+            plain[field.name] = content
+    write_whole(folder / "values.json", json.dumps(plain, indent=2).encode())
+
+
+def load(value_type: type[Value], folder: Path) -> Value:
+    """Read back what ``save`` wrote, as a ``value_type``."""
+    if value_type is pd.DataFrame:
+        return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
+    fields = json.loads((folder / "values.json").read_text())
+    for name, field_type in typing.get_type_hints(value_type).items():
+        if field_type in (pd.DataFrame, pa.Table, Picture):
+            fields[name] = _load_field(field_type, folder / name)
+    return value_type(**fields)
+
+
+def _save_field(content: pd.DataFrame | pa.Table | Picture, path: Path) -> None:
+    if isinstance(content, Picture):
+        write_whole(path.with_suffix(content.suffix), content.data)
+        return
+    if isinstance(content, pd.DataFrame):
+        content = pa.Table.from_pandas(content, preserve_index=False)
+    with written_whole(path.with_suffix(".parquet")) as beside:
+        pq.write_table(content, beside)
+
+
+def _load_field(field_type: type, path: Path) -> Any:
+    if field_type is Picture:
+        (file,) = path.parent.glob(f"{path.name}.*")
+        return Picture(file.read_bytes(), file.suffix)
+    table = pq.read_table(path.with_suffix(".parquet"))
+    return table if field_type is pa.Table else table.to_pandas()
+
+
+def _current(folder: Path) -> str | None:
+    pointer = folder / "current"
+    return pointer.read_text() if pointer.exists() else None
+
+
+def _forget_all_but(generations: set[str | None], folder: Path) -> None:
+    """Remove older generations, but none that a run beside this one may be reading or writing."""
+    long_ago = time.time() - UNTOUCHED_SECONDS
+    for old in folder.iterdir():
+        if old.is_dir() and old.name not in generations and old.stat().st_mtime < long_ago:
+            shutil.rmtree(old, ignore_errors=True)

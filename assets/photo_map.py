@@ -1,0 +1,158 @@
+"""The photo map, in the order in which data flows: from the files of a collection to the mosaic."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import dagster as dg
+import pandas as pd
+
+from assets.figures import catalogue_figures, flat, layout_figure, layout_figures
+from assets.methods.cataloguing import Catalogue, catalogue_photos, shown_photos
+from assets.methods.embedding_store import embed_unseen
+from assets.methods.layout import lay_out
+from assets.methods.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
+from assets.methods.projection_store import project_unless_known
+from assets.resources.collections import COLLECTIONS
+from assets.resources.compute import Compute
+from assets.resources.photos import Photos
+from assets.resources.progress import ProgressReporter
+from assets.resources.tracking import Tracking
+from assets.settings import (
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    RawImagesConfig,
+    TsneConfig,
+)
+from assets.steps import step
+from assets.values import Embeddings, GridAssignment, Mosaic, Picture
+
+SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
+
+
+def _asset(kinds: set[str], pool: str | None = None) -> Callable[..., dg.AssetsDefinition]:
+    return dg.asset(
+        partitions_def=COLLECTIONS, group_name="photo_map", code_version="1", kinds=kinds, pool=pool
+    )
+
+
+@_asset(kinds={"parquet"})
+def raw_images(
+    context: dg.AssetExecutionContext,
+    config: RawImagesConfig,
+    photos: Photos,
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> Catalogue:
+    """Every file of the collection's source: a row of the catalogue, or a row of the rejects."""
+    with step(context, tracking, progress, config) as log:
+        source = photos.collection(context.partition_key).source
+        settings = config.settings(compute.threads)
+        catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
+        log.figures(catalogue_figures(catalogue))
+        megapixels = catalogue.images.width * catalogue.images.height / 1e6
+        log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
+        log.table("rejects.csv", catalogue.rejects)
+    return catalogue
+
+
+@_asset(kinds={"torch", "parquet"}, pool="gpu")
+def embeddings(
+    context: dg.AssetExecutionContext,
+    config: EmbeddingsConfig,
+    raw_images: Catalogue,
+    photos: Photos,
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> Embeddings:
+    """One vector an image, from the network's last layer before its classes."""
+    with step(context, tracking, progress, config) as log:
+        image_ids = sorted(raw_images.images.image_id.unique())
+        found = embed_unseen(
+            image_ids,
+            photos.store.open_working_copy,
+            config.backbone,
+            photos.vectors,
+            compute.settings(),
+            log.progress("photos"),
+        )
+        log.figures({"embedded_anew": found.n_computed, "dimensions": found.vectors.shape[1]})
+    return Embeddings.from_arrays(image_ids, found.vectors, found.fingerprint, found.n_computed)
+
+
+@_asset(kinds={"scikitlearn", "parquet"}, pool="gpu")
+def tsne_2d(
+    context: dg.AssetExecutionContext,
+    config: TsneConfig,
+    embeddings: Embeddings,
+    photos: Photos,
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> pd.DataFrame:
+    """A point in the plane for each vector: neighbours there were neighbours before."""
+    with step(context, tracking, progress, config) as log:
+        points, is_new = project_unless_known(
+            embeddings.vectors,
+            config.settings(),
+            compute.device,
+            photos.points,
+            log.progress("iterations"),
+        )
+        log.figures({"points": len(points), "projected_anew": is_new})
+    return pd.DataFrame({"image_id": embeddings.image_ids, "x": points[:, 0], "y": points[:, 1]})
+
+
+@_asset(kinds={"parquet"})
+def grid_assignment(
+    context: dg.AssetExecutionContext,
+    config: GridConfig,
+    raw_images: Catalogue,
+    embeddings: Embeddings,
+    tsne_2d: pd.DataFrame,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> GridAssignment:
+    """A cell of the grid for each photo, near its point and among photos that look alike."""
+    with step(context, tracking, progress, config) as log:
+        shown = shown_photos(raw_images, config.show_duplicates).merge(tsne_2d, on="image_id")
+        layout = lay_out(
+            shown[["x", "y"]].to_numpy(),
+            embeddings.of(list(shown.image_id)),
+            shown.label.astype(object).where(shown.label.notna(), None),
+            config.settings(),
+            log.progress,
+        )
+        figures = layout_figures(layout)
+        log.figures(flat(figures))
+        log.histogram(
+            "displacement.png", layout.displacement(), "From point to cell", "distance in cells"
+        )
+    table = shown.assign(row=layout.row, col=layout.col)
+    return GridAssignment(table, layout.grid.columns, layout.grid.rows, figures)
+
+
+@_asset(kinds={"jpeg"})
+def mosaic(
+    context: dg.AssetExecutionContext,
+    config: MosaicConfig,
+    grid_assignment: GridAssignment,
+    photos: Photos,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> Mosaic:
+    """The picture: every photo in its cell. And the figure that shows how it came there."""
+    with step(context, tracking, progress, config) as log:
+        grid, settings = grid_assignment, config.settings()
+        plan = plan_mosaic(grid.columns, grid.rows, settings)
+        load_image = photos.store.open_working_copy
+        drawn = draw_mosaic(load_image, grid.table, plan, log.progress("tiles"))
+        picture = Picture(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
+        figure = layout_figure(grid, drawn)
+        log.figures({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
+        log.run.file(f"mosaic{picture.suffix}", picture.data)
+        log.thumbnail("mosaic", drawn)
+        log.run.file("figure.png", figure.data)
+    return Mosaic(picture, figure, asdict(settings))

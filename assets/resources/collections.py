@@ -1,0 +1,58 @@
+"""Collections: names given to sources of images, one small file each below the home."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from assets.methods.errors import UserError
+from assets.methods.files import write_whole
+
+PARTITIONS_NAME = "collections"
+COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
+# Names become folder names and partition keys, so they have to be safe as both.
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A name and where its images come from: a folder, an fsspec URL, or a manifest."""
+
+    name: str
+    source: str
+
+
+class CollectionRegistry:
+    """The collections known below one home."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "collections"
+
+    def add(self, collection: Collection) -> None:
+        """Remember a collection, in place of an older one of the same name.
+
+        Raises UserError when the name cannot be a folder's name.
+        """
+        if not NAME_PATTERN.fullmatch(collection.name):
+            raise UserError(
+                f"{collection.name!r} cannot name a collection: use up to 64 letters, digits, "
+                "dots, dashes and underscores, the first a letter or a digit."
+            )
+        write_whole(self._path(collection.name), json.dumps(asdict(collection)).encode())
+
+    def get(self, name: str) -> Collection:
+        """Return the collection called ``name``; raises UserError when there is none."""
+        if not NAME_PATTERN.fullmatch(name) or not self._path(name).exists():
+            raise UserError(
+                f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
+            )
+        return Collection(**json.loads(self._path(name).read_text()))
+
+    def all(self) -> list[Collection]:
+        """Return every collection, in the order of their names."""
+        return [self.get(path.stem) for path in sorted(self._folder.glob("*.json"))]
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"

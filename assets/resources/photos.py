@@ -1,0 +1,47 @@
+"""Where images come from: collections, and what has been read of them already."""
+
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.photo_store import PhotoStore
+from assets.methods.projection_store import ProjectionStore
+from assets.resources.collections import Collection, CollectionRegistry
+
+DEMO_SOURCE = "demo:"
+
+
+class Photos(dg.ConfigurableResource):
+    """The collections, and what is known of their photos, below the home."""
+
+    home: str
+
+    def collection(self, name: str) -> Collection:
+        """Return the collection called ``name``, its source something that can be listed.
+
+        The source ``demo:`` stands for the tiles of the demo, which are made when first asked for.
+        Raises UserError when there is no such collection.
+        """
+        collection = CollectionRegistry(Path(self.home)).get(name)
+        if collection.source != DEMO_SOURCE:
+            return collection
+        from assets.methods.demo_photos import write_demo_collection
+
+        return Collection(name, str(write_demo_collection(Path(self.home) / "demo")))
+
+    @cached_property
+    def store(self) -> PhotoStore:
+        """What has been read and decoded already."""
+        return PhotoStore(Path(self.home) / "photos")
+
+    @cached_property
+    def vectors(self) -> EmbeddingStore:
+        """The vectors that have been computed already."""
+        return EmbeddingStore(Path(self.home) / "vectors")
+
+    @cached_property
+    def points(self) -> ProjectionStore:
+        """The projections that have been computed already."""
+        return ProjectionStore(Path(self.home) / "points")

@@ -1,0 +1,120 @@
+"""The settings of the assets, as Dagster's launchpad and the command line offer them."""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.decoding import DecodeLimits
+from assets.methods.fetching import FetchLimits
+from assets.methods.layout import LayoutSettings
+from assets.methods.mosaic import MosaicSettings
+from assets.methods.projection import ProjectionSettings
+
+
+class RawImagesConfig(dg.Config):
+    """Which files count as photos, and how far a download may go."""
+
+    max_megabytes: float = Field(default=256, description="Larger files are rejected unread.")
+    max_megapixels: float = Field(
+        default=200, description="Larger pictures are rejected undecoded."
+    )
+    min_side: int = Field(
+        default=8, description="Pictures with a shorter side, in pixels, are rejected."
+    )
+    near_distance: int = Field(
+        default=4, description="Bits of the perceptual hash two likenesses differ by."
+    )
+    download_seconds: float = Field(default=60, description="Time limit of one download.")
+    download_retries: int = Field(default=3, description="Further tries of a failed download.")
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="Whether a manifest may name URLs on private and loopback addresses.",
+    )
+
+    def settings(self, workers: int | None = None) -> CatalogueSettings:
+        """Return the settings as the method takes them, for so many ``workers``."""
+        return CatalogueSettings(
+            DecodeLimits(max_pixels=int(self.max_megapixels * 1e6), min_side=self.min_side),
+            FetchLimits(
+                max_bytes=int(self.max_megabytes * 2**20),
+                timeout_seconds=self.download_seconds,
+                retries=self.download_retries,
+                allow_private_addresses=self.allow_private_addresses,
+            ),
+            self.near_distance,
+            workers,
+        )
+
+
+class EmbeddingsConfig(dg.Config):
+    """The network that turns a photo into a vector."""
+
+    backbone: str = Field(
+        default="efficientnet-lite0",
+        description="efficientnet-lite0, timm:NAME, torchvision:NAME, or a safetensors file.",
+    )
+
+
+class TsneConfig(dg.Config):
+    """How the vectors are brought to the plane."""
+
+    method: str = Field(default="tsne", description="tsne, largevis, umap or pca.")
+    perplexity: float = Field(
+        default=30, description="Neighbours that count; less for small collections."
+    )
+    pca_components: int = Field(default=50, description="Dimensions left before the projection.")
+    seed: int = Field(default=0, description="Of the random numbers.")
+
+    def settings(self) -> ProjectionSettings:
+        """Return the settings as the method takes them."""
+        return ProjectionSettings(**self.model_dump())
+
+
+class GridConfig(dg.Config):
+    """The grid, and how photos come to their cells."""
+
+    shape: str = Field(
+        default="auto", description="auto, COLUMNSxROWS (40x25) or an aspect ratio (16:9)."
+    )
+    certify: bool = Field(
+        default=False, description="Prove a lower bound above 10,000 photos as well."
+    )
+    certify_seconds: float = Field(default=60, description="Time limit of that proof.")
+    refine: bool = Field(True, description="Swap cells to bring similar photos side by side.")
+    show_duplicates: bool = Field(
+        default=False, description="Show every copy of a file, not one of each."
+    )
+    seed: int = Field(default=0, description="Of the refinement and of sampled figures.")
+
+    def settings(self) -> LayoutSettings:
+        """Return the settings as the method takes them."""
+        return LayoutSettings(
+            self.shape, self.certify, self.certify_seconds, self.refine, self.seed
+        )
+
+
+class MosaicConfig(dg.Config):
+    """The picture."""
+
+    tile: int = Field(default=96, description="Side of a tile, in pixels.")
+    gap: int = Field(default=2, description="Pixels between tiles.")
+    background: str = Field(default="#16181d", description="A colour: a name or #rrggbb.")
+    fit: Literal["fill", "fit"] = Field(
+        default="fill", description="fill: cut to the tile; fit: the whole photo inside it."
+    )
+    format: Literal["jpeg", "png"] = Field(default="jpeg", description="jpeg or png.")
+    quality: int = Field(default=90, description="Of the JPEG, 1 to 95.")
+
+    def settings(self) -> MosaicSettings:
+        """Return the settings as the method takes them."""
+        return MosaicSettings(**self.model_dump())
+
+
+def check_settings(settings: dict[str, dict[str, Any]]) -> None:
+    """Raise UserError for settings, by asset, that an asset would refuse hours into a run."""
+    RawImagesConfig(**settings.get("raw_images", {})).settings()
+    TsneConfig(**settings.get("tsne_2d", {})).settings()
+    GridConfig(**settings.get("grid_assignment", {})).settings()
+    MosaicConfig(**settings.get("mosaic", {})).settings()

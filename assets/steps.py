@@ -1,0 +1,98 @@
+"""What every asset does around its one call into the methods: track, log, show, report."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from assets.methods.errors import UserError
+from assets.methods.histogram import draw_histogram
+from assets.methods.progress import Progress
+from assets.resources.progress import ProgressReporter
+from assets.resources.tracking import ChildRun, Tracking
+
+THUMBNAIL_SIDE = 480
+THUMBNAIL_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """The body of one asset, as its listeners see it: Dagster's UI, MLflow, the terminal."""
+
+    context: dg.AssetExecutionContext
+    run: ChildRun
+    reporter: ProgressReporter
+
+    def progress(self, unit: str) -> Progress:
+        """Return a listener for work that is counted in ``unit``."""
+        return self.reporter.listener(self.context.log, self.context.asset_key.path[-1], unit)
+
+    def figures(self, figures: dict[str, Any]) -> None:
+        """Show figures in Dagster, and the numbers among them in MLflow."""
+        known = {name: _plain(figure) for name, figure in figures.items() if figure is not None}
+        self.context.add_output_metadata(known)
+        self.run.figures({k: v for k, v in known.items() if isinstance(v, int | float)})
+
+    def picture(self, name: str, picture: Image.Image) -> None:
+        """Log a picture to MLflow under ``name``, and show its thumbnail in Dagster."""
+        self.run.picture(name, picture)
+        self.thumbnail(Path(name).stem, picture)
+
+    def thumbnail(self, name: str, picture: Image.Image) -> None:
+        """Show a picture in Dagster, small."""
+        self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(picture))})
+
+    def histogram(self, name: str, values: np.ndarray, title: str, unit: str) -> None:
+        """Log how ``values`` are distributed."""
+        self.picture(name, draw_histogram(values, title, unit))
+
+    def table(self, name: str, table: pd.DataFrame) -> None:
+        """Log a table to MLflow, as CSV."""
+        self.run.file(name, table.to_csv(index=False).encode())
+
+
+@contextmanager
+def step(
+    context: dg.AssetExecutionContext,
+    tracking: Tracking,
+    reporter: ProgressReporter,
+    config: dg.Config,
+) -> Iterator[Step]:
+    """Run the body of an asset: tracked, its settings logged, a mistake told in a sentence."""
+    with tracking.child_run(context) as run:
+        run.parameters(config.model_dump())
+        try:
+            yield Step(context, run, reporter)
+        except UserError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+    context.add_output_metadata(
+        {"mlflow_run": run.run_id} if run.run_id else {"tracking": f"failed: {run.unreachable}"}
+    )
+
+
+def _plain(figure: Any) -> Any:
+    """Return a NumPy scalar as Python's: Dagster stores no other."""
+    return figure.item() if isinstance(figure, np.generic) else figure
+
+
+def thumbnail(picture: Image.Image) -> str:
+    """Return Markdown with ``picture`` inside, at most 100 KB, for Dagster's metadata."""
+    small = picture.convert("RGB")
+    side = THUMBNAIL_SIDE
+    while True:
+        small.thumbnail((side, side))
+        encoded = io.BytesIO()
+        small.save(encoded, "JPEG", quality=80)
+        text = base64.b64encode(encoded.getvalue()).decode()
+        markdown = f"![thumbnail](data:image/jpeg;base64,{text})"
+        if len(markdown) <= THUMBNAIL_BYTES:
+            return markdown
+        side = side * 3 // 4

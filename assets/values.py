@@ -1,0 +1,74 @@
+"""What passes from asset to asset, beside plain tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector an image: a table of image_id and vector (fixed-size list of float32)."""
+
+    table: pa.Table
+    fingerprint: str
+    n_computed: int
+
+    @classmethod
+    def from_arrays(
+        cls, image_ids: list[str], vectors: np.ndarray, fingerprint: str, n_computed: int
+    ) -> "Embeddings":
+        """Hold float32 ``vectors`` (n, d), the rows in the order of ``image_ids``."""
+        column = pa.FixedSizeListArray.from_arrays(
+            pa.array(np.ascontiguousarray(vectors, np.float32).ravel()), vectors.shape[1]
+        )
+        table = pa.table({"image_id": pa.array(image_ids, pa.string()), "vector": column})
+        return cls(table, fingerprint, n_computed)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The image_id of each row."""
+        return self.table["image_id"].to_pylist()
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """The vectors, float32 (n, d)."""
+        column = self.table["vector"].combine_chunks()
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+    def of(self, image_ids: list[str]) -> np.ndarray:
+        """Return the vectors (len(image_ids), d) of ``image_ids``, in that order."""
+        row_of = {image_id: row for row, image_id in enumerate(self.image_ids)}
+        return self.vectors[[row_of[image_id] for image_id in image_ids]]
+
+
+@dataclass(frozen=True)
+class GridAssignment:
+    """Each photo's cell: a table of image_id, uri, label, x, y, row, col; and the grid's figures.
+
+    x and y are the coordinates of tsne_2d, row and col count from the upper left corner.
+    """
+
+    table: pd.DataFrame
+    columns: int
+    rows: int
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and the suffix of its file (``.jpg``, ``.png``)."""
+
+    data: bytes
+    suffix: str
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """The mosaic, the four-panel figure, and the settings that the mosaic was drawn with."""
+
+    mosaic: Picture
+    figure: Picture
+    settings: dict[str, Any]

@@ -1,0 +1,183 @@
+"""Each check passes on a sound value, and fails on one that is broken in its own way."""
+
+import dataclasses
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from assets import checks
+from assets.methods.cataloguing import Catalogue
+from assets.methods.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
+from assets.values import Embeddings, GridAssignment, Mosaic, Picture
+
+SIDE = 12
+N = SIDE * SIDE
+IDS = [f"{number:064x}" for number in range(N)]
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    images = pd.DataFrame({"image_id": IDS, "uri": [f"/photos/{i}.jpg" for i in range(N)]})
+    rejects = pd.DataFrame({"uri": ["/photos/notes.txt"], "reason": ["not an image"], "detail": ""})
+    return Catalogue(images, rejects, n_found=N + 1, n_decoded=N)
+
+
+@pytest.fixture
+def embeddings() -> Embeddings:
+    """Vectors on a patch of the sphere, in the order of the grid's cells."""
+    row, col = np.divmod(np.arange(N), SIDE)
+    vectors = np.stack([row / SIDE, col / SIDE, np.ones(N)], axis=1)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Embeddings.from_arrays(IDS, vectors, "print", N)
+
+
+@pytest.fixture
+def points() -> pd.DataFrame:
+    return pd.DataFrame({"image_id": IDS, "x": np.arange(N, dtype=float), "y": 0.0})
+
+
+@pytest.fixture
+def grid() -> GridAssignment:
+    row, col = np.divmod(np.arange(N, dtype=np.int32), SIDE)
+    table = pd.DataFrame({"image_id": IDS, "row": row, "col": col})
+    return _with_gap(GridAssignment(table, SIDE, SIDE, {}), 0.0, certified=True)
+
+
+def _with_gap(grid: GridAssignment, gap: float | None, certified: bool) -> GridAssignment:
+    figures = {"assignment": {"gap": gap, "certified": certified}}
+    return dataclasses.replace(grid, figures=figures)
+
+
+def _with_cells(grid: GridAssignment, row: np.ndarray, col: np.ndarray) -> GridAssignment:
+    return dataclasses.replace(grid, table=grid.table.assign(row=row, col=col))
+
+
+def test_every_file_is_accounted_for(catalogue):
+    check = checks.every_file_is_accounted_for
+    assert check(catalogue).passed
+    lost = dataclasses.replace(catalogue, n_found=catalogue.n_found + 1)
+    assert not check(lost).passed
+    in_both = dataclasses.replace(
+        catalogue, rejects=catalogue.rejects.assign(uri=catalogue.images.uri[0])
+    )
+    assert not check(in_both).passed
+
+
+@pytest.mark.parametrize(
+    ("n_rejects", "passed", "severity"),
+    [(1, True, "WARN"), (9, False, "WARN"), (199, False, "ERROR")],
+)
+def test_few_files_are_rejected(catalogue, n_rejects, passed, severity):
+    rejects = pd.DataFrame({"uri": map(str, range(n_rejects)), "reason": "empty", "detail": ""})
+    result = checks.few_files_are_rejected(
+        dataclasses.replace(catalogue, rejects=rejects, n_found=N + n_rejects)
+    )
+    assert (result.passed, result.severity.value) == (passed, severity)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 0.5])
+def test_vectors_are_sound(catalogue, embeddings, broken):
+    assert checks.vectors_are_sound(catalogue, embeddings).passed
+    vectors = embeddings.vectors.copy()
+    vectors[3, 2] = broken
+    unsound = Embeddings.from_arrays(IDS, vectors, "print", N)
+    assert not checks.vectors_are_sound(catalogue, unsound).passed
+
+
+@pytest.mark.parametrize("ids", [IDS[:-1], [*IDS[:-1], IDS[0]]], ids=["missing", "twice"])
+def test_vectors_are_one_for_each_image(catalogue, embeddings, ids):
+    vectors = embeddings.vectors[: len(ids)]
+    wrong = Embeddings.from_arrays(ids, vectors, "print", N)
+    assert not checks.vectors_are_sound(catalogue, wrong).passed
+
+
+def test_coordinates_are_finite(embeddings, points):
+    check = checks.coordinates_are_finite
+    assert check(embeddings, points).passed
+    assert not check(embeddings, points.assign(y=np.nan)).passed
+    assert not check(embeddings, points.iloc[1:]).passed
+    assert not check(embeddings, pd.concat([points, points.iloc[:1]])).passed
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"), [("row", SIDE), ("col", -1), ("row", 1)], ids=["below", "left", "taken"]
+)
+def test_assignment_is_a_bijection(grid, cell, value):
+    check = checks.assignment_is_a_bijection
+    assert check(grid).passed
+    table = grid.table.copy()
+    table.loc[0, cell] = value
+    assert not check(dataclasses.replace(grid, table=table)).passed
+
+
+def test_a_broken_bijection_stops_what_comes_after():
+    (spec,) = checks.assignment_is_a_bijection.check_specs
+    assert spec.blocking
+
+
+@pytest.mark.parametrize(
+    ("gap", "certified", "passed"),
+    [
+        (None, False, True),
+        (1e-7, True, True),
+        (1e-5, True, False),
+        (1e-5, False, True),
+        (1e-3, False, False),
+        (-1e-3, False, False),
+        (float("nan"), True, False),
+    ],
+)
+def test_gap_is_within_its_promise(grid, gap, certified, passed):
+    assert checks.gap_is_within_its_promise(_with_gap(grid, gap, certified)).passed == passed
+
+
+def test_layout_beats_random_placement(embeddings, grid):
+    check = checks.layout_beats_random_placement
+    assert check(embeddings, grid).passed
+    shuffled = np.divmod(np.random.default_rng(1).permutation(N), SIDE)
+    assert not check(embeddings, _with_cells(grid, *shuffled)).passed
+
+
+def test_a_handful_of_photos_is_not_compared_with_chance(embeddings, grid):
+    few = dataclasses.replace(grid, table=grid.table.iloc[: checks.FEWEST_COMPARED - 1])
+    assert checks.layout_beats_random_placement(embeddings, few).passed
+
+
+class _Store:
+    @staticmethod
+    def open_working_copy(image_id: str) -> Image.Image:
+        number = int(image_id, 16)
+        return Image.new("RGB", (32, 32), (number * 7 % 256, number * 31 % 256, number * 101 % 256))
+
+
+class _Photos:
+    store = _Store()
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "png"])
+def test_tiles_are_the_photos_of_the_layout(grid, format_):
+    check = checks.tiles_are_the_photos_of_the_layout
+    settings = MosaicSettings(tile=24, format=format_)
+    plan = plan_mosaic(SIDE, SIDE, settings)
+    drawn = draw_mosaic(_Store.open_working_copy, grid.table, plan)
+    picture = Picture(encode_mosaic(drawn, settings), ".jpg" if format_ == "jpeg" else ".png")
+    mosaic = Mosaic(picture, Picture(b"", ".png"), dataclasses.asdict(settings))
+    assert check(grid, mosaic, photos=_Photos()).passed
+    shifted = _with_cells(grid, np.roll(grid.table.row, 1), np.roll(grid.table.col, 1))
+    assert not check(shifted, mosaic, photos=_Photos()).passed
+
+
+def test_no_check_is_without_a_test():
+    names = {
+        spec.name
+        for definition in vars(checks).values()
+        if isinstance(definition, dg.AssetChecksDefinition)
+        for spec in definition.check_specs
+    }
+    tests = Path(__file__).read_text()
+    assert len(names) == 8
+    assert all(f"checks.{name}" in tests for name in names)
