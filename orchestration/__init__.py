@@ -1,0 +1,1 @@
+"""When the assets run, and for whom."""

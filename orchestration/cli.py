@@ -1,0 +1,300 @@
+"""The command line: `tessera map`, `add`, `list`, `demo`, `check`, `dev`, `home`.
+
+Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
+130 when interrupted. `--debug` shows the traceback.
+"""
+
+import hashlib
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assets.methods.errors import UserError
+
+DEBUG = "--debug"
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+@click.group()
+@click.option(DEBUG, is_flag=True, help="Show tracebacks and the run's log.")
+@click.version_option(package_name="tessera")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Lay photo collections out so that those that look alike lie side by side."""
+    context.obj = debug
+
+
+def _map_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every command which draws a map has; each names asset and setting."""
+    options = [
+        click.option("--out", type=click.Path(path_type=Path), help="Folder for the results."),
+        click.option("--backbone", help="efficientnet-lite0, timm:NAME, torchvision:NAME, a file."),
+        click.option("--projection", help="tsne (default), largevis, umap or pca."),
+        click.option("--perplexity", type=float, help="Of t-SNE; 30 by default."),
+        click.option("--grid", help="COLUMNSxROWS or an aspect ratio; near-square by default."),
+        click.option("--certify", is_flag=True, help="Prove the gap above 10,000 photos too."),
+        click.option(
+            "--no-refine", is_flag=True, help="Leave the assignment as the solver made it."
+        ),
+        click.option("--show-duplicates", is_flag=True, help="Show every copy of a file."),
+        click.option("--tile", type=int, help="Side of a tile in pixels."),
+        click.option("--gap", type=int, help="Pixels between tiles."),
+        click.option("--background", help="A colour: a name or #rrggbb."),
+        click.option("--fit", type=click.Choice(["fill", "fit"]), help="Cut photos, or not."),
+        click.option("--format", type=click.Choice(["jpeg", "png"]), help="Of the mosaic."),
+        click.option("--seed", type=int, help="Of everything random."),
+        click.option("--allow-private-addresses", is_flag=True, help="For URLs of a manifest."),
+        click.option("--device", type=click.Choice(DEVICES), help="The best there is by default."),
+        click.option("--batch-size", type=click.IntRange(1), help="Images per forward pass."),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default."),
+        click.option("--strict-tracking", is_flag=True, help="Fail when MLflow is down."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command("map")
+@click.argument("source")
+@click.option("--name", help="Of the collection; by default made from SOURCE.")
+@_map_options
+@click.pass_obj
+def map_command(debug: bool, source: str, name: str | None, **options: Any) -> None:
+    """Map the photos of SOURCE: a folder, an fsspec URL, or a manifest (CSV or Parquet)."""
+    source = _absolute(source)
+    _map(name or _name_for(source), source, options, debug)
+
+
+@cli.command()
+@_map_options
+@click.pass_obj
+def demo(debug: bool, **options: Any) -> None:
+    """Map 1,024 tiles of the photographs that come inside scikit-image and scikit-learn."""
+    from assets.resources.photos import DEMO_SOURCE
+
+    _map("demo", DEMO_SOURCE, options, debug)
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("source")
+def add(name: str, source: str) -> None:
+    """Remember SOURCE as collection NAME: it shows in the UI, and in the nightly run."""
+    from assets.methods.sources import list_source
+    from assets.resources.collections import Collection
+    from assets.resources.photos import DEMO_SOURCE
+    from orchestration.instance import open_instance, register
+
+    source = _absolute(source)
+    n_files = "the demo's" if source == DEMO_SOURCE else f"{len(list_source(source).files):,}"
+    with open_instance() as instance:
+        register(instance, Collection(name, source))
+    click.echo(f"{name}: {n_files} files at {source}")
+
+
+@cli.command("list")
+def list_command() -> None:
+    """List the collections and their sources."""
+    from assets.resources.collections import CollectionRegistry
+    from assets.resources.home import home_folder
+
+    for collection in CollectionRegistry(home_folder()).all():
+        click.echo(f"{collection.name}\t{collection.source}")
+
+
+@cli.command()
+@click.argument("name")
+@click.pass_obj
+def check(debug: bool, name: str) -> None:
+    """Map collection NAME and run every asset check; exits with 1 if one fails at ERROR."""
+    from assets.resources.collections import Collection, CollectionRegistry
+    from assets.resources.home import home_folder
+    from assets.resources.photos import DEMO_SOURCE
+
+    source = DEMO_SOURCE if name == "demo" else CollectionRegistry(home_folder()).get(name).source
+    _, run = _carry_out(Collection(name, source), {}, debug)
+    for evaluation in run.checks:
+        verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"
+        click.echo(f"{verdict:<16}{evaluation.check_name:<32}{evaluation.description or ''}")
+    if not run.checks:
+        raise RuntimeError("no asset check was evaluated")
+    _exit_for(run)
+
+
+@cli.command()
+@click.option("--port", default=3000, show_default=True, help="Of Dagster's UI.")
+@click.option("--mlflow-port", default=5000, show_default=True, help="Of MLflow's UI.")
+def dev(port: int, mlflow_port: int) -> None:
+    """Serve Dagster's UI and MLflow's together, on loopback, until Ctrl-C."""
+    from orchestration.dev import serve
+    from orchestration.instance import prepare_home
+
+    serve(prepare_home(), port, mlflow_port)
+
+
+@cli.command()
+def home() -> None:
+    """Print the folder that holds all state; it is DAGSTER_HOME too."""
+    from orchestration.instance import prepare_home
+
+    click.echo(prepare_home())
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    # --debug belongs to the whole of tessera and may stand anywhere.
+    arguments = sorted(sys.argv[1:], key=lambda argument: argument != DEBUG)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        cli.main(arguments, prog_name="tessera", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("tessera: interrupted; the next run goes on from what is done.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if DEBUG in arguments:
+            raise
+        _tell(error)
+
+
+def _map(name: str, source: str, options: dict[str, Any], debug: bool) -> None:
+    from assets.resources.collections import Collection
+    from orchestration.results import check_output_folder, make_report, write_results
+
+    begun = time.monotonic()
+    collection = Collection(name, source)
+    out = options.pop("out") or Path(f"map-{name}")
+    check_output_folder(out, source)
+    photo_map, run = _carry_out(collection, options, debug)
+    report = make_report(collection, photo_map, run)
+    paths = write_results(out, photo_map, report)
+    _summarise(report, paths, time.monotonic() - begun)
+    _exit_for(run)
+
+
+def _carry_out(collection: Any, options: dict[str, Any], debug: bool) -> tuple[Any, Any]:
+    """Register and run a collection; returns its PhotoMap and the FinishedRun."""
+    from rich.console import Console
+
+    from assets.resources.compute import Compute
+    from assets.settings import check_settings
+    from orchestration.definitions import build_definitions, build_resources
+    from orchestration.instance import open_instance, register
+    from orchestration.progress import TerminalProgress
+    from orchestration.results import PhotoMap
+    from orchestration.runs import carry_out
+
+    settings = _settings(options)
+    check_settings(settings)
+    progress = TerminalProgress(Console(stderr=True))
+    with open_instance() as instance:
+        resources = build_resources(
+            progress,
+            Compute(**_given(options, "device", "batch_size", "threads")),
+            bool(options.get("strict_tracking")),
+        )
+        register(instance, collection)
+        with progress.bars:
+            run = carry_out(
+                build_definitions(resources),
+                resources["tracking"],
+                instance,
+                "photo_map",
+                collection.name,
+                settings,
+                debug,
+            )
+    return PhotoMap.read(resources["io_manager"], collection.name), run
+
+
+def _settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each asset that the command line gave; the rest keep their default."""
+    grid = _given(options, "certify", "show_duplicates", "seed", shape="grid")
+    if options.get("no_refine"):
+        grid["refine"] = False
+    return {
+        "raw_images": _given(options, "allow_private_addresses"),
+        "embeddings": _given(options, "backbone"),
+        "tsne_2d": _given(options, "perplexity", "seed", method="projection"),
+        "grid_assignment": grid,
+        "mosaic": _given(options, "tile", "gap", "background", "fit", "format"),
+    }
+
+
+def _given(options: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
+    """Return the options that were given, some under the name that the setting has."""
+    options_of = {name: name for name in names} | renamed
+    return {
+        setting: options[option]
+        for setting, option in options_of.items()
+        if options.get(option) is not None
+    }
+
+
+def _absolute(source: str) -> str:
+    """Return a local SOURCE as absolute path: it is remembered, and read from other folders."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def _name_for(source: str) -> str:
+    """Make a collection's name from its source; the same source always has the same name."""
+    last = Path(source.rstrip("/")).stem
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:40] or "photos"
+    return f"{slug}-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+
+
+def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:
+    counts, grid, assignment = report["counts"], report["grid"], report["assignment"]
+    quality = report["quality"]
+    click.echo(
+        f"{counts['shown']:,} photos on {grid['columns']} x {grid['rows']} cells in "
+        f"{seconds:.0f} s: {counts['decoded_anew']:,} decoded and {counts['embedded_anew']:,} "
+        f"embedded anew, {counts['rejected']:,} files rejected"
+    )
+    proof = "certified optimal" if assignment["certified"] else f"gap {assignment['gap']}"
+    click.echo(f"Assignment by {assignment['solver']}: {proof}")
+    if quality["dpq16"] is not None:
+        click.echo(f"Layout quality: DPQ16 {quality['dpq16']:.3f}")
+    if quality["neighbourhood_purity"] is not None:
+        click.echo(
+            f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
+            f"(at random {quality['random_purity']:.0%})"
+        )
+    for what, path in paths.items():
+        click.echo(f"  {what:<8}{path}")
+
+
+def _exit_for(run: Any) -> None:
+    for failed in run.failed_checks:
+        click.echo(f"tessera: check {failed.check_name} failed: {failed.description}", err=True)
+    if run.failed_checks:
+        sys.exit(1)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell(error: Exception) -> None:
+    if isinstance(error, UserError):
+        click.echo(f"tessera: {error}", err=True)
+        sys.exit(2)
+    line = str(error).strip().split("\n")[0]
+    click.echo(
+        f"tessera: {type(error).__name__}: {line} (this is a fault of tessera or its surroundings; "
+        f"{DEBUG} shows where)",
+        err=True,
+    )
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

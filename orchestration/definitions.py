@@ -1,0 +1,54 @@
+"""The only Definitions of the project."""
+
+import os
+from typing import Any
+
+import dagster as dg
+
+from assets import checks, photo_map
+from assets.io_managers import FolderIOManager
+from assets.resources.compute import Compute
+from assets.resources.home import home_folder
+from assets.resources.photos import Photos
+from assets.resources.progress import LogProgress, ProgressReporter
+from assets.resources.tracking import Tracking
+from orchestration.jobs import photo_map_job
+from orchestration.schedules import nightly
+from orchestration.sensors import new_images
+
+
+def build_resources(
+    progress: ProgressReporter | None = None,
+    compute: Compute | None = None,
+    strict_tracking: bool = False,
+) -> dict[str, Any]:
+    """Return what the assets need, all state below the home."""
+    home = home_folder()
+    return {
+        "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
+        "photos": Photos(home=str(home)),
+        "compute": compute or Compute(),
+        "tracking": Tracking(
+            home=str(home),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            strict=strict_tracking,
+        ),
+        "progress": progress or LogProgress(),
+    }
+
+
+def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
+    """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules([photo_map]),
+        asset_checks=dg.load_asset_checks_from_modules([checks]),
+        jobs=[photo_map_job],
+        schedules=[nightly],
+        sensors=[new_images],
+        # The assets form a chain: a process for each would import everything anew, for nothing.
+        executor=dg.in_process_executor,
+        resources=resources,
+    )
+
+
+definitions = build_definitions(build_resources())

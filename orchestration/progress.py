@@ -1,0 +1,44 @@
+"""Progress in a terminal: a bar with the time left for each long step."""
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from assets.methods.progress import Progress as Listener
+from assets.resources.progress import LogProgress
+
+
+class TerminalProgress:
+    """Draws a bar for each step, and writes the run's log as well."""
+
+    def __init__(self, console: Console) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def listener(self, log: dg.DagsterLogManager, step: str, unit: str) -> Listener:
+        """Return a listener that moves a bar; it appears with the first report."""
+        lines = LogProgress().listener(log, step, unit)
+        bar = None
+
+        def listen(done: int, total: int) -> None:
+            nonlocal bar
+            lines(done, total)
+            if bar is None:
+                bar = self.bars.add_task(f"{step:<16}", total=total, unit=unit)
+            self.bars.update(bar, completed=done, total=total)
+
+        return listen

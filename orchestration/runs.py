@@ -1,0 +1,106 @@
+"""Carrying a job out in this process, on the same instance as the UI."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from assets.methods.errors import UserError
+from assets.resources.tracking import Tracking
+from orchestration.instance import PROCESS_TAG, bury_dead_runs, this_process
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left behind: seconds by asset, and the evaluations of its checks."""
+
+    run_id: str
+    seconds: dict[str, float]
+    checks: Sequence[dg.AssetCheckEvaluation]
+
+    @property
+    def failed_checks(self) -> list[dg.AssetCheckEvaluation]:
+        """The checks that failed at ERROR, blocking or not."""
+        error = dg.AssetCheckSeverity.ERROR
+        return [check for check in self.checks if not check.passed and check.severity == error]
+
+
+INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
+
+
+class RunError(Exception):
+    """A run ended in something other than a user's mistake; the message names it in a line."""
+
+
+def carry_out(
+    definitions: dg.Definitions,
+    tracking: Tracking,
+    instance: dg.DagsterInstance,
+    job: str,
+    collection: str,
+    settings: dict[str, dict[str, Any]],
+    debug: bool = False,
+) -> FinishedRun:
+    """Run ``job`` for ``collection``, with ``settings`` by asset.
+
+    Raises UserError with the sentence of the asset that refused, KeyboardInterrupt when the run was
+    interrupted, RunError for anything else.
+    """
+    for dead in bury_dead_runs(instance):
+        _settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        partition_key=collection,
+        run_config={
+            "ops": {asset: {"config": values} for asset, values in settings.items()},
+            "loggers": {"console": {"config": {"log_level": "INFO" if debug else "CRITICAL"}}},
+        },
+        tags={PROCESS_TAG: this_process()},
+        raise_on_error=debug,
+    )
+    if not result.success:
+        failure = _failure(result)
+        status = dg.DagsterRunStatus.FAILURE
+        if isinstance(failure, KeyboardInterrupt):
+            # Dagster calls it a failure unless its UI has asked for the interrupt.
+            instance.report_run_canceled(result.dagster_run, "Interrupted at the terminal.")
+            status = dg.DagsterRunStatus.CANCELED
+        _settle(tracking, result.run_id, status)
+        raise failure
+    return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
+
+
+def _settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
+    # A tracking server that is down never costs a result; the run itself has said so already.
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracking.settle(run_id, status)
+    except (MlflowException, OSError):
+        if tracking.strict:
+            raise
+
+
+def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
+    return {
+        str(event.step_key): round(event.step_success_data.duration_ms / 1000, 2)
+        for event in result.all_events
+        if event.is_step_success
+    }
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        if data.user_failure_data is not None:
+            return UserError(data.user_failure_data.description)
+        if data.error is not None:
+            cause = data.error.cause or data.error
+            if cause.cls_name in INTERRUPTS:
+                return KeyboardInterrupt()
+            line = cause.message.strip().split("\n")[0]
+            return RunError(f"{event.step_key} failed: {line}")
+    return RunError("The run failed before its first asset.")

@@ -1,0 +1,87 @@
+"""The code location: what is in it, and how fast it loads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.definitions import definitions
+
+ROOT = Path(__file__).parents[2]
+
+ASSET_GRAPH = """
+raw_images <-
+embeddings <- raw_images
+tsne_2d <- embeddings
+grid_assignment <- embeddings, raw_images, tsne_2d
+mosaic <- grid_assignment
+""".strip()
+
+CHECKS = """
+embeddings: vectors_are_sound
+grid_assignment: assignment_is_a_bijection (blocking)
+grid_assignment: gap_is_within_its_promise
+grid_assignment: layout_beats_random_placement
+mosaic: tiles_are_the_photos_of_the_layout
+raw_images: every_file_is_accounted_for
+raw_images: few_files_are_rejected
+tsne_2d: coordinates_are_finite
+""".strip()
+
+# Seconds of CPU, not of the clock: the machine is shared.
+LONGEST_IMPORT = 3.0
+
+
+def _photo_map() -> dg.AssetsDefinition:
+    graph = definitions.resolve_asset_graph()
+    return [node for node in graph.asset_nodes if node.group_name == "photo_map"]
+
+
+def test_the_asset_graph_is_the_one_that_was_reviewed():
+    nodes = {node.key.to_user_string(): node for node in _photo_map()}
+    lines = [
+        f"{name} <- {', '.join(sorted(key.to_user_string() for key in nodes[name].parent_keys))}"
+        for name in ("raw_images", "embeddings", "tsne_2d", "grid_assignment", "mosaic")
+    ]
+    assert set(nodes) == {line.split(" ")[0] for line in lines}
+    assert "\n".join(line.rstrip() for line in lines) == ASSET_GRAPH
+
+
+def test_every_asset_is_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
+    for node in _photo_map():
+        assert node.partitions_def.name == "collections"
+        wants_gpu = node.key.to_user_string() in ("embeddings", "tsne_2d")
+        assert node.pools == ({"gpu"} if wants_gpu else set())
+
+
+def test_the_checks_are_the_ones_that_were_reviewed():
+    specs = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]
+    lines = sorted(
+        f"{spec.asset_key.to_user_string()}: {spec.name}{' (blocking)' * spec.blocking}"
+        for spec in specs
+    )
+    assert "\n".join(lines) == CHECKS
+
+
+def test_loading_the_code_location_is_quick_and_leaves_heavy_modules_alone():
+    script = (
+        "import sys, time, dagster; begun = time.process_time(); "
+        "import orchestration.definitions; print(time.process_time() - begun); "
+        "print(*{'torch', 'mlflow', 'sklearn', 'matplotlib', 'numba', 'timm'} & set(sys.modules))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    seconds, heavy = ran.stdout.split("\n")[:2]
+    assert heavy == ""
+    assert float(seconds) < LONGEST_IMPORT
+
+
+def test_dagster_finds_the_definitions_valid(home):
+    validate = [sys.executable, "-m", "dagster", "definitions", "validate"]
+    ran = subprocess.run(
+        validate, capture_output=True, text=True, cwd=ROOT, env=os.environ, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

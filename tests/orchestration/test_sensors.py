@@ -1,0 +1,59 @@
+import json
+
+import dagster as dg
+import pytest
+
+from assets.resources.collections import Collection
+from assets.resources.photos import Photos
+from orchestration.instance import register
+from orchestration.sensors import new_images
+
+
+@pytest.fixture
+def look(home, instance):
+    """Returns a function that evaluates the sensor with a cursor: requested names, new cursor."""
+
+    def evaluate(cursor: str | None) -> tuple[list[str], str]:
+        context = dg.build_sensor_context(instance=instance, cursor=cursor)
+        result = new_images(context, photos=Photos(home=str(home)))
+        return [request.partition_key for request in result.run_requests], result.cursor
+
+    return evaluate
+
+
+def test_a_new_photo_starts_a_run_of_its_collection_alone(instance, look, photo_folder):
+    folder = photo_folder(2)
+    register(instance, Collection("still", str(photo_folder(1, "still"))))
+    register(instance, Collection("growing", str(folder)))
+    requested, cursor = look(None)
+    assert sorted(requested) == ["growing", "still"]
+    requested, cursor = look(cursor)
+    assert requested == []
+    (folder / "photo_000.png").rename(folder / "renamed.png")
+    requested, _ = look(cursor)
+    assert requested == ["growing"]
+
+
+def test_a_source_out_of_reach_keeps_no_other_from_its_run(instance, look, photo_folder):
+    folder = photo_folder(1)
+    register(instance, Collection("away", "/not/there"))
+    register(instance, Collection("here", str(folder)))
+    requested, cursor = look(None)
+    assert requested == ["here"]
+    assert set(json.loads(cursor)) == {"here"}
+
+
+def test_a_source_that_comes_back_unchanged_starts_nothing(instance, look, photo_folder):
+    folder = photo_folder(1)
+    register(instance, Collection("here", str(folder)))
+    _, cursor = look(None)
+    away = folder.rename(folder.with_name("away"))
+    requested, cursor = look(cursor)
+    assert requested == []
+    away.rename(folder)
+    requested, _ = look(cursor)
+    assert requested == []
+
+
+def test_the_sensor_is_off_until_it_is_switched_on():
+    assert new_images.default_status == dg.DefaultSensorStatus.STOPPED
