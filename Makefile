@@ -1,0 +1,50 @@
+# One vocabulary of tasks, by hand and in CI. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev check test lint bench clean
+
+help:  ## Show the tasks.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tessera needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@command -v c++ >/dev/null || { echo "Tessera needs a C++ compiler to build lapjv: install g++ or clang."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The first installation fetches about 3 GB, most of it PyTorch with CUDA.
+$(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e .
+	touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## Map the 1,024 tiles of the demo to demo/mosaic.jpg.
+	$(BIN)/tessera demo --out demo
+
+dev: $(INSTALLED)  ## Dagster's UI on port 3000 and MLflow's on port 5000.
+	$(BIN)/tessera dev
+
+check: $(INSTALLED)  ## Run every asset check on the demo; fails if one fails at ERROR.
+	$(BIN)/tessera check demo
+
+test: lint  ## Lint, then the tests.
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
+	$(BIN)/python bench/assignment.py
+
+clean:  ## Remove the environment; the home .tessera stays.
+	rm -rf $(VENV)

@@ -1,0 +1,204 @@
+"""`tessera map`: what it writes, at every size, and what it says of bad input."""
+
+import json
+import shutil
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from assets.methods.grid import choose_grid
+from orchestration.instance import open_instance
+
+EVERY_RESULT = {"mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "report.json"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
+def test_any_number_of_photos_makes_a_map(tessera, photo_folder, tmp_path, n):
+    ran = tessera("map", photo_folder(n), "--out", tmp_path / "map", "--name", f"n{n}")
+    assert ran.code == 0, ran.err
+    assert {path.name for path in (tmp_path / "map").iterdir()} == EVERY_RESULT
+    layout = pd.read_parquet(tmp_path / "map" / "layout.parquet")
+    assert list(layout.columns) == ["image_id", "uri", "x", "y", "row", "col"]
+    grid = choose_grid(n)
+    cells = layout.row * grid.columns + layout.col
+    assert len(layout) == cells.nunique() == n
+    assert cells.between(0, grid.cells - 1).all()
+    assert np.isfinite(layout[["x", "y"]]).all(axis=None)
+    with Image.open(tmp_path / "map" / "mosaic.jpg") as mosaic:
+        assert mosaic.size == (grid.columns * 98 - 2, grid.rows * 98 - 2)
+
+
+def test_of_fifty_copies_one_is_shown_unless_all_are_wanted(tessera, photo_folder, tmp_path):
+    folder = photo_folder(1)
+    for number in range(49):
+        shutil.copy(folder / "photo_000.png", folder / f"copy_{number}.png")
+    for options, shown in (([], 1), (["--show-duplicates"], 50)):
+        ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "copies", *options)
+        assert ran.code == 0, ran.err
+        report = json.loads((tmp_path / "map" / "report.json").read_text())
+        assert report["counts"]["shown"] == shown
+        assert report["counts"]["exact_duplicates"] == 49
+        assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == shown
+
+
+def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder, tmp_path):
+    folder = photo_folder(6)
+    newcomer = tmp_path / "newcomer.png"
+    Image.new("RGB", (40, 30), "teal").save(newcomer)
+    counts = []
+    for _ in range(2):
+        assert tessera("map", folder, "--out", tmp_path / "map", "--name", "growing").code == 0
+        counts.append(json.loads((tmp_path / "map" / "report.json").read_text())["counts"])
+        shutil.copy(newcomer, folder)
+    assert tessera("map", folder, "--out", tmp_path / "map", "--name", "growing").code == 0
+    counts.append(json.loads((tmp_path / "map" / "report.json").read_text())["counts"])
+    assert [(count["decoded_anew"], count["embedded_anew"]) for count in counts][1:] == [
+        (1, 1),
+        (0, 0),
+    ]
+
+
+def test_bad_files_are_rows_with_a_reason_and_the_rest_is_mapped(tessera, photo_folder, tmp_path):
+    folder = photo_folder(3)
+    (folder / "empty.jpg").touch()
+    (folder / "notes.txt").write_text("milk, bread")
+    (folder / "half.png").write_bytes((folder / "photo_000.png").read_bytes()[:60])
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(64))
+    Image.new("RGB", (4, 4)).save(folder / "small.png")
+    ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "mixed")
+    rejects = pd.read_csv(tmp_path / "map" / "rejects.csv")
+    reasons = {
+        uri.rsplit("/", 1)[1]: reason
+        for uri, reason in zip(rejects.uri, rejects.reason, strict=True)
+    }
+    assert reasons == {
+        "empty.jpg": "empty",
+        "notes.txt": "not an image",
+        "half.png": "truncated",
+        "film.mp4": "unsupported",
+        "small.png": "too small",
+    }
+    assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == 3
+    # More than half of the files are no photos: the map is made, and CI would fail.
+    assert ran.code == 1
+    assert "few_files_are_rejected" in ran.err
+
+
+def test_png_and_the_other_settings_of_the_picture_are_heeded(tessera, photo_folder, tmp_path):
+    ran = tessera(
+        "map", photo_folder(4), "--out", tmp_path / "map", "--name", "settings",
+        "--grid", "4x1", "--tile", "20", "--gap", "0", "--format", "png", "--fit", "fit",
+        "--background", "red", "--projection", "pca", "--no-refine",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    with Image.open(tmp_path / "map" / "mosaic.png") as mosaic:
+        assert mosaic.size == (80, 20)
+        assert mosaic.getpixel((0, 0)) == (255, 0, 0)
+    report = json.loads((tmp_path / "map" / "report.json").read_text())
+    assert report["refinement"] is None
+    assert report["assignment"]["certified"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--grid", "1x2"], "cells"),
+        (["--grid", "wide"], "wide"),
+        (["--projection", "magic"], "magic"),
+        (["--perplexity", "0"], "perplexity"),
+        (["--backbone", "magic"], "magic"),
+        (["--background", "nocolour"], "nocolour"),
+        (["--tile", "0"], "tile"),
+        (["--name", "../up"], "cannot name a collection"),
+        (["--device", "abacus"], "abacus"),
+        (["--threads", "0"], "threads"),
+        (["--fit", "squeeze"], "squeeze"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_told_in_a_sentence(
+    tessera, photo_folder, tmp_path, options, sentence
+):
+    name = [] if "--name" in options else ["--name", "bad"]
+    ran = tessera("map", photo_folder(3), "--out", tmp_path / "map", *name, *options)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "map").exists()
+
+
+def test_a_source_that_is_not_there_is_told_in_a_sentence(tessera, tmp_path):
+    ran = tessera("map", tmp_path / "nowhere", "--out", tmp_path / "map")
+    assert ran.code == 2
+    assert "nowhere" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_folder_without_a_photo_says_what_was_looked_at(tessera, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("milk, bread")
+    ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "texts")
+    assert ran.code == 2
+    assert "1 not an image" in ran.err
+    assert "notes.txt" in ran.err
+
+
+def test_results_inside_the_source_are_refused(tessera, photo_folder):
+    folder = photo_folder(1)
+    ran = tessera("map", folder, "--out", folder / "map")
+    assert ran.code == 2
+    assert "inside" in ran.err
+    assert not (folder / "map").exists()
+
+
+def test_a_fault_of_ours_is_a_line_without_debug_and_a_traceback_with_it(
+    tessera, photo_folder, tmp_path, monkeypatch
+):
+    def fail(*arguments, **options):
+        raise ZeroDivisionError("a bug")
+
+    folder = photo_folder(2)
+    monkeypatch.setattr("assets.photo_map.lay_out", fail)
+    arguments = ["map", folder, "--out", tmp_path / "map", "--name", "fault"]
+    ran = tessera(*arguments)
+    assert ran.code == 1
+    assert "grid_assignment failed: ZeroDivisionError: a bug" in ran.err
+    assert "Traceback" not in ran.err
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        tessera(*arguments, "--debug")
+
+
+def test_ctrl_c_ends_in_a_sentence_and_the_run_is_not_called_a_success(
+    tessera, photo_folder, tmp_path, monkeypatch
+):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assets.photo_map.lay_out", interrupt)
+    ran = tessera("map", photo_folder(2), "--out", tmp_path / "map", "--name", "interrupted")
+    assert ran.code == 130
+    assert "the next run goes on" in ran.err
+    with open_instance() as instance:
+        assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.CANCELED
+
+
+def test_collections_are_added_and_listed(tessera, photo_folder):
+    folder = photo_folder(2)
+    added = tessera("add", "two", folder)
+    assert (added.code, added.out) == (0, f"two: 2 files at {folder}\n")
+    assert f"two\t{folder}\n" in tessera("list").out
+
+
+def test_a_source_that_cannot_be_listed_is_not_added(tessera, tmp_path):
+    assert tessera("add", "nothing", tmp_path / "nowhere").code == 2
+    assert "nothing" not in tessera("list").out
+
+
+def test_help_names_every_command(tessera):
+    assert all(
+        command in tessera("--help").out
+        for command in ("map", "add", "list", "demo", "check", "dev", "home")
+    )

@@ -1,0 +1,94 @@
+"""Every command in the README runs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.strip().split("\n")
+]
+# `make dev` is run by test_dev.py, which needs a browser; this environment is the activated one.
+ELSEWHERE = {"make dev", "source .venv/bin/activate"}
+# Those weights would have to be downloaded.
+WITHOUT_NETWORK = {"--backbone timm:resnet50": "--backbone efficientnet-lite0"}
+
+
+@pytest.fixture
+def run(tmp_path: Path, photo_folder) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Returns a function that runs a command of the README, in a folder like a checkout."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    photo_folder(12)
+    environment = Path(sys.executable).parent
+    variables = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    variables |= {
+        "PATH": f"{environment}:{os.environ['PATH']}",
+        "TESSERA_HOME": str(tmp_path / ".tessera"),
+    }
+
+    def run_in_checkout(command: str) -> subprocess.CompletedProcess[str]:
+        for with_network, without in WITHOUT_NETWORK.items():
+            command = command.replace(with_network, without)
+        if command.startswith("make "):
+            # The environment that runs this test is installed already.
+            marker = environment.parent / ".installed"
+            command += f" VENV={environment.parent} -o {marker} -o {marker}-dev"
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run_in_checkout
+
+
+def _report(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.mark.timeout(600)
+def test_every_command_runs_and_the_demo_makes_sense(run, tmp_path):
+    """One after the other, as a reader would: the later ones build on the earlier."""
+    assert COMMANDS[0] == "make demo"
+    for command in COMMANDS:
+        if command in ELSEWHERE:
+            continue
+        ran = run(command)
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+        assert "Traceback" not in ran.stderr
+    first = _report(tmp_path / "demo")
+    assert first["counts"]["decoded_anew"] == first["counts"]["embedded_anew"] == 1024
+    assert first["assignment"]["certified"]
+    assert len(first["checks"]) == 8
+    assert all(first["checks"].values())
+    quality = first["quality"]
+    assert quality["neighbourhood_purity"] >= 5 * quality["random_purity"]
+
+    again = run("make demo")
+    assert str(Path("demo", "mosaic.jpg")) in again.stdout
+    second = _report(tmp_path / "demo")
+    assert second["counts"]["decoded_anew"] == second["counts"]["embedded_anew"] == 0
+    assert _report(tmp_path / "map")["counts"]["shown"] == 12
+
+
+def test_the_pictures_of_the_readme_are_there():
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / picture).is_file(), picture
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"(?<!!)\[.*?\]\((?!http)(.*?)\)", README):
+        assert (ROOT / link).exists(), link
