@@ -8,7 +8,6 @@ import hashlib
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,9 +115,10 @@ def check(debug: bool, name: str) -> None:
     from assets.resources.collections import Collection, CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
+    from orchestration.mapping import run_photo_map
 
     source = DEMO_SOURCE if name == "demo" else CollectionRegistry(home_folder()).get(name).source
-    _, run = _carry_out(Collection(name, source), {}, debug)
+    _, run = run_photo_map(Collection(name, source), {}, debug)
     for evaluation in run.checks:
         verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"
         click.echo(f"{verdict:<16}{evaluation.check_name:<32}{evaluation.description or ''}")
@@ -167,76 +167,10 @@ def main() -> None:
 
 def _map(name: str, source: str, options: dict[str, Any], debug: bool) -> None:
     from assets.resources.collections import Collection
-    from orchestration.results import check_output_folder, make_report, write_results
+    from orchestration.mapping import map_collection
 
-    begun = time.monotonic()
-    collection = Collection(name, source)
     out = options.pop("out") or Path(f"map-{name}")
-    check_output_folder(out, source)
-    photo_map, run = _carry_out(collection, options, debug)
-    report = make_report(collection, photo_map, run)
-    paths = write_results(out, photo_map, report)
-    _summarise(report, paths, time.monotonic() - begun)
-    _exit_for(run)
-
-
-def _carry_out(collection: Any, options: dict[str, Any], debug: bool) -> tuple[Any, Any]:
-    """Register and run a collection; returns its PhotoMap and the FinishedRun."""
-    from rich.console import Console
-
-    from assets.resources.compute import Compute
-    from assets.settings import check_settings
-    from orchestration.definitions import build_definitions, build_resources
-    from orchestration.instance import open_instance, register
-    from orchestration.progress import TerminalProgress
-    from orchestration.results import PhotoMap
-    from orchestration.runs import carry_out
-
-    settings = _settings(options)
-    check_settings(settings)
-    progress = TerminalProgress(Console(stderr=True))
-    with open_instance() as instance:
-        resources = build_resources(
-            progress,
-            Compute(**_given(options, "device", "batch_size", "threads")),
-            bool(options.get("strict_tracking")),
-        )
-        register(instance, collection)
-        with progress.bars:
-            run = carry_out(
-                build_definitions(resources),
-                resources["tracking"],
-                instance,
-                "photo_map",
-                collection.name,
-                settings,
-                debug,
-            )
-    return PhotoMap.read(resources["io_manager"], collection.name), run
-
-
-def _settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the settings of each asset that the command line gave; the rest keep their default."""
-    grid = _given(options, "certify", "show_duplicates", "seed", shape="grid")
-    if options.get("no_refine"):
-        grid["refine"] = False
-    return {
-        "raw_images": _given(options, "allow_private_addresses"),
-        "embeddings": _given(options, "backbone"),
-        "tsne_2d": _given(options, "perplexity", "seed", method="projection"),
-        "grid_assignment": grid,
-        "mosaic": _given(options, "tile", "gap", "background", "fit", "format"),
-    }
-
-
-def _given(options: dict[str, Any], *names: str, **renamed: str) -> dict[str, Any]:
-    """Return the options that were given, some under the name that the setting has."""
-    options_of = {name: name for name in names} | renamed
-    return {
-        setting: options[option]
-        for setting, option in options_of.items()
-        if options.get(option) is not None
-    }
+    _exit_for(map_collection(Collection(name, source), out, options, debug))
 
 
 def _absolute(source: str) -> str:
@@ -251,27 +185,6 @@ def _name_for(source: str) -> str:
     return f"{slug}-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
-def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:
-    counts, grid, assignment = report["counts"], report["grid"], report["assignment"]
-    quality = report["quality"]
-    click.echo(
-        f"{counts['shown']:,} photos on {grid['columns']} x {grid['rows']} cells in "
-        f"{seconds:.0f} s: {counts['decoded_anew']:,} decoded and {counts['embedded_anew']:,} "
-        f"embedded anew, {counts['rejected']:,} files rejected"
-    )
-    proof = "certified optimal" if assignment["certified"] else f"gap {assignment['gap']}"
-    click.echo(f"Assignment by {assignment['solver']}: {proof}")
-    if quality["dpq16"] is not None:
-        click.echo(f"Layout quality: DPQ16 {quality['dpq16']:.3f}")
-    if quality["neighbourhood_purity"] is not None:
-        click.echo(
-            f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
-            f"(at random {quality['random_purity']:.0%})"
-        )
-    for what, path in paths.items():
-        click.echo(f"  {what:<8}{path}")
-
-
 def _exit_for(run: Any) -> None:
     for failed in run.failed_checks:
         click.echo(f"tessera: check {failed.check_name} failed: {failed.description}", err=True)
@@ -284,12 +197,14 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def _tell(error: Exception) -> None:
+    from orchestration.runs import RunError
+
     if isinstance(error, UserError):
         click.echo(f"tessera: {error}", err=True)
         sys.exit(2)
-    line = str(error).strip().split("\n")[0]
+    what = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
     click.echo(
-        f"tessera: {type(error).__name__}: {line} (this is a fault of tessera or its surroundings; "
+        f"tessera: {what.strip().splitlines()[0]} (a fault of tessera or of its surroundings: "
         f"{DEBUG} shows where)",
         err=True,
     )

@@ -10,6 +10,13 @@ from assets.methods.errors import UserError
 from assets.resources.tracking import Tracking
 from orchestration.instance import PROCESS_TAG, bury_dead_runs, this_process
 
+# By name: of an exception in a run, Dagster keeps no more.
+INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
+
+
+class RunError(Exception):
+    """A run ended in something other than a user's mistake; the message names it in a line."""
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -24,13 +31,6 @@ class FinishedRun:
         """The checks that failed at ERROR, blocking or not."""
         error = dg.AssetCheckSeverity.ERROR
         return [check for check in self.checks if not check.passed and check.severity == error]
-
-
-INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
-
-
-class RunError(Exception):
-    """A run ended in something other than a user's mistake; the message names it in a line."""
 
 
 def carry_out(
