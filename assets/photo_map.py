@@ -155,4 +155,4 @@ def mosaic(
         log.run.file(f"mosaic{picture.suffix}", picture.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-    return Mosaic(picture, figure, asdict(settings))
+    return Mosaic(picture, figure, asdict(settings), plan.shrunk)

@@ -74,7 +74,9 @@ def step(
         except UserError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
     context.add_output_metadata(
-        {"mlflow_run": run.run_id} if run.run_id else {"tracking": f"failed: {run.unreachable}"}
+        {"mlflow_run": run.run_id, "mlflow": dg.MetadataValue.url(run.url)}
+        if run.run_id
+        else {"tracking": f"failed: {run.unreachable}"}
     )
 
 

@@ -67,8 +67,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """The mosaic, the four-panel figure, and the settings that the mosaic was drawn with."""
+    """The mosaic, the four-panel figure, and the settings that the mosaic was drawn with.
+
+    ``shrunk`` says in a sentence why the tiles are smaller than the settings ask for.
+    """
 
     mosaic: Picture
     figure: Picture
     settings: dict[str, Any]
+    shrunk: str | None = None

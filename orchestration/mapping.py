@@ -111,6 +111,8 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
             f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
             f"(at random {quality['random_purity']:.0%})"
         )
+    if report["mosaic"]["shrunk"]:
+        click.echo(report["mosaic"]["shrunk"])
     for what, path in paths.items():
         click.echo(f"  {what:<8}{path}")
 

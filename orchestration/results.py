@@ -97,6 +97,7 @@ def make_report(collection: Collection, photo_map: PhotoMap, run: FinishedRun) -
         "seconds": run.seconds,
         "grid": {"columns": photo_map.grid.columns, "rows": photo_map.grid.rows},
         **photo_map.grid.figures,
+        "mosaic": {**photo_map.mosaic.settings, "shrunk": photo_map.mosaic.shrunk},
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {name: version(name) for name in VERSIONED},
     }

@@ -44,6 +44,9 @@ class Tracking(dg.ConfigurableResource):
     dagster_url: str = Field(
         default="http://127.0.0.1:3000", description="Where Dagster's UI is served."
     )
+    mlflow_url: str = Field(
+        default="http://127.0.0.1:5000", description="Where MLflow's UI is served, for links."
+    )
     strict: bool = Field(
         default=False, description="Fail an asset when the tracking server is down."
     )
@@ -150,6 +153,14 @@ class ChildRun:
     def run_id(self) -> str:
         """The id of this MLflow run; empty when the server could not be reached."""
         return "" if self.unreachable else self._run_id
+
+    @property
+    def url(self) -> str:
+        """Where MLflow's UI shows this run."""
+        tracking = self._tracking
+        remote = tracking.tracking_uri if tracking.tracking_uri.startswith("http") else ""
+        server = (remote or tracking.mlflow_url).rstrip("/")
+        return f"{server}/#/experiments/{tracking.experiment_id}/runs/{self._run_id}"
 
     def parameters(self, parameters: dict[str, Any]) -> None:
         """Log the settings that the asset runs with."""

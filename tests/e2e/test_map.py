@@ -99,7 +99,19 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(tessera, photo_fol
         assert mosaic.getpixel((0, 0)) == (255, 0, 0)
     report = json.loads((tmp_path / "map" / "report.json").read_text())
     assert report["refinement"] is None
+    assert report["mosaic"]["tile"] == 20
     assert report["assignment"]["certified"] is True
+
+
+def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
+    tessera, photo_folder, tmp_path
+):
+    options = ["--grid", "3x1", "--tile", "9000", "--name", "large"]
+    ran = tessera("map", photo_folder(3), "--out", tmp_path / "map", *options)
+    assert ran.code == 0, ran.err
+    assert "instead of 9000" in ran.out
+    with Image.open(tmp_path / "map" / "mosaic.jpg") as mosaic:
+        assert 16_000 < mosaic.width <= 16_384
 
 
 @pytest.mark.parametrize(

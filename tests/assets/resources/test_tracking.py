@@ -84,6 +84,7 @@ def test_a_parent_for_the_run_and_a_child_for_the_asset_linked_both_ways(trackin
     assert artifacts == {"mosaic.png", "layout.txt"}
     metadata = result.asset_materializations_for_node("first")[0].metadata
     assert metadata["mlflow_run"].value == child.info.run_id
+    assert metadata["mlflow"].value.endswith(f"/runs/{child.info.run_id}")
     assert metadata["solver"].value == "lapjv"
     assert metadata["mosaic"].value.startswith("![thumbnail](data:image/jpeg;base64,")
 
