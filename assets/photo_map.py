@@ -25,7 +25,7 @@ from assets.settings import (
     TsneConfig,
 )
 from assets.steps import step
-from assets.values import Embeddings, GridAssignment, Mosaic, Picture
+from assets.values import Embeddings, GridAssignment, Mosaic, Picture, with_points
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
@@ -117,7 +117,7 @@ def grid_assignment(
 ) -> GridAssignment:
     """A cell of the grid for each photo, near its point and among photos that look alike."""
     with step(context, tracking, progress, config) as log:
-        shown = shown_photos(raw_images, config.show_duplicates).merge(tsne_2d, on="image_id")
+        shown = with_points(shown_photos(raw_images, config.show_duplicates), tsne_2d)
         layout = lay_out(
             shown[["x", "y"]].to_numpy(),
             embeddings.of(list(shown.image_id)),

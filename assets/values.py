@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from assets.methods.errors import UserError
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -76,3 +78,18 @@ class Mosaic:
     figure: Picture
     settings: dict[str, Any]
     shrunk: str | None = None
+
+
+def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """Return the photos with the x and y of their image_id, in the order of the photos.
+
+    Raises UserError when a photo has no point: then the points are older than the photos.
+    """
+    joined = photos.merge(points, on="image_id", how="left")
+    n_missing = int(joined.x.isna().sum())
+    if n_missing:
+        raise UserError(
+            f"{n_missing:,} of {len(photos):,} photos have no point in tsne_2d yet: materialise "
+            "embeddings and tsne_2d first."
+        )
+    return joined
