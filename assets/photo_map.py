@@ -152,7 +152,7 @@ def mosaic(
         picture = Picture(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
         figure = layout_figure(grid, drawn)
         log.figures({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
-        log.run.file(f"mosaic{picture.suffix}", picture.data)
+        log.run.file(f"mosaic{picture.suffix}", picture.data, in_parent=True)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
     return Mosaic(picture, figure, asdict(settings), plan.shrunk)

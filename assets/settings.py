@@ -5,6 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from assets.methods.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.decoding import DecodeLimits
 from assets.methods.fetching import FetchLimits
@@ -24,7 +25,7 @@ class RawImagesConfig(dg.Config):
         default=8, description="Pictures with a shorter side, in pixels, are rejected."
     )
     near_distance: int = Field(
-        default=4, description="Bits of the perceptual hash two likenesses differ by."
+        default=4, ge=0, le=32, description="Bits of the perceptual hash two likenesses differ by."
     )
     download_seconds: float = Field(default=60, description="Time limit of one download.")
     download_retries: int = Field(default=3, description="Further tries of a failed download.")
@@ -113,7 +114,13 @@ class MosaicConfig(dg.Config):
 
 
 def check_settings(settings: dict[str, dict[str, Any]]) -> None:
-    """Raise UserError for settings, by asset, that an asset would refuse hours into a run."""
+    """Raise UserError for settings, by asset, that an asset would refuse hours into a run.
+
+    Whether a grid given as COLUMNSxROWS is large enough shows only once the photos are counted.
+    """
+    backbone = EmbeddingsConfig(**settings.get("embeddings", {})).backbone
+    if backbone != DEFAULT_BACKBONE:
+        backbone_fingerprint(backbone)
     RawImagesConfig(**settings.get("raw_images", {})).settings()
     TsneConfig(**settings.get("tsne_2d", {})).settings()
     GridConfig(**settings.get("grid_assignment", {})).settings()

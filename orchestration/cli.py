@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +87,18 @@ def demo(debug: bool, **options: Any) -> None:
 def add(name: str, source: str) -> None:
     """Remember SOURCE as collection NAME: it shows in the UI, and in the nightly run."""
     from assets.methods.sources import list_source
-    from assets.resources.collections import Collection
+    from assets.resources.collections import Collection, CollectionRegistry
+    from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
     from orchestration.instance import open_instance, register
 
     source = _absolute(source)
     n_files = "the demo's" if source == DEMO_SOURCE else f"{len(list_source(source).files):,}"
+    before = {known.name: known for known in CollectionRegistry(home_folder()).all()}.get(name)
     with open_instance() as instance:
-        register(instance, Collection(name, source))
-    click.echo(f"{name}: {n_files} files at {source}")
+        register(instance, Collection(name, source, before.settings if before else {}))
+    moved = f" (was at {before.source})" if before and before.source != source else ""
+    click.echo(f"{name}: {n_files} files at {source}{moved}")
 
 
 @cli.command("list")
@@ -117,11 +121,14 @@ def check(debug: bool, name: str) -> None:
     from assets.resources.photos import DEMO_SOURCE
     from orchestration.mapping import run_photo_map
 
-    source = DEMO_SOURCE if name == "demo" else CollectionRegistry(home_folder()).get(name).source
-    _, run = run_photo_map(Collection(name, source), {}, debug)
+    registry = CollectionRegistry(home_folder())
+    known = {collection.name for collection in registry.all()}
+    is_demo = name == "demo" and name not in known
+    collection = Collection(name, DEMO_SOURCE) if is_demo else registry.get(name)
+    _, run = run_photo_map(collection, {}, debug)
     for evaluation in run.checks:
         verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"
-        click.echo(f"{verdict:<16}{evaluation.check_name:<32}{evaluation.description or ''}")
+        click.echo(f"{verdict:<16}{evaluation.check_name:<36}{evaluation.description or ''}")
     if not run.checks:
         raise RuntimeError("no asset check was evaluated")
     _exit_for(run)
@@ -135,7 +142,9 @@ def dev(port: int, mlflow_port: int) -> None:
     from orchestration.dev import serve
     from orchestration.instance import prepare_home
 
-    serve(prepare_home(), port, mlflow_port)
+    with suppress(KeyboardInterrupt):
+        serve(prepare_home(), port, mlflow_port)
+    click.echo("stopped")
 
 
 @cli.command()
@@ -166,11 +175,10 @@ def main() -> None:
 
 
 def _map(name: str, source: str, options: dict[str, Any], debug: bool) -> None:
-    from assets.resources.collections import Collection
     from orchestration.mapping import map_collection
 
     out = options.pop("out") or Path(f"map-{name}")
-    _exit_for(map_collection(Collection(name, source), out, options, debug))
+    _exit_for(map_collection(name, source, out, options, debug))
 
 
 def _absolute(source: str) -> str:

@@ -14,7 +14,7 @@ from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
 from orchestration.jobs import photo_map_job
 from orchestration.schedules import nightly
-from orchestration.sensors import new_images
+from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
 
 
 def build_resources(
@@ -31,6 +31,8 @@ def build_resources(
         "tracking": Tracking(
             home=str(home),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            dagster_url=os.environ.get("TESSERA_DAGSTER_URL", "http://127.0.0.1:3000"),
+            mlflow_url=os.environ.get("TESSERA_MLFLOW_URL", "http://127.0.0.1:5000"),
             strict=strict_tracking,
         ),
         "progress": progress or LogProgress(),
@@ -44,7 +46,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=[photo_map_job],
         schedules=[nightly],
-        sensors=[new_images],
+        sensors=[new_images, settle_failed_runs, settle_canceled_runs],
         # The assets form a chain: a process for each would import everything anew, for nothing.
         executor=dg.in_process_executor,
         resources=resources,

@@ -7,9 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import dagster as dg
+from filelock import FileLock, Timeout
+
 from assets.methods.errors import UserError
 from assets.resources.tracking import Tracking
-from orchestration.instance import project_file
+from orchestration.instance import bury_orphaned_runs, project_file
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
@@ -18,39 +21,62 @@ SECONDS_TO_END = 15
 def serve(home: Path, dagster_port: int, mlflow_port: int) -> None:
     """Run both until one ends or Ctrl-C; both listen on loopback alone.
 
-    Raises UserError when one ends by itself, as it does when its port is taken.
+    Where MLFLOW_TRACKING_URI names a server, that is the MLflow, and none is started.
+
+    Raises UserError when one ends by itself, as it does when its port is taken, or when the home
+    is being served already.
     """
-    tracking = Tracking(home=str(home))
-    # Migrate before the server and a run do so side by side.
-    experiment = tracking.experiment_id
-    print(f"Dagster  http://{LOOPBACK}:{dagster_port}")
-    print(f"MLflow   http://{LOOPBACK}:{mlflow_port}/#/experiments/{experiment}")
+    try:
+        with FileLock(home / "dev.lock", timeout=0):
+            with dg.DagsterInstance.get() as instance:
+                bury_orphaned_runs(instance)
+            _serve(home, f"http://{LOOPBACK}:{dagster_port}", f"http://{LOOPBACK}:{mlflow_port}")
+    except Timeout as error:
+        raise UserError(f"{home} is being served by another `tessera dev` already.") from error
+
+
+def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
+    remote = os.environ.get("MLFLOW_TRACKING_URI", "")
+    tracking = Tracking(home=str(home), tracking_uri=remote)
+    commands = {"Dagster": _dagster_command(dagster_url)}
+    if not remote:
+        # Migrate before the server and a run do so side by side.
+        experiment = tracking.experiment_id
+        commands["MLflow"] = _mlflow_command(home, tracking.uri, mlflow_url)
+        mlflow_url += f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    print(f"Dagster  {dagster_url}\nMLflow   {remote or mlflow_url}")
     print("Both are up within half a minute; Ctrl-C ends them.", flush=True)
-    _run_together(
-        {
-            "Dagster": [
-                "dagster", "dev", "--workspace", str(project_file("workspace.yaml")),
-                "--host", LOOPBACK, "--port", str(dagster_port), "--log-level", "warning",
-            ],
-            "MLflow": [
-                "mlflow", "server", "--backend-store-uri", tracking.uri,
-                "--artifacts-destination", str(home / "mlflow-artifacts"),
-                "--host", LOOPBACK, "--port", str(mlflow_port), "--workers", "1",
-                "--uvicorn-opts", "--log-level warning",
-            ],
-        },
-        home,
-    )  # fmt: skip
-
-
-def _run_together(commands: dict[str, list[str]], folder: Path) -> None:
     environment = {
         # The deprecations inside Dagster and MLflow are not for the one who reads this terminal.
         "PYTHONWARNINGS": "ignore",
         # Seven processes for evaluations of language models, which nobody asks for here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **os.environ,
+        "TESSERA_DAGSTER_URL": dagster_url,
+        "TESSERA_MLFLOW_URL": mlflow_url.partition("/#")[0],
     }
+    _run_together(commands, home, environment)
+
+
+def _dagster_command(url: str) -> list[str]:
+    return [
+        "dagster", "dev", "--workspace", str(project_file("workspace.yaml")),
+        "--host", LOOPBACK, "--port", url.rpartition(":")[2], "--log-level", "warning",
+    ]  # fmt: skip
+
+
+def _mlflow_command(home: Path, tracking_uri: str, url: str) -> list[str]:
+    return [
+        "mlflow", "server", "--backend-store-uri", tracking_uri,
+        "--artifacts-destination", str(home / "mlflow-artifacts"),
+        "--host", LOOPBACK, "--port", url.rpartition(":")[2], "--workers", "1",
+        "--uvicorn-opts", "--log-level warning",
+    ]  # fmt: skip
+
+
+def _run_together(
+    commands: dict[str, list[str]], folder: Path, environment: dict[str, str]
+) -> None:
     # Each in a session of its own, so that its children can be ended with it.
     processes = {
         name: subprocess.Popen(  # noqa: S603

@@ -12,7 +12,11 @@ from assets.resources.collections import PARTITIONS_NAME, Collection, Collection
 from assets.resources.home import home_folder
 
 PROCESS_TAG = "tessera/process"
-UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+UNFINISHED = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def prepare_home() -> Path:
@@ -42,6 +46,12 @@ def register(instance: dg.DagsterInstance, collection: Collection) -> None:
     instance.add_dynamic_partitions(PARTITIONS_NAME, [collection.name])
 
 
+def forget(instance: dg.DagsterInstance, name: str) -> None:
+    """Undo ``register``; what was computed of the collection stays in the caches."""
+    instance.delete_dynamic_partition(PARTITIONS_NAME, name)
+    CollectionRegistry(home_folder()).remove(name)
+
+
 def this_process() -> str:
     """Return what names this process, for the tag by which a dead one is recognised."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -62,6 +72,18 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         instance.report_run_failed(run, "The process that carried out this run is gone.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return dead
+
+
+def bury_orphaned_runs(instance: dg.DagsterInstance) -> None:
+    """Report as failed the runs that an earlier `tessera dev` started and took with it.
+
+    To be called while none is serving. Otherwise they would keep their place in the pool, and
+    everything that is queued would wait for them.
+    """
+    bury_dead_runs(instance)
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if PROCESS_TAG not in run.tags:
+            instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")
 
 
 def _is_dead(process: str) -> bool:

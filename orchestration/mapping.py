@@ -1,34 +1,42 @@
 """From the options of the command line to a map on disk and a summary in the terminal."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import dagster as dg
+from filelock import FileLock, Timeout
 from rich.console import Console
 
-from assets.methods.sources import list_source
+from assets.methods.devices import choose_device
+from assets.methods.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
-from assets.resources.photos import DEMO_SOURCE
 from assets.settings import check_settings
 from orchestration.definitions import build_definitions, build_resources
-from orchestration.instance import open_instance, register
+from orchestration.instance import forget, open_instance, register
 from orchestration.progress import TerminalProgress
 from orchestration.results import PhotoMap, check_output_folder, make_report, write_results
 from orchestration.runs import FinishedRun, carry_out
 
 Options = dict[str, Any]
+STANDARD_ERROR = 2
 
 
-def map_collection(collection: Collection, out: Path, options: Options, debug: bool) -> FinishedRun:
-    """Map a collection, write the results into ``out``, and say what came of it.
+def map_collection(name: str, source: str, out: Path, options: Options, debug: bool) -> FinishedRun:
+    """Map a source, write the results into ``out``, and say what came of it.
 
     Raises UserError for a source, a setting or a folder that cannot be used.
     """
     begun = time.monotonic()
-    check_output_folder(out, collection.source)
+    collection = Collection(name, source, asset_settings(options))
+    check_settings(collection.settings)
+    check_output_folder(out, source)
     photo_map, run = run_photo_map(collection, options, debug)
     report = make_report(collection, photo_map, run)
     paths = write_results(out, photo_map, report)
@@ -40,28 +48,56 @@ def run_photo_map(
     collection: Collection, options: Options, debug: bool
 ) -> tuple[PhotoMap, FinishedRun]:
     """Register a collection and materialise its photo map, with bars in the terminal."""
-    settings = asset_settings(options)
-    check_settings(settings)
-    _check_source(collection)
-    progress = TerminalProgress(Console(stderr=True))
-    resources = build_resources(
-        progress,
-        Compute(**_given(options, "device", "batch_size", "threads")),
-        bool(options.get("strict_tracking")),
-    )
-    with open_instance() as instance:
-        register(instance, collection)
-        with progress.bars:
+    compute = Compute(**_given(options, "device", "batch_size", "threads"))
+    if compute.device != "auto":
+        choose_device(compute.device)
+    # Dagster captures the standard error of the process, so the bars get one of their own.
+    with (
+        os.fdopen(os.dup(STANDARD_ERROR), "w") as terminal,
+        _alone(collection.name),
+        open_instance() as instance,
+    ):
+        progress = TerminalProgress(Console(file=terminal))
+        resources = build_resources(progress, compute, bool(options.get("strict_tracking")))
+        with _registered(instance, collection), progress.bars:
             run = carry_out(
                 build_definitions(resources),
                 resources["tracking"],
                 instance,
                 "photo_map",
-                collection.name,
-                settings,
+                collection,
                 debug,
             )
-    return PhotoMap.read(resources["io_manager"], collection.name), run
+        return PhotoMap.read(resources["io_manager"], collection.name), run
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Keep a second command line from mapping the same collection at the same time."""
+    lock = home_folder() / "locks" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(
+            f"{name} is being mapped by another tessera: wait for it to end."
+        ) from error
+
+
+@contextmanager
+def _registered(instance: dg.DagsterInstance, collection: Collection) -> Iterator[None]:
+    """Register a collection for its run, and forget it again if it is new and cannot be used."""
+    is_new = collection.name not in {
+        known.name for known in CollectionRegistry(home_folder()).all()
+    }
+    register(instance, collection)
+    try:
+        yield
+    except UserError:
+        if is_new:
+            forget(instance, collection.name)
+        raise
 
 
 def asset_settings(options: Options) -> dict[str, dict[str, Any]]:
@@ -69,13 +105,18 @@ def asset_settings(options: Options) -> dict[str, dict[str, Any]]:
     grid = _given(options, "certify", "show_duplicates", "seed", shape="grid")
     if options.get("no_refine"):
         grid["refine"] = False
-    return {
+    embeddings = _given(options, "backbone")
+    if Path(embeddings.get("backbone", "")).is_file():
+        # Runs of the UI work in another folder.
+        embeddings["backbone"] = str(Path(embeddings["backbone"]).absolute())
+    settings = {
         "raw_images": _given(options, "allow_private_addresses"),
-        "embeddings": _given(options, "backbone"),
+        "embeddings": embeddings,
         "tsne_2d": _given(options, "perplexity", "seed", method="projection"),
         "grid_assignment": grid,
         "mosaic": _given(options, "tile", "gap", "background", "fit", "format"),
     }
+    return {asset: values for asset, values in settings.items() if values}
 
 
 def _given(options: Options, *names: str, **renamed: str) -> dict[str, Any]:
@@ -88,13 +129,6 @@ def _given(options: Options, *names: str, **renamed: str) -> dict[str, Any]:
     }
 
 
-def _check_source(collection: Collection) -> None:
-    """Refuse a source that cannot be listed before it is remembered under a name."""
-    known = CollectionRegistry(home_folder()).all()
-    if collection.source != DEMO_SOURCE and collection not in known:
-        list_source(collection.source)
-
-
 def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:
     counts, grid, assignment = report["counts"], report["grid"], report["assignment"]
     click.echo(
@@ -103,8 +137,13 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
         f"embedded anew, {counts['rejected']:,} files rejected"
     )
     click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
-    quality = report["quality"]
-    if quality["dpq16"] is not None:
+    refinement, quality = report["refinement"], report["quality"]
+    if refinement and refinement["swaps"] and quality["dpq16"] is not None:
+        click.echo(
+            f"Then refined by {refinement['swaps']:,} swaps: DPQ16 from "
+            f"{refinement['dpq16_before']:.3f} to {quality['dpq16']:.3f}"
+        )
+    elif quality["dpq16"] is not None:
         click.echo(f"Layout quality: DPQ16 {quality['dpq16']:.3f}")
     if quality["neighbourhood_purity"] is not None:
         click.echo(
@@ -115,6 +154,7 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
         click.echo(report["mosaic"]["shrunk"])
     for what, path in paths.items():
         click.echo(f"  {what:<8}{path}")
+    click.echo(f"State and caches are in {home_folder()} (TESSERA_HOME).")
 
 
 def _proof(assignment: dict[str, Any]) -> str:

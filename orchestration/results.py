@@ -1,6 +1,7 @@
 """The folder that `tessera map` leaves behind."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +56,12 @@ def check_output_folder(out: Path, source: str) -> None:
             f"--out {out} lies inside {source}, where the next run would take the mosaic for a "
             "photo: name a folder outside."
         )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written to: {error.strerror}.") from error
 
 
 def write_results(out: Path, photo_map: PhotoMap, report: dict[str, Any]) -> dict[str, Path]:

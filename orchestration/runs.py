@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from assets.methods.errors import UserError
+from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
 from orchestration.instance import PROCESS_TAG, bury_dead_runs, this_process
 
@@ -38,11 +40,10 @@ def carry_out(
     tracking: Tracking,
     instance: dg.DagsterInstance,
     job: str,
-    collection: str,
-    settings: dict[str, dict[str, Any]],
+    collection: Collection,
     debug: bool = False,
 ) -> FinishedRun:
-    """Run ``job`` for ``collection``, with ``settings`` by asset.
+    """Run ``job`` for ``collection``, with its settings.
 
     Raises UserError with the sentence of the asset that refused, KeyboardInterrupt when the run was
     interrupted, RunError for anything else.
@@ -51,11 +52,8 @@ def carry_out(
         _settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
-        partition_key=collection,
-        run_config={
-            "ops": {asset: {"config": values} for asset, values in settings.items()},
-            "loggers": {"console": {"config": {"log_level": "INFO" if debug else "CRITICAL"}}},
-        },
+        partition_key=collection.name,
+        run_config={**collection.run_config(), **_console(debug)},
         tags={PROCESS_TAG: this_process()},
         raise_on_error=debug,
     )
@@ -69,6 +67,12 @@ def carry_out(
         _settle(tracking, result.run_id, status)
         raise failure
     return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
+
+
+def _console(debug: bool) -> dict[str, Any]:
+    # The bars have the terminal to themselves; the run's log in the UI has every line.
+    level = "INFO" if debug else "CRITICAL"
+    return {"loggers": {"console": {"config": {"log_level": level}}}}
 
 
 def _settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
@@ -92,15 +96,25 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
 
 def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     for event in result.all_events:
+        if event.is_run_failure and _was_interrupted(event.job_failure_data.error):
+            return KeyboardInterrupt()
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
         if data.user_failure_data is not None:
             return UserError(data.user_failure_data.description)
         if data.error is not None:
-            cause = data.error.cause or data.error
-            if cause.cls_name in INTERRUPTS:
+            if _was_interrupted(data.error):
                 return KeyboardInterrupt()
+            cause = data.error.cause or data.error
             line = cause.message.strip().split("\n")[0]
             return RunError(f"{event.step_key} failed: {line}")
     return RunError("The run failed before its first asset.")
+
+
+def _was_interrupted(error: SerializableErrorInfo | None) -> bool:
+    while error is not None:
+        if error.cls_name in INTERRUPTS:
+            return True
+        error = error.cause
+    return False

@@ -8,6 +8,7 @@ from assets.methods.errors import UserError
 from assets.methods.sources import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
+from assets.resources.tracking import Tracking
 from orchestration.jobs import photo_map_job
 
 
@@ -17,20 +18,45 @@ from orchestration.jobs import photo_map_job
     description="Starts a run of a collection when its source's listing has changed.",
 )
 def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.SensorResult:
-    """Compare each source's listing with the one at the last look, kept in the cursor."""
+    """Compare each source's listing with the one at the last look, kept in the cursor.
+
+    The requests have no run keys: a listing that comes back, photo added and deleted again, is a
+    change like any other, and Dagster asks for no key twice.
+    """
     seen = json.loads(context.cursor) if context.cursor else {}
     digests = {}
     requests = []
     for name in context.instance.get_dynamic_partitions(PARTITIONS_NAME):
-        digest: str | None
         try:
-            digest = listing_digest(list_source(photos.collection(name).source))
+            collection = photos.collection(name)
+            digest = listing_digest(list_source(collection.source))
         except UserError as error:
             # One source out of reach must not keep the others from being looked at.
             context.log.warning(f"{name} was not looked at: {error}")
-            digest = seen.get(name)
+            if name in seen:
+                digests[name] = seen[name]
+            continue
+        digests[name] = digest
         if digest != seen.get(name):
-            requests.append(dg.RunRequest(run_key=f"{name}:{digest}", partition_key=name))
-        if digest is not None:
-            digests[name] = digest
+            run_config = collection.run_config()
+            requests.append(dg.RunRequest(run_config=run_config, partition_key=name))
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(digests))
+
+
+def _settle(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
+    """Tell MLflow how a run ended: an asset cannot see its process die or its check fail."""
+    tracking.settle(context.dagster_run.run_id, context.dagster_run.status)
+
+
+settle_failed_runs = dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.FAILURE,
+    name="settle_failed_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Gives the MLflow runs of a failed run their final status.",
+)(_settle)
+settle_canceled_runs = dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.CANCELED,
+    name="settle_canceled_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Gives the MLflow runs of a cancelled run their final status.",
+)(_settle)

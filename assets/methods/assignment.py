@@ -22,6 +22,7 @@ CERTIFIED_GAP = 1e-6  # a proven relative gap that counts as optimal
 # Cost levels of lapjv's rounded passes, coarse to fine. One pass is enough on most grids, but on a
 # grid of one row the step from it to full precision would take 20 s.
 _LEVELS = (2**6, 2**10, 2**14, 2**18, 2**22, 2**26)
+_ROUNDING = 1e-12  # of the squared distance of a photo, in cells
 _SEED = 0  # of ShuffleSnap's starting permutation
 
 
@@ -100,7 +101,8 @@ def _as_assignment(
     if bound is not None:
         # Costs are not negative, so 0 is a bound too; above the cost it can be only by rounding.
         bound = min(max(bound, 0.0), cost)
-        gap = (cost - bound) / cost if cost > 0 else 0.0
+        # Points that lie on their cells cost no more than rounding, and rounding has no ratio.
+        gap = (cost - bound) / cost if cost - bound > _ROUNDING * len(points) else 0.0
     certified = gap is not None and gap <= CERTIFIED_GAP
     return Assignment(row, col, cost, bound, gap, certified, solver, seconds)
 

@@ -1,7 +1,6 @@
 """From a source to a catalogue: every file found is read, decoded once, and accounted for."""
 
 import hashlib
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
@@ -13,6 +12,7 @@ from itertools import islice
 import pandas as pd
 
 from assets.methods.decoding import DECODE_VERSION, DecodeLimits, decode, image_id
+from assets.methods.devices import usable_cores
 from assets.methods.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.near_duplicates import mark_duplicates
@@ -133,7 +133,7 @@ class _Reader:
         # Copies of one photo that are read at the same time must be decoded once.
         self._image_locks = [threading.Lock() for _ in range(_IMAGE_LOCKS)]
         # However many download, no more decode than there are processors: pixels are what is large.
-        self._processors = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._processors = threading.BoundedSemaphore(usable_cores())
         self.n_decoded = 0
 
     def read(self, file: SourceFile) -> _Outcome:
@@ -175,7 +175,7 @@ class _Reader:
 
 def _workers(listing: Listing) -> int:
     is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
-    return _WORKERS_FOR_DOWNLOADS if is_remote else os.cpu_count() or 1
+    return _WORKERS_FOR_DOWNLOADS if is_remote else usable_cores()
 
 
 def _in_parallel(

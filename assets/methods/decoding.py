@@ -186,6 +186,10 @@ def _damage_as_reject(data: bytes, image_format: str, limits: DecodeLimits) -> I
         raise Rejected(
             Reason.TOO_LARGE, f"The file says {image_format} and declares too many pixels."
         ) from error
+    except MemoryError as error:
+        raise Rejected(
+            Reason.TOO_LARGE, f"Decoding this {image_format} takes more memory than there is."
+        ) from error
     except _DAMAGE as error:
         declared = declared_size(data, image_format)
         if declared is not None:

@@ -18,11 +18,10 @@ def means_of_nearest(
     Both arrays are (m,), from one photo to the m others: the distance of their features, and the
     square of the distance of their cells. Cells that are equally far share their mean.
     """
-    counts = np.bincount(squared_steps)
-    sums = np.bincount(squared_steps, weights=distances)
-    occupied = counts > 0
-    shared = np.repeat(sums[occupied] / counts[occupied], counts[occupied])
-    return running_means(shared)
+    # By rank, not by value: on a long thin grid the squares are far larger than their number.
+    _, ring, counts = np.unique(squared_steps, return_inverse=True, return_counts=True)
+    sums = np.bincount(ring, weights=distances)
+    return running_means(np.repeat(sums / counts, counts))
 
 
 def running_means(values: NDArray[np.floating]) -> NDArray[np.float64]:

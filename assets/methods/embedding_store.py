@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from assets.methods.backbones import backbone_fingerprint, load_backbone
+from assets.methods.decoding import DECODE_VERSION
 from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.embedding import embed
 from assets.methods.files import written_whole
 from assets.methods.progress import Progress, silent
 
 # About a quarter of a minute's work on two cores: what an interruption can cost.
-SHARD_SIZE = 1024
+SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,11 @@ class EmbeddingStore:
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """Vectors, (n, d) float32 of unit length, and how many of them were computed just now."""
+    """Vectors, (n, d) float32 of unit length, and how many of them were computed just now.
+
+    ``fingerprint`` names all that decides a vector beside the image: the backbone, its weights and
+    preprocessing, the precision, and the decoder.
+    """
 
     vectors: np.ndarray
     n_computed: int
@@ -116,9 +121,8 @@ def embed_unseen(
     Raises:
         UserError: as for ``load_backbone``, ``plan_compute`` and ``embed``.
     """
-    fingerprint = backbone_fingerprint(backbone)
-    # Half precision rounds: its vectors must not pass for those of the full one.
-    key = fingerprint if compute.precision == "float32" else f"{fingerprint}-{compute.precision}"
+    # Another precision or another decoder gives other vectors, which must not pass for these.
+    key = f"{backbone_fingerprint(backbone)}-{compute.precision}-{DECODE_VERSION}"
     vectors = store.find(key, image_ids)
     unseen = sorted(set(image_ids) - vectors.keys())
     if unseen:
@@ -126,7 +130,7 @@ def embed_unseen(
             store.append(key, chunk, computed)
             vectors.update(zip(chunk, computed, strict=True))
     stacked = np.stack([vectors[image_id] for image_id in image_ids])
-    return EmbeddingResult(stacked, len(unseen), fingerprint)
+    return EmbeddingResult(stacked, len(unseen), key)
 
 
 def _embed_chunks(

@@ -24,6 +24,7 @@ _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECT_STATUSES = {301, 302, 303, 307, 308}
 _FIRST_PAUSE_SECONDS = 0.5
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -292,6 +293,10 @@ def _is_public(address: Address) -> bool:
             return False
         if address.ipv4_mapped is not None:
             return True
+        if address.is_site_local:
+            return False
+    elif address in _PROTOCOL_ASSIGNMENTS:
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )

@@ -16,6 +16,10 @@ _COLUMNS_BY_ROWS = re.compile(r"(\d+)\s*[xX×]\s*(\d+)")
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)(?:\s*:\s*(\d+(?:\.\d+)?))?")
 
 
+LONGEST_SIDE = 16_384  # as many pixels as a picture may have a side
+MOST_CELLS = 1_000_000
+
+
 @dataclass(frozen=True)
 class GridShape:
     """A grid of ``columns`` x ``rows`` cells; cell (0, 0) is the top left one."""
@@ -86,6 +90,11 @@ def _near_square(n: int) -> GridShape:
 
 
 def _stated(n: int, columns: int, rows: int) -> GridShape:
+    if max(columns, rows) > LONGEST_SIDE or columns * rows > MOST_CELLS:
+        raise UserError(
+            f"A grid of {columns}x{rows} is too large: at most {LONGEST_SIDE:,} cells a side and "
+            f"{MOST_CELLS:,} in all."
+        )
     if columns * rows < n:
         raise UserError(
             f"A grid of {columns}x{rows} has {columns * rows} cells, too few for {n} photos."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from PIL import Image
 
 from assets.methods.decoding import DecodedPhoto
@@ -87,9 +88,11 @@ class PhotoStore:
             path, timeout=60, isolation_level=None, check_same_thread=False
         )
         with closing(Records(self, connection, settings)) as records:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # SQLite does not wait for another process while it changes to WAL.
+            with FileLock(self.folder / "photos.lock"):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
             yield records
 
 

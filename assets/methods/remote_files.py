@@ -14,8 +14,9 @@ from assets.methods.source_files import Listing, SourceFile, is_ignored, protoco
 
 # What the filesystems of fsspec call the things that change with a file's content.
 _STAMP_FIELDS = (
-    *("ETag", "etag", "md5Hash", "md5", "crc32c", "generation", "sha256", "size"),
-    *("LastModified", "last_modified", "updated", "modified", "mtime", "created"),
+    *("ETag", "etag", "md5Hash", "md5", "crc32c", "generation", "sha", "sha256", "size"),
+    *("LastModified", "last_modified", "updated", "modified", "modify", "mtime", "created"),
+    "modificationTime",
 )
 
 
@@ -74,8 +75,10 @@ def _failure_as_user_error(url: str) -> Iterator[None]:
         raise UserError(f"{url} cannot be listed ({type(error).__name__}).") from error
 
 
-def _remote_stamp(info: dict[str, Any]) -> str:
-    return json.dumps({name: str(info[name]) for name in _STAMP_FIELDS if name in info})
+def _remote_stamp(info: dict[str, Any]) -> str | None:
+    """What tells a changed file; None where the store says no more than the size."""
+    known = {name: str(info[name]) for name in _STAMP_FIELDS if name in info}
+    return json.dumps(known) if known.keys() - {"size"} else None
 
 
 def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fetched:
@@ -85,7 +88,7 @@ def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fe
         # Files of a folder were stamped when they were listed; those of a manifest were not.
         info = {} if file.stamp else filesystem.info(path)
         stamp = file.stamp or _remote_stamp(info)
-        if stamp == known_stamp:
+        if stamp is not None and stamp == known_stamp:
             return Fetched(None, stamp)
         if (info.get("size") or 0) > max_bytes:
             raise too_large(info["size"], max_bytes)

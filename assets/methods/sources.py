@@ -30,10 +30,10 @@ def list_source(source: str, limits: FetchLimits | None = None) -> Listing:
 
 
 def listing_digest(listing: Listing) -> str:
-    """The SHA-256 over every (uri, stamp), in hex; another one when anything has changed."""
+    """The SHA-256 over every (uri, stamp, label), in hex; another when anything has changed."""
     digest = hashlib.sha256()
     for file in listing.files:
-        digest.update(json.dumps([file.uri, file.stamp]).encode() + b"\n")
+        digest.update(json.dumps([file.uri, file.stamp, file.label]).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -2,8 +2,9 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -18,10 +19,19 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Collection:
-    """A name and where its images come from: a folder, an fsspec URL, or a manifest."""
+    """A name and where its images come from: a folder, an fsspec URL, or a manifest.
+
+    ``settings`` are those, by asset, that the collection was last mapped with, so that nobody's
+    choice is undone overnight; what they leave open has its default.
+    """
 
     name: str
     source: str
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def run_config(self) -> dict[str, Any]:
+        """Return the settings as a run of the photo map takes them."""
+        return {"ops": {asset: {"config": values} for asset, values in self.settings.items()}}
 
 
 class CollectionRegistry:
@@ -49,6 +59,10 @@ class CollectionRegistry:
                 f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
             )
         return Collection(**json.loads(self._path(name).read_text()))
+
+    def remove(self, name: str) -> None:
+        """Forget the collection called ``name``."""
+        self._path(name).unlink(missing_ok=True)
 
     def all(self) -> list[Collection]:
         """Return every collection, in the order of their names."""

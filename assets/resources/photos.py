@@ -1,5 +1,6 @@
 """Where images come from: collections, and what has been read of them already."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,18 +19,22 @@ class Photos(dg.ConfigurableResource):
 
     home: str
 
+    def registered(self, name: str) -> Collection:
+        """Return the collection called ``name`` as it was added; UserError if there is none."""
+        return CollectionRegistry(Path(self.home)).get(name)
+
     def collection(self, name: str) -> Collection:
         """Return the collection called ``name``, its source something that can be listed.
 
         The source ``demo:`` stands for the tiles of the demo, which are made when first asked for.
         Raises UserError when there is no such collection.
         """
-        collection = CollectionRegistry(Path(self.home)).get(name)
+        collection = self.registered(name)
         if collection.source != DEMO_SOURCE:
             return collection
         from assets.methods.demo_photos import write_demo_collection
 
-        return Collection(name, str(write_demo_collection(Path(self.home) / "demo")))
+        return replace(collection, source=str(write_demo_collection(Path(self.home) / "demo")))
 
     @cached_property
     def store(self) -> PhotoStore:

@@ -103,11 +103,15 @@ class Tracking(dg.ConfigurableResource):
     @cached_property
     def experiment_id(self) -> str:
         """The id of the experiment, created when this is the first run."""
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        if experiment is not None:
-            return experiment.experiment_id
         location = None if self.tracking_uri else (Path(self.home) / "mlflow-artifacts").as_uri()
-        return self.client.create_experiment(EXPERIMENT, location, EXPERIMENT_TAGS)
+        client = self.client
+        with FileLock(Path(self.home) / "mlflow.lock"):
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                return client.create_experiment(EXPERIMENT, location, EXPERIMENT_TAGS)
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment.experiment_id)
+            return experiment.experiment_id
 
     def parent_of(self, context: dg.AssetExecutionContext) -> str:
         """Return the id of the MLflow run that stands for this Dagster run, made if need be."""
@@ -135,7 +139,7 @@ class Tracking(dg.ConfigurableResource):
 
 
 class ChildRun:
-    """The MLflow run of one asset and partition.
+    """The MLflow run of one asset and partition; its parent gets the same figures, by asset.
 
     Logging to a server that is down never costs a result: the first failure is a warning and a
     line of the materialisation's metadata, and nothing more is sent.
@@ -168,6 +172,8 @@ class ChildRun:
 
         params = [Param(key, str(value)) for key, value in parameters.items()]
         self._send(lambda: self._tracking.client.log_batch(self._run_id, params=params))
+        of_parent = [Param(self._in_parent(param.key), param.value) for param in params]
+        self._send(lambda: self._tracking.client.log_batch(self._parent_id, params=of_parent))
 
     def figures(self, figures: dict[str, float]) -> None:
         """Log figures to compare between runs."""
@@ -177,17 +183,21 @@ class ChildRun:
         now = get_current_time_millis()
         metrics = [Metric(key, float(value), now, 0) for key, value in figures.items()]
         self._send(lambda: self._tracking.client.log_batch(self._run_id, metrics=metrics))
+        of_parent = [Metric(self._in_parent(one.key), one.value, now, 0) for one in metrics]
+        self._send(lambda: self._tracking.client.log_batch(self._parent_id, metrics=of_parent))
 
     def picture(self, name: str, picture: Image.Image) -> None:
         """Log a picture as the artifact ``name``, with its suffix."""
         self._send(lambda: self._tracking.client.log_image(self._run_id, picture, name))
 
-    def file(self, name: str, data: bytes) -> None:
-        """Log ``data`` as the artifact ``name``."""
+    def file(self, name: str, data: bytes, in_parent: bool = False) -> None:
+        """Log ``data`` as the artifact ``name``, of the parent as well if it sums the run up."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
             path.write_bytes(data)
             self._send(lambda: self._tracking.client.log_artifact(self._run_id, str(path)))
+            if in_parent:
+                self._send(lambda: self._tracking.client.log_artifact(self._parent_id, str(path)))
 
     def end(self, status: str) -> None:
         """End this run; the parent has the status of its last child, and stays FAILED or KILLED.
@@ -196,6 +206,10 @@ class ChildRun:
         and the next one sets it running again.
         """
         self._send(lambda: self._end(status))
+
+    def _in_parent(self, key: str) -> str:
+        """Return the key under which the parent has it: MLflow's table shows parents only."""
+        return f"{self._context.asset_key.path[-1]}.{key}"
 
     def _start(self) -> None:
         client = self._tracking.client

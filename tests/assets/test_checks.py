@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from assets import checks
+from assets.methods.assignment import EXACT_PHOTOS
 from assets.methods.cataloguing import Catalogue
 from assets.methods.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.values import Embeddings, GridAssignment, Mosaic, Picture
@@ -106,12 +107,17 @@ def test_coordinates_are_finite(embeddings, points):
 @pytest.mark.parametrize(
     ("cell", "value"), [("row", SIDE), ("col", -1), ("row", 1)], ids=["below", "left", "taken"]
 )
-def test_assignment_is_a_bijection(grid, cell, value):
+def test_assignment_is_a_bijection(catalogue, grid, cell, value):
     check = checks.assignment_is_a_bijection
-    assert check(grid).passed
+    assert check(catalogue, grid).passed
     table = grid.table.copy()
     table.loc[0, cell] = value
-    assert not check(dataclasses.replace(grid, table=table)).passed
+    assert not check(catalogue, dataclasses.replace(grid, table=table)).passed
+
+
+def test_a_photo_without_a_cell_breaks_the_bijection(catalogue, grid):
+    lost = dataclasses.replace(grid, table=grid.table.iloc[1:])
+    assert not checks.assignment_is_a_bijection(catalogue, lost).passed
 
 
 def test_a_broken_bijection_stops_what_comes_after():
@@ -125,7 +131,7 @@ def test_a_broken_bijection_stops_what_comes_after():
         (None, False, True),
         (1e-7, True, True),
         (1e-5, True, False),
-        (1e-5, False, True),
+        (1e-5, False, False),
         (1e-3, False, False),
         (-1e-3, False, False),
         (float("nan"), True, False),
@@ -133,6 +139,13 @@ def test_a_broken_bijection_stops_what_comes_after():
 )
 def test_gap_is_within_its_promise(grid, gap, certified, passed):
     assert checks.gap_is_within_its_promise(_with_gap(grid, gap, certified)).passed == passed
+
+
+@pytest.mark.parametrize(("gap", "passed"), [(1e-5, True), (1e-3, False)])
+def test_the_gap_of_a_large_collection_has_a_wider_promise(grid, gap, passed):
+    table = pd.concat([grid.table] * (EXACT_PHOTOS // N + 1))
+    large = _with_gap(dataclasses.replace(grid, table=table), gap, certified=False)
+    assert checks.gap_is_within_its_promise(large).passed == passed
 
 
 def test_layout_beats_random_placement(embeddings, grid):

@@ -49,14 +49,6 @@ def test_the_statuses_tell_what_failed_and_a_re_run_starts_there(
             tags=failed.tags,
             reexecution_options=dg.ReexecutionOptions.from_failure(failed.run_id, instance),
         )
-        print(
-            [
-                e.event_specific_data
-                for e in again.all_node_events
-                if e.is_step_failure or e.is_failure
-            ],
-            [e.message for e in again.all_events][-6:],
-        )
         assert again.success
         assert _statuses(shared_home, again.run_id) == {
             "": "FINISHED",

@@ -7,9 +7,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from assets.methods.grid import choose_grid
+from assets.resources.collections import CollectionRegistry
 from orchestration.instance import open_instance
 
 EVERY_RESULT = {"mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "report.json"}
@@ -87,7 +89,9 @@ def test_bad_files_are_rows_with_a_reason_and_the_rest_is_mapped(tessera, photo_
     assert "few_files_are_rejected" in ran.err
 
 
-def test_png_and_the_other_settings_of_the_picture_are_heeded(tessera, photo_folder, tmp_path):
+def test_png_and_the_other_settings_of_the_picture_are_heeded(
+    tessera, shared_home, photo_folder, tmp_path
+):
     ran = tessera(
         "map", photo_folder(4), "--out", tmp_path / "map", "--name", "settings",
         "--grid", "4x1", "--tile", "20", "--gap", "0", "--format", "png", "--fit", "fit",
@@ -100,6 +104,9 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(tessera, photo_fol
     report = json.loads((tmp_path / "map" / "report.json").read_text())
     assert report["refinement"] is None
     assert report["mosaic"]["tile"] == 20
+    # The nightly run keeps to what was chosen.
+    (remembered,) = (one for one in CollectionRegistry(shared_home).all() if one.name == "settings")
+    assert remembered.settings["mosaic"]["background"] == "red"
     assert report["assignment"]["certified"] is True
 
 
@@ -138,7 +145,9 @@ def test_a_setting_that_makes_no_sense_is_told_in_a_sentence(
     assert ran.code == 2
     assert sentence in ran.err
     assert "Traceback" not in ran.err
-    assert not (tmp_path / "map").exists()
+    assert not list((tmp_path / "map").glob("*"))
+    # What cannot be mapped is not remembered either.
+    assert "bad\t" not in tessera("list").out
 
 
 def test_a_source_that_is_not_there_is_told_in_a_sentence(tessera, tmp_path):
@@ -154,8 +163,31 @@ def test_a_folder_without_a_photo_says_what_was_looked_at(tessera, tmp_path):
     (folder / "notes.txt").write_text("milk, bread")
     ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "texts")
     assert ran.code == 2
+    assert "texts" not in tessera("list").out
     assert "1 not an image" in ran.err
     assert "notes.txt" in ran.err
+
+
+@pytest.mark.parametrize("out", ["/proc/nowhere/map", "file/map"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    tessera, photo_folder, tmp_path, monkeypatch, out
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    ran = tessera("map", photo_folder(1), "--out", out, "--name", "unwritable")
+    assert ran.code == 2
+    assert "cannot be written to" in ran.err
+    assert "unwritable" not in tessera("list").out
+
+
+def test_a_collection_that_is_being_mapped_is_not_mapped_twice_at_once(
+    tessera, shared_home, photo_folder, tmp_path
+):
+    (shared_home / "locks").mkdir(exist_ok=True)
+    with FileLock(shared_home / "locks" / "busy.lock"):
+        ran = tessera("map", photo_folder(1), "--out", tmp_path / "map", "--name", "busy")
+    assert ran.code == 2
+    assert "busy is being mapped by another tessera" in ran.err
 
 
 def test_results_inside_the_source_are_refused(tessera, photo_folder):

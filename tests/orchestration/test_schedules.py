@@ -3,20 +3,27 @@ from datetime import datetime
 import dagster as dg
 
 from assets.resources.collections import Collection
+from assets.resources.photos import Photos
 from orchestration.instance import register
 from orchestration.schedules import nightly
 
 
-def test_every_collection_is_asked_for_once_a_night(instance):
-    register(instance, Collection("birds", "/birds"))
+def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, instance):
+    register(instance, Collection("birds", "/birds", {"mosaic": {"tile": 20}}))
     register(instance, Collection("cats", "/cats"))
     night = datetime(2026, 11, 23, 3)
-    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=night)
-    requests = list(nightly(context))
-    assert [(request.partition_key, request.run_key) for request in requests] == [
-        ("birds", "birds:2026-11-23"),
-        ("cats", "cats:2026-11-23"),
-    ]
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=night,
+        resources={"photos": Photos(home=str(home))},
+    )
+    requests = {request.partition_key: request for request in nightly(context)}
+    assert {name: request.run_key for name, request in requests.items()} == {
+        "birds": "birds:2026-11-23",
+        "cats": "cats:2026-11-23",
+    }
+    assert requests["birds"].run_config == {"ops": {"mosaic": {"config": {"tile": 20}}}}
+    assert requests["cats"].run_config == {"ops": {}}
 
 
 def test_the_schedule_is_off_until_it_is_switched_on():

@@ -5,8 +5,19 @@ import pytest
 
 from assets.resources.collections import Collection
 from assets.resources.photos import Photos
+from assets.resources.tracking import Tracking
 from orchestration.instance import register
-from orchestration.sensors import new_images
+from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
+
+
+@dg.op
+def _nothing():
+    pass
+
+
+@dg.job
+def _job():
+    _nothing()
 
 
 @pytest.fixture
@@ -16,6 +27,8 @@ def look(home, instance):
     def evaluate(cursor: str | None) -> tuple[list[str], str]:
         context = dg.build_sensor_context(instance=instance, cursor=cursor)
         result = new_images(context, photos=Photos(home=str(home)))
+        # Dagster never asks for a run key twice, so a key would hide a listing that comes back.
+        assert all(request.run_key is None for request in result.run_requests)
         return [request.partition_key for request in result.run_requests], result.cursor
 
     return evaluate
@@ -30,6 +43,10 @@ def test_a_new_photo_starts_a_run_of_its_collection_alone(instance, look, photo_
     requested, cursor = look(cursor)
     assert requested == []
     (folder / "photo_000.png").rename(folder / "renamed.png")
+    requested, cursor = look(cursor)
+    assert requested == ["growing"]
+    # And back: the listing that was seen before is a change again.
+    (folder / "renamed.png").rename(folder / "photo_000.png")
     requested, _ = look(cursor)
     assert requested == ["growing"]
 
@@ -53,6 +70,32 @@ def test_a_source_that_comes_back_unchanged_starts_nothing(instance, look, photo
     away.rename(folder)
     requested, _ = look(cursor)
     assert requested == []
+
+
+def test_a_run_that_fails_or_is_cancelled_is_settled_in_mlflow_without_being_asked():
+    for sensor in (settle_failed_runs, settle_canceled_runs):
+        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("sensor", "status"), [(settle_failed_runs, "FAILURE"), (settle_canceled_runs, "CANCELED")]
+)
+def test_settling_passes_on_what_dagster_says(instance, sensor, status):
+    settled = []
+
+    class Recorder(Tracking):
+        def settle(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
+            settled.append((dagster_run_id, status))
+
+    run = instance.create_run_for_job(_job, status=dg.DagsterRunStatus[status])
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name,
+        dagster_instance=instance,
+        dagster_run=run,
+        dagster_event=dg.DagsterEvent("PIPELINE_FAILURE", "_job"),
+    )
+    sensor(context, tracking=Recorder(home="/nowhere"))
+    assert settled == [(run.run_id, dg.DagsterRunStatus[status])]
 
 
 def test_the_sensor_is_off_until_it_is_switched_on():

@@ -95,9 +95,25 @@ def test_no_cost_leaves_no_gap() -> None:
     assert (result.cost, result.lower_bound, result.gap, result.certified) == (0.0, 0.0, 0.0, True)
 
 
-@pytest.mark.parametrize("n", [2_100, 2_116])
-def test_beyond_lapjv_the_result_is_proven_by_shufflesnap(n: int) -> None:
-    grid = GridShape(46, 46)
+def test_points_on_their_cells_are_certified_though_rounding_costs_something() -> None:
+    grid = GridShape(10, 7)
+    row, col = np.divmod(np.arange(70), 10)
+    points = np.stack([col, row], axis=1) * (1 + 1e-15)
+    result = assign(points, grid)
+    assert result.gap == 0
+    assert result.certified
+
+
+@pytest.mark.parametrize(
+    ("n", "grid"),
+    [
+        (2_100, GridShape(46, 46)),
+        (2_116, GridShape(46, 46)),
+        (4_096, GridShape(64, 64)),
+        (10_000, GridShape(100, 100)),
+    ],
+)
+def test_beyond_lapjv_the_result_is_proven_by_shufflesnap(n: int, grid: GridShape) -> None:
     assert grid.cells > LAPJV_CELLS
     result = assign(clustered(n, grid), grid)
     assert_one_photo_a_cell(result, n, grid)

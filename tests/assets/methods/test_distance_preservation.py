@@ -14,6 +14,12 @@ def test_cells_equally_far_share_their_mean() -> None:
     np.testing.assert_allclose(means, [2, 2, 3])
 
 
+def test_a_long_thin_grid_takes_no_more_than_its_photos() -> None:
+    # A table of every squared step up to 10^12 would take 8 TB.
+    means = means_of_nearest(np.array([1.0, 3.0, 2.0]), np.array([1, 10**12, 4]))
+    np.testing.assert_allclose(means, [1, 1.5, 2])
+
+
 def test_running_means() -> None:
     np.testing.assert_allclose(running_means(np.array([1.0, 3.0, 5.0])), [1, 2, 3])
 

@@ -12,10 +12,12 @@ from PIL import Image
 
 from assets.methods import embedding_store
 from assets.methods.backbones import DEFAULT_BACKBONE, Backbone, backbone_fingerprint
+from assets.methods.decoding import DECODE_VERSION
 from assets.methods.devices import ComputeSettings
 from assets.methods.embedding_store import EmbeddingStore, embed_unseen
 from assets.methods.preprocessing import Preprocessing
 
+KEY = f"tiny-float32-{DECODE_VERSION}"
 CPU = ComputeSettings("cpu", threads=1)
 
 
@@ -130,7 +132,7 @@ def test_only_unseen_photos_are_computed(store):
     assert second.loaded == list("45")
     assert told == [(1, 2), (2, 2)]
     assert after.vectors[[1, 2, 4]].tobytes() == before.vectors.tobytes()
-    assert after.fingerprint == "tiny"
+    assert after.fingerprint == KEY
 
 
 @pytest.mark.usefixtures("tiny")
@@ -156,7 +158,7 @@ def test_an_interrupted_run_continues_where_it_stopped(store):
     ids = list("0123456789")
     with pytest.raises(KeyboardInterrupt):
         embed_unseen(ids, Photos(broken={"9"}), "tiny", store, CPU)
-    assert store.known_ids("tiny") == set("01234567")
+    assert store.known_ids(KEY) == set("01234567")
     photos = Photos()
     assert embed_unseen(ids, photos, "tiny", store, CPU).n_computed == 2
     assert photos.loaded == ["8", "9"]
@@ -166,7 +168,7 @@ def test_an_interrupted_run_continues_where_it_stopped(store):
 def test_a_damaged_shard_is_computed_again(store, tmp_path):
     ids = list("01234567")
     before = embed_unseen(ids, Photos(), "tiny", store, CPU)
-    next(tmp_path.glob("tiny/*.parquet")).write_bytes(b"nothing")
+    next(tmp_path.glob(f"{KEY}/*.parquet")).write_bytes(b"nothing")
     after = embed_unseen(ids, Photos(), "tiny", store, CPU)
     assert after.n_computed == 4
     assert after.vectors.tobytes() == before.vectors.tobytes()
@@ -181,10 +183,13 @@ def test_half_precision_is_kept_apart(store):
 
 
 def test_torch_is_not_imported_when_nothing_is_unseen(store, tmp_path):
-    store.append(backbone_fingerprint(DEFAULT_BACKBONE), ["1"], rows(["1"]))
+    store.append(
+        f"{backbone_fingerprint(DEFAULT_BACKBONE)}-float32-{DECODE_VERSION}", ["1"], rows(["1"])
+    )
     program = f"""
 import sys
 from pathlib import Path
+from assets.methods.decoding import DECODE_VERSION
 from assets.methods.devices import ComputeSettings
 from assets.methods.embedding_store import EmbeddingStore, embed_unseen
 store = EmbeddingStore(Path({str(tmp_path)!r}))

@@ -60,6 +60,12 @@ def test_unusable_shapes_are_the_users_error_in_one_sentence(shape: str) -> None
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("shape", ["16385x1", "60000x60000", "1001x1000"])
+def test_a_grid_beyond_all_use_is_refused(shape: str) -> None:
+    with pytest.raises(UserError, match="too large"):
+        choose_grid(7, shape)
+
+
 def test_points_fill_the_grid_with_y_downwards() -> None:
     points = np.array([[-1.0, 5.0], [0.0, 6.0], [3.0, 9.0]])
     cells = points_to_cells(points, GridShape(columns=9, rows=5))

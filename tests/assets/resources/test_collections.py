@@ -8,10 +8,12 @@ def test_collections_are_remembered_in_the_order_of_their_names(tmp_path):
     registry = CollectionRegistry(tmp_path)
     registry.add(Collection("photos", "/old"))
     registry.add(Collection("archive.2024", "s3://bucket/archive"))
-    registry.add(Collection("photos", "/new\nline"))
+    registry.add(Collection("photos", "/new\nline", {"mosaic": {"tile": 20}}))
+    registry.add(Collection("gone", "/gone"))
+    registry.remove("gone")
     assert CollectionRegistry(tmp_path).all() == [
         Collection("archive.2024", "s3://bucket/archive"),
-        Collection("photos", "/new\nline"),
+        Collection("photos", "/new\nline", {"mosaic": {"tile": 20}}),
     ]
 
 

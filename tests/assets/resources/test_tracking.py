@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 
 import dagster as dg
 import numpy as np
@@ -67,6 +69,7 @@ def _log_everything(log: Step) -> None:
     log.figures({"cost": 1.5, "solver": "lapjv", "bound": None})
     log.picture("mosaic.png", Image.fromarray(np.zeros((8, 8, 3), np.uint8)))
     log.run.file("layout.txt", b"cells")
+    log.run.file("summary.txt", b"all", in_parent=True)
 
 
 def test_a_parent_for_the_run_and_a_child_for_the_asset_linked_both_ways(tracking, instance):
@@ -80,8 +83,14 @@ def test_a_parent_for_the_run_and_a_child_for_the_asset_linked_both_ways(trackin
     assert instance.get_run_by_id(result.run_id).tags["mlflow/run_id"] == parent.info.run_id
     assert child.data.params == {"seed": "7"}
     assert child.data.metrics == {"cost": 1.5}
+    # MLflow's table of runs shows parents: they are what a person compares.
+    assert parent.data.params == {"first.seed": "7"}
+    assert parent.data.metrics == {"first.cost": 1.5}
+    assert [item.path for item in tracking.client.list_artifacts(parent.info.run_id)] == [
+        "summary.txt"
+    ]
     artifacts = {item.path for item in tracking.client.list_artifacts(child.info.run_id)}
-    assert artifacts == {"mosaic.png", "layout.txt"}
+    assert artifacts == {"mosaic.png", "layout.txt", "summary.txt"}
     metadata = result.asset_materializations_for_node("first")[0].metadata
     assert metadata["mlflow_run"].value == child.info.run_id
     assert metadata["mlflow"].value.endswith(f"/runs/{child.info.run_id}")
@@ -151,3 +160,24 @@ def test_a_server_that_is_down_costs_no_result(home, instance, unreachable_uri):
 def test_strict_tracking_fails_the_asset_when_the_server_is_down(home, instance, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
     assert not _materialise([_asset_running(_log_everything)], tracking, instance).success
+
+
+_RACE = """
+import sys
+from assets.resources.tracking import Tracking
+print(Tracking(home=sys.argv[1]).experiment_id)
+"""
+
+
+def test_processes_that_start_together_find_one_experiment(tmp_path):
+    command = [sys.executable, "-c", _RACE, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    answers = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(answers) == 1
+
+
+def test_an_experiment_that_was_deleted_comes_back(tracking, home):
+    tracking.client.delete_experiment(tracking.experiment_id)
+    again = Tracking(home=str(home))
+    assert again.client.get_experiment(again.experiment_id).lifecycle_stage == "active"
