@@ -17,14 +17,14 @@ $(BIN)/python:
 	@command -v c++ >/dev/null || { echo "Tessera needs a C++ compiler to build lapjv: install g++ or clang."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The first installation fetches about 3 GB, most of it PyTorch with CUDA.
 $(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e .
-	touch $@
+	@echo "Installing into $(VENV): about 3 GB, most of it PyTorch with CUDA. This takes a few minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
 
 demo: $(INSTALLED)  ## Map the 1,024 tiles of the demo to demo/mosaic.jpg.
 	$(BIN)/tessera demo --out demo

@@ -33,23 +33,39 @@ def cli(context: click.Context, debug: bool) -> None:
 def _map_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every command which draws a map has; each names asset and setting."""
     options = [
-        click.option("--out", type=click.Path(path_type=Path), help="Folder for the results."),
-        click.option("--backbone", help="efficientnet-lite0, timm:NAME, torchvision:NAME, a file."),
-        click.option("--projection", help="tsne (default), largevis, umap or pca."),
-        click.option("--perplexity", type=float, help="Of t-SNE; 30 by default."),
-        click.option("--grid", help="COLUMNSxROWS or an aspect ratio; near-square by default."),
-        click.option("--certify", is_flag=True, help="Prove the gap above 10,000 photos too."),
         click.option(
-            "--no-refine", is_flag=True, help="Leave the assignment as the solver made it."
+            "--out", type=click.Path(path_type=Path), help="Results; map-NAME by default."
         ),
+        click.option(
+            "--backbone",
+            help="The network: efficientnet-lite0 (default), timm:NAME, torchvision:NAME, or a "
+            "safetensors file.",
+        ),
+        click.option("--projection", help="tsne (default), largevis, umap or pca."),
+        click.option("--perplexity", type=float, help="Neighbours that count; 30 by default."),
+        click.option(
+            "--grid", help="COLUMNSxROWS (40x25) or an aspect ratio (16:9); else near-square."
+        ),
+        click.option("--certify", is_flag=True, help="Prove a bound above 10,000 photos too."),
+        click.option("--no-refine", is_flag=True, help="Swap no cells after the assignment."),
         click.option("--show-duplicates", is_flag=True, help="Show every copy of a file."),
-        click.option("--tile", type=int, help="Side of a tile in pixels."),
-        click.option("--gap", type=int, help="Pixels between tiles."),
-        click.option("--background", help="A colour: a name or #rrggbb."),
-        click.option("--fit", type=click.Choice(["fill", "fit"]), help="Cut photos, or not."),
-        click.option("--format", type=click.Choice(["jpeg", "png"]), help="Of the mosaic."),
-        click.option("--seed", type=int, help="Of everything random."),
-        click.option("--allow-private-addresses", is_flag=True, help="For URLs of a manifest."),
+        click.option("--tile", type=int, help="Side of a tile in pixels; 96 by default."),
+        click.option("--gap", type=int, help="Pixels between tiles; 2 by default."),
+        click.option("--background", help="A colour, name or #rrggbb; nearly black by default."),
+        click.option(
+            "--fit",
+            type=click.Choice(["fill", "fit"]),
+            help="Cut photos to the tile (fill, default) or show them whole (fit).",
+        ),
+        click.option(
+            "--format", type=click.Choice(["jpeg", "png"]), help="Of the mosaic; jpeg by default."
+        ),
+        click.option("--seed", type=int, help="Of everything random; 0 by default."),
+        click.option(
+            "--allow-private-addresses",
+            is_flag=True,
+            help="Download URLs of a manifest from private and loopback addresses, too.",
+        ),
         click.option("--device", type=click.Choice(DEVICES), help="The best there is by default."),
         click.option("--batch-size", type=click.IntRange(1), help="Images per forward pass."),
         click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default."),
@@ -60,18 +76,22 @@ def _map_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@cli.command("map")
+@cli.command("map", short_help="Map the photos of a folder, a URL or a manifest.")
 @click.argument("source")
-@click.option("--name", help="Of the collection; by default made from SOURCE.")
+@click.option("--name", help="Of the collection that SOURCE becomes; made from SOURCE by default.")
 @_map_options
 @click.pass_obj
 def map_command(debug: bool, source: str, name: str | None, **options: Any) -> None:
-    """Map the photos of SOURCE: a folder, an fsspec URL, or a manifest (CSV or Parquet)."""
+    """Map the photos of SOURCE: a folder, an fsspec URL, or a manifest.
+
+    A manifest is a CSV or Parquet file with a column `uri` of paths or URLs, and `label` if there
+    are labels. For example: tessera map photos --out map --grid 16:9
+    """
     source = _absolute(source)
     _map(name or _name_for(source), source, options, debug)
 
 
-@cli.command()
+@cli.command(short_help="Map the photographs that come with the dependencies.")
 @_map_options
 @click.pass_obj
 def demo(debug: bool, **options: Any) -> None:
@@ -81,7 +101,7 @@ def demo(debug: bool, **options: Any) -> None:
     _map("demo", DEMO_SOURCE, options, debug)
 
 
-@cli.command()
+@cli.command(short_help="Remember a source as a collection.")
 @click.argument("name")
 @click.argument("source")
 def add(name: str, source: str) -> None:
@@ -111,7 +131,7 @@ def list_command() -> None:
         click.echo(f"{collection.name}\t{collection.source}")
 
 
-@cli.command()
+@cli.command(short_help="Map a collection and run every asset check.")
 @click.argument("name")
 @click.pass_obj
 def check(debug: bool, name: str) -> None:
@@ -134,7 +154,7 @@ def check(debug: bool, name: str) -> None:
     _exit_for(run)
 
 
-@cli.command()
+@cli.command(short_help="Serve Dagster's UI and MLflow's, on loopback.")
 @click.option("--port", default=3000, show_default=True, help="Of Dagster's UI.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="Of MLflow's UI.")
 def dev(port: int, mlflow_port: int) -> None:
@@ -147,7 +167,7 @@ def dev(port: int, mlflow_port: int) -> None:
     click.echo("stopped")
 
 
-@cli.command()
+@cli.command(short_help="Print the folder that holds all state.")
 def home() -> None:
     """Print the folder that holds all state; it is DAGSTER_HOME too."""
     from orchestration.instance import prepare_home
