@@ -114,7 +114,7 @@ def add(name: str, source: str) -> None:
 
     source = _absolute(source)
     n_files = "the demo's" if source == DEMO_SOURCE else f"{len(list_source(source).files):,}"
-    before = {known.name: known for known in CollectionRegistry(home_folder()).all()}.get(name)
+    before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:
         register(instance, Collection(name, source, before.settings if before else {}))
     moved = f" (was at {before.source})" if before and before.source != source else ""
@@ -142,9 +142,8 @@ def check(debug: bool, name: str) -> None:
     from orchestration.mapping import run_photo_map
 
     registry = CollectionRegistry(home_folder())
-    known = {collection.name for collection in registry.all()}
-    is_demo = name == "demo" and name not in known
-    collection = Collection(name, DEMO_SOURCE) if is_demo else registry.get(name)
+    is_new_demo = name == "demo" and registry.find(name) is None
+    collection = Collection(name, DEMO_SOURCE) if is_new_demo else registry.get(name)
     _, run = run_photo_map(collection, {}, debug)
     for evaluation in run.checks:
         verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"

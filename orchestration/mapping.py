@@ -87,16 +87,17 @@ def _alone(name: str) -> Iterator[None]:
 
 @contextmanager
 def _registered(instance: dg.DagsterInstance, collection: Collection) -> Iterator[None]:
-    """Register a collection for its run, and forget it again if it is new and cannot be used."""
-    is_new = collection.name not in {
-        known.name for known in CollectionRegistry(home_folder()).all()
-    }
+    """Register a collection for its run; what cannot be mapped leaves things as they were."""
+    registry = CollectionRegistry(home_folder())
+    before = registry.find(collection.name)
     register(instance, collection)
     try:
         yield
     except UserError:
-        if is_new:
+        if before is None:
             forget(instance, collection.name)
+        else:
+            registry.add(before)
         raise
 
 

@@ -60,6 +60,10 @@ class CollectionRegistry:
             )
         return Collection(**json.loads(self._path(name).read_text()))
 
+    def find(self, name: str) -> Collection | None:
+        """Return the collection called ``name``, or None."""
+        return next((known for known in self.all() if known.name == name), None)
+
     def remove(self, name: str) -> None:
         """Forget the collection called ``name``."""
         self._path(name).unlink(missing_ok=True)

@@ -229,6 +229,17 @@ def test_ctrl_c_ends_in_a_sentence_and_the_run_is_not_called_a_success(
         assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.CANCELED
 
 
+def test_a_source_that_cannot_be_mapped_does_not_take_the_place_of_one_that_can(
+    tessera, photo_folder, tmp_path
+):
+    folder = photo_folder(1)
+    tessera("add", "kept", folder)
+    assert tessera("map", tmp_path / "nowhere", "--out", tmp_path / "m", "--name", "kept").code == 2
+    assert f"kept\t{folder}\n" in tessera("list").out
+    moved = tessera("add", "kept", photo_folder(2, "elsewhere"))
+    assert f"(was at {folder})" in moved.out
+
+
 def test_collections_are_added_and_listed(tessera, photo_folder):
     folder = photo_folder(2)
     added = tessera("add", "two", folder)
