@@ -152,7 +152,7 @@ def test_retry_after_beyond_the_deadline_is_not_waited_for():
     with serving(lambda handler: handler.reply(503, Retry_After="3600")) as (url, asked):
         started = time.monotonic()
         refused(url)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
     assert len(asked) == 1
 
 
@@ -207,12 +207,12 @@ def test_endless_is_cut_off():
 def test_the_time_limit_covers_every_part(part):
     def answer(handler: Handler) -> None:
         if part == "silence":
-            time.sleep(1.5)
+            time.sleep(4)
             return
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
         if part == "body":
             handler.wfile.write(b"Content-Length: 1000\r\n\r\n")
-        for _ in range(15):
+        for _ in range(40):
             handler.wfile.write(b"x")
             handler.wfile.flush()
             time.sleep(0.1)
@@ -220,7 +220,7 @@ def test_the_time_limit_covers_every_part(part):
     with serving(answer) as (url, _):
         started = time.monotonic()
         rejected = refused(url, replace(LOCAL, timeout_seconds=0.5))
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < 3.5
     assert rejected.reason == Reason.DOWNLOAD_FAILED
 
 

@@ -107,8 +107,8 @@ def test_a_hundred_thousand_in_seconds():
     some = random.integers(0, 2**64, 100_000, dtype=np.uint64)
     some[50_000:60_000] = some[:10_000] ^ np.uint64(1 << 40)
     some[60_000:90_000] = some[0]
-    started = time.monotonic()
+    started = time.process_time()
     found = earliest_near(some, 4)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert (found[50_001:60_000] == np.arange(1, 10_000)).all()
     assert (found[60_000:90_000] == 0).all()
