@@ -1,12 +1,18 @@
 """What every test shares: a home of its own, never the developer's."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from orchestration.instance import prepare_home
+
+# The machine is shared: an example may take its time, and CI looks at the same ones each time.
+settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("tessera")
 
 
 @pytest.fixture

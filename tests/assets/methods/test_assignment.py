@@ -55,7 +55,7 @@ def test_surplus_cells_stay_empty_where_no_point_wants_them() -> None:
     assert result.col.tolist() == [0, 4, 3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 2**32 - 1), st.booleans())
 def test_the_cost_is_the_least_and_the_bound_proves_it(
     n: int, columns: int, seed: int, whole_numbers: bool

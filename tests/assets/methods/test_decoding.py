@@ -457,7 +457,7 @@ def only_rejects(data: bytes) -> None:
         decode(data, DecodeLimits(max_pixels=1_000_000))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.sampled_from(FORMATS))
 def test_random_bytes_never_raise_anything_else(tail, image_format):
     only_rejects(tail)
@@ -465,7 +465,7 @@ def test_random_bytes_never_raise_anything_else(tail, image_format):
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=8))))
 def test_changed_photos_never_raise_anything_else(image_format, changes):
     data = bytearray(photo(image_format))

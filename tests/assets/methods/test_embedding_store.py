@@ -58,7 +58,7 @@ def rows(ids):
     return np.array([[float(one), 1, 2] for one in ids], dtype=np.float32)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     data=st.data(),
     ids=st.lists(st.from_regex(r"[0-9]{1,6}", fullmatch=True), min_size=1, unique=True),

@@ -34,7 +34,7 @@ def cells(row: np.ndarray, col: np.ndarray) -> list[tuple[int, int]]:
     return sorted(zip(row.tolist(), col.tolist(), strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_the_objective_never_rises_and_the_cells_stay_the_same(
     n: int, columns: int, seed: int
