@@ -345,7 +345,9 @@ def test_bugs_are_not_hidden(photos, store, monkeypatch):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+# A shell's background job, as a run of CI may be, ignores SIGINT, and so would this process.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from assets.methods import cataloguing
 from assets.methods.photo_store import PhotoStore
