@@ -95,7 +95,8 @@ def _is_dead(process: str) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        # Somebody else's process, but one that lives.
+        pass
     return False
 
 

@@ -23,11 +23,21 @@ class Collection:
 
     ``settings`` are those, by asset, that the collection was last mapped with, so that nobody's
     choice is undone overnight; what they leave open has its default.
+
+    Raises:
+        UserError: the name cannot be that of a folder.
     """
 
     name: str
     source: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise UserError(
+                f"{self.name!r} cannot name a collection: use up to 64 letters, digits, dots, "
+                "dashes and underscores, the first a letter or a digit."
+            )
 
     def run_config(self) -> dict[str, Any]:
         """Return the settings as a run of the photo map takes them."""
@@ -41,15 +51,7 @@ class CollectionRegistry:
         self._folder = home / "collections"
 
     def add(self, collection: Collection) -> None:
-        """Remember a collection, in place of an older one of the same name.
-
-        Raises UserError when the name cannot be a folder's name.
-        """
-        if not NAME_PATTERN.fullmatch(collection.name):
-            raise UserError(
-                f"{collection.name!r} cannot name a collection: use up to 64 letters, digits, "
-                "dots, dashes and underscores, the first a letter or a digit."
-            )
+        """Remember a collection, in place of an older one of the same name."""
         write_whole(self._path(collection.name), json.dumps(asdict(collection)).encode())
 
     def get(self, name: str) -> Collection:

@@ -132,6 +132,7 @@ def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
         (["--background", "nocolour"], "nocolour"),
         (["--tile", "0"], "tile"),
         (["--name", "../up"], "cannot name a collection"),
+        (["--name", "some/folder"], "cannot name a collection"),
         (["--device", "abacus"], "abacus"),
         (["--threads", "0"], "threads"),
         (["--fit", "squeeze"], "squeeze"),
@@ -148,6 +149,14 @@ def test_a_setting_that_makes_no_sense_is_told_in_a_sentence(
     assert not list((tmp_path / "map").glob("*"))
     # What cannot be mapped is not remembered either.
     assert "bad\t" not in tessera("list").out
+
+
+def test_a_name_that_leads_elsewhere_leaves_no_file_there(
+    tessera, shared_home, photo_folder, tmp_path
+):
+    before = set(shared_home.iterdir())
+    tessera("map", photo_folder(1), "--out", tmp_path / "map", "--name", "../up")
+    assert set(shared_home.iterdir()) == before
 
 
 def test_a_source_that_is_not_there_is_told_in_a_sentence(tessera, tmp_path):
