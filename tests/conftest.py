@@ -1,6 +1,7 @@
 """What every test shares: a home of its own, never the developer's."""
 
 import os
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -10,9 +11,17 @@ from PIL import Image
 
 from orchestration.instance import prepare_home
 
+# With --import-mode=importlib the folder of a test is not importable by itself.
+sys.path.insert(0, str(Path(__file__).parent))
+
 # The machine is shared: an example may take its time, and CI looks at the same ones each time.
 settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("tessera")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that none of them is left to one worker at the end."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""From a file's bytes to the working copy: upright, sRGB, short side at most 256 px."""
+"""From a file's bytes to a picture, upright and sRGB: the working copy, or at its own size."""
 
 import hashlib
 import io
@@ -8,7 +8,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -133,18 +133,12 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
     Raises Rejected. Limits are checked against the header, before any pixel is decoded.
     """
     image_format = _format_of(data)
-    _ignore_pillow_warnings()
-    with _damage_as_reject(data, image_format, limits):
-        image = _PLUGINS[image_format](io.BytesIO(data), "")
+    with _opened(data, image_format, limits) as image:
         header_size = image.size
-        _check_limits(header_size, limits)
-        if isinstance(image, TiffImageFile):
-            _check_tiff(image, limits)
-        with _large_photo if _pixels(header_size) > _LARGE_PIXELS else nullcontext():
+        with _in_turn(header_size):
             small = _shrunk(image)
         orientation = _orientation(image)
-        in_srgb = _to_srgb(small, image.info.get("icc_profile"))
-        working_copy = _upright(_on_neutral_ground(in_srgb), orientation)
+        working_copy = _upright_srgb(small, image, orientation)
     width, height = header_size if orientation < 5 else header_size[::-1]
     return DecodedPhoto(
         working_copy=working_copy,
@@ -154,6 +148,35 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
         taken_at=_taken_at(image),
         phash=_perceptual_hash(working_copy),
     )
+
+
+def decode_picture(data: bytes, limits: DecodeLimits) -> Image.Image:
+    """Decode the first frame of a photo at its own size: RGB, without the file's metadata.
+
+    Raises Rejected, for the same reasons as ``decode``.
+    """
+    with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
+        image.load()
+        picture = _upright_srgb(_resizable(image), image, _orientation(image))
+    # Saved with the file's profile, the colours would be converted a second time.
+    picture.info.clear()
+    return picture
+
+
+@contextmanager
+def _opened(data: bytes, image_format: str, limits: DecodeLimits) -> Iterator[ImageFile.ImageFile]:
+    """A photo within the limits, no pixel decoded yet; damage found while it is open is refused."""
+    _ignore_pillow_warnings()
+    with _damage_as_reject(data, image_format, limits):
+        image = _PLUGINS[image_format](io.BytesIO(data), "")
+        _check_limits(image.size, limits)
+        if isinstance(image, TiffImageFile):
+            _check_tiff(image, limits)
+        yield image
+
+
+def _in_turn(size: tuple[int, int]) -> AbstractContextManager[object]:
+    return _large_photo if _pixels(size) > _LARGE_PIXELS else nullcontext()
 
 
 def _format_of(data: bytes) -> str:
@@ -289,6 +312,11 @@ def _stretched(image: Image.Image) -> Image.Image:
         low, high = 0.0, 1.0
     scaled = (values - low) * (255.0 / ((high - low) or 1.0))
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _upright_srgb(pixels: Image.Image, file: ImageFile.ImageFile, orientation: int) -> Image.Image:
+    in_srgb = _to_srgb(pixels, file.info.get("icc_profile"))
+    return _upright(_on_neutral_ground(in_srgb), orientation)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -39,8 +39,12 @@ class ComputePlan:
     threads: int
 
 
-def plan_compute(settings: ComputeSettings) -> ComputePlan:
+def plan_compute(settings: ComputeSettings, cpu_batch_size: int | None = None) -> ComputePlan:
     """Make the choices that the settings leave open.
+
+    Args:
+        settings: what the user asks for.
+        cpu_batch_size: what suits the work at hand on the CPU; None takes the default.
 
     Raises:
         UserError: the device is not there, a number is below one, or float16 is asked of the CPU.
@@ -48,7 +52,10 @@ def plan_compute(settings: ComputeSettings) -> ComputePlan:
     device = choose_device(settings.device)
     if settings.precision == "float16" and device == "cpu":
         raise UserError("The CPU does not compute in float16: ask for float32 or bfloat16.")
-    batch_size = default_batch_size(device) if settings.batch_size is None else settings.batch_size
+    batch_size = settings.batch_size
+    if batch_size is None:
+        suits = cpu_batch_size if device == "cpu" else None
+        batch_size = _BATCH_SIZES[device] if suits is None else suits
     threads = usable_cores() if settings.threads is None else settings.threads
     for name, number in (("batch size", batch_size), ("number of threads", threads)):
         if number < 1:
@@ -73,11 +80,6 @@ def choose_device(preference: DevicePreference) -> str:
             f"The device {preference} is not available here: use auto, {' or '.join(present)}."
         )
     return preference
-
-
-def default_batch_size(device: str) -> int:
-    """Return how many images a device takes at a time unless the user says otherwise."""
-    return _BATCH_SIZES[device]
 
 
 def usable_cores() -> int:

@@ -29,6 +29,9 @@ from assets.methods.progress import Progress, silent
 # About a quarter of a minute's work on two cores: what an interruption can cost.
 SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work
 
+# Yields some of the ids at a time, with their vectors (n, d) float32.
+Compute = Callable[[list[str]], Iterable[tuple[list[str], np.ndarray]]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,21 @@ class EmbeddingStore:
         """
         found = self.find(fingerprint, image_ids)
         return np.stack([found[image_id] for image_id in image_ids])
+
+    def complete(
+        self, fingerprint: str, image_ids: Sequence[str], compute: Compute
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Return the vectors, (d,) float32, of all of ``image_ids``, and how many are new.
+
+        ``compute`` is called with the ids that have none, if there are any; what it yields is
+        stored as it comes.
+        """
+        vectors = self.find(fingerprint, image_ids)
+        unseen = sorted(set(image_ids) - vectors.keys())
+        for chunk, computed in compute(unseen) if unseen else ():
+            self.append(fingerprint, chunk, computed)
+            vectors.update(zip(chunk, computed, strict=True))
+        return vectors, len(unseen)
 
     def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
         """Add n vectors, (n, d) float32, as one shard."""
@@ -123,14 +141,13 @@ def embed_unseen(
     """
     # Another precision or another decoder gives other vectors, which must not pass for these.
     key = f"{backbone_fingerprint(backbone)}-{compute.precision}-{DECODE_VERSION}"
-    vectors = store.find(key, image_ids)
-    unseen = sorted(set(image_ids) - vectors.keys())
-    if unseen:
-        for chunk, computed in _embed_chunks(unseen, load_image, backbone, compute, progress):
-            store.append(key, chunk, computed)
-            vectors.update(zip(chunk, computed, strict=True))
+
+    def embed_chunks(unseen: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        return _embed_chunks(unseen, load_image, backbone, compute, progress)
+
+    vectors, n_computed = store.complete(key, image_ids, embed_chunks)
     stacked = np.stack([vectors[image_id] for image_id in image_ids])
-    return EmbeddingResult(stacked, len(unseen), key)
+    return EmbeddingResult(stacked, n_computed, key)
 
 
 def _embed_chunks(

@@ -1,17 +1,27 @@
-"""From a photo to the array that a network was trained to read."""
+"""From photos to what a network was trained to read: scaled, cropped and normalised pixels."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
+
+from assets.methods.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """What a network expects of its input: sizes in px, mean and deviation of channels in [0, 1].
 
-    The short side is scaled to ``resize``, then a square of ``crop`` is cut from the centre.
-    ``interpolation`` names one of Pillow's resampling filters in lower case, such as "bicubic".
+    The short side is scaled to ``resize`` (with ``stretch`` both sides are, whatever becomes of the
+    proportions), then a square of ``crop`` is cut from the centre. ``interpolation`` names one of
+    Pillow's resampling filters in lower case, such as "bicubic". ``channels`` is the order that the
+    network reads, and the order of ``mean`` and ``std``.
     """
 
     resize: int
@@ -19,6 +29,28 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
+    stretch: bool = False
+    channels: Literal["RGB", "BGR"] = "RGB"
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) that an image is scaled to before it is cropped."""
+        if self.stretch:
+            return self.resize, self.resize
+        short = min(width, height)
+        # Rounded down, as torchvision's Resize does.
+        return int(self.resize * width / short), int(self.resize * height / short)
+
+    def as_parts(self) -> dict[str, Any]:
+        """Return the fields for a fingerprint.
+
+        Fields that came later are left out where they have their default, so that older
+        fingerprints stay what they were.
+        """
+        parts = dataclasses.asdict(self)
+        for name, default in (("stretch", False), ("channels", "RGB")):
+            if parts[name] == default:
+                del parts[name]
+        return parts
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -32,24 +64,97 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
         preprocessing: the numbers of the network.
 
     Returns:
-        (crop, crop, 3) float32, RGB.
+        (crop, crop, 3) float32, channels in the network's order.
     """
-    scaled = _short_side_to(image.convert("RGB"), preprocessing.resize, preprocessing.interpolation)
+    scaled = _scaled(image.convert("RGB"), preprocessing)
     square = np.asarray(_centre(scaled, preprocessing.crop), dtype=np.float32)
     mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
     std = np.asarray(preprocessing.std, dtype=np.float32) * 255
-    return (square - mean) / std
+    ordered = square if preprocessing.channels == "RGB" else square[..., ::-1]
+    return (ordered - mean) / std
 
 
-def _short_side_to(image: Image.Image, side: int, interpolation: str) -> Image.Image:
-    short = min(image.size)
-    if short == side:
+def preprocess_batch(
+    images: "torch.Tensor | Sequence[torch.Tensor]", preprocessing: Preprocessing
+) -> "torch.Tensor":
+    """Scale, crop and normalise images where they are.
+
+    On the CPU the numbers are those of ``preprocess``, bit for bit, and images whose channels are
+    last in memory save a copy. On an accelerator a pixel may be off by a grey level. Alone and in a
+    batch an image gives the same numbers.
+
+    Args:
+        images: (n, 3, h, w) uint8 RGB, or n >= 1 of (3, h, w) of any sizes.
+        preprocessing: the numbers of the network.
+
+    Returns:
+        (n, 3, crop, crop) float32 on the device of the images, channels in the network's order.
+
+    Raises:
+        UserError: on an accelerator, the interpolation is neither bilinear nor bicubic.
+    """
+    import torch
+
+    if images[0].device.type == "cpu":
+        # Not torch's own scaling of uint8: its coarser weights move one pixel in 500 by a grey
+        # level, and that moves a score of OpenNSFW by up to 8e-4.
+        arrays = [preprocess(to_pillow(image), preprocessing) for image in images]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    if isinstance(images, torch.Tensor):
+        return _preprocess_tensor(images, preprocessing)
+    return torch.cat([_preprocess_tensor(image[None], preprocessing) for image in images])
+
+
+def to_pillow(image: "torch.Tensor") -> Image.Image:
+    """Return the image of a tensor (3, h, w) uint8; without a copy if its channels are last."""
+    return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
+
+
+def _scaled(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    size = preprocessing.scaled_size(*image.size)
+    if size == image.size:
         return image
-    width, height = (int(side * length / short) for length in image.size)
-    return image.resize((width, height), Image.Resampling[interpolation.upper()])
+    return image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:
-    left = round((image.width - side) / 2)
-    upper = round((image.height - side) / 2)
+    left, upper = _margin(image.width, side), _margin(image.height, side)
     return image.crop((left, upper, left + side, upper + side))
+
+
+def _margin(length: int, side: int) -> int:
+    return round((length - side) / 2)
+
+
+def _preprocess_tensor(images: "torch.Tensor", preprocessing: Preprocessing) -> "torch.Tensor":
+    """``preprocess`` in torch, for any device: (n, 3, h, w) uint8 to (n, 3, crop, crop) float32."""
+    width, height = preprocessing.scaled_size(images.shape[3], images.shape[2])
+    scaled = _scaled_tensor(images.float(), height, width, preprocessing.interpolation)
+    side = preprocessing.crop
+    left, upper = _margin(width, side), _margin(height, side)
+    square = scaled[:, :, upper : upper + side, left : left + side]
+    ordered = square if preprocessing.channels == "RGB" else square.flip(1)
+    mean = square.new_tensor(preprocessing.mean).view(3, 1, 1) * 255
+    std = square.new_tensor(preprocessing.std).view(3, 1, 1) * 255
+    return (ordered - mean) / std
+
+
+def _scaled_tensor(
+    images: "torch.Tensor", height: int, width: int, interpolation: str
+) -> "torch.Tensor":
+    from torch.nn.functional import interpolate
+
+    # Pillow scales in one direction, rounds, and then in the other. Pillow 13 begins with the
+    # height where it loses more than twice the pixels that the width loses.
+    rows, columns = images.shape[2:]
+    height_first = rows - height > max(0, 2 * (columns - width))
+    between = (height, columns) if height_first else (rows, width)
+    for size in (between, (height, width)):
+        if size != images.shape[2:]:
+            if interpolation not in ("bilinear", "bicubic"):
+                raise UserError(
+                    f"Only the CPU scales images with the filter {interpolation}: compute there."
+                )
+            scaled = interpolate(images, size, mode=interpolation, antialias=True)
+            images = (scaled + 0.5).floor().clamp(0, 255)
+    return images

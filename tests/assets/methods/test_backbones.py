@@ -14,9 +14,9 @@ from torchvision import models
 from assets.methods.backbones import (
     DEFAULT_BACKBONE,
     backbone_fingerprint,
-    default_classifier,
     load_backbone,
 )
+from assets.methods.efficientnet_lite0 import packaged_classifier
 from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing, preprocess
 
@@ -45,7 +45,7 @@ def checkpoint(tmp_path):
 def test_the_packaged_weights_recognise_a_cat(default):
     chelsea = preprocess(Image.fromarray(data.chelsea()), default.preprocessing)
     with torch.inference_mode():
-        scores = default_classifier()(torch.from_numpy(chelsea).permute(2, 0, 1)[None])
+        scores = packaged_classifier()(torch.from_numpy(chelsea).permute(2, 0, 1)[None])
     assert set(scores.topk(5).indices[0].tolist()) & set(CATS)
 
 

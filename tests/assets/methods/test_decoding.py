@@ -13,9 +13,15 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_fixtures import FORMATS, bombs, encoded, photo, png_bomb, png_chunk, scene
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
-from assets.methods.decoding import DecodedPhoto, DecodeLimits, decode, image_id
+from assets.methods.decoding import (
+    DecodedPhoto,
+    DecodeLimits,
+    decode,
+    decode_picture,
+    image_id,
+)
 from assets.methods.rejects import Reason, Rejected
 
 LIMITS = DecodeLimits()
@@ -417,13 +423,16 @@ def test_a_text_chunk_bomb_is_refused():
     assert reject(data[:33] + text + data[33:]).reason == Reason.UNREADABLE
 
 
-def test_memory_errors_are_not_swallowed(monkeypatch):
+def test_a_photo_that_takes_more_memory_than_there_is_is_refused(monkeypatch):
     def exhausted(self: Image.Image, *args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Image.Image, "resize", exhausted)
-    with pytest.raises(MemoryError):
-        decode(photo(), LIMITS)
+    data = photo()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", exhausted)
+    with pytest.raises(Rejected) as refusal:
+        decode(data, LIMITS)
+    assert refusal.value.reason == Reason.TOO_LARGE
+    assert "more memory than there is" in refusal.value.detail
 
 
 def test_pillows_warnings_are_not_shown():
@@ -449,12 +458,118 @@ def test_perceptual_hash_survives_another_encoding():
     assert all((int(text, 16) ^ int(hashes[0], 16)).bit_count() <= 4 for text in hashes)
 
 
+# The picture at its own size
+
+
+def picture(data: bytes, limits: DecodeLimits = LIMITS) -> Image.Image:
+    decoded = decode_picture(data, limits)
+    assert decoded.mode == "RGB"
+    return decoded
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_a_photo_that_needs_no_shrinking_is_its_working_copy(image_format):
+    data = photo(image_format)
+    assert picture(data).tobytes() == decode(data, LIMITS).working_copy.tobytes()
+
+
+def test_a_large_picture_keeps_its_pixels():
+    large = scene(1500, 1000)
+    assert picture(encoded(large, "PNG")).tobytes() == large.tobytes()
+    jpeg = encoded(large, "JPEG", quality=95)
+    with Image.open(io.BytesIO(jpeg)) as expected:
+        assert picture(jpeg).tobytes() == expected.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_picture_is_upright(image_format, orientation):
+    upright = Image.new("RGB", (600, 400), "white")
+    for colour, corner in (("red", (0, 0)), ((0, 255, 0), (300, 0)), ("blue", (300, 200))):
+        upright.paste(colour, (*corner, corner[0] + 300, corner[1] + 200))
+    undo = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    undo |= {2: Image.Transpose.FLIP_LEFT_RIGHT, 4: Image.Transpose.FLIP_TOP_BOTTOM}
+    undo |= {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.TRANSPOSE}
+    undo |= {7: Image.Transpose.TRANSVERSE}
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = picture(encoded(stored, image_format, exif=exif))
+    assert decoded.size == (600, 400)
+    assert corners(np.asarray(decoded)) == ["red", "green", "blue", "white"]
+
+
+def test_modes_of_a_large_picture():
+    size = (400, 300)
+    half = Image.new("RGBA", size, (255, 0, 0, 128))
+    grey = np.full(size[::-1], 100 * 257, np.uint16)
+    cmyk = Image.new("CMYK", size, (0, 255, 255, 0))
+    for data, expected in (
+        (encoded(half), [192, 64, 64]),
+        (encoded(Image.fromarray(grey)), [100, 100, 100]),
+        (encoded(cmyk, "JPEG"), [255, 0, 0]),
+        (encoded(Image.new("L", size, 90)), [90, 90, 90]),
+    ):
+        decoded = picture(data)
+        assert decoded.size == size
+        assert decoded.getpixel((200, 150)) == pytest.approx(expected, abs=3)
+
+
+def test_a_picture_in_srgb_does_not_carry_the_profile_on():
+    image = Image.new("RGB", (300, 300), (128, 0, 255))
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    data = encoded(image, "PNG", icc_profile=gamma_profile(), exif=exif)
+    decoded = picture(data)
+    assert decoded.getpixel((8, 8)) == pytest.approx([188, 0, 255], abs=2)
+    again = encoded(decoded, "PNG")
+    assert decode(again, LIMITS).working_copy.getpixel((8, 8)) == decoded.getpixel((8, 8))
+    assert b"iCCP" not in again
+    assert b"where I live" not in again
+
+
+def truncated() -> bytes:
+    data = photo("JPEG", width=300, height=200)
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", Reason.EMPTY),
+        (b"hello\n", Reason.NOT_AN_IMAGE),
+        (b"%PDF-1.7\n", Reason.UNSUPPORTED),
+        (truncated(), Reason.TRUNCATED),
+        (photo(width=7, height=100), Reason.TOO_SMALL),
+        *((bomb, Reason.TOO_LARGE) for bomb in ALL_BOMBS.values()),
+    ],
+    ids=lambda value: value.name if isinstance(value, Reason) else "",
+)
+def test_a_picture_is_refused_as_a_working_copy_is(data, reason):
+    with pytest.raises(Rejected) as caught:
+        decode_picture(data, LIMITS)
+    assert caught.value.reason == reason
+    assert caught.value.detail == reject(data).detail
+
+
+def test_a_picture_of_one_pixel_where_the_limits_allow_it():
+    assert picture(photo(width=1, height=1), DecodeLimits(min_side=1)).size == (1, 1)
+
+
+def test_the_pixel_limit_of_a_picture_is_checked_before_decoding():
+    with pytest.raises(Rejected) as caught:
+        decode_picture(png_bomb(100, 100), DecodeLimits(max_pixels=9_999))
+    assert caught.value.reason == Reason.TOO_LARGE
+
+
 # Anything at all
 
 
 def only_rejects(data: bytes) -> None:
     with suppress(Rejected):
         decode(data, DecodeLimits(max_pixels=1_000_000))
+    with suppress(Rejected):
+        decode_picture(data, DecodeLimits(max_pixels=1_000_000))
 
 
 @settings(max_examples=100)

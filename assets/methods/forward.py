@@ -1,0 +1,137 @@
+"""Running a network forward: on its device, in batches of one size, with the same bits each time.
+
+Summing in another order changes the last bits of a float, and the kernels choose their order by the
+number of threads and by the size of the batch. So no operation is ever split over threads, and all
+batches have the same size. The threads work on different batches.
+
+Another batch size, another device or another kind of processor may still change the last bits.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assets.methods.devices import ComputePlan
+from assets.methods.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Network:
+    """A module on its device, fed batches of one size, smaller once memory has run out.
+
+    Args:
+        module: maps (n, 3, h, w) float32 to (n, d).
+        plan: where to compute, and how much at a time.
+        prepare: maps some of the images of a call, n >= 1, to the module's (n, 3, h, w) float32.
+    """
+
+    def __init__(
+        self,
+        module: "torch.nn.Module",
+        plan: ComputePlan,
+        prepare: "Callable[[Any], torch.Tensor]",
+    ) -> None:
+        import torch
+
+        # Convolutions over few images run up to twice as fast with the channels last.
+        self._module = module.eval().to(memory_format=torch.channels_last).to(plan.device)
+        self._plan = plan
+        self._prepare = prepare
+        self._batch_size = plan.batch_size
+        # Threads side by side on one accelerator gain nothing and multiply its memory.
+        self._turn: contextlib.AbstractContextManager[object] = (
+            contextlib.nullcontext() if plan.device == "cpu" else threading.Lock()
+        )
+
+    def __call__(self, images: "Sequence[Any] | np.ndarray | torch.Tensor") -> np.ndarray:
+        """Map n >= 1 images to (n, d) float32."""
+        while True:
+            size = self._batch_size
+            try:
+                parts = [
+                    self._run(images[start : start + size], size)
+                    for start in range(0, len(images), size)
+                ]
+                return np.concatenate(parts)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise UserError(
+                        f"Memory on {self._plan.device} does not suffice for a single photo: "
+                        "use a smaller network, fewer threads or another device."
+                    ) from error
+            self._halve(size)
+
+    def _run(self, images: Any, size: int) -> np.ndarray:
+        import torch
+
+        with self._turn, torch.inference_mode(), self._autocast():
+            prepared = self._prepare(images).to(self._plan.device)
+            shape = (size, *prepared.shape[1:])
+            batch = prepared.new_zeros(shape).to(memory_format=torch.channels_last)
+            batch[: len(images)] = prepared
+            return self._module(batch)[: len(images)].float().cpu().numpy()
+
+    def _autocast(self) -> "torch.autocast":
+        import torch
+
+        return torch.autocast(
+            self._plan.device,
+            dtype=getattr(torch, self._plan.precision),
+            enabled=self._plan.precision != "float32",
+        )
+
+    def _halve(self, failed: int) -> None:
+        import torch
+
+        # Several threads may have failed at the same size: the first halves it for all.
+        if self._batch_size == failed:
+            self._batch_size = max(1, failed // 2)
+        if self._plan.device == "cuda":
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def unsplit_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose threads make torch's operations give the same bytes each time.
+
+    OpenMP keeps the number of threads for each thread, torch a default for new ones: it is set to
+    one here and once more by each worker. The settings return at the end. When the body raises,
+    calls that have not begun are dropped.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    _unsplit_operations()
+    pool = ThreadPoolExecutor(workers, initializer=_unsplit_operations)
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _unsplit_operations() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # The CPU's allocator and MPS raise a plain RuntimeError.
+    return "not enough memory" in str(error) or "out of memory" in str(error)

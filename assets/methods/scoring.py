@@ -1,0 +1,102 @@
+"""Scores of photos, each computed once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.classifiers import (
+    Classifier,
+    call_pool,
+    check_class,
+    checked_probabilities,
+)
+from assets.methods.decoding import DECODE_VERSION
+from assets.methods.embedding_store import SHARD_SIZE, EmbeddingStore
+from assets.methods.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """P(class), (n,) float32 in [0, 1], and how many photos were classified just now.
+
+    ``fingerprint`` names all that decides a score beside the image and the class: the classifier
+    and the decoder.
+    """
+
+    scores: np.ndarray
+    n_computed: int
+    fingerprint: str
+
+
+def score_unseen(
+    image_ids: Sequence[str],
+    load_image: Callable[[str], Image.Image],
+    classifier: Classifier,
+    class_name: str,
+    store: EmbeddingStore,
+    progress: Progress = silent,
+) -> ScoringResult:
+    """Return the scores of n photos, classifying and storing those the store lacks.
+
+    The probabilities of all classes are kept, in the order of ``class_names``: another class costs
+    nothing more. An interrupted run goes on from the last shard of 128 photos.
+
+    Args:
+        image_ids: the photos, in the order of the result.
+        load_image: returns the photo of an image_id; called from several threads.
+        classifier: fed the photos in batches, from as many threads as it allows.
+        class_name: whose probability is the score.
+        store: where the probabilities are kept; written to as the work goes on.
+        progress: told of the photos classified, out of those that have to be.
+
+    Raises:
+        UserError: there is no such class, or an answer is no probability; and what the classifier
+            raises.
+    """
+    check_class(classifier.class_names, class_name)
+    key = f"{classifier.fingerprint}-{DECODE_VERSION}"
+
+    def classify_chunks(unseen: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        return _classify_chunks(unseen, load_image, classifier, progress)
+
+    known, n_computed = store.complete(key, image_ids, classify_chunks)
+    column = classifier.class_names.index(class_name)
+    scores = np.array([known[image_id][column] for image_id in image_ids], dtype=np.float32)
+    return ScoringResult(scores, n_computed, key)
+
+
+def _classify_chunks(
+    image_ids: list[str],
+    load_image: Callable[[str], Image.Image],
+    classifier: Classifier,
+    progress: Progress,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield ids and (n, classes) float32, a shard at a time."""
+
+    def work(batch: list[str]) -> np.ndarray:
+        answer = classifier.classify([_pixels(load_image(one), classifier) for one in batch])
+        columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
+        return np.stack(columns, axis=1)
+
+    for start in range(0, len(image_ids), SHARD_SIZE):
+        chunk = image_ids[start : start + SHARD_SIZE]
+        size = min(classifier.batch_size, -(-len(chunk) // classifier.workers))
+        batches = [chunk[first : first + size] for first in range(0, len(chunk), size)]
+        rows: list[np.ndarray] = []
+        with call_pool(classifier) as pool:
+            for part in pool.map(work, batches):
+                rows.extend(part)
+                progress(start + len(rows), len(image_ids))
+        yield chunk, np.stack(rows)
+
+
+def _pixels(image: Image.Image, classifier: Classifier) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).to(classifier.device)

@@ -1,0 +1,117 @@
+"""A black box on loopback: a classifier behind the HTTP contract, which fails when told to."""
+
+import base64
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+class BlackBox:
+    """Answers with a local classifier's probabilities.
+
+    ``faults`` maps the number of a request, from 0, to what goes wrong with it: an HTTP status (or
+    a pair of it and headers), "drop", "slow", "mixed" (every second image fails), "all fail", or
+    bytes to be sent instead of the answer.
+    """
+
+    def __init__(self, classifier, faults: Callable[[int], object] = lambda number: None) -> None:
+        self.classifier, self.faults = classifier, faults
+        self.requests: list[dict] = []
+        self.slow_seconds = 0.05
+        self._lock = threading.Lock()
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(
+                {"path": handler.path, "headers": dict(handler.headers), "n": len(body["inputs"])}
+            )
+        fault = self.faults(number)
+        if fault == "slow":
+            time.sleep(self.slow_seconds)
+        if fault == "drop":
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
+        elif isinstance(fault, bytes):
+            self._reply(handler, 200, fault)
+        elif isinstance(fault, int | tuple):
+            status, headers = fault if isinstance(fault, tuple) else (fault, {})
+            told = handler.headers.get("Authorization", "")
+            self._reply(handler, status, _status(10020, f"failure {told}"), headers)
+        else:
+            self._reply(handler, 200, self._answer(body["inputs"], fault))
+
+    def _answer(self, inputs: list[dict], fault: object) -> bytes:
+        images = [_decoded(one["data"]["image"]["base64"]) for one in inputs]
+        with self._lock:
+            probabilities = self.classifier.classify(images)
+        outputs = []
+        for number in range(len(images)):
+            if fault == "all fail" or (fault == "mixed" and number % 2 == 0):
+                outputs.append(
+                    {"id": str(number), "status": {"code": 10020, "description": "busy"}}
+                )
+                continue
+            concepts = [
+                {"id": f"ai_{name}", "name": name, "value": float(values[number])}
+                for name, values in probabilities.items()
+            ]
+            concepts.sort(key=lambda concept: -concept["value"])
+            status = {"code": 10000, "description": "Ok"}
+            outputs.append({"id": str(number), "status": status, "data": {"concepts": concepts}})
+        code = 10010 if fault in ("mixed", "all fail") else 10000
+        return json.dumps({"status": {"code": code}, "outputs": outputs}).encode()
+
+    def _reply(self, handler, status: int, body: bytes, headers: dict | None = None) -> None:
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@contextmanager
+def serving(box: BlackBox) -> Iterator[str]:
+    """Serve a black box on loopback; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            box.handle(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v2/models/m/outputs"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _status(code: int, description: str) -> bytes:
+    return json.dumps({"status": {"code": code, "description": description}}).encode()
+
+
+def _decoded(text: str) -> torch.Tensor:
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        assert image.format == "PNG"
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
