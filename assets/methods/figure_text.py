@@ -1,0 +1,51 @@
+"""How words and numbers are written on figures that matplotlib draws, and how long they are."""
+
+import numpy as np
+
+DARK = "#222222"
+PALE = "#666666"
+DPI = 100
+
+
+def format_values(values: "np.ndarray | list[float]") -> list[str]:
+    """Write values with as many digits as tell a twentieth of their range, and two at least."""
+    largest, span = float(np.max(np.abs(values))), float(np.ptp(values))
+    if span == 0:
+        return [f"{value:.4g}" for value in values]
+    decade = int(np.floor(np.log10(span)))
+    if largest < 1e-3:
+        digits = max(1, int(np.floor(np.log10(largest))) - decade + 1)
+        return ["0" if value == 0 else f"{value:.{digits}e}" for value in values]
+    return [f"{value:.{max(2, 1 - decade)}f}" for value in values]
+
+
+def printable(text: str, longest: int) -> str:
+    """Return a name as the figures can write it: one line, at most ``longest`` characters.
+
+    What the font lacks, or what turns the direction of writing, becomes a question mark. Of a long
+    name the middle is left out: it is the beginning and the ending that tell it from others.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    words = " ".join(text.split())
+    line = "".join(one if one.isprintable() and ord(one) in known else "?" for one in words)
+    if len(line) <= longest:
+        return line
+    head = (longest - 1) // 2
+    return f"{line[:head]}…{line[len(line) - (longest - 1 - head) :]}"
+
+
+def text_length(text: str, font: float, weight: str = "normal") -> float:
+    """Return how long the longest line of a text is, in px; ``font`` is in px."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=DPI)
+    drawn = figure.text(0, 0, text, fontsize=in_points(font), weight=weight, parse_math=False)
+    return float(drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width)
+
+
+def in_points(font: float) -> float:
+    """Return matplotlib's size of a font of so many px."""
+    return font * 72 / DPI

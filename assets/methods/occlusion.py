@@ -1,0 +1,156 @@
+"""Two experiments on what a network sees in an image: its parts alone, and it without them.
+
+`seen` scores each window cut out of the image: how much does this part show the class by itself?
+It is the experiment of Tessera's origin. `hidden` scores the image with the window painted over,
+and maps 1 - score: how much does the class need this part? It is that of Zeiler & Fergus,
+"Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assets.methods.errors import UserError
+from assets.methods.fill import FILLS, Fill
+from assets.methods.windows import Windows, place_windows
+
+Experiment = Literal["seen", "hidden"]
+EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
+
+PRESETS = {"figure": (64, 3), "quick": (64, 16)}  # (box, stride); `figure` is the original's
+
+
+@dataclass(frozen=True)
+class OcclusionSettings:
+    """How windows are laid and painted.
+
+    An image whose long side exceeds ``long_side`` px is scaled down to it first: ``box`` and
+    ``stride`` are px of the scaled image. ``fill`` is what `hidden` paints windows over with.
+
+    Raises:
+        UserError: a number is below one, the stride exceeds the box, which would leave pixels
+            uncovered, or there is no such fill.
+    """
+
+    box: int = 64
+    stride: int = 16
+    fill: Fill = "black"
+    long_side: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("box", "stride", "long_side"):
+            if getattr(self, name) < 1:
+                raise UserError(f"The {name} is {getattr(self, name)} px: it has to be at least 1.")
+        if self.stride > self.box:
+            raise UserError(
+                f"A stride of {self.stride} px leaves pixels between windows of {self.box} px "
+                "uncovered: choose a stride no larger than the box."
+            )
+        if self.fill not in FILLS:
+            raise UserError(f"There is no fill {self.fill!r}: use {', '.join(FILLS)}.")
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """What an experiment found on an image.
+
+    Attributes:
+        experiment: "seen" or "hidden".
+        values: float32 (rows, columns) of the image's own size, within the range of
+            ``window_values``.
+        windows: where the windows lay, in px of the scaled image.
+        scores: float32 (rows, columns) of windows, P(class) of each window's picture.
+        n_computed: windows scored just now; the others were known.
+    """
+
+    experiment: Experiment
+    values: NDArray[np.float32]
+    windows: Windows
+    scores: NDArray[np.float32]
+    n_computed: int
+
+    @property
+    def window_values(self) -> NDArray[np.float32]:
+        """What the map averages: the scores of `seen`, 1 - score of `hidden`."""
+        return window_values(self.experiment, self.scores)
+
+
+def scale_down(image: Image.Image, long_side: int) -> Image.Image:
+    """Return ``image`` in RGB, with its long side at most ``long_side`` px."""
+    image, size = image.convert("RGB"), _scaled_size(image.size, long_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def windows_of(image: Image.Image, settings: OcclusionSettings) -> Windows:
+    """Place the windows on an image that has been scaled down."""
+    return place_windows(image.height, image.width, settings.box, settings.stride)
+
+
+def occlusion_map(
+    experiment: Experiment,
+    windows: Windows,
+    scores: NDArray[np.float32],
+    size: tuple[int, int],
+    n_computed: int,
+) -> OcclusionMap:
+    """Average the windows' scores and bring the map to the image's own ``size``.
+
+    Args:
+        experiment: which one the scores are of.
+        windows: where the windows lay, in px of the scaled image.
+        scores: (rows, columns) of windows.
+        size: (width, height) of the image in px; bilinear where it is not that of the windows.
+        n_computed: windows scored just now.
+    """
+    worth = window_values(experiment, scores)
+    values = windows.average(worth)
+    if size != values.shape[::-1]:
+        stretched = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR)
+        # Weights that sum to one only nearly could leave the range by a rounding.
+        values = np.asarray(stretched).clip(values.min(), values.max())
+    return OcclusionMap(experiment, values, windows, scores, n_computed)
+
+
+def most_telling_window(found: OcclusionMap) -> tuple[int, int]:
+    """Return (row, column) of the window that says most, the first of equals.
+
+    It is the window that looks most like the class by itself, for `hidden` the one without which
+    the image looks least like it.
+    """
+    row, column = np.unravel_index(np.argmax(found.window_values), found.scores.shape)
+    return int(row), int(column)
+
+
+def occlusion_figures(found: OcclusionMap, threshold: float = 0.5) -> dict[str, float]:
+    """Return the map's minimum, maximum and mean, and the share of windows above ``threshold``."""
+    return {
+        "minimum": float(found.values.min()),
+        "maximum": float(found.values.max()),
+        "mean": float(found.values.mean(dtype=np.float64)),
+        "share_above_threshold": float((found.window_values > threshold).mean()),
+    }
+
+
+def count_windows(
+    size: tuple[int, int],
+    settings: OcclusionSettings,
+    experiments: Sequence[Experiment] = EXPERIMENTS,
+) -> int:
+    """Return how many windows the experiments take on an image of ``size`` (width, height)."""
+    width, height = _scaled_size(size, settings.long_side)
+    return len(experiments) * place_windows(height, width, settings.box, settings.stride).count
+
+
+def _scaled_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    scale = min(1, long_side / max(size))
+    width, height = (max(1, round(scale * side)) for side in size)
+    return width, height
+
+
+def window_values(experiment: Experiment, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a map averages: the scores of `seen`, 1 - score of `hidden`."""
+    return scores if experiment == "seen" else 1 - scores

@@ -1,0 +1,77 @@
+"""The scores of windows that are already known, so that an interrupted map goes on from them.
+
+A file of float32 for each image, classifier, class, experiment and grid of windows: one number a
+window, NaN where it has not been scored.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.files import write_whole
+from assets.methods.occlusion import OcclusionSettings
+
+# Raise it whenever the picture of a window changes: another blur, say.
+_CODE_VERSION = 1
+_FLOAT32 = np.dtype("<f4")
+
+_log = logging.getLogger(__name__)
+
+
+class WindowScoreStore:
+    """Scores of windows in files below ``folder``, a file a key.
+
+    Two runs may write to one file at the same time: what they write is the same.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, key: str, count: int) -> np.memmap:
+        """Return the scores of ``count`` windows, (count,) float32, NaN where there is none.
+
+        What is assigned to the array is in the file even if the process is killed the moment
+        after; ``flush`` it to outlast a power cut too. A file of another size is put aside.
+        """
+        path = self._folder / f"{key}.f32"
+        if path.exists() and path.stat().st_size != count * _FLOAT32.itemsize:
+            aside = path.with_suffix(".corrupt")
+            _log.warning("Moved %s, which has not the size it should have, to %s", path, aside.name)
+            path.replace(aside)
+        if not path.exists():
+            write_whole(path, np.full(count, np.nan, dtype=_FLOAT32).tobytes())
+        return np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))
+
+
+def window_score_key(
+    image: Image.Image,
+    fingerprint: str,
+    class_name: str,
+    experiment: str,
+    settings: OcclusionSettings,
+) -> str:
+    """Return a SHA-256 in hex over all that decides the scores of the windows of ``image``.
+
+    Args:
+        image: RGB, scaled down: its pixels count, not what it was scaled from.
+        fingerprint: that of the classifier.
+        class_name: whose probability the scores are.
+        experiment: "seen", "hidden", or "whole" for the image as it is.
+        settings: box, stride and, for `hidden` alone, fill.
+    """
+    deciding = {
+        "code_version": _CODE_VERSION,
+        "size": image.size,
+        "fingerprint": fingerprint,
+        "class_name": class_name,
+        "experiment": experiment,
+        "box": settings.box,
+        "stride": settings.stride,
+        "fill": settings.fill if experiment == "hidden" else None,
+    }
+    digest = hashlib.sha256(repr(deciding).encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""Square windows that slide over an image, and what they say about each of its pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A grid of windows of one size, all inside the image, together covering every pixel.
+
+    Window (row, column) has its top left corner at (``row_starts[row]``,
+    ``col_starts[column]``); starts grow, and the last window ends at the image's edge. In px.
+    """
+
+    row_starts: tuple[int, ...]
+    col_starts: tuple[int, ...]
+    height: int
+    width: int
+
+    @property
+    def count(self) -> int:
+        """The number of windows."""
+        return len(self.row_starts) * len(self.col_starts)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of windows."""
+        return len(self.row_starts), len(self.col_starts)
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns of the image's pixels."""
+        return self.row_starts[-1] + self.height, self.col_starts[-1] + self.width
+
+    def rectangle(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """Return (left, upper, right, lower) of a window, as Pillow's ``crop`` wants it."""
+        upper, left = self.row_starts[row], self.col_starts[column]
+        return left, upper, left + self.width, upper + self.height
+
+    def average(self, scores: ArrayLike) -> NDArray[np.float32]:
+        """Give each pixel the mean of the scores of those windows that cover it.
+
+        A mean over all windows instead would darken the edges, which fewer windows cover: the map
+        of a model that always answers the same would be a pyramid.
+
+        Args:
+            scores: one number a window, (rows, columns) of windows.
+
+        Returns:
+            float32 of ``image_shape``, within the range of the scores.
+        """
+        numbers = np.asarray(scores, dtype=np.float64)
+        rows = _coverage(self.row_starts, self.height)
+        columns = _coverage(self.col_starts, self.width)
+        counts = np.outer(rows.sum(axis=0), columns.sum(axis=0))
+        means = (rows.T @ numbers @ columns / counts).astype(np.float32)
+        # Rounding alone could lift a mean above all it is the mean of.
+        return means.clip(np.float32(numbers.min()), np.float32(numbers.max()))
+
+
+def place_windows(height: int, width: int, box: int, stride: int) -> Windows:
+    """Place windows of ``box`` px every ``stride`` px on an image.
+
+    Starts are 0, s, 2s, ..., and one more where the far edge would be left uncovered. Where the
+    image is smaller than the box, the window is as large as the image.
+    """
+    rows, columns = min(box, height), min(box, width)
+    return Windows(
+        _starts(height, rows, stride), _starts(width, columns, stride), height=rows, width=columns
+    )
+
+
+def _starts(size: int, window: int, stride: int) -> tuple[int, ...]:
+    last = size - window
+    return (*range(0, last, stride), last)
+
+
+def _coverage(starts: tuple[int, ...], window: int) -> NDArray[np.float64]:
+    """Return (starts, pixels): 1 where the window covers the pixel, else 0."""
+    first = np.asarray(starts)[:, np.newaxis]
+    pixels = np.arange(starts[-1] + window)
+    return ((first <= pixels) & (pixels < first + window)).astype(np.float64)

@@ -1,0 +1,356 @@
+import tempfile
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import Occlusion
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from assets.methods.errors import UserError
+from assets.methods.explanation import Announcement, explain
+from assets.methods.fill import fill_picture
+from assets.methods.occlusion import EXPERIMENTS, OcclusionSettings, count_windows
+from assets.methods.window_scores import WindowScoreStore
+
+
+class Small:
+    """A classifier of "yes" and "no" whose P(yes) of a picture (3, h, w) is ``answer``'s."""
+
+    class_names = ("no", "yes")
+    device = "cpu"
+    fingerprint = "small"
+
+    def __init__(self, answer, batch_size=3, workers=2):
+        self.answer, self.batch_size, self.workers = answer, batch_size, workers
+        self.sizes = []
+
+    def classify(self, images):
+        self.sizes.append(len(images))
+        yes = np.array([self.answer(image) for image in images], dtype=np.float32)
+        by_name = {"no": 1 - yes, "yes": yes}
+        return {name: by_name[name] for name in self.class_names}
+
+    @property
+    def n_images(self):
+        return sum(self.sizes)
+
+
+def has_white(picture):
+    """Return 1 for a picture that shows the one white pixel, else 0."""
+    return float((picture == 255).all(dim=0).any())
+
+
+def brightness(picture):
+    return picture.to(torch.float64).mean() / 255
+
+
+def with_white_pixel(width, height, x, y):
+    image = Image.new("RGB", (width, height), (90, 120, 60))
+    image.putpixel((x, y), (255, 255, 255))
+    return image
+
+
+def explain_afresh(image, classifier, chosen, class_name="yes", **others):
+    with tempfile.TemporaryDirectory() as folder:
+        store = WindowScoreStore(Path(folder))
+        return explain(image, classifier, class_name, chosen, store, **others)
+
+
+def lit_in_loops(image, x, y, chosen):
+    """Return the share of the windows over each pixel that are over pixel (x, y) too."""
+
+    def starts(size):
+        last = max(0, size - chosen.box)
+        return {min(chosen.stride * step, last) for step in range(size)}
+
+    sums, counts = np.zeros((2, image.height, image.width))
+    for upper in starts(image.height):
+        for left in starts(image.width):
+            window = np.s_[upper : upper + chosen.box, left : left + chosen.box]
+            inside = upper <= y < upper + chosen.box and left <= x < left + chosen.box
+            sums[window] += inside
+            counts[window] += 1
+    return sums / counts
+
+
+@st.composite
+def grids(draw):
+    box = draw(st.integers(1, 9))
+    fill = draw(st.sampled_from(["black", "mean", "blur"]))
+    return OcclusionSettings(box, draw(st.integers(max(1, box // 3), box)), fill)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 20), st.integers(1, 20), grids(), st.floats(0, 1, width=32))
+def test_a_model_that_always_answers_the_same_gives_flat_maps(width, height, chosen, answer):
+    image = with_white_pixel(width, height, 0, 0)
+    found = explain_afresh(image, Small(lambda _: answer), chosen)
+    assert list(found) == ["seen", "hidden"]
+    assert found["seen"].values.shape == found["hidden"].values.shape == (height, width)
+    assert (found["seen"].values == np.float32(answer)).all()
+    assert (found["hidden"].values == 1 - np.float32(answer)).all()
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 20), st.integers(1, 20), grids(), st.data())
+def test_a_model_that_looks_at_one_pixel_lights_up_the_windows_over_it(width, height, chosen, draw):
+    x, y = draw.draw(st.integers(0, width - 1)), draw.draw(st.integers(0, height - 1))
+    image = with_white_pixel(width, height, x, y)
+    if width * height == 1:
+        chosen = OcclusionSettings(chosen.box, chosen.stride, "black")
+    found = explain_afresh(image, Small(has_white), chosen)
+    expected = lit_in_loops(image, x, y, chosen)
+    for experiment in EXPERIMENTS:
+        np.testing.assert_allclose(found[experiment].values, expected, atol=1e-6)
+        assert found[experiment].values.dtype == np.float32
+
+
+def test_the_axes_of_an_image_that_is_not_square_are_not_swapped():
+    image = with_white_pixel(60, 20, 55, 3)
+    found = explain_afresh(image, Small(has_white), OcclusionSettings(8, 4))
+    for one in found.values():
+        lit = np.argwhere(one.values > 0)
+        assert one.values.shape == (20, 60)
+        assert lit.min(axis=0).tolist() == [0, 48]
+        assert lit.max(axis=0).tolist() == [7, 59]
+
+
+def test_the_class_is_found_by_its_name():
+    class OtherOrder(Small):
+        class_names = ("yes", "no")
+
+    image, chosen = with_white_pixel(20, 12, 15, 3), OcclusionSettings(6, 3)
+    for class_name in ("yes", "no"):
+        one = explain_afresh(image, Small(brightness), chosen, class_name)
+        other = explain_afresh(image, OtherOrder(brightness), chosen, class_name)
+        for experiment in EXPERIMENTS:
+            assert np.array_equal(one[experiment].values, other[experiment].values)
+
+
+def test_a_class_that_is_not_there_is_refused_before_any_work():
+    classifier = Small(brightness)
+    with pytest.raises(UserError, match="no class maybe"):
+        explain_afresh(Image.new("RGB", (8, 8)), classifier, OcclusionSettings(4, 4), "maybe")
+    assert classifier.sizes == []
+
+
+def test_one_experiment_may_run_alone():
+    classifier, chosen = Small(brightness), OcclusionSettings(4, 4)
+    image = Image.new("RGB", (8, 8))
+    assert list(explain_afresh(image, classifier, chosen, experiments=["hidden"])) == ["hidden"]
+    assert classifier.n_images == 4
+
+
+def test_an_image_scaled_down_gets_a_map_of_its_own_size():
+    image = with_white_pixel(400, 200, 300, 50)
+    image.paste((255, 255, 255), (280, 30, 320, 70))
+    chosen = OcclusionSettings(8, 4, long_side=100)
+    for one in explain_afresh(image, Small(has_white), chosen).values():
+        assert one.values.shape == (200, 400)
+        assert one.windows.image_shape == (50, 100)
+        assert one.window_values.min() <= one.values.min()
+        assert one.values.max() <= one.window_values.max()
+    seen = explain_afresh(image, Small(has_white), chosen)["seen"].values
+    assert seen[50, 300] == 1
+    assert seen[100:].max() == seen[:, :250].max() == 0
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_scaled_map_of_a_constant_model_is_flat(colour):
+    image = Image.new("RGB", (333, 77), (colour,) * 3)
+    found = explain_afresh(image, Small(lambda _: 0.3), OcclusionSettings(8, 8, long_side=50))
+    assert np.ptp(found["seen"].values) == 0
+
+
+def test_workers_and_batch_size_change_nothing_but_the_speed():
+    image = Image.fromarray(data.coffee()).resize((60, 40))
+    maps = [
+        explain_afresh(image, Small(brightness, batch_size, workers), OcclusionSettings(16, 5))
+        for batch_size, workers in ((1, 1), (7, 3), (1000, 2))
+    ]
+    for experiment in EXPERIMENTS:
+        assert len({found[experiment].values.tobytes() for found in maps}) == 1
+
+
+def test_batches_are_as_large_as_the_classifier_wants():
+    classifier = Small(brightness, batch_size=5)
+    explain_afresh(Image.new("RGB", (40, 40)), classifier, OcclusionSettings(8, 4))
+    assert max(classifier.sizes) == 5
+    assert classifier.n_images == 2 * 81
+
+
+class Failing(Small):
+    """Fails for good from the call after the first ``calls``."""
+
+    def __init__(self, calls):
+        super().__init__(brightness, workers=1)
+        self.calls = count(-calls)
+
+    def classify(self, images):
+        if next(self.calls) >= 0:
+            raise OSError("unplugged")
+        return super().classify(images)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 3, 20])
+def test_an_interrupted_map_goes_on_from_what_is_scored(tmp_path, calls):
+    image = Image.fromarray(data.coffee()).resize((60, 40))
+    chosen, store = OcclusionSettings(16, 5), WindowScoreStore(tmp_path)
+    failing, classifier, heard = Failing(calls), Small(brightness), []
+    with pytest.raises(OSError, match="unplugged"):
+        explain(image, failing, "yes", chosen, store)
+    found = explain(image, classifier, "yes", chosen, store, announce=heard.append)
+    in_all = count_windows(image.size, chosen)
+    assert failing.n_images + classifier.n_images == in_all
+    assert (failing.n_images > 0) == (calls > 0)
+    assert sum(one.n_computed for one in found.values()) == classifier.n_images
+    assert (heard[0].n_windows, heard[0].n_known) == (in_all, failing.n_images)
+    uninterrupted = explain_afresh(image, Small(brightness), chosen)
+    for experiment in EXPERIMENTS:
+        assert np.array_equal(found[experiment].values, uninterrupted[experiment].values)
+
+
+def test_a_finished_map_computes_nothing(tmp_path):
+    image, chosen = Image.fromarray(data.coffee()).resize((60, 40)), OcclusionSettings(16, 5)
+    store, classifier, heard = WindowScoreStore(tmp_path), Small(brightness), []
+    first = explain(image, classifier, "yes", chosen, store)
+    calls = len(classifier.sizes)
+    again = explain(image, classifier, "yes", chosen, store, announce=heard.append)
+    assert len(classifier.sizes) == calls
+    n_windows = count_windows(image.size, chosen)
+    assert heard == [Announcement(n_windows, n_windows)]
+    for experiment in EXPERIMENTS:
+        assert again[experiment].n_computed == 0
+        assert again[experiment].windows == first[experiment].windows
+        assert np.array_equal(again[experiment].values, first[experiment].values)
+        assert np.array_equal(again[experiment].scores, first[experiment].scores)
+
+
+def test_another_class_is_another_map(tmp_path):
+    image, chosen = Image.new("RGB", (8, 8), "white"), OcclusionSettings(4, 4)
+    store, classifier = WindowScoreStore(tmp_path), Small(brightness)
+    yes = explain(image, classifier, "yes", chosen, store)
+    no = explain(image, classifier, "no", chosen, store)
+    assert (yes["seen"].values == 1).all()
+    assert (no["seen"].values == 0).all()
+
+
+def test_another_fill_leaves_what_is_seen(tmp_path):
+    image, store = Image.new("RGB", (8, 8), "white"), WindowScoreStore(tmp_path)
+    explain(image, Small(brightness), "yes", OcclusionSettings(4, 4), store)
+    found = explain(image, Small(brightness), "yes", OcclusionSettings(4, 4, "mean"), store)
+    assert {name: one.n_computed for name, one in found.items()} == {"seen": 0, "hidden": 4}
+
+
+def test_a_stored_number_that_is_no_probability_is_scored_again(tmp_path):
+    image, chosen = Image.new("RGB", (8, 8), "white"), OcclusionSettings(4, 4)
+    store = WindowScoreStore(tmp_path)
+    explain(image, Small(brightness), "yes", chosen, store, ["seen"])
+    (file,) = tmp_path.iterdir()
+    np.memmap(file, np.float32, "r+")[:2] = 7, -1
+    found = explain(image, Small(brightness), "yes", chosen, store, ["seen"])["seen"]
+    assert found.n_computed == 2
+    assert (found.values == 1).all()
+
+
+def test_windows_are_counted_before_the_first_and_their_time_is_told_soon_after():
+    heard = []
+    explain_afresh(
+        Image.new("RGB", (40, 40)),
+        Small(brightness),
+        OcclusionSettings(8, 4),
+        announce=heard.append,
+        progress=lambda *told: heard.append(told),
+    )
+    counted, announced, *told = heard
+    assert counted == Announcement(162, 0)
+    assert (announced.n_windows, announced.n_known) == (162, 0)
+    assert announced.seconds > 0
+    assert told == sorted(told)
+    assert {total for _, total in told} == {162}
+    assert told[0][0] < 40
+    assert told[-1] == (162, 162)
+
+
+@pytest.mark.parametrize(
+    ("announcement", "sentence"),
+    [
+        (Announcement(841, 0), "841 windows."),
+        (Announcement(1, 0), "1 window."),
+        (Announcement(45602, 2), "45,602 windows, 2 of them scored before."),
+        (Announcement(1682, 1682), "1,682 windows, all of them scored before."),
+        (Announcement(841, 0, 12.4), "expected: 12 s for 841 windows."),
+        (Announcement(841, 840, 0.1), "expected: 1 s for 1 window."),
+        (Announcement(45602, 2, 611.0), "expected: 10 min for 45,600 windows."),
+        (Announcement(45602, 0, 9000.0), "expected: 2.5 h for 45,602 windows."),
+    ],
+)
+def test_an_announcement_is_a_sentence(announcement, sentence):
+    assert announcement.sentence() == sentence
+
+
+def test_work_that_is_too_long_can_be_declined_and_keeps_what_was_timed(tmp_path):
+    def decline(announced):
+        if announced.seconds is not None:
+            raise KeyboardInterrupt
+
+    classifier, store = Small(brightness), WindowScoreStore(tmp_path)
+    image, chosen = Image.new("RGB", (40, 40)), OcclusionSettings(8, 4)
+    with pytest.raises(KeyboardInterrupt):
+        explain(image, classifier, "yes", chosen, store, announce=decline)
+    timed = classifier.n_images
+    assert 0 < timed < 40
+    explain(image, classifier, "yes", chosen, store)
+    assert classifier.n_images == 162
+
+
+class Probabilities(torch.nn.Module):
+    """A small random network: pictures (n, 3, h, w) of 0 to 255 to two probabilities."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 5, stride=2),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(8, 8, 3),
+            torch.nn.AdaptiveAvgPool2d(4),
+            torch.nn.Flatten(),
+            torch.nn.Linear(128, 2),
+        )
+
+    def forward(self, pictures):
+        return (20 * self.layers(pictures / 255)).softmax(dim=1)
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "blur"])
+def test_hidden_is_one_less_the_score_plus_captums_occlusion(fill):
+    """captum divides the sum of f(x) - f(occluded) by the windows over a pixel, as we do."""
+    module = Probabilities().eval()
+
+    def answer(picture):
+        with torch.inference_mode():
+            return module(picture[None].float())[0, 1]
+
+    # The last window ends at the edge by itself: captum would cut it off, we move it inside.
+    chosen = OcclusionSettings(9, 4, fill)
+    image = Image.fromarray(data.astronaut()[100:200, 150:300]).resize((37, 25))
+    hidden = explain_afresh(image, Small(answer), chosen, experiments=["hidden"])["hidden"]
+
+    pictures, filled = (
+        torch.from_numpy(np.array(one)).permute(2, 0, 1)[None].float()
+        for one in (image, fill_picture(image, fill, chosen.box))
+    )
+    with torch.inference_mode():
+        attribution = Occlusion(module).attribute(
+            pictures, (3, 9, 9), strides=(3, 4, 4), baselines=filled, target=1
+        )
+        expected = 1 - module(pictures)[0, 1] + attribution[0]
+    assert np.ptp(hidden.values) > 0.01
+    for channel in expected:
+        assert np.abs(hidden.values - channel.numpy()).max() <= 1e-5

@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from PIL import Image
+
+from assets.methods.errors import UserError
+from assets.methods.heat_map import HeatMapSettings, draw_overlay, heat_map, shown_size
+
+LABEL = "P(nsfw), window seen"
+
+
+def photograph(width, height):
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def slope(width, height, low=0.1, high=0.6):
+    return np.linspace(low, high, width * height, dtype=np.float32).reshape(height, width)
+
+
+def overlay(size=(300, 260), values=None, label=LABEL, **settings):
+    values = slope(*size) if values is None else values
+    return draw_overlay(photograph(*size), values, HeatMapSettings(**settings), label)
+
+
+def mixed(grey, colour, opacity=0.6):
+    return np.rint((1 - opacity) * grey + opacity * 255 * np.array(colour[:3]))
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"colormap": "rainbow"}, "'rainbow': choose one of inferno"),
+        ({"scale": "log"}, "'log': choose one of own, fixed"),
+        ({"opacity": 1.5}, "1.5: it has to be from 0 to 1"),
+        ({"opacity": float("nan")}, "nan: it has to be from 0 to 1"),
+    ],
+)
+def test_a_setting_out_of_its_choices_is_refused(settings, told):
+    with pytest.raises(UserError, match=told):
+        HeatMapSettings(**settings)
+
+
+# Colours
+
+
+def test_a_flat_map_on_the_fixed_scale_has_the_colour_of_its_value_over_grey():
+    image = Image.new("RGB", (300, 300), (100, 100, 100))
+    for value in (0.0, 0.25, 1.0):
+        flat = np.full((300, 300), value, np.float32)
+        for name in ("inferno", "jet"):
+            settings = HeatMapSettings(colormap=name, scale="fixed")
+            picture = np.asarray(draw_overlay(image, flat, settings, LABEL))
+            expected = mixed(100, colormaps[name](round(value * 255)))
+            assert np.abs(picture[:300, :300] - expected).max() <= 1
+
+
+def test_the_own_scale_spans_the_map():
+    image = Image.new("RGB", (300, 300), "black")
+    values = np.full((300, 300), 0.3, np.float32)
+    values[:, :100], values[:, 200:] = 0.2, 0.4
+    picture = np.asarray(draw_overlay(image, values, HeatMapSettings(opacity=1), LABEL))
+    for column, entry in ((50, 0), (150, 128), (250, 255)):
+        expected = np.array(colormaps["inferno"](entry)[:3]) * 255
+        assert np.abs(picture[150, column] - expected).max() <= 2
+
+
+def test_rows_are_rows():
+    values = np.zeros((260, 300), np.float32)
+    values[:130] = 1
+    picture = np.asarray(overlay(values=values, opacity=1))
+    assert (picture[10, :300] == picture[10, 0]).all()
+    assert picture[10, 150].sum() > picture[250, 150].sum()
+
+
+def test_opacity_mixes_the_map_with_the_photograph_in_grey():
+    image = photograph(300, 260)
+    unmapped = np.asarray(overlay(opacity=0))[:260, :300]
+    assert (unmapped == np.asarray(image.convert("L"))[..., np.newaxis]).all()
+    assert overlay(opacity=0.2).tobytes() != overlay(opacity=0.8).tobytes()
+
+
+def test_colour_map_and_scale_change_the_picture():
+    pictures = [overlay(), overlay(colormap="jet"), overlay(scale="fixed")]
+    assert len({picture.crop((0, 0, 300, 260)).tobytes() for picture in pictures}) == 3
+
+
+# Flat maps
+
+
+def test_a_flat_map_on_its_own_scale_has_the_middle_colour():
+    shown = heat_map(
+        Image.new("RGB", (9, 9)), np.full((9, 9), 0.42, np.float32), HeatMapSettings(opacity=1)
+    )
+    assert shown.limits == (pytest.approx(0.42), pytest.approx(0.42))
+    assert shown.range_beyond_bar() == "this map: 0.42 everywhere"
+    expected = np.rint(np.array(colormaps["inferno"](128)[:3]) * 255)
+    assert (np.asarray(shown.blended((9, 9))) == expected).all()
+
+
+def test_the_grain_of_rounding_is_no_range():
+    grain = np.float32(0.7) + np.float32(6e-8) * np.arange(9, dtype=np.float32).reshape(3, 3)
+    assert np.ptp(grain) > 0
+    assert heat_map(Image.new("RGB", (3, 3)), grain, HeatMapSettings()).is_flat
+    assert not heat_map(Image.new("RGB", (3, 3)), slope(3, 3), HeatMapSettings()).is_flat
+
+
+def test_the_bar_of_a_flat_map_tells_its_value():
+    def bar(value, scale):
+        flat = np.full((300, 300), value, np.float32)
+        return overlay((300, 300), flat, scale=scale).crop((300, 0, 400, 300)).tobytes()
+
+    for scale in ("own", "fixed"):
+        assert bar(0.42, scale) != bar(0.43, scale)
+
+
+def test_the_range_is_told_where_the_bar_does_not():
+    image = Image.new("RGB", (20, 20))
+    ranges = [
+        heat_map(image, slope(20, 20), HeatMapSettings(scale=scale)).range_beyond_bar()
+        for scale in ("own", "fixed")
+    ]
+    assert ranges == [None, "this map: 0.10 to 0.60"]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((1, 1), (256, 256)),
+        ((20, 13), (260, 169)),
+        ((256, 10), (256, 10)),
+        ((30, 400), (30, 400)),
+        ((400, 30), (400, 30)),
+        ((1024, 768), (1024, 768)),
+        ((1600, 1600), (1600, 1600)),
+        ((3200, 1000), (1600, 500)),
+        ((10_000, 2), (1600, 1)),
+    ],
+)
+def test_any_size_is_shown_with_a_bar_that_can_be_read(size, shown):
+    assert shown_size(size) == shown
+    picture = overlay(size)
+    assert picture.mode == "RGB"
+    assert shown[0] + 60 < picture.width < shown[0] + 360
+    assert max(shown[1], 180) <= picture.height <= max(shown[1], 340)
+
+
+def test_pixels_of_a_tiny_photograph_become_squares():
+    image = Image.fromarray(np.array([[[0] * 3, [255] * 3]], np.uint8))
+    flat = np.zeros((1, 2), np.float32)
+    picture = np.asarray(draw_overlay(image, flat, HeatMapSettings(opacity=0), LABEL))
+    upper = (picture.shape[0] - 128) // 2
+    assert (picture[upper : upper + 128, :128] == 0).all()
+    assert (picture[upper : upper + 128, 128:256] == 255).all()
+
+
+def test_a_map_scaled_down_is_averaged():
+    board = np.indices((1000, 2000)).sum(axis=0).astype(np.float32) % 2
+    shown = heat_map(Image.new("RGB", (2000, 1000)), board, HeatMapSettings(opacity=1))
+    expected = np.rint(np.array(colormaps["inferno"](128)[:3]) * 255)
+    assert (np.asarray(shown.blended((1000, 500))) == expected).all()
+
+
+def test_a_long_label_finds_its_room():
+    short, long = overlay((40, 20), label="P"), overlay((40, 20), label="W" * 200)
+    assert long.height > short.height == 180
+
+
+# Text
+
+
+def test_nothing_of_a_label_is_interpreted():
+    dollars = [overlay(label=label).tobytes() for label in ("$x^2$", "x2", r"$\frac{1}{$", "100 $")]
+    assert len(set(dollars)) == 4
+
+
+def test_names_the_font_lacks_are_drawn():
+    assert overlay(label="写真\x00\u202e").tobytes() == overlay(label="????").tobytes()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 3e-6), (0.99999, 1), (0, 1), (0.3, 0.31)])
+def test_any_range_is_drawn(low, high):
+    assert overlay(values=slope(300, 260, low, high)).size[1] == 260
+
+
+def test_the_picture_is_the_same_each_time():
+    assert overlay().tobytes() == overlay().tobytes()
+
+
+# Bugs of the caller
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    values = slope(300, 260)
+    values[3, 5] = value
+    with pytest.raises(ValueError, match="not finite"):
+        overlay(values=values)
+
+
+def test_a_map_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"\(300, 260\)"):
+        overlay(values=slope(260, 300))

@@ -1,0 +1,71 @@
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.methods.occlusion import OcclusionSettings
+from assets.methods.window_scores import WindowScoreStore, window_score_key
+
+
+def key(image=None, fingerprint="f", class_name="cat", experiment="hidden", **settings):
+    image = image or Image.new("RGB", (8, 4), (1, 2, 3))
+    chosen = OcclusionSettings(**{"box": 4, "stride": 2, **settings})
+    return window_score_key(image, fingerprint, class_name, experiment, chosen)
+
+
+def test_nothing_is_known_at_first_and_what_is_assigned_is_found_again(tmp_path):
+    store = WindowScoreStore(tmp_path / "scores")
+    scores = store.open("key", 5)
+    assert scores.dtype == np.float32
+    assert np.isnan(scores).all()
+    scores[[1, 3]] = 0.25, 0.5
+    again = WindowScoreStore(tmp_path / "scores").open("key", 5)
+    np.testing.assert_array_equal(again, [np.nan, 0.25, np.nan, 0.5, np.nan])
+    assert np.isnan(store.open("other", 5)).all()
+
+
+def test_what_was_assigned_outlives_a_killed_process(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from assets.methods.window_scores import WindowScoreStore\n"
+        "WindowScoreStore(pathlib.Path(sys.argv[1])).open('key', 3)[1] = 0.5\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    found = WindowScoreStore(tmp_path).open("key", 3)
+    np.testing.assert_array_equal(found, [np.nan, 0.5, np.nan])
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_a_file_of_the_wrong_size_is_put_aside(tmp_path, count, caplog):
+    store = WindowScoreStore(tmp_path)
+    store.open("key", 5)[:] = 0.5
+    assert np.isnan(store.open("key", count)).all()
+    assert "has not the size" in caplog.text
+    assert (tmp_path / "key.corrupt").stat().st_size == 5 * 4
+
+
+def test_all_that_decides_a_score_is_in_the_key():
+    keys = [
+        key(),
+        key(image=Image.new("RGB", (8, 4), (1, 2, 4))),
+        key(image=Image.new("RGB", (4, 8), (1, 2, 3))),
+        key(fingerprint="g"),
+        key(class_name="dog"),
+        key(experiment="seen"),
+        key(box=3),
+        key(stride=1),
+        key(fill="mean"),
+        key(fill="blur"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0]
+
+
+def test_what_does_not_decide_a_score_is_not_in_the_key():
+    assert key(experiment="seen", fill="mean") == key(experiment="seen")
+    assert key(long_side=100) == key()
