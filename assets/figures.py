@@ -11,6 +11,7 @@ from assets.methods.cataloguing import Catalogue
 from assets.methods.four_panels import draw_four_panels
 from assets.methods.grid import GridShape, points_to_cells
 from assets.methods.layout import Layout
+from assets.methods.scoring import ScoringResult
 from assets.values import GridAssignment, Picture
 
 ARRAYS = ("row", "col")
@@ -53,6 +54,17 @@ def _refinement_figures(layout: Layout) -> dict[str, Any] | None:
     }
 
 
+def score_figures(scores: ScoringResult) -> dict[str, Any]:
+    """Return how many images were scored, and how their scores are spread."""
+    return {
+        "images": len(scores.scores),
+        "scored_anew": scores.n_computed,
+        "highest_score": float(scores.scores.max()),
+        "median": float(np.median(scores.scores)),
+        "share_above_half": float((scores.scores > 0.5).mean()),
+    }
+
+
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
     """Return nested figures as one level, ``assignment.cost``, as MLflow wants them."""
     return {
@@ -70,8 +82,13 @@ def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> Picture:
     figure = draw_four_panels(
         cells, table.row.to_numpy(), table.col.to_numpy(), grid.columns, grid.rows, mosaic, labels
     )
+    return png(figure)
+
+
+def png(picture: Image.Image) -> Picture:
+    """Return a picture as PNG."""
     file = io.BytesIO()
-    figure.save(file, "PNG")
+    picture.save(file, "PNG")
     return Picture(file.getvalue(), ".png")
 
 

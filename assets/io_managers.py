@@ -7,6 +7,7 @@ never half of each.
 """
 
 import dataclasses
+import io
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,10 +29,17 @@ from assets.values import Picture
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
 UNTOUCHED_SECONDS = 3600
+UNPARTITIONED = "all"
+NAMED_ARRAYS = dict[str, np.ndarray]
+NAMED_PICTURES = dict[str, Picture]
+STORED_AS_FILES = (pd.DataFrame, pa.Table, Picture, NAMED_ARRAYS, NAMED_PICTURES)
 
 
 class FolderIOManager(dg.ConfigurableIOManager):
-    """Keeps each asset and partition in ``base_folder/ASSET/PARTITION/``."""
+    """Keeps each asset and partition in ``base_folder/ASSET/PARTITION/``.
+
+    An asset without partitions is kept as if it had one, called ``all``.
+    """
 
     base_folder: str
 
@@ -38,7 +47,8 @@ class FolderIOManager(dg.ConfigurableIOManager):
         """Store a table or a dataclass, and make it the current value."""
         if obj is None:
             return
-        folder = Path(self.base_folder, context.asset_key.path[-1], context.asset_partition_key)
+        partition = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
+        folder = Path(self.base_folder, context.asset_key.path[-1], partition)
         generation = uuid.uuid4().hex
         save(obj, folder / generation)
         previous = _current(folder)
@@ -49,7 +59,8 @@ class FolderIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the current value as the type that the asset asks for."""
         # The run's partition, not the asset's: to Dagster a check has none, and so would get all.
-        asset, partition = context.asset_key.path[-1], context.partition_key
+        asset = context.asset_key.path[-1]
+        partition = context.partition_key if context.has_asset_partitions else UNPARTITIONED
         try:
             return self.read(context.dagster_type.typing_type, asset, partition)
         except UserError as error:
@@ -60,8 +71,9 @@ class FolderIOManager(dg.ConfigurableIOManager):
         folder = Path(self.base_folder, asset, partition)
         generation = _current(folder)
         if generation is None:
+            of_partition = "" if partition == UNPARTITIONED else f" for {partition}"
             raise UserError(
-                f"{asset} has not been materialised for {partition}: materialise it first."
+                f"{asset} has not been materialised{of_partition}: materialise it first."
             )
         return load(value_type, folder / generation)
 
@@ -74,7 +86,7 @@ def save(value: Any, folder: Path) -> None:
     plain = {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
-        if isinstance(content, pd.DataFrame | pa.Table | Picture):
+        if field.type in STORED_AS_FILES:
             _save_field(content, folder / field.name)
         else:
             plain[field.name] = content
@@ -87,27 +99,56 @@ def load(value_type: type[Value], folder: Path) -> Value:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
     fields = json.loads((folder / "values.json").read_text())
     for name, field_type in typing.get_type_hints(value_type).items():
-        if field_type in (pd.DataFrame, pa.Table, Picture):
+        if field_type in STORED_AS_FILES:
             fields[name] = _load_field(field_type, folder / name)
     return value_type(**fields)
 
 
-def _save_field(content: pd.DataFrame | pa.Table | Picture, path: Path) -> None:
-    if isinstance(content, Picture):
-        write_whole(path.with_suffix(content.suffix), content.data)
-        return
-    if isinstance(content, pd.DataFrame):
-        content = pa.Table.from_pandas(content, preserve_index=False)
-    with written_whole(path.with_suffix(".parquet")) as beside:
-        pq.write_table(content, beside)
+def _save_field(content: Any, path: Path) -> None:
+    """Write a table, a picture, or arrays or pictures by name: each a file, the name its path."""
+    if isinstance(content, dict):
+        path.mkdir(parents=True)
+        for name, one in content.items():
+            _save_field(one, path / name)
+    elif isinstance(content, Picture):
+        write_whole(path.with_name(path.name + content.suffix), content.data)
+    elif isinstance(content, np.ndarray):
+        write_whole(path.with_name(f"{path.name}.npy"), npy_bytes(content))
+    else:
+        if isinstance(content, pd.DataFrame):
+            content = pa.Table.from_pandas(content, preserve_index=False)
+        with written_whole(path.with_suffix(".parquet")) as beside:
+            pq.write_table(content, beside)
 
 
-def _load_field(field_type: type, path: Path) -> Any:
+def _load_field(field_type: Any, path: Path) -> Any:
+    if field_type == NAMED_ARRAYS:
+        return {
+            name: np.load(file, allow_pickle=False) for name, file in _named_files(path).items()
+        }
+    if field_type == NAMED_PICTURES:
+        return {name: _load_picture(file) for name, file in _named_files(path).items()}
     if field_type is Picture:
         (file,) = path.parent.glob(f"{path.name}.*")
-        return Picture(file.read_bytes(), file.suffix)
+        return _load_picture(file)
     table = pq.read_table(path.with_suffix(".parquet"))
     return table if field_type is pa.Table else table.to_pandas()
+
+
+def _load_picture(file: Path) -> Picture:
+    return Picture(file.read_bytes(), file.suffix)
+
+
+def _named_files(folder: Path) -> dict[str, Path]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """Return an array as the content of a ``.npy`` file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 def _current(folder: Path) -> str | None:

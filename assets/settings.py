@@ -7,11 +7,17 @@ from pydantic import Field
 
 from assets.methods.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.classifiers import Classifier
 from assets.methods.decoding import DecodeLimits
+from assets.methods.explained_image import Question
 from assets.methods.fetching import FetchLimits
+from assets.methods.fill import Fill
+from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.layout import LayoutSettings
 from assets.methods.mosaic import MosaicSettings
+from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.projection import ProjectionSettings
+from assets.resources.registry import CHAMPION_URI
 
 
 class RawImagesConfig(dg.Config):
@@ -113,6 +119,81 @@ class MosaicConfig(dg.Config):
         return MosaicSettings(**self.model_dump())
 
 
+class NsfwScoresConfig(dg.Config):
+    """Whose probability, by which classifier."""
+
+    model: str = Field(
+        default=CHAMPION_URI,
+        description="models:/NAME@ALIAS, timm:NAME, torchvision:NAME, efficientnet-lite0, "
+        "NAME.safetensors, python:MODULE:ATTRIBUTE, or the address of a service.",
+    )
+    class_name: str = Field(default="nsfw", description="One of the classifier's classes.")
+    listed: int = Field(default=50, ge=1, description="Images in the list of the highest scores.")
+
+
+class OcclusionMapsConfig(dg.Config):
+    """Which images are looked into, how, and how the maps are drawn."""
+
+    model: str | None = Field(default=None, description="That of nsfw_scores if not set.")
+    class_name: str | None = Field(default=None, description="That of nsfw_scores if not set.")
+    highest: int = Field(
+        default=4, ge=1, description="So many of the highest scores; maps are kept in memory."
+    )
+    images: list[str] = Field(
+        default=[], description="These instead, by image_id or uri: an explicit list."
+    )
+    experiment: Literal["seen", "hidden", "both"] = Field(
+        default="both", description="seen: windows cut out; hidden: painted over; or both."
+    )
+    preset: Literal["quick", "figure"] = Field(
+        default="quick", description="Box and stride: 64, 16 (quick) or 64, 3 (figure)."
+    )
+    box: int | None = Field(default=None, description="Side of a window in px, not the preset's.")
+    stride: int | None = Field(default=None, description="From window to window in px.")
+    fill: Fill = Field(default="black", description="What hidden windows are painted over with.")
+    long_side: int = Field(default=1024, description="Larger images are scaled down to it, in px.")
+    colormap: Colormap = Field(
+        default="inferno", description="All but jet are perceptually uniform."
+    )
+    scale: Scale = Field(default="own", description="own: the map's range; fixed: 0 to 1.")
+    opacity: float = Field(default=0.6, description="Of the map over the image, 0 to 1.")
+    threshold: float = Field(
+        default=0.5, description="Above it a window counts in share_above_threshold."
+    )
+
+    def question(self, classifier: Classifier, model: str, class_name: str) -> Question:
+        """Return what is asked of each image."""
+        return Question(
+            classifier,
+            model,
+            class_name,
+            self.occlusion(),
+            self.drawing(),
+            self.experiments(),
+            self.threshold,
+        )
+
+    def occlusion(self) -> OcclusionSettings:
+        """Return the settings of the experiments as the method takes them."""
+        box, stride = PRESETS[self.preset]
+        box = box if self.box is None else self.box
+        stride = stride if self.stride is None else self.stride
+        return OcclusionSettings(box, stride, self.fill, self.long_side)
+
+    def experiments(self) -> tuple[Experiment, ...]:
+        """Return the experiments to run."""
+        return EXPERIMENTS if self.experiment == "both" else (self.experiment,)
+
+    def drawing(self) -> HeatMapSettings:
+        """Return the settings of the pictures as the method takes them."""
+        return HeatMapSettings(self.colormap, self.scale, self.opacity)
+
+
+def catalogue_settings(settings: dict[str, dict[str, Any]]) -> CatalogueSettings:
+    """Return how the files of a collection with these settings, by asset, are read."""
+    return RawImagesConfig(**settings.get("raw_images", {})).settings()
+
+
 def check_settings(settings: dict[str, dict[str, Any]]) -> None:
     """Raise UserError for settings, by asset, that an asset would refuse hours into a run.
 
@@ -121,7 +202,10 @@ def check_settings(settings: dict[str, dict[str, Any]]) -> None:
     backbone = EmbeddingsConfig(**settings.get("embeddings", {})).backbone
     if backbone != DEFAULT_BACKBONE:
         backbone_fingerprint(backbone)
-    RawImagesConfig(**settings.get("raw_images", {})).settings()
+    catalogue_settings(settings)
     TsneConfig(**settings.get("tsne_2d", {})).settings()
     GridConfig(**settings.get("grid_assignment", {})).settings()
     MosaicConfig(**settings.get("mosaic", {})).settings()
+    occlusion_maps = OcclusionMapsConfig(**settings.get("occlusion_maps", {}))
+    occlusion_maps.occlusion()
+    occlusion_maps.drawing()

@@ -64,11 +64,12 @@ def step(
     context: dg.AssetExecutionContext,
     tracking: Tracking,
     reporter: ProgressReporter,
-    config: dg.Config,
+    config: dg.Config | None = None,
 ) -> Iterator[Step]:
     """Run the body of an asset: tracked, its settings logged, a mistake told in a sentence."""
     with tracking.child_run(context) as run:
-        run.parameters(config.model_dump())
+        if config is not None:
+            run.parameters(config.model_dump())
         try:
             yield Step(context, run, reporter)
         except UserError as error:

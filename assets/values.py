@@ -80,6 +80,51 @@ class Mosaic:
     shrunk: str | None = None
 
 
+@dataclass(frozen=True)
+class NsfwModel:
+    """The NSFW model in use: a version in the registry, and what tells its scores from others'.
+
+    ``version`` is empty when the registry could not be reached; ``weights`` is the file's name.
+    """
+
+    version: str
+    weights: str
+    fingerprint: str
+    class_names: list[str]
+    preprocessing: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NsfwScores:
+    """P(class) of each image: a table of image_id and score, in [0, 1]; and who gave them."""
+
+    table: pd.DataFrame
+    model: str
+    class_name: str
+    fingerprint: str
+    n_computed: int
+
+
+@dataclass(frozen=True)
+class OcclusionMaps:
+    """What the model looks at in some images of a collection, the highest scores first.
+
+    ``table`` has a row an image and experiment: rank, image_id, uri, score (that of nsfw_scores),
+    score_at_full_size, experiment, and the figures of its map. ``maps`` (rows, columns of the
+    image, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have the
+    key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
+    file could not be read any more.
+    """
+
+    table: pd.DataFrame
+    rejects: pd.DataFrame
+    maps: dict[str, np.ndarray]
+    window_scores: dict[str, np.ndarray]
+    overlays: dict[str, Picture]
+    figures: dict[str, Picture]
+    settings: dict[str, Any]
+
+
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return the photos with the x and y of their image_id, in the order of the photos.
 

@@ -1,4 +1,5 @@
-"""The command line: `tessera map`, `add`, `list`, `demo`, `check`, `dev`, `home`.
+"""The command line: `tessera map`, `score`, `explain`, `add`, `list`, `demo`, `check`, `dev`,
+`home`.
 
 Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
 130 when interrupted. `--debug` shows the traceback.
@@ -26,13 +27,53 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 @click.version_option(package_name="tessera")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """Lay photo collections out so that those that look alike lie side by side."""
+    """Lay photo collections out by likeness, and see what a moderation model looks at."""
     context.obj = debug
 
 
-def _map_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that every command which draws a map has; each names asset and setting."""
-    options = [
+def _with_options(options: list[Callable[..., Any]]) -> Callable[..., Any]:
+    def add_options(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add_options
+
+
+_compute_options = _with_options(
+    [
+        click.option("--device", type=click.Choice(DEVICES), help="The best there is by default."),
+        click.option("--batch-size", type=click.IntRange(1), help="Images per forward pass."),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default."),
+    ]
+)
+
+_allow_private_addresses = click.option(
+    "--allow-private-addresses",
+    is_flag=True,
+    default=None,
+    help="Download from private and loopback addresses, too.",
+)
+
+_strict_tracking = click.option("--strict-tracking", is_flag=True, help="Fail when MLflow is down.")
+
+_classifier_options = _with_options(
+    [
+        click.option(
+            "--model",
+            help="The classifier: models:/nsfw@champion (default), another of MLflow's, "
+            "efficientnet-lite0, timm:NAME, torchvision:NAME, NAME.safetensors, "
+            "python:MODULE:ATTRIBUTE, or the address of a service (its key in "
+            "TESSERA_CLASSIFIER_KEY).",
+        ),
+        click.option("--class", "class_", help="Whose probability; nsfw by default."),
+    ]
+)
+
+
+# Each option of a command names an asset's setting; what is not given keeps its default.
+_map_options = _with_options(
+    [
         click.option(
             "--out", type=click.Path(path_type=Path), help="Results; map-NAME by default."
         ),
@@ -61,19 +102,11 @@ def _map_options(command: Callable[..., None]) -> Callable[..., None]:
             "--format", type=click.Choice(["jpeg", "png"]), help="Of the mosaic; jpeg by default."
         ),
         click.option("--seed", type=int, help="Of everything random; 0 by default."),
-        click.option(
-            "--allow-private-addresses",
-            is_flag=True,
-            help="Download URLs of a manifest from private and loopback addresses, too.",
-        ),
-        click.option("--device", type=click.Choice(DEVICES), help="The best there is by default."),
-        click.option("--batch-size", type=click.IntRange(1), help="Images per forward pass."),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default."),
-        click.option("--strict-tracking", is_flag=True, help="Fail when MLflow is down."),
+        _allow_private_addresses,
+        _compute_options,
+        _strict_tracking,
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+)
 
 
 @cli.command("map", short_help="Map the photos of a folder, a URL or a manifest.")
@@ -89,6 +122,76 @@ def map_command(debug: bool, source: str, name: str | None, **options: Any) -> N
     """
     source = _absolute(source)
     _map(name or _name_for(source), source, options, debug)
+
+
+@cli.command(short_help="Score the photos of a folder, a URL or a manifest.")
+@click.argument("source")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The table, as CSV.")
+@click.option("--name", help="Of the collection that SOURCE becomes; made from SOURCE by default.")
+@_classifier_options
+@_allow_private_addresses
+@_compute_options
+@_strict_tracking
+@click.pass_obj
+def score(debug: bool, source: str, out: Path, name: str | None, **options: Any) -> None:
+    """Score each photo of SOURCE: the probability that it is not safe for work, or of any class.
+
+    For example: tessera score photos --out scores.csv
+    """
+    from orchestration.scoring import score_collection
+
+    source = _absolute(source)
+    _exit_for(score_collection(name or _name_for(source), source, out, options, debug))
+
+
+@cli.command(short_help="Map what a classifier looks at in images.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A folder; one in it per image."
+)
+@_classifier_options
+@click.option(
+    "--preset",
+    type=click.Choice(["quick", "figure"]),
+    help="Box and stride: 64, 16 (quick, default) or 64, 3 (figure: that of the original work).",
+)
+@click.option("--box", type=int, help="Side of a window in pixels, instead of the preset's.")
+@click.option("--stride", type=int, help="Pixels from window to window, instead of the preset's.")
+@click.option(
+    "--experiment",
+    type=click.Choice(["seen", "hidden"]),
+    help="seen: windows cut out; hidden: painted over; both by default.",
+)
+@click.option(
+    "--fill",
+    type=click.Choice(["black", "mean", "blur"]),
+    help="What hidden windows are painted over with; black by default.",
+)
+@click.option(
+    "--long-side", type=int, help="Larger images are scaled down to it; 1024 px by default."
+)
+@click.option(
+    "--colormap",
+    type=click.Choice(["inferno", "viridis", "magma", "plasma", "cividis", "jet"]),
+    help="inferno by default; all but jet are perceptually uniform.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["own", "fixed"]),
+    help="Colours over the map's own range (default) or from 0 to 1 (fixed).",
+)
+@_allow_private_addresses
+@_compute_options
+@_strict_tracking
+def explain(images: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Map what a classifier looks at in each IMAGE: its parts alone, and it without them.
+
+    For example: tessera explain photo.jpg --out explained
+    """
+    from orchestration.explaining import explain_files
+
+    if not explain_files(images, out, options):
+        sys.exit(2)
 
 
 @cli.command(short_help="Map the photographs that come with the dependencies.")
@@ -131,20 +234,20 @@ def list_command() -> None:
         click.echo(f"{collection.name}\t{collection.source}")
 
 
-@cli.command(short_help="Map a collection and run every asset check.")
+@cli.command(short_help="Map and score a collection, with every asset check.")
 @click.argument("name")
 @click.pass_obj
 def check(debug: bool, name: str) -> None:
-    """Map collection NAME and run every asset check; exits with 1 if one fails at ERROR."""
+    """Map and score collection NAME, with every asset check; exits with 1 if one fails at ERROR."""
     from assets.resources.collections import Collection, CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
-    from orchestration.mapping import run_photo_map
+    from orchestration.collection_runs import run_collection
 
     registry = CollectionRegistry(home_folder())
     is_new_demo = name == "demo" and registry.find(name) is None
     collection = Collection(name, DEMO_SOURCE) if is_new_demo else registry.get(name)
-    _, run = run_photo_map(collection, {}, debug)
+    _, run = run_collection("everything", collection, {}, debug)
     for evaluation in run.checks:
         verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"
         click.echo(f"{verdict:<16}{evaluation.check_name:<36}{evaluation.description or ''}")

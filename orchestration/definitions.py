@@ -5,15 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks, photo_map
+from assets import checks, nsfw, nsfw_checks, photo_map
 from assets.io_managers import FolderIOManager
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
+from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
-from orchestration.jobs import photo_map_job
-from orchestration.schedules import nightly
+from orchestration.jobs import everything_job, moderation_job, photo_map_job, scores_job
+from orchestration.schedules import nightly, nightly_moderation
 from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
 
 
@@ -24,17 +25,19 @@ def build_resources(
 ) -> dict[str, Any]:
     """Return what the assets need, all state below the home."""
     home = home_folder()
+    tracking = Tracking(
+        home=str(home),
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
+        dagster_url=os.environ.get("TESSERA_DAGSTER_URL", "http://127.0.0.1:3000"),
+        mlflow_url=os.environ.get("TESSERA_MLFLOW_URL", "http://127.0.0.1:5000"),
+        strict=strict_tracking,
+    )
     return {
         "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
         "photos": Photos(home=str(home)),
         "compute": compute or Compute(),
-        "tracking": Tracking(
-            home=str(home),
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
-            dagster_url=os.environ.get("TESSERA_DAGSTER_URL", "http://127.0.0.1:3000"),
-            mlflow_url=os.environ.get("TESSERA_MLFLOW_URL", "http://127.0.0.1:5000"),
-            strict=strict_tracking,
-        ),
+        "models": Models(home, tracking),
+        "tracking": tracking,
         "progress": progress or LogProgress(),
     }
 
@@ -42,10 +45,10 @@ def build_resources(
 def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([photo_map]),
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
-        jobs=[photo_map_job],
-        schedules=[nightly],
+        assets=dg.load_assets_from_modules([photo_map, nsfw]),
+        asset_checks=dg.load_asset_checks_from_modules([checks, nsfw_checks]),
+        jobs=[photo_map_job, scores_job, moderation_job, everything_job],
+        schedules=[nightly, nightly_moderation],
         sensors=[new_images, settle_failed_runs, settle_canceled_runs],
         # The assets form a chain: a process for each would import everything anew, for nothing.
         executor=dg.in_process_executor,

@@ -1,9 +1,39 @@
-"""The jobs: what is materialised together."""
+"""The jobs: what is materialised together, with its asset checks."""
 
 import dagster as dg
 
+PHOTO_MAP = ("raw_images", "embeddings", "tsne_2d", "grid_assignment", "mosaic")
+SCORES = ("raw_images", "nsfw_model", "nsfw_scores")
+MODERATION = (*SCORES, "occlusion_maps")
+
 photo_map_job = dg.define_asset_job(
     "photo_map",
-    selection=dg.AssetSelection.groups("photo_map"),
-    description="Lay a collection out: from its files to the mosaic, with every asset check.",
+    selection=dg.AssetSelection.assets(*PHOTO_MAP),
+    description="Lay a collection out: from its files to the mosaic.",
 )
+
+scores_job = dg.define_asset_job(
+    "scores",
+    selection=dg.AssetSelection.assets(*SCORES),
+    description="Score each image of a collection with the NSFW model, or another classifier.",
+)
+
+moderation_job = dg.define_asset_job(
+    "moderation",
+    selection=dg.AssetSelection.assets(*MODERATION),
+    description="Score a collection, and look into the images with the highest scores.",
+)
+
+everything_job = dg.define_asset_job(
+    "everything",
+    selection=dg.AssetSelection.all(),
+    description="Map and score a collection, and look into the images with the highest scores.",
+)
+
+# What a run of a job takes settings for.
+ASSETS_OF = {
+    "photo_map": PHOTO_MAP,
+    "scores": SCORES,
+    "moderation": MODERATION,
+    "everything": tuple(dict.fromkeys((*PHOTO_MAP, *MODERATION))),
+}

@@ -1,6 +1,7 @@
 """Progress in a terminal: a bar with the time left for each long step."""
 
-import dagster as dg
+import logging
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,7 +21,8 @@ class TerminalProgress:
 
     def __init__(self, console: Console) -> None:
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            # Names of files are data, whatever brackets are in them.
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -29,7 +31,7 @@ class TerminalProgress:
             console=console,
         )
 
-    def listener(self, log: dg.DagsterLogManager, step: str, unit: str) -> Listener:
+    def listener(self, log: logging.Logger, step: str, unit: str) -> Listener:
         """Return a listener that moves a bar; it appears with the first report."""
         lines = LogProgress().listener(log, step, unit)
         bar = None

@@ -1,7 +1,6 @@
 """The folder that `tessera map` leaves behind."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,6 @@ import pyarrow.parquet as pq
 
 from assets.io_managers import FolderIOManager
 from assets.methods.cataloguing import Catalogue
-from assets.methods.errors import UserError
 from assets.methods.files import write_whole, written_whole
 from assets.resources.collections import Collection
 from assets.values import Embeddings, GridAssignment, Mosaic
@@ -44,24 +42,6 @@ class PhotoMap:
             outputs.read(GridAssignment, "grid_assignment", collection),
             outputs.read(Mosaic, "mosaic", collection),
         )
-
-
-def check_output_folder(out: Path, source: str) -> None:
-    """Refuse a folder that could not be written, or whose mosaic would be taken for a photo."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file: name a folder.")
-    photos = Path(source)
-    if photos.is_dir() and out.resolve().is_relative_to(photos.resolve()):
-        raise UserError(
-            f"--out {out} lies inside {source}, where the next run would take the mosaic for a "
-            "photo: name a folder outside."
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written to: {error.strerror}.") from error
 
 
 def write_results(out: Path, photo_map: PhotoMap, report: dict[str, Any]) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from assets.methods.errors import UserError
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
 from orchestration.instance import PROCESS_TAG, bury_dead_runs, this_process
+from orchestration.jobs import ASSETS_OF
 
 # By name: of an exception in a run, Dagster keeps no more.
 INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
@@ -53,7 +54,7 @@ def carry_out(
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=collection.name,
-        run_config={**collection.run_config(), **_console(debug)},
+        run_config={**collection.run_config(ASSETS_OF[job]), **_console(debug)},
         tags={PROCESS_TAG: this_process()},
         raise_on_error=debug,
     )

@@ -9,7 +9,7 @@ from assets.methods.sources import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
-from orchestration.jobs import photo_map_job
+from orchestration.jobs import PHOTO_MAP, photo_map_job
 
 
 @dg.sensor(
@@ -38,7 +38,7 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
             continue
         digests[name] = digest
         if digest != seen.get(name):
-            run_config = collection.run_config()
+            run_config = collection.run_config(PHOTO_MAP)
             requests.append(dg.RunRequest(run_config=run_config, partition_key=name))
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(digests))
 

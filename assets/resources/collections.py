@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,22 @@ class Collection:
                 "dashes and underscores, the first a letter or a digit."
             )
 
-    def run_config(self) -> dict[str, Any]:
-        """Return the settings as a run of the photo map takes them."""
-        return {"ops": {asset: {"config": values} for asset, values in self.settings.items()}}
+    def run_config(self, assets: Container[str]) -> dict[str, Any]:
+        """Return the settings of ``assets`` as a run that materialises them takes them."""
+        return {
+            "ops": {
+                asset: {"config": values}
+                for asset, values in self.settings.items()
+                if asset in assets
+            }
+        }
+
+    def with_settings(
+        self, settings: dict[str, dict[str, Any]], assets: Container[str]
+    ) -> "Collection":
+        """Return the collection with these settings of ``assets``; those of others stay."""
+        others = {name: values for name, values in self.settings.items() if name not in assets}
+        return replace(self, settings=others | settings)
 
 
 class CollectionRegistry:

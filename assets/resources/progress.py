@@ -1,9 +1,8 @@
 """How a person sees a long step move: a line in the run's log, or a bar in a terminal."""
 
+import logging
 import time
 from typing import Protocol
-
-import dagster as dg
 
 from assets.methods.progress import Progress
 
@@ -13,14 +12,14 @@ SECONDS_BETWEEN_LINES = 5.0
 class ProgressReporter(Protocol):
     """Makes the listener for one long step."""
 
-    def listener(self, log: dg.DagsterLogManager, step: str, unit: str) -> Progress:
+    def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
         """Return what a method calls as it works through the ``unit``s of ``step``."""
 
 
 class LogProgress:
     """Writes a line every few seconds: how many are done, how many there are, the time left."""
 
-    def listener(self, log: dg.DagsterLogManager, step: str, unit: str) -> Progress:
+    def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
         """Return a listener that writes to the run's ``log``."""
         begun = last = time.monotonic()
 

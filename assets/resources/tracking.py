@@ -6,12 +6,14 @@ process, and dagster-mlflow's resource cannot see an asset fail (docs/decisions.
 
 import logging
 import os
+import re
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from filelock import FileLock
@@ -25,6 +27,8 @@ EXPERIMENT = "tessera"
 # Otherwise MLflow's UI takes the runs for evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DAGSTER_RUN = "dagster.run_id"
+Warn = Callable[[str], None]
+Tracked = TypeVar("Tracked", bound="TrackedRun")
 INTERRUPTS = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
 # What MLflow says of a run, given what Dagster says of it once it has ended.
 ENDED = {
@@ -51,19 +55,13 @@ class Tracking(dg.ConfigurableResource):
         default=False, description="Fail an asset when the tracking server is down."
     )
 
-    @contextmanager
-    def child_run(self, context: dg.AssetExecutionContext) -> Iterator["ChildRun"]:
+    def child_run(self, context: dg.AssetExecutionContext) -> AbstractContextManager["ChildRun"]:
         """Track the body of one asset: FINISHED, FAILED or KILLED by how the body ends."""
-        run = ChildRun(self, context)
-        try:
-            yield run
-        except INTERRUPTS:
-            run.end("KILLED")
-            raise
-        except BaseException:
-            run.end("FAILED")
-            raise
-        run.end("FINISHED")
+        return _ended_by_its_body(ChildRun(self, context))
+
+    def lone_run(self, name: str, warn: Warn) -> AbstractContextManager["TrackedRun"]:
+        """Track work that no Dagster run stands for; ``warn`` is told when MLflow is down."""
+        return _ended_by_its_body(TrackedRun(self, name, warn))
 
     def settle(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
         """Give the MLflow runs of a Dagster run that has ended their final status.
@@ -82,12 +80,20 @@ class Tracking(dg.ConfigurableResource):
         """The tracking URI: the setting, or a database below the home."""
         return self.tracking_uri or f"sqlite:///{Path(self.home) / 'mlflow.db'}"
 
+    @property
+    def shown_uri(self) -> str:
+        """The tracking URI without the password that it may hold."""
+        return _without_passwords(self.uri)
+
     @cached_property
     def client(self) -> "MlflowClient":
         """The MLflow client, its database migrated if it has to be."""
         # MLflow's own defaults keep a step waiting for minutes when the server is down.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # It would print links to runs on stdout, the password of the address included.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         # Migrations log a line each.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -126,10 +132,10 @@ class Tracking(dg.ConfigurableResource):
             "dagster.job": run.job_name,
             "dagster.root_run_id": run.root_run_id or run.run_id,
             "dagster.url": f"{self.dagster_url}/runs/{run.run_id}",
-            "dagster.partition": context.partition_key,
+            "dagster.partition": partition_of(context),
             "mlflow.note.content": f"[Dagster run]({self.dagster_url}/runs/{run.run_id})",
         }
-        name = f"{context.partition_key} {run.run_id[:8]}"
+        name = f"{partition_of(context)} {run.run_id[:8]}".strip()
         parent = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         context.instance.add_run_tags(run.run_id, {"mlflow/run_id": parent.info.run_id})
         return parent.info.run_id
@@ -138,17 +144,17 @@ class Tracking(dg.ConfigurableResource):
         return self.client.search_runs([self.experiment_id], query)
 
 
-class ChildRun:
-    """The MLflow run of one asset and partition; its parent gets the same figures, by asset.
+class TrackedRun:
+    """A run in MLflow, to which parameters, figures, pictures and files are logged.
 
-    Logging to a server that is down never costs a result: the first failure is a warning and a
-    line of the materialisation's metadata, and nothing more is sent.
+    Logging to a server that is down never costs a result: the first failure is a warning, and
+    nothing more is sent.
     """
 
-    def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
+    def __init__(self, tracking: Tracking, name: str, warn: Warn) -> None:
         self._tracking = tracking
-        self._context = context
-        self._parent_id = ""
+        self._name = name
+        self._warn = warn
         self._run_id = ""
         self.unreachable = ""
         self._send(self._start)
@@ -162,85 +168,64 @@ class ChildRun:
     def url(self) -> str:
         """Where MLflow's UI shows this run."""
         tracking = self._tracking
-        remote = tracking.tracking_uri if tracking.tracking_uri.startswith("http") else ""
+        remote = tracking.shown_uri if tracking.tracking_uri.startswith("http") else ""
         server = (remote or tracking.mlflow_url).rstrip("/")
         return f"{server}/#/experiments/{tracking.experiment_id}/runs/{self._run_id}"
 
     def parameters(self, parameters: dict[str, Any]) -> None:
-        """Log the settings that the asset runs with."""
-        from mlflow.entities import Param
+        """Log the settings that the work is done with."""
+        self._log_batch(parameters=parameters)
 
-        params = [Param(key, str(value)) for key, value in parameters.items()]
-        self._send(lambda: self._tracking.client.log_batch(self._run_id, params=params))
-        of_parent = [Param(self._in_parent(param.key), param.value) for param in params]
-        self._send(lambda: self._tracking.client.log_batch(self._parent_id, params=of_parent))
-
-    def figures(self, figures: dict[str, float]) -> None:
-        """Log figures to compare between runs."""
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
-
-        now = get_current_time_millis()
-        metrics = [Metric(key, float(value), now, 0) for key, value in figures.items()]
-        self._send(lambda: self._tracking.client.log_batch(self._run_id, metrics=metrics))
-        of_parent = [Metric(self._in_parent(one.key), one.value, now, 0) for one in metrics]
-        self._send(lambda: self._tracking.client.log_batch(self._parent_id, metrics=of_parent))
+    def figures(self, figures: dict[str, float], step: int = 0) -> None:
+        """Log figures to compare between runs; ``step`` is a place in a series, such as a rank."""
+        self._log_batch(figures=figures, step=step)
 
     def picture(self, name: str, picture: Image.Image) -> None:
         """Log a picture as the artifact ``name``, with its suffix."""
-        self._send(lambda: self._tracking.client.log_image(self._run_id, picture, name))
+        self._send(lambda: self._client.log_image(self._run_id, picture, name))
 
-    def file(self, name: str, data: bytes, in_parent: bool = False) -> None:
-        """Log ``data`` as the artifact ``name``, of the parent as well if it sums the run up."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_bytes(data)
-            self._send(lambda: self._tracking.client.log_artifact(self._run_id, str(path)))
-            if in_parent:
-                self._send(lambda: self._tracking.client.log_artifact(self._parent_id, str(path)))
+    def series_picture(self, key: str, picture: Image.Image, step: int) -> None:
+        """Log one of the pictures that MLflow's UI shows as the series ``key``, by step."""
+        self._send(lambda: self._client.log_image(self._run_id, picture, key=key, step=step))
+
+    def file(self, name: str, data: bytes) -> None:
+        """Log ``data`` as the artifact ``name``, which may have folders in it."""
+        self._log_file(self._run_id, name, data)
 
     def end(self, status: str) -> None:
-        """End this run; the parent has the status of its last child, and stays FAILED or KILLED.
+        """End this run as FINISHED, FAILED or KILLED."""
+        self._send(lambda: self._client.set_terminated(self._run_id, status=status))
 
-        No asset knows whether it is the last of its Dagster run, so each leaves the parent ended
-        and the next one sets it running again.
-        """
-        self._send(lambda: self._end(status))
-
-    def _in_parent(self, key: str) -> str:
-        """Return the key under which the parent has it: MLflow's table shows parents only."""
-        return f"{self._context.asset_key.path[-1]}.{key}"
+    @property
+    def _client(self) -> "MlflowClient":
+        return self._tracking.client
 
     def _start(self) -> None:
-        client = self._tracking.client
-        context = self._context
-        self._parent_id = self._tracking.parent_of(context)
-        self._set_parent("RUNNING")
-        asset = context.asset_key.to_user_string()
-        tags = {
-            "mlflow.parentRunId": self._parent_id,
-            DAGSTER_RUN: context.run.run_id,
-            "dagster.asset": asset,
-            "dagster.partition": context.partition_key,
-            "dagster.url": f"{self._tracking.dagster_url}/runs/{context.run.run_id}",
-        }
-        run = client.create_run(
-            self._tracking.experiment_id, tags=tags, run_name=f"{asset} {context.partition_key}"
-        )
+        run = self._client.create_run(self._tracking.experiment_id, run_name=self._name)
         self._run_id = run.info.run_id
 
-    def _end(self, status: str) -> None:
-        self._tracking.client.set_terminated(self._run_id, status=status)
-        self._set_parent(status)
+    def _log_batch(
+        self,
+        parameters: dict[str, Any] | None = None,
+        figures: dict[str, float] | None = None,
+        step: int = 0,
+        run_id: str | None = None,
+    ) -> None:
+        from mlflow.entities import Metric, Param
+        from mlflow.utils.time import get_current_time_millis
 
-    def _set_parent(self, status: str) -> None:
-        parent = self._tracking.client.get_run(self._parent_id)
-        if parent.info.status in ("FAILED", "KILLED"):
-            return
-        if status == "RUNNING":
-            self._tracking.client.update_run(self._parent_id, status=status)
-        else:
-            self._tracking.client.set_terminated(self._parent_id, status=status)
+        now = get_current_time_millis()
+        params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
+        metrics = [Metric(key, float(value), now, step) for key, value in (figures or {}).items()]
+        self._send(lambda: self._client.log_batch(run_id or self._run_id, metrics, params))
+
+    def _log_file(self, run_id: str, name: str, data: bytes) -> None:
+        parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
+        folder_in_run = None if parent == PurePosixPath() else str(parent)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, file)
+            path.write_bytes(data)
+            self._send(lambda: self._client.log_artifact(run_id, str(path), folder_in_run))
 
     def _send(self, log: Callable[[], Any]) -> None:
         if self.unreachable:
@@ -252,9 +237,99 @@ class ChildRun:
         except (MlflowException, OSError) as error:
             if self._tracking.strict:
                 raise
-            self.unreachable = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-            self._context.log.warning(
-                "MLflow at %s could not be reached, nothing more is tracked by this asset: %s",
-                self._tracking.uri,
-                self.unreachable,
+            self.unreachable = first_line(error)
+            self._warn(
+                f"MLflow at {self._tracking.shown_uri} could not be reached, nothing more of "
+                f"{self._name} is tracked: {self.unreachable}"
             )
+
+
+class ChildRun(TrackedRun):
+    """The MLflow run of one asset and partition; its parent gets the same figures, by asset."""
+
+    def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._parent_id = ""
+        name = f"{context.asset_key.to_user_string()} {partition_of(context)}".strip()
+        super().__init__(tracking, name, context.log.warning)
+
+    def parameters(self, parameters: dict[str, Any]) -> None:
+        """Log the settings that the asset runs with."""
+        super().parameters(parameters)
+        self._log_batch(parameters=self._of_parent(parameters), run_id=self._parent_id)
+
+    def figures(self, figures: dict[str, float], step: int = 0) -> None:
+        """Log figures to compare between runs; the parent has those that are no series."""
+        super().figures(figures, step)
+        if step == 0:
+            self._log_batch(figures=self._of_parent(figures), run_id=self._parent_id)
+
+    def file_in_parent(self, name: str, data: bytes) -> None:
+        """Log ``data`` as an artifact of the parent, which it sums up."""
+        self._log_file(self._parent_id, name, data)
+
+    def end(self, status: str) -> None:
+        """End this run; the parent has the status of its last child, and stays FAILED or KILLED.
+
+        No asset knows whether it is the last of its Dagster run, so each leaves the parent ended
+        and the next one sets it running again.
+        """
+        super().end(status)
+        self._send(lambda: self._set_parent(status))
+
+    def _of_parent(self, logged: dict[str, Any]) -> dict[str, Any]:
+        """Return the keys under which the parent has it: MLflow's table shows parents only."""
+        asset = self._context.asset_key.path[-1]
+        return {f"{asset}.{key}": value for key, value in logged.items()}
+
+    def _start(self) -> None:
+        context = self._context
+        self._parent_id = self._tracking.parent_of(context)
+        self._set_parent("RUNNING")
+        tags = {
+            "mlflow.parentRunId": self._parent_id,
+            DAGSTER_RUN: context.run.run_id,
+            "dagster.asset": context.asset_key.to_user_string(),
+            "dagster.partition": partition_of(context),
+            "dagster.url": f"{self._tracking.dagster_url}/runs/{context.run.run_id}",
+        }
+        run = self._client.create_run(self._tracking.experiment_id, tags=tags, run_name=self._name)
+        self._run_id = run.info.run_id
+
+    def _set_parent(self, status: str) -> None:
+        parent = self._client.get_run(self._parent_id)
+        if parent.info.status in ("FAILED", "KILLED"):
+            return
+        if status == "RUNNING":
+            self._client.update_run(self._parent_id, status=status)
+        else:
+            self._client.set_terminated(self._parent_id, status=status)
+
+
+def partition_of(context: dg.AssetExecutionContext) -> str:
+    """Return the partition that an asset is materialised for; empty when there is none."""
+    return context.partition_key if context.has_partition_key else ""
+
+
+def first_line(error: Exception) -> str:
+    """Return what went wrong, short enough for a line of metadata."""
+    line = _without_passwords(f"{type(error).__name__}: {error}".split("\n")[0])
+    return textwrap.shorten(line, 300, placeholder=" ...")
+
+
+def _without_passwords(text: str) -> str:
+    """Return ``text``, its URLs without the user and password that they may hold."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
+
+
+@contextmanager
+def _ended_by_its_body(run: Tracked) -> Iterator[Tracked]:
+    try:
+        yield run
+    except INTERRUPTS:
+        run.end("KILLED")
+        raise
+    except BaseException:
+        run.end("FAILED")
+        raise
+    run.end("FINISHED")

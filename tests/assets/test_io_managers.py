@@ -8,9 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager, load, save
+from assets.io_managers import (
+    UNPARTITIONED,
+    UNTOUCHED_SECONDS,
+    FolderIOManager,
+    load,
+    save,
+)
 from assets.methods.errors import UserError
-from assets.values import Embeddings, GridAssignment, Mosaic, Picture
+from assets.values import (
+    Embeddings,
+    GridAssignment,
+    Mosaic,
+    NsfwModel,
+    OcclusionMaps,
+    Picture,
+)
 
 
 def test_a_table_comes_back_as_it_was(tmp_path):
@@ -44,6 +57,86 @@ def test_pictures_are_files_that_a_person_can_open(tmp_path):
     save(value, tmp_path)
     assert (tmp_path / "mosaic.jpg").read_bytes() == b"jpeg"
     assert load(Mosaic, tmp_path) == value
+
+
+def _maps(**changed: Any) -> OcclusionMaps:
+    numbers = np.random.default_rng(0)
+    parts = {
+        "table": pd.DataFrame({"image_id": ["ab"], "experiment": ["seen"], "score": [0.5]}),
+        "rejects": pd.DataFrame({"uri": [], "reason": [], "detail": []}, dtype="string"),
+        "maps": {"ab/seen": numbers.random((3, 5), np.float32)},
+        "window_scores": {"ab/seen": numbers.random((1, 2), np.float32)},
+        "overlays": {"ab/seen": Picture(b"overlay", ".png")},
+        "figures": {"ab": Picture(b"figure", ".jpg")},
+        "settings": {"box": None, "images": []},
+    }
+    return OcclusionMaps(**{**parts, **changed})
+
+
+def test_named_arrays_keep_their_bits_and_are_files_called_by_their_names(tmp_path):
+    value = _maps()
+    save(value, tmp_path)
+    assert {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    } == {
+        "table.parquet",
+        "rejects.parquet",
+        "maps/ab/seen.npy",
+        "window_scores/ab/seen.npy",
+        "overlays/ab/seen.png",
+        "figures/ab.jpg",
+        "values.json",
+    }
+    loaded = load(OcclusionMaps, tmp_path)
+    for before, after in (
+        (value.maps, loaded.maps),
+        (value.window_scores, loaded.window_scores),
+    ):
+        assert list(before) == list(after)
+        assert after["ab/seen"].dtype == np.float32
+        np.testing.assert_array_equal(after["ab/seen"], before["ab/seen"])
+    assert (loaded.overlays, loaded.figures) == (value.overlays, value.figures)
+    assert loaded.settings == value.settings
+    pd.testing.assert_frame_equal(loaded.rejects, value.rejects)
+
+
+def test_arrays_and_pictures_of_many_names_are_not_mixed_up(tmp_path):
+    names = [f"{image}/{experiment}" for image in ("b", "a") for experiment in ("seen", "hidden")]
+    arrays = {name: np.full((2, 3), number, np.float32) for number, name in enumerate(names)}
+    pictures = {name: Picture(name.encode(), ".png") for name in names}
+    save(_maps(maps=arrays, overlays=pictures), tmp_path)
+    loaded = load(OcclusionMaps, tmp_path)
+    assert {name: array[0, 0] for name, array in loaded.maps.items()} == {
+        name: array[0, 0] for name, array in arrays.items()
+    }
+    assert loaded.overlays == pictures
+
+
+def test_a_name_may_have_a_dot_in_it(tmp_path):
+    figures = {"cat.1": Picture(b"one", ".png"), "cat.2": Picture(b"two", ".png")}
+    arrays = {"cat.1/seen.old": np.zeros(1), "cat.1/seen.new": np.ones(1)}
+    save(_maps(figures=figures, maps=arrays), tmp_path)
+    loaded = load(OcclusionMaps, tmp_path)
+    assert loaded.figures == figures
+    assert {name: float(array[0]) for name, array in loaded.maps.items()} == {
+        "cat.1/seen.old": 0,
+        "cat.1/seen.new": 1,
+    }
+
+
+def test_no_arrays_and_no_pictures_are_none_again(tmp_path):
+    save(_maps(maps={}, window_scores={}, overlays={}, figures={}), tmp_path)
+    loaded = load(OcclusionMaps, tmp_path)
+    assert loaded.maps == loaded.window_scores == loaded.overlays == loaded.figures == {}
+
+
+def test_an_array_of_objects_is_not_pickled(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save(_maps(maps={"ab/seen": np.array([object()])}), tmp_path)
+    save(_maps(), tmp_path / "whole")
+    np.save(tmp_path / "whole/maps/ab/seen.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load(OcclusionMaps, tmp_path / "whole")
 
 
 def _store(manager: FolderIOManager, value: Any, partition: str = "demo") -> None:
@@ -87,3 +180,78 @@ def test_what_was_never_materialised_is_named(tmp_path):
     manager = FolderIOManager(base_folder=str(tmp_path))
     with pytest.raises(UserError, match="tsne_2d has not been materialised for demo"):
         manager.read(pd.DataFrame, "tsne_2d", "demo")
+
+
+NSFW_MODEL = NsfwModel("1", "open_nsfw.safetensors", "f0", ["sfw", "nsfw"], {"crop": 224})
+
+
+def test_an_asset_without_partitions_has_one_value(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    for version in ("1", "2"):
+        context = dg.build_output_context(asset_key=dg.AssetKey("nsfw_model"))
+        manager.handle_output(context, dataclasses.replace(NSFW_MODEL, version=version))
+    assert manager.read(NsfwModel, "nsfw_model", UNPARTITIONED) == dataclasses.replace(
+        NSFW_MODEL, version="2"
+    )
+
+
+def test_an_asset_without_partitions_that_was_never_materialised_is_named(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        manager.read(NsfwModel, "nsfw_model", UNPARTITIONED)
+    assert str(caught.value) == "nsfw_model has not been materialised: materialise it first."
+
+
+def test_assets_with_and_without_partitions_and_their_checks_share_a_run(tmp_path):
+    """Dagster tells an input's partition in its own way to assets and to their checks."""
+    demo = dg.StaticPartitionsDefinition(["demo", "other"])
+    seen = {}
+
+    @dg.asset
+    def nsfw_model() -> NsfwModel:
+        return NSFW_MODEL
+
+    @dg.asset(partitions_def=demo)
+    def scores(context: dg.AssetExecutionContext, nsfw_model: NsfwModel) -> pd.DataFrame:
+        seen["asset"] = nsfw_model
+        return pd.DataFrame({"partition": [context.partition_key]})
+
+    @dg.asset_check(asset=nsfw_model)
+    def model_check(nsfw_model: NsfwModel) -> dg.AssetCheckResult:
+        seen["check of the model"] = nsfw_model
+        return dg.AssetCheckResult(passed=True)
+
+    @dg.asset_check(asset=scores)
+    def scores_check(scores: pd.DataFrame) -> dg.AssetCheckResult:
+        seen["check of the scores"] = scores.partition.tolist()
+        return dg.AssetCheckResult(passed=True)
+
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    definitions = [nsfw_model, scores, model_check, scores_check]
+    for partition in ("other", "demo"):
+        assert dg.materialize(
+            definitions, resources={"io_manager": manager}, partition_key=partition
+        ).success
+    assert seen == {
+        "asset": NSFW_MODEL,
+        "check of the model": NSFW_MODEL,
+        "check of the scores": ["demo"],
+    }
+    assert manager.read(pd.DataFrame, "scores", "other").partition.tolist() == ["other"]
+
+
+def test_an_input_that_was_never_materialised_fails_the_step_with_a_sentence(tmp_path):
+    model = dg.AssetSpec("nsfw_model")
+
+    @dg.asset
+    def scores(nsfw_model: NsfwModel) -> None:
+        raise AssertionError("there is nothing to score with")
+
+    result = dg.materialize(
+        [model, scores],
+        resources={"io_manager": FolderIOManager(base_folder=str(tmp_path))},
+        raise_on_error=False,
+    )
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    told = failure.step_failure_data.error.to_string()
+    assert "nsfw_model has not been materialised: materialise it first." in told

@@ -196,7 +196,7 @@ def test_a_collection_that_is_being_mapped_is_not_mapped_twice_at_once(
     with FileLock(shared_home / "locks" / "busy.lock"):
         ran = tessera("map", photo_folder(1), "--out", tmp_path / "map", "--name", "busy")
     assert ran.code == 2
-    assert "busy is being mapped by another tessera" in ran.err
+    assert "Another tessera is at work on busy" in ran.err
 
 
 def test_results_inside_the_source_are_refused(tessera, photo_folder):

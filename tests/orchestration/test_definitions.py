@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dagster as dg
-
 from orchestration.definitions import definitions
+from orchestration.jobs import ASSETS_OF, PHOTO_MAP
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +16,9 @@ embeddings <- raw_images
 tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
 mosaic <- grid_assignment
+nsfw_model <-
+nsfw_scores <- nsfw_model, raw_images
+occlusion_maps <- nsfw_model, nsfw_scores, raw_images
 """.strip()
 
 CHECKS = """
@@ -25,6 +27,9 @@ grid_assignment: assignment_is_a_bijection (blocking)
 grid_assignment: gap_is_within_its_promise
 grid_assignment: layout_beats_random_placement
 mosaic: tiles_are_the_photos_of_the_layout
+nsfw_model: model_gives_its_known_answers (blocking)
+nsfw_scores: scores_are_probabilities
+occlusion_maps: maps_are_sound
 raw_images: every_file_is_accounted_for
 raw_images: few_files_are_rejected
 tsne_2d: coordinates_are_finite
@@ -34,26 +39,34 @@ tsne_2d: coordinates_are_finite
 LONGEST_IMPORT = 3.0
 
 
-def _photo_map() -> dg.AssetsDefinition:
-    graph = definitions.resolve_asset_graph()
-    return [node for node in graph.asset_nodes if node.group_name == "photo_map"]
+NODES = {node.key.to_user_string(): node for node in definitions.resolve_asset_graph().asset_nodes}
 
 
 def test_the_asset_graph_is_the_one_that_was_reviewed():
-    nodes = {node.key.to_user_string(): node for node in _photo_map()}
+    names = [line.split(" ")[0] for line in ASSET_GRAPH.split("\n")]
+    assert set(NODES) == set(names)
     lines = [
-        f"{name} <- {', '.join(sorted(key.to_user_string() for key in nodes[name].parent_keys))}"
-        for name in ("raw_images", "embeddings", "tsne_2d", "grid_assignment", "mosaic")
+        f"{name} <- {', '.join(sorted(key.to_user_string() for key in NODES[name].parent_keys))}"
+        for name in names
     ]
-    assert set(nodes) == {line.split(" ")[0] for line in lines}
     assert "\n".join(line.rstrip() for line in lines) == ASSET_GRAPH
 
 
-def test_every_asset_is_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
-    for node in _photo_map():
-        assert node.partitions_def.name == "collections"
-        wants_gpu = node.key.to_user_string() in ("embeddings", "tsne_2d")
-        assert node.pools == ({"gpu"} if wants_gpu else set())
+def test_assets_are_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
+    wants_gpu = {"embeddings", "tsne_2d", "nsfw_scores", "occlusion_maps"}
+    for name, node in NODES.items():
+        partitions = None if name == "nsfw_model" else "collections"
+        assert getattr(node.partitions_def, "name", None) == partitions
+        assert node.group_name == ("photo_map" if name in PHOTO_MAP else "nsfw")
+        assert node.pools == ({"gpu"} if name in wants_gpu else set())
+
+
+def test_every_asset_belongs_to_a_job():
+    assert set(NODES) == {asset for assets in ASSETS_OF.values() for asset in assets}
+    for job, assets in ASSETS_OF.items():
+        resolved = definitions.resolve_job_def(job)
+        keys = {key.to_user_string() for key in resolved.asset_layer.selected_asset_keys}
+        assert keys == set(assets)
 
 
 def test_the_checks_are_the_ones_that_were_reviewed():

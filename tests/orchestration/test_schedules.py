@@ -1,11 +1,12 @@
 from datetime import datetime
 
 import dagster as dg
+import pytest
 
 from assets.resources.collections import Collection
 from assets.resources.photos import Photos
 from orchestration.instance import register
-from orchestration.schedules import nightly
+from orchestration.schedules import nightly, nightly_moderation
 
 
 def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, instance):
@@ -26,5 +27,22 @@ def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, inst
     assert requests["cats"].run_config == {"ops": {}}
 
 
-def test_the_schedule_is_off_until_it_is_switched_on():
-    assert nightly.default_status == dg.DefaultScheduleStatus.STOPPED
+def test_collections_that_were_scored_before_are_scored_again_at_night(home, instance):
+    settings = {"nsfw_scores": {"class_name": "sfw"}, "mosaic": {"tile": 20}}
+    register(instance, Collection("birds", "/birds", settings))
+    register(instance, Collection("cats", "/cats"))
+    scored = dg.AssetMaterialization("nsfw_scores", partition="birds")
+    instance.report_runless_asset_event(scored)
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=datetime(2026, 11, 23, 4),
+        resources={"photos": Photos(home=str(home))},
+    )
+    (request,) = nightly_moderation(context)
+    assert (request.partition_key, request.run_key) == ("birds", "birds:2026-11-23")
+    assert request.run_config == {"ops": {"nsfw_scores": {"config": {"class_name": "sfw"}}}}
+
+
+@pytest.mark.parametrize("schedule", [nightly, nightly_moderation])
+def test_a_schedule_is_off_until_it_is_switched_on(schedule):
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED

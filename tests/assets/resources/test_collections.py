@@ -28,3 +28,22 @@ def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path, name):
 def test_an_unknown_name_is_told_with_the_way_to_add_it(tmp_path, name):
     with pytest.raises(UserError, match="tessera add"):
         CollectionRegistry(tmp_path).get(name)
+
+
+def test_a_run_gets_the_settings_of_its_own_assets():
+    settings = {"raw_images": {"min_side": 9}, "mosaic": {"tile": 20}, "nsfw_scores": {}}
+    collection = Collection("photos", "/photos", settings)
+    assert collection.run_config(("raw_images", "nsfw_scores", "occlusion_maps")) == {
+        "ops": {"raw_images": {"config": {"min_side": 9}}, "nsfw_scores": {"config": {}}}
+    }
+    assert collection.run_config(()) == {"ops": {}}
+
+
+def test_new_settings_replace_those_of_their_assets_and_leave_the_others():
+    old = {"raw_images": {"min_side": 9}, "mosaic": {"tile": 20}, "tsne_2d": {"seed": 1}}
+    collection = Collection("photos", "/photos", old)
+    changed = collection.with_settings({"mosaic": {"gap": 0}}, ("mosaic", "tsne_2d"))
+    # What the choice leaves open has its default again: neither tile nor seed are kept.
+    assert changed.settings == {"raw_images": {"min_side": 9}, "mosaic": {"gap": 0}}
+    assert (changed.name, changed.source) == ("photos", "/photos")
+    assert collection.settings == old

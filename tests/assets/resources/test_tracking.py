@@ -1,16 +1,21 @@
-import socket
+import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import dagster as dg
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from assets.methods.errors import UserError
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
 from assets.resources.progress import LogProgress
-from assets.resources.tracking import DAGSTER_RUN, Tracking
+from assets.resources.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from assets.steps import Step, step
 
 
@@ -69,7 +74,8 @@ def _log_everything(log: Step) -> None:
     log.figures({"cost": 1.5, "solver": "lapjv", "bound": None})
     log.picture("mosaic.png", Image.fromarray(np.zeros((8, 8, 3), np.uint8)))
     log.run.file("layout.txt", b"cells")
-    log.run.file("summary.txt", b"all", in_parent=True)
+    log.run.file("summary.txt", b"all")
+    log.run.file_in_parent("summary.txt", b"all")
 
 
 def test_a_parent_for_the_run_and_a_child_for_the_asset_linked_both_ways(tracking, instance):
@@ -140,14 +146,6 @@ def test_a_run_that_was_killed_is_settled_by_what_dagster_knows(tracking, instan
     assert parent.info.status == children["first"].info.status == "KILLED"
 
 
-@pytest.fixture
-def unreachable_uri():
-    """The address of a server that is down: a port that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
 def test_a_server_that_is_down_costs_no_result(home, instance, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)
     result = _materialise([_asset_running(_log_everything)], tracking, instance)
@@ -155,6 +153,9 @@ def test_a_server_that_is_down_costs_no_result(home, instance, unreachable_uri):
     metadata = result.asset_materializations_for_node("first")[0].metadata
     assert metadata["tracking"].value.startswith("failed: ")
     assert metadata["cost"].value == 1.5
+    told = [event.message for event in instance.all_logs(result.run_id)]
+    assert any("could not be reached" in message for message in told)
+    assert not any("secret" in text for text in (*told, repr(metadata)))
 
 
 def test_strict_tracking_fails_the_asset_when_the_server_is_down(home, instance, unreachable_uri):
@@ -181,3 +182,188 @@ def test_an_experiment_that_was_deleted_comes_back(tracking, home):
     tracking.client.delete_experiment(tracking.experiment_id)
     again = Tracking(home=str(home))
     assert again.client.get_experiment(again.experiment_id).lifecycle_stage == "active"
+
+
+def _artifacts(tracking: Tracking, run_id: str, folder: str | None = None) -> list[str]:
+    found = []
+    for item in tracking.client.list_artifacts(run_id, folder):
+        found += _artifacts(tracking, run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def _unheard(message: str) -> None:
+    raise AssertionError(message)
+
+
+def test_work_that_no_dagster_run_stands_for_has_a_run_of_its_own(tracking):
+    with tracking.lone_run("explain", _unheard) as run:
+        assert tracking.client.get_run(run.run_id).info.status == "RUNNING"
+        run.parameters({"box": 64, "fill": "black"})
+        run.figures({"score": 0.25})
+    ended = tracking.client.get_run(run.run_id)
+    assert (ended.info.run_name, ended.info.status) == ("explain", "FINISHED")
+    assert ended.data.params == {"box": "64", "fill": "black"}
+    assert ended.data.metrics == {"score": 0.25}
+    assert DAGSTER_RUN not in ended.data.tags
+    assert run.url.endswith(f"/runs/{run.run_id}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ZeroDivisionError, "FAILED"),
+        (UserError, "FAILED"),
+        (SystemExit, "FAILED"),
+        (KeyboardInterrupt, "KILLED"),
+        (dg.DagsterExecutionInterruptedError, "KILLED"),
+    ],
+)
+def test_the_status_says_how_lone_work_ended(tracking, error, status):
+    with pytest.raises(error), tracking.lone_run("explain", _unheard) as run:
+        raise error
+    assert tracking.client.get_run(run.run_id).info.status == status
+
+
+def _log_all_kinds(run: TrackedRun) -> None:
+    run.parameters({"box": 64})
+    run.figures({"score": 0.25}, step=1)
+    run.picture("figure.png", Image.new("RGB", (8, 8)))
+    run.series_picture("figure", Image.new("RGB", (8, 8)), step=1)
+    run.file("cat/seen.npy", b"map")
+
+
+def test_a_server_that_is_down_is_told_once_and_costs_lone_work_nothing(home, unreachable_uri):
+    heard = []
+    tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)
+    with tracking.lone_run("explain", heard.append) as run:
+        _log_all_kinds(run)
+    assert run.run_id == ""
+    (warning,) = heard
+    assert f"MLflow at {tracking.shown_uri} could not be reached" in warning
+    assert "explain" in warning
+    assert "\n" not in warning
+    assert not any(
+        word in text for text in (warning, run.unreachable) for word in ("bob", "secret")
+    )
+
+
+def test_a_server_that_goes_down_on_the_way_is_told_once_and_costs_nothing(tracking, monkeypatch):
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError("unplugged")
+
+    heard = []
+    with tracking.lone_run("explain", heard.append) as run:
+        run.figures({"before": 1})
+        run_id = run.run_id
+        with monkeypatch.context() as patch:
+            for name in ("log_batch", "log_image", "log_artifact"):
+                patch.setattr(type(tracking.client), name, refuse)
+            _log_all_kinds(run)
+        run.figures({"after": 1})
+    assert len(heard) == 1
+    assert run.unreachable == "OSError: unplugged"
+    assert (run.run_id, run_id != "") == ("", True)
+    assert tracking.client.get_run(run_id).data.metrics == {"before": 1}
+
+
+def test_strict_tracking_fails_lone_work_when_the_server_is_down(home, unreachable_uri):
+    tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
+    with pytest.raises(MlflowException), tracking.lone_run("explain", _unheard):
+        raise AssertionError("the body has been run")
+
+
+def test_a_series_of_figures_has_steps_that_the_parent_is_spared(tracking, instance):
+    def log_ranks(log: Step) -> None:
+        log.run.figures({"seen.mean": 0.5}, step=1)
+        log.run.figures({"seen.mean": 0.25}, step=2)
+        log.run.figures({"images": 2})
+
+    result = _materialise([_asset_running(log_ranks)], tracking, instance)
+    parent, children = _tracked(tracking, result.run_id)
+    history = tracking.client.get_metric_history(children["first"].info.run_id, "seen.mean")
+    assert [(one.step, one.value) for one in history] == [(1, 0.5), (2, 0.25)]
+    assert parent.data.metrics == {"first.images": 2}
+
+
+def test_pictures_of_a_series_keep_their_key_step_and_pixels(tracking, tmp_path):
+    shown = np.random.default_rng(0).integers(0, 256, (2, 6, 9, 3), np.uint8)
+    with tracking.lone_run("explain", _unheard) as run:
+        for step, pixels in enumerate(shown, start=1):
+            run.series_picture("seen", Image.fromarray(pixels), step)
+    folder = Path(tracking.client.download_artifacts(run.run_id, "images", str(tmp_path)))
+    for step, pixels in enumerate(shown, start=1):
+        # The name that MLflow's UI reads key and step from.
+        (whole,) = folder.glob(f"seen+step+{step}+*.png")
+        np.testing.assert_array_equal(np.asarray(Image.open(whole)), pixels)
+
+
+def test_a_file_may_lie_in_folders(tracking, tmp_path):
+    with tracking.lone_run("explain", _unheard) as run:
+        run.file("top.txt", b"top")
+        run.file("cat/seen.npy", b"seen")
+        run.file("cat/more/hidden.npy", b"hidden")
+    names = ["cat/more/hidden.npy", "cat/seen.npy", "top.txt"]
+    assert _artifacts(tracking, run.run_id) == names
+    whole = Path(tracking.client.download_artifacts(run.run_id, names[0], str(tmp_path)))
+    assert whole.read_bytes() == b"hidden"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://bob:secret@tracking.example:5000/base", "http://tracking.example:5000/base"),
+        ("https://tracking.example", "https://tracking.example"),
+        ("https://token@tracking.example/?a=b@c", "https://tracking.example/?a=b@c"),
+        ("postgresql+psycopg://bob:se@cret@db/mlflow", "postgresql+psycopg://db/mlflow"),
+        ("sqlite:////home/bob@work/mlflow.db", "sqlite:////home/bob@work/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_the_address_is_shown_without_its_password(tmp_path, uri, shown):
+    assert Tracking(home=str(tmp_path), tracking_uri=uri).shown_uri == shown
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers any question of MLflow's client with one experiment and one run."""
+
+    answer: ClassVar = {
+        "experiment": {"experiment_id": "7", "name": "tessera", "lifecycle_stage": "active"},
+        "run": {"info": {"run_id": "r1", "experiment_id": "7", "status": "RUNNING"}, "data": {}},
+    }
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        data = json.dumps(self.answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server():
+    """The address of a server that is up, with user and password."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://bob:secret@127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_server_that_is_up_has_its_password_shown_nowhere(tmp_path, server, capfd):
+    tracking = Tracking(home=str(tmp_path), tracking_uri=server)
+    with tracking.lone_run("explain", _unheard) as run:
+        run.figures({"score": 0.25})
+    address = server.replace("bob:secret@", "")
+    assert run.url == f"{address}#/experiments/7/runs/r1"
+    # What MLflow prints of itself would end in the tables that a command writes to stdout.
+    assert capfd.readouterr().out == ""
+
+
+def test_the_database_at_home_is_shown_as_it_is(tmp_path):
+    assert Tracking(home=str(tmp_path)).shown_uri == f"sqlite:///{tmp_path}/mlflow.db"

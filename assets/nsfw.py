@@ -1,0 +1,124 @@
+"""What a moderation model says of each image, and what it looks at when it says so."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import dagster as dg
+import pandas as pd
+
+from assets.explanations import choose_images, explain_originals
+from assets.figures import score_figures
+from assets.methods.cataloguing import Catalogue
+from assets.methods.ranking_sheet import draw_ranking
+from assets.methods.scoring import score_unseen
+from assets.resources.collections import COLLECTIONS
+from assets.resources.compute import Compute
+from assets.resources.models import Models
+from assets.resources.photos import Photos
+from assets.resources.progress import ProgressReporter
+from assets.resources.tracking import Tracking
+from assets.settings import NsfwScoresConfig, OcclusionMapsConfig, catalogue_settings
+from assets.steps import step
+from assets.values import NsfwModel, NsfwScores, OcclusionMaps
+
+GROUP = "nsfw"
+
+
+def _asset(kinds: set[str]) -> Callable[..., dg.AssetsDefinition]:
+    return dg.asset(
+        partitions_def=COLLECTIONS,
+        group_name=GROUP,
+        code_version="1",
+        kinds=kinds,
+        pool="gpu",
+        deps=["nsfw_model"],
+    )
+
+
+@dg.asset(group_name=GROUP, code_version="1", kinds={"torch", "mlflow"})
+def nsfw_model(
+    context: dg.AssetExecutionContext,
+    models: dg.ResourceParam[Models],
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> NsfwModel:
+    """The model that the alias `champion` names; the packaged network if none was registered."""
+    with step(context, tracking, progress) as log:
+        model = models.champion(log.run.run_id)
+        if model.unreachable:
+            context.log.warning(model.unreachable)
+        known = model.description
+        log.figures(
+            {
+                "version": model.version or "unknown: the registry could not be asked",
+                "fingerprint": known.fingerprint,
+                "classes": ", ".join(known.class_names),
+                "registered_anew": model.is_new,
+            }
+        )
+    return NsfwModel(
+        model.version,
+        model.weights.name,
+        known.fingerprint,
+        list(known.class_names),
+        asdict(known.preprocessing),
+    )
+
+
+@_asset(kinds={"torch", "parquet"})
+def nsfw_scores(
+    context: dg.AssetExecutionContext,
+    config: NsfwScoresConfig,
+    raw_images: Catalogue,
+    photos: Photos,
+    models: dg.ResourceParam[Models],
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> NsfwScores:
+    """P(NSFW) of each image, from its working copy."""
+    with step(context, tracking, progress, config) as log:
+        image_ids = sorted(raw_images.images.image_id.unique())
+        open_image = photos.store.open_working_copy
+        found = score_unseen(
+            image_ids,
+            open_image,
+            models.load(config.model, compute.settings(), context.log.warning),
+            config.class_name,
+            models.probabilities,
+            log.progress("photos"),
+        )
+        table = pd.DataFrame({"image_id": image_ids, "score": found.scores})
+        log.figures(score_figures(found))
+        log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
+        highest = table.nlargest(config.listed, "score").merge(
+            raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"
+        )
+        log.table("highest.csv", highest)
+        log.picture("highest.png", draw_ranking(open_image, highest))
+    return NsfwScores(table, config.model, config.class_name, found.fingerprint, found.n_computed)
+
+
+@_asset(kinds={"torch", "png"})
+def occlusion_maps(
+    context: dg.AssetExecutionContext,
+    config: OcclusionMapsConfig,
+    raw_images: Catalogue,
+    nsfw_scores: NsfwScores,
+    photos: Photos,
+    models: dg.ResourceParam[Models],
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> OcclusionMaps:
+    """What the model looks at: windows of the image cut out, and painted over, and scored."""
+    with step(context, tracking, progress, config) as log:
+        chosen = choose_images(raw_images.images, nsfw_scores.table, config)
+        model = config.model or nsfw_scores.model
+        class_name = config.class_name or nsfw_scores.class_name
+        classifier = models.load(model, compute.settings(), context.log.warning)
+        question = config.question(classifier, model, class_name)
+        reading = catalogue_settings(photos.registered(context.partition_key).settings)
+        results = explain_originals(chosen, question, reading, models.window_scores, log)
+        log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
+        return results.value({**config.model_dump(), "model": model, "class_name": class_name})

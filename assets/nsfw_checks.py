@@ -1,0 +1,99 @@
+"""What has to hold of the NSFW model, its scores and its maps before anybody trusts them."""
+
+import dagster as dg
+import numpy as np
+
+from assets.methods.cataloguing import Catalogue
+from assets.methods.classifiers import classify_arrays
+from assets.methods.devices import ComputeSettings
+from assets.methods.occlusion import window_values
+from assets.methods.reference_images import reference_images
+from assets.resources.models import Models
+from assets.resources.registry import CHAMPION_URI
+from assets.values import NsfwModel, NsfwScores, OcclusionMaps
+
+# What the network in torch may differ by from the one its answers were computed with.
+ANSWER_TOLERANCE = 1e-4
+# A map is a mean of float32 numbers, in float32.
+ROUNDING = 1e-6
+
+
+@dg.asset_check(asset="nsfw_model", blocking=True)
+def model_gives_its_known_answers(
+    nsfw_model: NsfwModel, models: dg.ResourceParam[Models]
+) -> dg.AssetCheckResult:
+    """The model that the alias names scores the reference images as it did when it was made."""
+    champion = models.champion()
+    expected = champion.description.reference_scores
+    images = reference_images()
+    if not expected or not expected.keys() <= images.keys():
+        return dg.AssetCheckResult(passed=False, description="the model has no known answers")
+    # It is the model that is checked, not the device or the precision of the day.
+    classifier = models.load(CHAMPION_URI, ComputeSettings(device="cpu"), lambda warning: None)
+    answers = classify_arrays(classifier, [images[name] for name in expected])
+    differences = [
+        abs(float(answers[class_name][row]) - score) if class_name in answers else np.inf
+        for row, scores in enumerate(expected.values())
+        for class_name, score in scores.items()
+    ]
+    # NumPy's maximum of numbers among which is NaN is NaN, which is not within any tolerance.
+    worst = float(np.max(differences))
+    same_model = champion.description.fingerprint == nsfw_model.fingerprint
+    return dg.AssetCheckResult(
+        passed=same_model and worst <= ANSWER_TOLERANCE,
+        description=f"{len(expected)} reference images, largest difference "
+        f"{worst:.1e} (up to {ANSWER_TOLERANCE:.0e})"
+        + ("" if same_model else "; the alias names another model than nsfw_model holds"),
+    )
+
+
+@dg.asset_check(asset="nsfw_scores", additional_ins={"raw_images": dg.AssetIn()})
+def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> dg.AssetCheckResult:
+    """One score an image, in [0, 1]."""
+    ids = list(nsfw_scores.table.image_id)
+    one_each = sorted(ids) == sorted(raw_images.images.image_id.unique())
+    # A comparison with NaN is false, so this finds what is not finite as well.
+    outside = int((~nsfw_scores.table.score.between(0, 1)).sum())
+    return dg.AssetCheckResult(
+        passed=one_each and outside == 0,
+        description=f"{len(ids):,} scores, {outside:,} outside [0, 1], "
+        f"{'one' if one_each else 'not one'} for each image",
+    )
+
+
+@dg.asset_check(asset="occlusion_maps", additional_ins={"raw_images": dg.AssetIn()})
+def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
+    """Each map is finite, of its image's size, and within the range of its windows' scores."""
+    images = raw_images.images
+    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
+    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    table = occlusion_maps.table
+    faults = []
+    for image_id, experiment, uri in zip(table.image_id, table.experiment, table.uri, strict=True):
+        key = f"{image_id}/{experiment}"
+        fault = _fault(
+            occlusion_maps.maps.get(key),
+            window_values(experiment, occlusion_maps.window_scores[key]),
+            shape_of.get(image_id),
+        )
+        if fault:
+            faults.append(f"{uri}: {experiment} {fault}")
+    return dg.AssetCheckResult(
+        passed=not faults and len(occlusion_maps.maps) == len(occlusion_maps.table) > 0,
+        description=f"{len(occlusion_maps.table):,} maps, {len(faults):,} unsound",
+        metadata={"faults": faults},
+    )
+
+
+def _fault(
+    values: np.ndarray | None, window_values: np.ndarray, shape: tuple[int, int] | None
+) -> str:
+    if values is None:
+        return "is missing"
+    if values.shape != shape:
+        return "is not of the image's size"
+    if not np.isfinite(values).all():
+        return "is not finite"
+    low, high = window_values.min() - ROUNDING, window_values.max() + ROUNDING
+    within = low <= values.min() and values.max() <= high
+    return "" if within else "leaves the range of its windows"

@@ -1,0 +1,70 @@
+"""Classifiers by the name that a user gives them."""
+
+from functools import cached_property
+from pathlib import Path
+
+from assets.methods.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.classifiers import Classifier
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.named_classifiers import load_named_classifier
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.window_scores import WindowScoreStore
+from assets.resources.pyfunc_classifier import PyfuncClassifier
+from assets.resources.registry import CHAMPION_URI, ModelRegistry, RegisteredModel
+from assets.resources.tracking import Tracking, Warn
+
+
+class Models:
+    """The classifiers that can be asked, and what they have answered already, below the home.
+
+    No ConfigurableResource: one inside another uses what Dagster 1.13 itself deprecates.
+    """
+
+    def __init__(self, home: Path, tracking: Tracking) -> None:
+        self._home = home
+        self._tracking = tracking
+
+    def champion(self, run_id: str = "") -> RegisteredModel:
+        """Return the NSFW model in use, the packaged one if nobody has registered another."""
+        return self.registry.champion(self.packaged, run_id)
+
+    def packaged(self) -> Path:
+        """Return the file of the packaged network, converted when first asked for."""
+        return convert_open_nsfw(self._folder)
+
+    def load(self, name: str, compute: ComputeSettings, warn: Warn) -> Classifier:
+        """Load a classifier.
+
+        ``name`` is an MLflow URI (``models:/nsfw@champion``, ``runs:/...``) or what
+        ``load_named_classifier`` knows; ``warn`` is told when the registry is down and another
+        version than the champion may be used. Raises UserError when there is no such classifier.
+        """
+        plan = plan_compute(compute, CPU_BATCH_SIZE)
+        if name == CHAMPION_URI:
+            champion = self.champion()
+            if champion.unreachable:
+                warn(champion.unreachable)
+            return load_classifier(champion.weights, plan)
+        if name.startswith(("models:/", "runs:/")):
+            return PyfuncClassifier(self.registry.load_pyfunc(name))
+        return load_named_classifier(name, plan)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """The registry of the tracking server."""
+        return ModelRegistry(self._tracking, self._folder)
+
+    @cached_property
+    def probabilities(self) -> EmbeddingStore:
+        """The photos that have been scored already."""
+        return EmbeddingStore(self._home / "probabilities")
+
+    @cached_property
+    def window_scores(self) -> WindowScoreStore:
+        """The windows of occlusion experiments that have been scored already."""
+        return WindowScoreStore(self._home / "windows")
+
+    @property
+    def _folder(self) -> Path:
+        return self._home / "models"

@@ -1,0 +1,181 @@
+"""From images named on the command line to the maps of what a classifier looks at in them."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from assets.explanations import explained_files, file_name, folder_names, log_explained
+from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.classifiers import check_class
+from assets.methods.explained_image import ExplainedImage, Question, explain_image
+from assets.methods.explanation import Announcement
+from assets.methods.files import write_whole
+from assets.methods.local_files import local_uri
+from assets.methods.occlusion import EXPERIMENTS
+from assets.methods.originals import find_original, read_original
+from assets.methods.rejects import Rejected
+from assets.methods.source_files import protocol_of
+from assets.resources.models import Models
+from assets.resources.registry import CHAMPION_URI
+from assets.resources.tracking import TrackedRun, Tracking
+from assets.settings import OcclusionMapsConfig, RawImagesConfig
+from orchestration.collection_runs import Options, compute_resource, given, given_file
+from orchestration.definitions import build_resources
+from orchestration.outputs import check_output_folder
+from orchestration.progress import TerminalProgress
+
+NSFW = "nsfw"
+
+_log = logging.getLogger("tessera")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for each image: the question, the store, and who listens."""
+
+    question: Question
+    reading: CatalogueSettings
+    models: Models
+    run: TrackedRun
+    progress: TerminalProgress
+    tell: Tell
+    out: Path
+
+
+def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
+    """Map what the classifier looks at in each image, into a folder of its own below ``out``.
+
+    An image that cannot be read is told of, and the others are done all the same; returns whether
+    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    """
+    config = OcclusionMapsConfig(**_settings(options))
+    config.occlusion()
+    check_output_folder(out)
+    compute = compute_resource(options)
+    resources = build_resources(
+        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
+    )
+    models: Models = resources["models"]
+    tracking: Tracking = resources["tracking"]
+    console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    found = [image for image in images if _is_there(image, tell)]
+    if not found:
+        return False
+    model, class_name = config.model or CHAMPION_URI, config.class_name or NSFW
+    classifier = models.load(model, compute.settings(), tell)
+    check_class(classifier.class_names, class_name)
+    progress = TerminalProgress(console)
+    all_read = len(found) == len(images)
+    with tracking.lone_run("explain", tell) as run, progress.bars:
+        run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
+        question = config.question(classifier, model, class_name)
+        reading = RawImagesConfig(
+            min_side=1, **given(options, "allow_private_addresses")
+        ).settings()
+        work = _Work(question, reading, models, run, progress, tell, out)
+        for step, (image, folder) in enumerate(zip(found, folder_names(found), strict=True), 1):
+            try:
+                _explain_one(image, folder, step, work)
+            except Rejected as rejected:
+                _tell_left_out(image, rejected.detail, tell)
+                all_read = False
+    return all_read
+
+
+def _is_there(image: str, tell: Tell) -> bool:
+    """Whether an image can be opened, as far as that is known before a classifier is loaded."""
+    try:
+        find_original(_uri(image))
+    except Rejected as rejected:
+        hint = " Folders are what tessera score takes." if Path(image).is_dir() else ""
+        _tell_left_out(image, rejected.detail + hint, tell)
+        return False
+    return True
+
+
+def _tell_left_out(image: str, why: str, tell: Tell) -> None:
+    tell(f"tessera: {click.format_filename(image)} was left out: {why}")
+
+
+def _uri(image: str) -> str:
+    return local_uri(str(Path(image).absolute())) if protocol_of(image) is None else image
+
+
+def _explain_one(image: str, folder: str, step: int, work: _Work) -> None:
+    uri = _uri(image)
+    picture = read_original(uri, work.reading)
+    name = file_name(uri)
+
+    def announce(announcement: Announcement) -> None:
+        work.tell(f"{name}: {announcement.sentence()}")
+
+    explained = explain_image(
+        picture,
+        name,
+        work.question,
+        work.models.window_scores,
+        announce,
+        work.progress.listener(_log, name, "windows"),
+    )
+    files = explained_files(explained)
+    report = {"report.json": _report(uri, explained, work.question)}
+    paths = _write(work.out / folder, files | report)
+    log_explained(work.run, folder, explained, files, step)
+    _summarise(name, explained, work.question.class_name, paths)
+
+
+def _report(uri: str, explained: ExplainedImage, question: Question) -> bytes:
+    report = {
+        "image": uri,
+        "model": question.model,
+        "fingerprint": question.classifier.fingerprint,
+        "class": question.class_name,
+        **vars(question.occlusion),
+        **explained.figures,
+    }
+    return json.dumps(report, indent=2).encode()
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write what was found; what an earlier call has left of other experiments goes."""
+    for name, data in files.items():
+        write_whole(folder / name, data)
+    for experiment in EXPERIMENTS:
+        for file in (f"{experiment}.npy", f"{experiment}.png"):
+            if file not in files:
+                (folder / file).unlink(missing_ok=True)
+    return [folder / name for name in files]
+
+
+def _summarise(
+    name: str, explained: ExplainedImage, class_name: str, paths: Sequence[Path]
+) -> None:
+    click.echo(f"{name}: P({class_name}) {explained.score:.4f}")
+    for experiment, found in explained.maps.items():
+        figures = explained.figures
+        click.echo(
+            f"  {experiment:<7} from {figures[f'{experiment}.minimum']:.4f} to "
+            f"{figures[f'{experiment}.maximum']:.4f}, mean {figures[f'{experiment}.mean']:.4f}; "
+            f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
+        )
+    for path in paths:
+        click.echo(f"  {click.format_filename(path)}")
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    settings = given(
+        options,
+        "preset", "box", "stride", "experiment", "fill", "long_side", "colormap", "scale",
+        class_name="class_",
+    )  # fmt: skip
+    return settings | given_file(options, "model")

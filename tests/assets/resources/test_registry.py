@@ -1,0 +1,317 @@
+import dataclasses
+import json
+import os
+import shutil
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from mlflow.exceptions import MlflowException
+
+from assets.methods.classifier_file import describe_classifier, save_classifier
+from assets.methods.errors import UserError
+from assets.methods.preprocessing import Preprocessing
+from assets.resources.registry import CHAMPION, CHAMPION_URI, MODEL, ModelRegistry, RegisteredModel
+from assets.resources.tracking import Tracking
+
+CLASSES = ("sfw", "nsfw")
+NUMBERS = Preprocessing(40, 32, (0.5,) * 3, (0.5,) * 3, "bicubic")
+PICKLES = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), np.uint8)
+
+
+def save_tiny(path: Path, seed: int) -> Path:
+    """Write a network of random weights, another one for every seed."""
+    torch.manual_seed(seed)
+    weights = timm.create_model("test_resnet", num_classes=2).state_dict()
+    save_classifier(path, weights, "timm:test_resnet", CLASSES, NUMBERS)
+    return path
+
+
+@pytest.fixture
+def home(tracking) -> Path:
+    return Path(tracking.home)
+
+
+@pytest.fixture
+def registry(tracking, home) -> ModelRegistry:
+    return ModelRegistry(tracking, home / "models")
+
+
+@pytest.fixture
+def first(home) -> Path:
+    """The file that is registered when there is none, below the home as the packaged one is."""
+    return save_tiny(home / "models" / "network.safetensors", seed=0)
+
+
+@pytest.fixture
+def second(tmp_path) -> Path:
+    """Another network in a file of the same name."""
+    return save_tiny(tmp_path / "network.safetensors", seed=1)
+
+
+def not_needed() -> Path:
+    raise AssertionError("the packaged network is not needed here")
+
+
+def versions(tracking: Tracking) -> list:
+    return list(tracking.client.search_model_versions(f"name = '{MODEL}'"))
+
+
+def test_the_first_version_holds_all_that_a_reader_needs(registry, first, tracking):
+    model = registry.champion(lambda: first)
+    described = describe_classifier(first)
+    assert (model.version, model.is_new, model.unreachable) == ("1", True, "")
+    assert (model.weights, model.description) == (first, described)
+    (version,) = versions(tracking)
+    assert tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version == version.version
+    assert version.tags["fingerprint"] == described.fingerprint
+    logged = Path(tracking.client.download_artifacts(version.run_id, MODEL), "MLmodel")
+    known = yaml.safe_load(logged.read_text())
+    assert known["metadata"] == {
+        "architecture": "timm:test_resnet",
+        "class_names": list(CLASSES),
+        "preprocessing": json.loads(json.dumps(dataclasses.asdict(NUMBERS))),
+        "fingerprint": described.fingerprint,
+    }
+    (images,) = json.loads(known["signature"]["inputs"])
+    assert images["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
+    assert [one["name"] for one in json.loads(known["signature"]["outputs"])] == list(CLASSES)
+
+
+def test_a_second_call_registers_nothing(registry, first, tracking, home):
+    model = registry.champion(lambda: first)
+    runs = tracking.client.search_runs([tracking.experiment_id])
+    for again in (registry, ModelRegistry(Tracking(home=str(home)), home / "models")):
+        found = again.champion(not_needed)
+        assert (found.version, found.is_new) == (model.version, False)
+        assert found.description == model.description
+    assert len(versions(tracking)) == 1
+    assert len(tracking.client.search_runs([tracking.experiment_id])) == len(runs)
+
+
+def test_nothing_that_is_registered_is_a_pickle(registry, first, tracking):
+    registry.champion(lambda: first)
+    (version,) = versions(tracking)
+    folder = Path(tracking.client.download_artifacts(version.run_id, MODEL))
+    files = {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
+    (weights,) = (folder / "artifacts").iterdir()
+    assert describe_classifier(weights) == describe_classifier(first)
+    # No python_model.pkl: what is run is the code, which a person can read.
+    assert files - {weights.relative_to(folder)} == {
+        Path(name)
+        for name in (
+            "MLmodel",
+            "conda.yaml",
+            "python_env.yaml",
+            "registered_code.py",
+            "requirements.txt",
+        )
+    }
+
+
+def test_a_version_says_which_run_made_it(registry, first, second, tracking):
+    run_id = tracking.client.create_run(tracking.experiment_id).info.run_id
+    registry.champion(lambda: first, run_id)
+    registry.publish(second)
+    by_number = {version.version: version for version in versions(tracking)}
+    assert by_number[1].run_id == run_id
+    own = tracking.client.get_run(by_number[2].run_id)
+    assert own.info.run_id != run_id
+    assert own.info.status == "FINISHED"
+
+
+def test_weights_that_are_published_twice_are_one_version(registry, first, second, tracking):
+    registry.champion(lambda: first)
+    published = registry.publish(second)
+    again = registry.publish(second)
+    assert (published.version, published.is_new) == ("2", True)
+    assert (again.version, again.is_new) == ("2", False)
+    assert len(versions(tracking)) == 2
+    # Being published does not put a model to use.
+    assert registry.champion(not_needed).version == "1"
+
+
+def test_a_model_that_is_published_first_is_the_champion(registry, second):
+    registry.publish(second)
+    assert registry.champion(not_needed).description == describe_classifier(second)
+
+
+def test_the_version_that_the_alias_names_is_the_one_in_use(registry, first, second):
+    registry.champion(lambda: first)
+    published = registry.publish(second)
+    for version, file in ((published.version, second), ("1", first), (published.version, second)):
+        registry.set_alias(CHAMPION, version)
+        model = registry.champion(not_needed)
+        assert (model.version, model.is_new) == (version, False)
+        assert describe_classifier(model.weights) == model.description == describe_classifier(file)
+
+
+def test_a_copy_that_is_gone_is_fetched_again(registry, first):
+    registry.champion(lambda: first)
+    model = registry.champion(not_needed)
+    whole = model.weights.read_bytes()
+    model.weights.unlink()
+    again = registry.champion(not_needed)
+    assert again == model
+    assert again.weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", ["another", "half"])
+def test_a_copy_that_was_tampered_with_is_refused(registry, first, second, damage):
+    registry.champion(lambda: first)
+    copy = registry.champion(not_needed).weights
+    copy.write_bytes(second.read_bytes() if damage == "another" else copy.read_bytes()[:-9])
+    with pytest.raises(UserError) as caught:
+        registry.champion(not_needed)
+    assert str(copy) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    copy.unlink()
+    assert registry.champion(not_needed).version == "1"
+
+
+def test_a_registry_that_is_down_leaves_the_packaged_network(home, first, unreachable_uri):
+    tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)
+    model = ModelRegistry(tracking, home / "models").champion(lambda: first)
+    assert (model.version, model.weights, model.is_new) == ("", first, False)
+    assert model.description == describe_classifier(first)
+    assert f"{first.name} is used: MlflowException: " in model.unreachable
+    assert "secret" not in model.unreachable
+
+
+def test_a_registry_that_is_down_leaves_the_version_last_seen(
+    registry, home, first, second, unreachable_uri
+):
+    registry.champion(lambda: first)
+    registry.set_alias(CHAMPION, registry.publish(second).version)
+    registry.champion(not_needed)
+    down = ModelRegistry(Tracking(home=str(home), tracking_uri=unreachable_uri), home / "models")
+    model = down.champion(not_needed)
+    assert model.description == describe_classifier(second)
+    assert (model.version, bool(model.unreachable)) == ("", True)
+    # A copy that is gone as well leaves the packaged network.
+    model.weights.unlink()
+    assert down.champion(lambda: first).description == describe_classifier(first)
+
+
+def test_strict_tracking_does_not_do_without_the_registry(home, first, unreachable_uri):
+    tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
+    with pytest.raises(MlflowException):
+        ModelRegistry(tracking, home / "models").champion(lambda: first)
+
+
+# Filters of warnings are the process's: of two threads that change them one undoes the other's.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_registries_that_start_together_register_one_version(tracking, home, first):
+    together = threading.Barrier(2)
+
+    def start(_: int) -> RegisteredModel:
+        registry = ModelRegistry(Tracking(home=str(home)), home / "models")
+        together.wait()
+        return registry.champion(lambda: first)
+
+    with ThreadPoolExecutor(2) as pool:
+        models = list(pool.map(start, range(2)))
+    assert sorted((model.version, model.is_new) for model in models) == [("1", False), ("1", True)]
+    assert len(versions(tracking)) == 1
+
+
+def test_a_model_of_somebody_else_at_the_alias_is_told_apart(registry, log_model, brightness):
+    log_model(python_model=brightness, registered_model_name=MODEL)
+    registry.set_alias(CHAMPION, "1")
+    with pytest.raises(UserError, match="a model that Tessera did not register") as caught:
+        registry.champion(not_needed)
+    assert "\n" not in str(caught.value)
+    assert registry.load_pyfunc(CHAMPION_URI).predict(IMAGES).columns.tolist() == ["dark", "bright"]
+
+
+@pytest.mark.parametrize("allowed", [None, "true", "false"])
+def test_any_model_from_code_is_loaded_by_all_its_names(
+    registry, log_model, brightness, tracking, allowed, monkeypatch, tmp_path
+):
+    if allowed is None:
+        monkeypatch.delenv(PICKLES, raising=False)
+    else:
+        monkeypatch.setenv(PICKLES, allowed)
+    monkeypatch.chdir(tmp_path)
+    logged = log_model(python_model=brightness, registered_model_name="brightness")
+    tracking.client.set_registered_model_alias("brightness", "best", "1")
+    names = (
+        "models:/brightness@best",
+        "models:/brightness/1",
+        f"models:/{logged.model_id}",
+        f"runs:/{logged.run_id}/model",
+    )
+    for name in names:
+        answer = registry.load_pyfunc(name).predict(IMAGES)
+        np.testing.assert_allclose(answer["bright"], IMAGES.mean(axis=(1, 2, 3)) / 255)
+    assert os.environ.get(PICKLES) == allowed
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    # Nor is the server of the environment asked, which would be a database in this folder.
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_registered_version_is_loaded_without_the_alias(registry, first, second):
+    registry.champion(lambda: first)
+    registry.publish(second)
+    one, two = (registry.load_pyfunc(f"models:/nsfw/{n}").predict(IMAGES) for n in (1, 2))
+    assert list(one) == list(two) == list(CLASSES)
+    assert np.abs(one["nsfw"] - two["nsfw"]).max() > 1e-6
+
+
+def test_an_alias_that_moves_is_followed(registry, first, second, tracking):
+    registry.champion(lambda: first)
+    registry.publish(second)
+    answers = []
+    for version in ("1", "2"):
+        registry.set_alias("challenger", version)
+        answers.append(registry.load_pyfunc("models:/nsfw@challenger").predict(IMAGES))
+    assert np.abs(answers[0]["nsfw"] - answers[1]["nsfw"]).max() > 1e-6
+
+
+@pytest.mark.parametrize("allowed", [None, "true"])
+def test_a_pickled_model_is_refused(registry, log_model, allowed, monkeypatch, tmp_path):
+    if allowed is None:
+        monkeypatch.delenv(PICKLES, raising=False)
+    else:
+        monkeypatch.setenv(PICKLES, allowed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        from mlflow.pyfunc import PythonModel
+
+    class Pickled(PythonModel):
+        def predict(self, context, model_input: np.ndarray, params=None):
+            return model_input
+
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "unpickled"),)
+
+    log_model(python_model=Pickled(), registered_model_name="pickled")
+    with pytest.raises(UserError, match="pickle") as caught:
+        registry.load_pyfunc("models:/pickled/1")
+    assert "\n" not in str(caught.value)
+    assert os.environ.get(PICKLES) == allowed
+    assert not (tmp_path / "unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["models:/unknown/1", "models:/unknown@best", "models:/m-0", "models:/", "runs:/unknown/model"],
+)
+def test_a_model_that_is_not_there_is_told_in_a_sentence(registry, uri):
+    with pytest.raises(UserError, match=f"The model {uri} cannot be loaded") as caught:
+        registry.load_pyfunc(uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_whose_files_are_gone_is_told_in_a_sentence(registry, first, tracking, home):
+    registry.champion(lambda: first)
+    shutil.rmtree(home / "mlflow-artifacts")
+    with pytest.raises(UserError, match="The model models:/nsfw/1 cannot be loaded"):
+        registry.load_pyfunc("models:/nsfw/1")

@@ -1,0 +1,185 @@
+"""`tessera explain`: what it writes and tracks, how it goes on, and what it says of bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from black_box import BlackBox, serving
+from PIL import Image
+
+from assets.methods.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.resources.tracking import Tracking
+
+ROOT = Path(__file__).parents[2]
+SIDES = ("local", "remote")
+EVERY_RESULT = {"figure.png", "report.json", "seen.npy", "seen.png", "hidden.npy", "hidden.png"}
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Returns a function that makes a picture with features, of the size asked for."""
+
+    def make(name: str, width: int = 96, height: int = 72) -> Path:
+        coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+        picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+def test_maps_overlays_and_figure_are_written_and_tracked(tessera, shared_home, photo, tmp_path):
+    path = photo("two [red] $words$.png")
+    ran = tessera("explain", path, "--out", tmp_path / "out", "--box", "32", "--stride", "16")
+    assert ran.code == 0, ran.err
+    assert "40 windows." in ran.err
+    assert "expected: " in ran.err
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {file.name for file in folder.iterdir()} == EVERY_RESULT
+    for experiment in ("seen", "hidden"):
+        values = np.load(folder / f"{experiment}.npy", allow_pickle=False)
+        assert values.shape == (72, 96)
+        assert values.dtype == np.float32
+        assert ((values >= 0) & (values <= 1)).all()
+    tracking = Tracking(home=str(shared_home))
+    (run,) = tracking.client.search_runs([tracking.experiment_id], "run_name = 'explain'")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["box"] == "32"
+    assert {"score", "seen.mean", "hidden.share_above_threshold"} <= run.data.metrics.keys()
+    logged = tracking.client.list_artifacts(run.info.run_id, folder.name)
+    assert {Path(file.path).name for file in logged} == EVERY_RESULT - {"report.json"}
+    series = tracking.client.list_artifacts(run.info.run_id, "images")
+    assert len([file for file in series if file.path.endswith(".png")]) == 3
+
+
+def test_a_second_time_nothing_is_scored(tessera, photo, tmp_path):
+    command = ("explain", photo("a.png"), "--out", tmp_path / "out", "--stride", "32")
+    assert tessera(*command).code == 0
+    ran = tessera(*command)
+    assert "all of them scored before" in ran.err
+    assert ran.out.count(", 0 scored anew") == 2
+
+
+def test_what_is_in_the_folder_is_of_one_image_and_one_call(tessera, photo, tmp_path):
+    options = ("--out", tmp_path / "out", "--stride", "64")
+    assert tessera("explain", photo("a.png"), *options).code == 0
+    (tmp_path / "other").mkdir()
+    other = photo("a.png").rename(tmp_path / "other" / "a.png")
+    assert tessera("explain", other, *options, "--experiment", "seen", "--box", "70").code == 0
+    folder = tmp_path / "out" / "a"
+    kept = {"figure.png", "report.json", "seen.npy", "seen.png"}
+    assert {file.name for file in folder.iterdir()} == kept
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["image"], report["box"], report["class"]) == (str(other), 70, "nsfw")
+
+
+def test_a_name_that_is_not_text_is_explained_like_any_other(tessera, photo, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    photo("a.png").rename(odd)
+    ran = tessera("explain", odd, "--out", tmp_path / "out", "--stride", "64")
+    assert ran.code == 0, ran.err
+    assert "caf\ufffd.png: P(nsfw)" in ran.out
+
+
+def test_strict_tracking_fails_when_mlflow_is_down(tessera, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    command = ("explain", photo("a.png"), "--out", tmp_path / "out", "--stride", "64")
+    assert tessera(*command, "--strict-tracking").code == 1
+    assert not (tmp_path / "out" / "a").exists()
+    ran = tessera(*command)
+    assert ran.code == 0
+    assert "The model registry could not be asked" in ran.err
+    assert "nothing more of explain is tracked" in ran.err
+
+
+def test_a_file_that_is_no_image_costs_the_others_nothing(tessera, photo, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_text("not a photo")
+    good = photo("good.png")
+    options = ("--experiment", "seen", "--stride", "64")
+    ran = tessera("explain", bad, good, tmp_path / "none.png", "--out", tmp_path / "out", *options)
+    assert ran.code == 2
+    assert f"{bad} was left out: The file does not begin like any kind of image." in ran.err
+    assert "none.png was left out: The file cannot be read" in ran.err
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_a_folder_is_no_image_and_what_takes_it_is_told(tessera, tmp_path):
+    # The model does not exist: it is not looked for when there is no image to explain.
+    command = ("explain", tmp_path, "--out", tmp_path / "out", "--model", "timm:no_such_model")
+    ran = tessera(*command)
+    assert ran.code == 2
+    assert f"{tmp_path} was left out: This is a folder, not a file." in ran.err
+    assert "tessera score" in ran.err
+    assert "no_such_model" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--stride", "65"], "leaves pixels between windows of 64 px uncovered"),
+        (["--box", "0"], "The box is 0 px"),
+        (["--class", "lewd"], "There is no class lewd: choose sfw or nsfw."),
+        (["--model", "http://127.0.0.1:1/"], "127.0.0.1"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tessera, photo, tmp_path, options, sentence):
+    ran = tessera("explain", photo("a.png"), "--out", tmp_path / "out", *options)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_map_that_was_killed_does_not_start_over(home, photo, tmp_path):
+    options = ["--preset", "figure", "--experiment", "seen"]
+    command = [sys.executable, "-m", "orchestration.cli", "explain", str(photo("a.png", 144, 128))]
+    command += ["--out", str(tmp_path / "out"), *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ)
+    deadline = time.monotonic() + 200
+    while _n_scored(home) < 60:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_known = _n_scored(home)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    n_windows = len(range(0, 128 - 64, 3)) + 1
+    n_windows *= len(range(0, 144 - 64, 3)) + 1
+    assert f"{n_windows} windows, {n_known} of them scored before" in ran.stderr
+    assert f"{n_windows} windows, {n_windows - n_known} scored anew" in ran.stdout
+
+
+def _n_scored(home: Path) -> int:
+    files = list((home / "windows").glob("[!.]*.f32"))
+    return sum(int(np.isfinite(np.fromfile(file, np.float32)).sum()) for file in files)
+
+
+@pytest.fixture
+def moody(tmp_path):
+    """A black box that answers slowly now and then, and now and then not at all."""
+    plan = plan_compute(ComputeSettings(device="cpu", threads=1))
+    classifier = load_classifier(convert_open_nsfw(tmp_path / "served"), plan)
+    faults = {1: 503, 2: "slow", 3: "drop", 5: "mixed", 6: "slow", 8: 500}
+    return BlackBox(classifier, faults.get)
+
+
+def test_a_black_box_that_is_slow_and_fails_now_and_then_gives_the_same_maps(
+    tessera, photo, tmp_path, moody
+):
+    command = ("explain", photo("a.png", 150, 120), "--box", "40", "--stride", "10", "--out")
+    local = tessera(*command, tmp_path / "local")
+    with serving(moody) as url:
+        remote = tessera(*command, tmp_path / "remote", "--model", url)
+    assert local.code == remote.code == 0, remote.err
+    assert len(moody.requests) > 8
+    for experiment in ("seen", "hidden"):
+        maps = [np.load(tmp_path / side / "a" / f"{experiment}.npy") for side in SIDES]
+        np.testing.assert_allclose(*maps, rtol=0, atol=1e-6)
