@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test lint bench clean
+.PHONY: help demo dev check test lint bench figures clean
 
 help:  ## Show the tasks.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,7 +18,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): about 3 GB, most of it PyTorch with CUDA. This takes a few minutes."
+	@echo "Installing into $(VENV): about 3 GB to download, 7 on disk, most of it PyTorch with CUDA. This takes a few minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
@@ -32,7 +32,7 @@ demo: $(INSTALLED)  ## Map the 1,024 tiles of the demo to demo/mosaic.jpg.
 dev: $(INSTALLED)  ## Dagster's UI on port 3000 and MLflow's on port 5000.
 	$(BIN)/tessera dev
 
-check: $(INSTALLED)  ## Run every asset check on the demo; fails if one fails at ERROR.
+check: $(INSTALLED)  ## Map and score the demo, with every asset check.
 	$(BIN)/tessera check demo
 
 test: lint  ## Lint, then the tests.
@@ -45,6 +45,11 @@ lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/assignment.py
+	$(BIN)/python bench/classifiers.py
+	$(BIN)/python bench/occlusion.py
+
+figures: $(INSTALLED)  ## Draw the figures in docs/ anew; a quarter of an hour.
+	$(BIN)/python docs/make_figures.py
 
 clean:  ## Remove the environment; the home .tessera stays.
 	rm -rf $(VENV)
