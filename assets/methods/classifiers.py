@@ -75,11 +75,15 @@ def score_function(classifier: Classifier, class_name: str) -> Callable[[Images]
 
 def classify_arrays(classifier: Classifier, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Map n images, each (h, w, 3) uint8 RGB, to (n,) float32 probabilities by class name."""
+    with call_pool(classifier) as pool:
+        return pool.submit(classifier.classify, image_tensors(classifier, images)).result()
+
+
+def image_tensors(classifier: Classifier, images: Sequence[np.ndarray]) -> "list[torch.Tensor]":
+    """Return images, each (h, w, 3) uint8 RGB, as ``classifier`` takes them."""
     import torch
 
-    tensors = [torch.from_numpy(image).permute(2, 0, 1).to(classifier.device) for image in images]
-    with call_pool(classifier) as pool:
-        return pool.submit(classifier.classify, tensors).result()
+    return [torch.from_numpy(image).permute(2, 0, 1).to(classifier.device) for image in images]
 
 
 def check_class(class_names: Sequence[str], class_name: str) -> None:

@@ -6,8 +6,6 @@ keeps what it wrote and two runs may write side by side; an id in two shards has
 both.
 """
 
-import contextlib
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,16 +21,14 @@ from assets.methods.backbones import backbone_fingerprint, load_backbone
 from assets.methods.decoding import DECODE_VERSION
 from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.embedding import embed
-from assets.methods.files import written_whole
+from assets.methods.files import set_aside, written_whole
 from assets.methods.progress import Progress, silent
 
 # About a quarter of a minute's work on two cores: what an interruption can cost.
 SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work
 
-# Yields some of the ids at a time, with their vectors (n, d) float32.
-Compute = Callable[[list[str]], Iterable[tuple[list[str], np.ndarray]]]
-
-_log = logging.getLogger(__name__)
+# Maps some of the ids to their vectors (n, d) float32, telling of those that are done.
+Compute = Callable[[list[str], Progress], np.ndarray]
 
 
 class EmbeddingStore:
@@ -65,18 +61,28 @@ class EmbeddingStore:
         return np.stack([found[image_id] for image_id in image_ids])
 
     def complete(
-        self, fingerprint: str, image_ids: Sequence[str], compute: Compute
+        self,
+        fingerprint: str,
+        image_ids: Sequence[str],
+        prepare: Callable[[], Compute],
+        progress: Progress,
     ) -> tuple[dict[str, np.ndarray], int]:
         """Return the vectors, (d,) float32, of all of ``image_ids``, and how many are new.
 
-        ``compute`` is called with the ids that have none, if there are any; what it yields is
-        stored as it comes.
+        ``prepare`` is called once if there are ids that have none, and what it returns with a
+        shard of them at a time, which is stored before the next. ``progress`` is told of the ids
+        computed, out of those that have to be.
         """
         vectors = self.find(fingerprint, image_ids)
         unseen = sorted(set(image_ids) - vectors.keys())
-        for chunk, computed in compute(unseen) if unseen else ():
-            self.append(fingerprint, chunk, computed)
-            vectors.update(zip(chunk, computed, strict=True))
+        if not unseen:
+            return vectors, 0
+        compute = prepare()
+        for start in range(0, len(unseen), SHARD_SIZE):
+            shard = unseen[start : start + SHARD_SIZE]
+            computed = compute(shard, _from(start, len(unseen), progress))
+            self.append(fingerprint, shard, computed)
+            vectors.update(zip(shard, computed, strict=True))
         return vectors, len(unseen)
 
     def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
@@ -96,11 +102,7 @@ class EmbeddingStore:
             try:
                 yield pq.read_table(shard, columns=columns, page_checksum_verification=True)
             except (OSError, pa.ArrowException) as error:
-                aside = shard.with_suffix(".corrupt")
-                _log.warning("Moved %s, which cannot be read, to %s: %s", shard, aside.name, error)
-                # Another run may have moved it first.
-                with contextlib.suppress(FileNotFoundError):
-                    shard.rename(aside)
+                set_aside(shard, f"cannot be read ({error})")
 
 
 @dataclass(frozen=True)
@@ -142,26 +144,13 @@ def embed_unseen(
     # Another precision or another decoder gives other vectors, which must not pass for these.
     key = f"{backbone_fingerprint(backbone)}-{compute.precision}-{DECODE_VERSION}"
 
-    def embed_chunks(unseen: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
-        return _embed_chunks(unseen, load_image, backbone, compute, progress)
+    def prepare() -> Compute:
+        plan, network = plan_compute(compute), load_backbone(backbone)
+        return lambda shard, report: embed(load_image, shard, network, plan, report)
 
-    vectors, n_computed = store.complete(key, image_ids, embed_chunks)
+    vectors, n_computed = store.complete(key, image_ids, prepare, progress)
     stacked = np.stack([vectors[image_id] for image_id in image_ids])
     return EmbeddingResult(stacked, n_computed, key)
-
-
-def _embed_chunks(
-    image_ids: list[str],
-    load_image: Callable[[str], Image.Image],
-    backbone: str,
-    compute: ComputeSettings,
-    progress: Progress,
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    plan = plan_compute(compute)
-    network = load_backbone(backbone)
-    for start in range(0, len(image_ids), SHARD_SIZE):
-        chunk = image_ids[start : start + SHARD_SIZE]
-        yield chunk, embed(load_image, chunk, network, plan, _from(start, len(image_ids), progress))
 
 
 def _from(start: int, in_all: int, progress: Progress) -> Progress:

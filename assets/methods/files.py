@@ -1,10 +1,14 @@
 """Files that appear whole or not at all."""
 
+import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,3 +37,12 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_bytes(data)
+
+
+def set_aside(path: Path, fault: str) -> None:
+    """Rename a damaged file to ``.corrupt`` and warn of it: "Moved PATH, which ``fault``, ..."."""
+    aside = path.with_suffix(".corrupt")
+    _log.warning("Moved %s, which %s, to %s", path, fault, aside.name)
+    # Another process may have moved it first.
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(aside)

@@ -1,8 +1,8 @@
 """Scores of photos, each computed once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -12,13 +12,11 @@ from assets.methods.classifiers import (
     call_pool,
     check_class,
     checked_probabilities,
+    image_tensors,
 )
 from assets.methods.decoding import DECODE_VERSION
-from assets.methods.embedding_store import SHARD_SIZE, EmbeddingStore
+from assets.methods.embedding_store import Compute, EmbeddingStore
 from assets.methods.progress import Progress, silent
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -62,41 +60,34 @@ def score_unseen(
     check_class(classifier.class_names, class_name)
     key = f"{classifier.fingerprint}-{DECODE_VERSION}"
 
-    def classify_chunks(unseen: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
-        return _classify_chunks(unseen, load_image, classifier, progress)
+    def prepare() -> Compute:
+        return partial(_classify, load_image, classifier)
 
-    known, n_computed = store.complete(key, image_ids, classify_chunks)
+    known, n_computed = store.complete(key, image_ids, prepare, progress)
     column = classifier.class_names.index(class_name)
     scores = np.array([known[image_id][column] for image_id in image_ids], dtype=np.float32)
     return ScoringResult(scores, n_computed, key)
 
 
-def _classify_chunks(
-    image_ids: list[str],
+def _classify(
     load_image: Callable[[str], Image.Image],
     classifier: Classifier,
+    image_ids: list[str],
     progress: Progress,
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield ids and (n, classes) float32, a shard at a time."""
+) -> np.ndarray:
+    """Return (n, classes) float32."""
 
     def work(batch: list[str]) -> np.ndarray:
-        answer = classifier.classify([_pixels(load_image(one), classifier) for one in batch])
+        arrays = [np.array(load_image(one).convert("RGB")) for one in batch]
+        answer = classifier.classify(image_tensors(classifier, arrays))
         columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
         return np.stack(columns, axis=1)
 
-    for start in range(0, len(image_ids), SHARD_SIZE):
-        chunk = image_ids[start : start + SHARD_SIZE]
-        size = min(classifier.batch_size, -(-len(chunk) // classifier.workers))
-        batches = [chunk[first : first + size] for first in range(0, len(chunk), size)]
-        rows: list[np.ndarray] = []
-        with call_pool(classifier) as pool:
-            for part in pool.map(work, batches):
-                rows.extend(part)
-                progress(start + len(rows), len(image_ids))
-        yield chunk, np.stack(rows)
-
-
-def _pixels(image: Image.Image, classifier: Classifier) -> "torch.Tensor":
-    import torch
-
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).to(classifier.device)
+    size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
+    batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+    rows: list[np.ndarray] = []
+    with call_pool(classifier) as pool:
+        for part in pool.map(work, batches):
+            rows.extend(part)
+            progress(len(rows), len(image_ids))
+    return np.stack(rows)

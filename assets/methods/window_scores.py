@@ -5,20 +5,17 @@ window, NaN where it has not been scored.
 """
 
 import hashlib
-import logging
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from assets.methods.files import write_whole
+from assets.methods.files import set_aside, write_whole
 from assets.methods.occlusion import OcclusionSettings
 
 # Raise it whenever the picture of a window changes: another blur, say.
 _CODE_VERSION = 1
 _FLOAT32 = np.dtype("<f4")
-
-_log = logging.getLogger(__name__)
 
 
 class WindowScoreStore:
@@ -38,9 +35,7 @@ class WindowScoreStore:
         """
         path = self._folder / f"{key}.f32"
         if path.exists() and path.stat().st_size != count * _FLOAT32.itemsize:
-            aside = path.with_suffix(".corrupt")
-            _log.warning("Moved %s, which has not the size it should have, to %s", path, aside.name)
-            path.replace(aside)
+            set_aside(path, "has not the size it should have")
         if not path.exists():
             write_whole(path, np.full(count, np.nan, dtype=_FLOAT32).tobytes())
         return np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))

@@ -78,3 +78,17 @@ def bombs(side: int = 60_000) -> dict[str, bytes]:
         container[start : start + 8] = struct.pack(">II", side, side)
         found[image_format] = bytes(container)
     return found
+
+
+class NotedPhotos:
+    """Photos by id, as ``draw`` makes them; notes the ids asked for, and fails for ``broken``."""
+
+    def __init__(self, draw, broken=()):
+        self._draw, self._broken = draw, broken
+        self.loaded = []
+
+    def __call__(self, image_id):
+        if image_id in self._broken:
+            raise KeyboardInterrupt
+        self.loaded.append(image_id)
+        return self._draw(image_id)

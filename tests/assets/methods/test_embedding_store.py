@@ -2,12 +2,14 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photo_fixtures import NotedPhotos
 from PIL import Image
 
 from assets.methods import embedding_store
@@ -41,17 +43,12 @@ def store(tmp_path):
     return EmbeddingStore(tmp_path)
 
 
-class Photos:
-    """Photos by id that notes which were loaded, and fails for those in ``broken``."""
+def coloured(image_id):
+    """Draw a photo as blue as ten times its id."""
+    return Image.new("RGB", (2, 2), (30, 40, 10 * int(image_id)))
 
-    def __init__(self, broken=()):
-        self.loaded, self.broken = [], broken
 
-    def __call__(self, image_id):
-        if image_id in self.broken:
-            raise KeyboardInterrupt
-        self.loaded.append(image_id)
-        return Image.new("RGB", (2, 2), (30, 40, 10 * int(image_id)))
+Photos = partial(NotedPhotos, coloured)
 
 
 def rows(ids):

@@ -1,6 +1,6 @@
 import pytest
 
-from assets.methods.files import write_whole, written_whole
+from assets.methods.files import set_aside, write_whole, written_whole
 
 
 def test_folders_are_made_and_nothing_stays_beside(tmp_path):
@@ -23,3 +23,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_file_is_set_aside_by_whoever_is_first(tmp_path, caplog):
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"damaged")
+    set_aside(path, "is damaged")
+    set_aside(path, "is damaged")
+    assert (tmp_path / "file.corrupt").read_bytes() == b"damaged"
+    assert "file.txt, which is damaged, to file.corrupt" in caplog.text

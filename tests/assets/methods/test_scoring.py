@@ -1,26 +1,24 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from classifier_fixtures import Brightness
+from photo_fixtures import NotedPhotos
 from PIL import Image
 
-from assets.methods import scoring
+from assets.methods import embedding_store
 from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.errors import UserError
 from assets.methods.scoring import score_unseen
 
 
-class Photos:
-    """Grey photos as bright as ten times their id; fails for those in ``broken``."""
+def grey(image_id):
+    """Draw a photo as bright as ten times its id."""
+    return Image.new("L", (int(image_id) + 1, 2), 10 * int(image_id))
 
-    def __init__(self, broken=()):
-        self.loaded, self.broken = [], broken
 
-    def __call__(self, image_id):
-        if image_id in self.broken:
-            raise KeyboardInterrupt
-        self.loaded.append(image_id)
-        return Image.new("L", (int(image_id) + 1, 2), 10 * int(image_id))
+Photos = partial(NotedPhotos, grey)
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def test_no_images_have_no_scores(store):
 
 
 def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
-    monkeypatch.setattr(scoring, "SHARD_SIZE", 4)
+    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 4)
     ids = list("0123456789")
     with pytest.raises(KeyboardInterrupt):
         score_unseen(ids, Photos(broken={"9"}), Brightness(batch_size=2), "bright", store)
@@ -82,7 +80,7 @@ def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
 
 
 def test_progress_grows_over_all_shards(store, monkeypatch):
-    monkeypatch.setattr(scoring, "SHARD_SIZE", 4)
+    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 4)
     told = []
     score_unseen(
         list("012345"),
