@@ -4,12 +4,13 @@ import dagster as dg
 import numpy as np
 
 from assets.methods.cataloguing import Catalogue
+from assets.methods.classifier_file import load_classifier
 from assets.methods.classifiers import classify_arrays
-from assets.methods.devices import ComputeSettings
+from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.occlusion import window_values
 from assets.methods.reference_images import reference_images
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models
-from assets.resources.registry import CHAMPION_URI
 from assets.values import NsfwModel, NsfwScores, OcclusionMaps
 
 # What the network in torch may differ by from the one its answers were computed with.
@@ -29,7 +30,8 @@ def model_gives_its_known_answers(
     if not expected or not expected.keys() <= images.keys():
         return dg.AssetCheckResult(passed=False, description="the model has no known answers")
     # It is the model that is checked, not the device or the precision of the day.
-    classifier = models.load(CHAMPION_URI, ComputeSettings(device="cpu"), lambda warning: None)
+    plan = plan_compute(ComputeSettings(device="cpu"), CPU_BATCH_SIZE)
+    classifier = load_classifier(champion.weights, plan)
     answers = classify_arrays(classifier, [images[name] for name in expected])
     differences = [
         abs(float(answers[class_name][row]) - score) if class_name in answers else np.inf

@@ -22,7 +22,7 @@ from skimage import data
 from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.explanation import explain
-from assets.methods.occlusion import OcclusionSettings, count_windows
+from assets.methods.occlusion import OcclusionSettings, windows_of
 from assets.methods.preprocessing import preprocess_batch
 from assets.methods.torch_classifier import CPU_BATCH_SIZE, TorchClassifier
 from assets.methods.window_scores import WindowScoreStore
@@ -91,7 +91,7 @@ def main() -> int:
     finalists = {default, *sorted(peers, key=lambda name: best[name])[:2]}
     take_turns(mine | {name: peers[name] for name in peers if name in finalists}, rounds, best)
 
-    windows = count_windows(image.size, GRID, ["hidden"])
+    windows = windows_of(image, GRID).count
     print(f"{windows} windows of {GRID.box} px on {image.width} x {image.height} px, {plan}")
     print(f"largest difference of the maps: {difference:.1e}")
     print(f"{'':<24} {'ms a window':>12} {'times ours':>11}")

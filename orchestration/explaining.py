@@ -23,15 +23,12 @@ from assets.methods.originals import find_original, read_original
 from assets.methods.rejects import Rejected
 from assets.methods.source_files import protocol_of
 from assets.resources.models import Models
-from assets.resources.registry import CHAMPION_URI
 from assets.resources.tracking import TrackedRun, Tracking
-from assets.settings import OcclusionMapsConfig, RawImagesConfig
+from assets.settings import NsfwScoresConfig, OcclusionMapsConfig, RawImagesConfig
 from orchestration.collection_runs import Options, compute_resource, given, given_file
 from orchestration.definitions import build_resources
 from orchestration.outputs import check_output_folder
 from orchestration.progress import TerminalProgress
-
-NSFW = "nsfw"
 
 _log = logging.getLogger("tessera")
 
@@ -71,7 +68,8 @@ def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
     found = [image for image in images if _is_there(image, tell)]
     if not found:
         return False
-    model, class_name = config.model or CHAMPION_URI, config.class_name or NSFW
+    defaults = NsfwScoresConfig()
+    model, class_name = config.model or defaults.model, config.class_name or defaults.class_name
     classifier = models.load(model, compute.settings(), tell)
     check_class(classifier.class_names, class_name)
     progress = TerminalProgress(console)

@@ -77,16 +77,12 @@ class CallableClassifier:
             if missing:
                 raise UserError(f"{self._name} gave no probabilities for the class {missing[0]}.")
             columns = [self._numbers(answer[name]) for name in self.class_names]
-            expected = (len(images),)
+            for column in columns:
+                self._check_shape(column, (len(images),))
         else:
             array = self._numbers(answer)
-            columns = list(array.T) if array.ndim == 2 else [array]
-            expected = (len(images),)
-            if array.shape != (len(images), len(self.class_names)):
-                raise self._wrong_shape(array.shape, (len(images), len(self.class_names)))
-        for column in columns:
-            if column.shape != expected:
-                raise self._wrong_shape(column.shape, expected)
+            self._check_shape(array, (len(images), len(self.class_names)))
+            columns = list(array.T)
         return dict(zip(self.class_names, columns, strict=True))
 
     def _call(self, images: list[Image.Image]) -> Any:
@@ -110,8 +106,11 @@ class CallableClassifier:
         except (TypeError, ValueError) as error:
             raise UserError(f"{self._name} gave what is no array of numbers ({error}).") from error
 
-    def _wrong_shape(self, shape: tuple[int, ...], expected: tuple[int, ...]) -> UserError:
-        return UserError(f"{self._name} gave an array of shape {shape} instead of {expected}.")
+    def _check_shape(self, array: np.ndarray, expected: tuple[int, ...]) -> None:
+        if array.shape != expected:
+            raise UserError(
+                f"{self._name} gave an array of shape {array.shape} instead of {expected}."
+            )
 
 
 def load_callable_classifier(name: str) -> CallableClassifier:

@@ -134,13 +134,18 @@ def convert_open_nsfw(folder: Path) -> Path:
     fingerprint = classifier_fingerprint(
         OPEN_NSFW, arrays, open_nsfw.CLASS_NAMES, open_nsfw.PREPROCESSING
     )
-    path = folder / f"{OPEN_NSFW}-{fingerprint[:12]}.safetensors"
+    path = folder / classifier_file_name(OPEN_NSFW, fingerprint)
     if not _holds(path, fingerprint):
         scores = {name: {"nsfw": score} for name, score in OPEN_NSFW_SCORES.items()}
         save_classifier(
             path, weights, OPEN_NSFW, open_nsfw.CLASS_NAMES, open_nsfw.PREPROCESSING, scores
         )
     return path
+
+
+def classifier_file_name(architecture: str, fingerprint: str) -> str:
+    """Return a name that tells a classifier's file from those of others."""
+    return f"{architecture.replace(':', '-')}-{fingerprint[:12]}.safetensors"
 
 
 def classifier_fingerprint(

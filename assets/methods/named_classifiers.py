@@ -46,11 +46,9 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
     if name.endswith(".safetensors"):
         return load_classifier(Path(name), plan)
     if name == efficientnet_lite0.NAME:
-        module, preprocessing = (
-            efficientnet_lite0.packaged_classifier(),
-            efficientnet_lite0.PREPROCESSING,
+        packaged = Architecture(
+            efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING
         )
-        packaged = Architecture(module, preprocessing)
         return _classifier(f"timm:{efficientnet_lite0.ARCHITECTURE}", packaged, plan)
     build = download_architecture if pretrained else build_architecture
     return _classifier(name, build(name, classes=None), plan)

@@ -6,7 +6,6 @@ and maps 1 - score: how much does the class need this part? It is that of Zeiler
 "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -133,16 +132,6 @@ def occlusion_figures(found: OcclusionMap, threshold: float = 0.5) -> dict[str, 
         "mean": float(found.values.mean(dtype=np.float64)),
         "share_above_threshold": float((found.window_values > threshold).mean()),
     }
-
-
-def count_windows(
-    size: tuple[int, int],
-    settings: OcclusionSettings,
-    experiments: Sequence[Experiment] = EXPERIMENTS,
-) -> int:
-    """Return how many windows the experiments take on an image of ``size`` (width, height)."""
-    width, height = _scaled_size(size, settings.long_side)
-    return len(experiments) * place_windows(height, width, settings.box, settings.stride).count
 
 
 def _scaled_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:

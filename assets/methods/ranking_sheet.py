@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from assets.methods.errors import UserError
-from assets.methods.figure_text import format_values
+from assets.methods.figure_text import DARK, format_values
 
 MOST_PHOTOS = 50
 
@@ -21,7 +21,6 @@ _BLUR_RADIUS = TILE / 14
 
 _BACKGROUND = "white"
 _GROUND = "#f1f1f1"
-_DARK = "#222222"
 _PALE = "#8a8a8a"
 
 Box = tuple[int, int, int, int]
@@ -63,7 +62,7 @@ def draw_ranking(
         sheet.paste(_tile(load_image(image_id), blur=blur), (left, upper))
         baseline = lower + _FONT + 6
         draw.text((left, baseline), f"{place + 1}", fill=_PALE, font=font, anchor="ls")
-        draw.text((right, baseline), format_values([score])[0], fill=_DARK, font=font, anchor="rs")
+        draw.text((right, baseline), format_values([score])[0], fill=DARK, font=font, anchor="rs")
     return sheet
 
 

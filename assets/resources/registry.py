@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from assets.methods.classifier_file import ClassifierDescription, describe_classifier
+from assets.methods.classifier_file import (
+    ClassifierDescription,
+    classifier_file_name,
+    describe_classifier,
+)
 from assets.methods.errors import UserError
 from assets.methods.files import write_whole
 from assets.resources.tracking import Tracking, first_line
@@ -140,7 +144,8 @@ class ModelRegistry:
         with tempfile.TemporaryDirectory() as folder, _quietly():
             path = Path(folder, "model")
             # Two versions may have been made under one name, and their copies lie side by side.
-            file = shutil.copyfile(weights, Path(folder, _file_name(description)))
+            name = classifier_file_name(description.architecture, description.fingerprint)
+            file = shutil.copyfile(weights, Path(folder, name))
             self._pyfunc().save_model(
                 path=path,
                 python_model=str(CODE),
@@ -230,12 +235,6 @@ class ModelRegistry:
         with _quietly():
             import mlflow.pyfunc
         return mlflow.pyfunc
-
-
-def _file_name(description: ClassifierDescription) -> str:
-    """Return the name that ``convert_open_nsfw`` gives the packaged network, or its like."""
-    architecture = description.architecture.replace(":", "-")
-    return f"{architecture}-{description.fingerprint[:12]}.safetensors"
 
 
 def _signature(class_names: tuple[str, ...]) -> Any:

@@ -14,7 +14,7 @@ from skimage import data
 from assets.methods.errors import UserError
 from assets.methods.explanation import Announcement, explain
 from assets.methods.fill import fill_picture
-from assets.methods.occlusion import EXPERIMENTS, OcclusionSettings, count_windows
+from assets.methods.occlusion import EXPERIMENTS, OcclusionSettings, windows_of
 from assets.methods.window_scores import WindowScoreStore
 
 
@@ -205,7 +205,7 @@ def test_an_interrupted_map_goes_on_from_what_is_scored(tmp_path, calls):
     with pytest.raises(OSError, match="unplugged"):
         explain(image, failing, "yes", chosen, store)
     found = explain(image, classifier, "yes", chosen, store, announce=heard.append)
-    in_all = count_windows(image.size, chosen)
+    in_all = 2 * windows_of(image, chosen).count
     assert failing.n_images + classifier.n_images == in_all
     assert (failing.n_images > 0) == (calls > 0)
     assert sum(one.n_computed for one in found.values()) == classifier.n_images
@@ -222,7 +222,7 @@ def test_a_finished_map_computes_nothing(tmp_path):
     calls = len(classifier.sizes)
     again = explain(image, classifier, "yes", chosen, store, announce=heard.append)
     assert len(classifier.sizes) == calls
-    n_windows = count_windows(image.size, chosen)
+    n_windows = 2 * windows_of(image, chosen).count
     assert heard == [Announcement(n_windows, n_windows)]
     for experiment in EXPERIMENTS:
         assert again[experiment].n_computed == 0

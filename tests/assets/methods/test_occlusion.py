@@ -6,7 +6,6 @@ from assets.methods.errors import UserError
 from assets.methods.occlusion import (
     PRESETS,
     OcclusionSettings,
-    count_windows,
     most_telling_window,
     occlusion_figures,
     occlusion_map,
@@ -60,16 +59,9 @@ def test_only_large_images_are_scaled_down(size, scaled):
     assert image.getpixel((0, 0)) == (9, 9, 9)
 
 
-@pytest.mark.parametrize("size", [(512, 512), (3000, 1000), (40, 200), (1, 1)])
-def test_windows_are_counted_without_the_image(size):
-    settings = OcclusionSettings(64, 16, long_side=400)
-    windows = windows_of(scale_down(Image.new("RGB", size), 400), settings)
-    assert count_windows(size, settings) == 2 * windows.count
-    assert count_windows(size, settings, ["seen"]) == windows.count
-
-
 def test_the_figure_preset_takes_as_many_windows_as_the_facts_say():
-    assert count_windows((512, 512), OcclusionSettings(*PRESETS["figure"]), ["seen"]) == 151**2
+    image = Image.new("RGB", (512, 512))
+    assert windows_of(image, OcclusionSettings(*PRESETS["figure"])).count == 151**2
 
 
 def test_seen_maps_the_score_and_hidden_what_it_lacks_of_one():
