@@ -1,7 +1,7 @@
 """What is kept and shown of images that were looked into."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -23,13 +23,13 @@ from assets.methods.rejects import Reject, Rejected
 from assets.methods.source_files import WEB, protocol_of
 from assets.methods.window_scores import WindowScoreStore
 from assets.resources.tracking import TrackedRun
-from assets.settings import OcclusionMapsConfig
+from assets.settings import DeconvnetMapsConfig, OcclusionMapsConfig
 from assets.steps import Step
 from assets.values import OcclusionMaps, Picture
 
 
 def choose_images(
-    images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig
+    images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
 ) -> pd.DataFrame:
     """Return the images to look into, the highest score first: image_id, uri and score.
 
@@ -105,10 +105,9 @@ class OcclusionResults:
                 f"None of the {len(self.rejects)} images could be read again, the first because: "
                 f"{self.rejects[0].detail}"
             )
-        rejects = [{**asdict(reject), "reason": reject.reason.value} for reject in self.rejects]
         return OcclusionMaps(
             pd.DataFrame(self.rows),
-            pd.DataFrame(rejects, columns=["uri", "reason", "detail"], dtype="string"),
+            rejects_table(self.rejects),
             self.maps,
             self.window_scores,
             self.overlays,
@@ -200,6 +199,12 @@ def folder_names(uris: Sequence[str]) -> list[str]:
             name = f"{base}-{number}"
         names.append(name)
     return names
+
+
+def rejects_table(rejects: Iterable[Reject]) -> pd.DataFrame:
+    """Return rejects as assets hold them: uri, reason, detail."""
+    rows = [{**asdict(reject), "reason": reject.reason.value} for reject in rejects]
+    return pd.DataFrame(rows, columns=["uri", "reason", "detail"], dtype="string")
 
 
 def _log_announcement(log: Step, which: str, announcement: Announcement) -> None:

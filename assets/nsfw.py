@@ -11,15 +11,21 @@ from assets.figures import score_figures
 from assets.methods.cataloguing import Catalogue
 from assets.methods.ranking_sheet import draw_ranking
 from assets.methods.scoring import score_unseen
+from assets.reconstructions import DeconvnetQuestion, reconstruct_originals
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.settings import NsfwScoresConfig, OcclusionMapsConfig, catalogue_settings
+from assets.settings import (
+    DeconvnetMapsConfig,
+    NsfwScoresConfig,
+    OcclusionMapsConfig,
+    catalogue_settings,
+)
 from assets.steps import step
-from assets.values import NsfwModel, NsfwScores, OcclusionMaps
+from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
 GROUP = "nsfw"
 
@@ -35,7 +41,7 @@ def _asset(kinds: set[str]) -> Callable[..., dg.AssetsDefinition]:
     )
 
 
-@dg.asset(group_name=GROUP, code_version="1", kinds={"torch", "mlflow"})
+@dg.asset(group_name=GROUP, code_version="1", kinds={"torch", "mlflow"}, deps=["nsfw_training"])
 def nsfw_model(
     context: dg.AssetExecutionContext,
     models: dg.ResourceParam[Models],
@@ -122,3 +128,27 @@ def occlusion_maps(
         results = explain_originals(chosen, question, reading, models.window_scores, log)
         log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
         return results.value({**config.model_dump(), "model": model, "class_name": class_name})
+
+
+@_asset(kinds={"torch", "png"})
+def deconvnet_maps(
+    context: dg.AssetExecutionContext,
+    config: DeconvnetMapsConfig,
+    raw_images: Catalogue,
+    nsfw_scores: NsfwScores,
+    photos: Photos,
+    models: dg.ResourceParam[Models],
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> DeconvnetMaps:
+    """What in the pixels makes the network answer so, through its layers back from the class."""
+    with step(context, tracking, progress, config) as log:
+        chosen = choose_images(raw_images.images, nsfw_scores.table, config)
+        model = config.model or nsfw_scores.model
+        class_name = config.class_name or nsfw_scores.class_name
+        classifier = models.load(model, compute.settings(), context.log.warning)
+        question = DeconvnetQuestion(classifier, model, class_name, config.settings())
+        reading = catalogue_settings(photos.registered(context.partition_key).settings)
+        settings = {**config.model_dump(), "model": model, "class_name": class_name}
+        return reconstruct_originals(chosen, question, reading, settings, log)

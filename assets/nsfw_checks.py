@@ -11,7 +11,7 @@ from assets.methods.occlusion import window_values
 from assets.methods.reference_images import reference_images
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models
-from assets.values import NsfwModel, NsfwScores, OcclusionMaps
+from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
 # What the network in torch may differ by from the one its answers were computed with.
 ANSWER_TOLERANCE = 1e-4
@@ -83,6 +83,33 @@ def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.A
     return dg.AssetCheckResult(
         passed=not faults and len(occlusion_maps.maps) == len(occlusion_maps.table) > 0,
         description=f"{len(occlusion_maps.table):,} maps, {len(faults):,} unsound",
+        metadata={"faults": faults},
+    )
+
+
+@dg.asset_check(asset="deconvnet_maps", additional_ins={"raw_images": dg.AssetIn()})
+def reconstructions_are_sound(
+    raw_images: Catalogue, deconvnet_maps: DeconvnetMaps
+) -> dg.AssetCheckResult:
+    """Each reconstruction is finite, of its image's size, and not blank."""
+    images = raw_images.images
+    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
+    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    table = deconvnet_maps.table
+    faults = []
+    for image_id, uri in zip(table.image_id, table.uri, strict=True):
+        values = deconvnet_maps.reconstructions.get(image_id)
+        if values is None:
+            faults.append(f"{uri}: is missing")
+        elif values.shape != (*shape_of.get(image_id, ()), 3):
+            faults.append(f"{uri}: is not of the image's size")
+        elif not np.isfinite(values).all():
+            faults.append(f"{uri}: is not finite")
+        elif not values.any():
+            faults.append(f"{uri}: is blank")
+    return dg.AssetCheckResult(
+        passed=not faults and len(deconvnet_maps.reconstructions) == len(table) > 0,
+        description=f"{len(table):,} reconstructions, {len(faults):,} unsound",
         metadata={"faults": faults},
     )
 

@@ -9,14 +9,24 @@ from assets.methods.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.classifiers import Classifier
 from assets.methods.decoding import DecodeLimits
+from assets.methods.deconvnet_map import DeconvnetSettings
+from assets.methods.evaluation import EvaluationSettings
 from assets.methods.explained_image import Question
 from assets.methods.fetching import FetchLimits
 from assets.methods.fill import Fill
 from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
+from assets.methods.labelled_data import LabelSettings
 from assets.methods.layout import LayoutSettings
 from assets.methods.mosaic import MosaicSettings
 from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.projection import ProjectionSettings
+from assets.methods.splits import SplitFractions
+from assets.methods.training_settings import (
+    Augmentation,
+    ClassWeights,
+    TrainedPart,
+    TrainingSettings,
+)
 from assets.resources.registry import CHAMPION_URI
 
 
@@ -189,6 +199,100 @@ class OcclusionMapsConfig(dg.Config):
         return HeatMapSettings(self.colormap, self.scale, self.opacity)
 
 
+class DeconvnetMapsConfig(dg.Config):
+    """Which images are carried back to their pixels, from which activation."""
+
+    model: str | None = Field(default=None, description="That of nsfw_scores if not set.")
+    class_name: str | None = Field(default=None, description="That of nsfw_scores if not set.")
+    highest: int = Field(default=4, ge=1, description="So many of the highest scores.")
+    images: list[str] = Field(
+        default=[], description="These instead, by image_id or uri: an explicit list."
+    )
+    layer: str | None = Field(
+        default=None, description="A module's dotted name; the class's logit if not set."
+    )
+    place: list[int] | None = Field(
+        default=None,
+        description="Channel, row and column of an activation of the layer; the one that adds most "
+        "to the class if not set.",
+    )
+
+    def settings(self) -> DeconvnetSettings:
+        """Return the settings as the method takes them."""
+        if self.place is None:
+            return DeconvnetSettings(self.layer)
+        # The method refuses other numbers than three.
+        return DeconvnetSettings(self.layer, tuple(self.place))  # type: ignore[arg-type]
+
+
+class LabelledImagesConfig(dg.Config):
+    """The two classes of the manifest, and how its images are split."""
+
+    negative: str = Field(default="sfw", description="The label of the negatives.")
+    positive: str = Field(default="nsfw", description="The label of the positives.")
+    train: float = Field(default=0.7, description="Share of the images where no split is given.")
+    validation: float = Field(default=0.1, description="Likewise.")
+    test: float = Field(default=0.2, description="Likewise; the three sum to 1.")
+
+    def settings(self, near_distance: int) -> LabelSettings:
+        """Return the settings as the method takes them, near-duplicates being the catalogue's."""
+        fractions = SplitFractions(self.train, self.validation, self.test)
+        return LabelSettings(self.negative, self.positive, fractions, near_distance)
+
+
+class NsfwTrainingConfig(dg.Config):
+    """What is trained, and how."""
+
+    base: str = Field(
+        default="open_nsfw",
+        description="open_nsfw, efficientnet-lite0, timm:NAME, torchvision:NAME, plain_convnet or "
+        "NAME.safetensors.",
+    )
+    pretrained: bool = Field(default=True, description="Start from its weights, not random ones.")
+    trained: TrainedPart = Field(default="head", description="The head alone, or all of it.")
+    input_side: int | None = Field(default=None, description="In px, if not the network's own.")
+    epochs: int = Field(default=20, description="At most.")
+    batch_size: int = Field(default=32, description="Images a step.")
+    learning_rate: float | None = Field(default=None, description="The highest of the schedule.")
+    weight_decay: float = Field(default=0.01, description="Of AdamW.")
+    class_weights: ClassWeights = Field(default="balanced", description="balanced or none.")
+    augmentation: Augmentation = Field(default="light", description="light or none.")
+    patience: int = Field(
+        default=5, description="Epochs without a lower validation loss; 0 for never stopping."
+    )
+    seed: int = Field(default=0, description="Of all that is random.")
+
+    def settings(self) -> TrainingSettings:
+        """Return the settings as the method takes them."""
+        return TrainingSettings(**self.model_dump())
+
+
+class NsfwEvaluationConfig(dg.Config):
+    """Which models are compared, and what is asked of their scores."""
+
+    models: list[str] = Field(
+        default=[CHAMPION_URI], min_length=1, description="As in nsfw_scores; one or several."
+    )
+    split: Literal["test", "all"] = Field(
+        default="test",
+        description="test leaves train and validation out; all suits models that saw none of it.",
+    )
+    threshold: float = Field(default=0.5, description="Scores as high or higher are flagged.")
+    wanted_recall: float = Field(default=0.95, description="That a threshold is looked for.")
+    prevalence: float = Field(
+        default=0.01, description="Share of positives where the model works, for its precision."
+    )
+    worst: int = Field(default=20, ge=1, le=50, description="Errors of each kind that are drawn.")
+    sharp: bool = Field(default=False, description="Draw the errors as they are, not blurred.")
+    seed: int = Field(default=0, description="Of the intervals that are drawn by lot.")
+
+    def settings(self) -> EvaluationSettings:
+        """Return the settings as the method takes them."""
+        return EvaluationSettings(
+            self.threshold, self.wanted_recall, self.prevalence, seed=self.seed
+        )
+
+
 def catalogue_settings(settings: dict[str, dict[str, Any]]) -> CatalogueSettings:
     """Return how the files of a collection with these settings, by asset, are read."""
     return RawImagesConfig(**settings.get("raw_images", {})).settings()
@@ -202,10 +306,14 @@ def check_settings(settings: dict[str, dict[str, Any]]) -> None:
     backbone = EmbeddingsConfig(**settings.get("embeddings", {})).backbone
     if backbone != DEFAULT_BACKBONE:
         backbone_fingerprint(backbone)
-    catalogue_settings(settings)
+    near_distance = catalogue_settings(settings).near_distance
     TsneConfig(**settings.get("tsne_2d", {})).settings()
     GridConfig(**settings.get("grid_assignment", {})).settings()
     MosaicConfig(**settings.get("mosaic", {})).settings()
     occlusion_maps = OcclusionMapsConfig(**settings.get("occlusion_maps", {}))
     occlusion_maps.occlusion()
     occlusion_maps.drawing()
+    DeconvnetMapsConfig(**settings.get("deconvnet_maps", {})).settings()
+    LabelledImagesConfig(**settings.get("labelled_images", {})).settings(near_distance)
+    NsfwTrainingConfig(**settings.get("nsfw_training", {})).settings()
+    NsfwEvaluationConfig(**settings.get("nsfw_evaluation", {})).settings()

@@ -125,6 +125,67 @@ class OcclusionMaps:
     settings: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class DeconvnetMaps:
+    """What makes the network answer so, in some images of a collection, the highest scores first.
+
+    ``table`` has a row an image: rank, image_id, uri, score (that of nsfw_scores),
+    score_of_network, changed_score. ``reconstructions`` (rows, columns of the image, 3; float32)
+    and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in ``OcclusionMaps``.
+    """
+
+    table: pd.DataFrame
+    rejects: pd.DataFrame
+    reconstructions: dict[str, np.ndarray]
+    figures: dict[str, Picture]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NsfwTraining:
+    """A version of the NSFW model that was trained, and what became of it.
+
+    ``history`` has a row an epoch. ``comparison`` has a row for the new version and one for the
+    champion of before: model, version, auc, auc_low, auc_high on the same test set; the champion's
+    are null where it cannot be asked. ``alias`` is what the version was given, and ``reason`` why;
+    ``version`` is empty when the registry could not be reached.
+    """
+
+    history: pd.DataFrame
+    comparison: pd.DataFrame
+    weights: str
+    fingerprint: str
+    version: str
+    alias: str
+    reason: str
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class NsfwEvaluation:
+    """What models are worth on labelled images.
+
+    ``figures``: model, figure, value, low, high. ``slices``: model and the columns of
+    ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
+    ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
+    image_id, uri, label, split, model, score. ``worst`` has a contact sheet a model, by its number
+    in ``models``.
+    """
+
+    positive: str
+    models: list[str]
+    fingerprints: list[str]
+    figures: pd.DataFrame
+    slices: pd.DataFrame
+    curves: pd.DataFrame
+    reliability: pd.DataFrame
+    scores: pd.DataFrame
+    figure: Picture
+    worst: dict[str, Picture]
+    notes: list[str]
+    settings: dict[str, Any]
+
+
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return the photos with the x and y of their image_id, in the order of the photos.
 

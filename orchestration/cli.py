@@ -1,5 +1,5 @@
-"""The command line: `tessera map`, `score`, `explain`, `add`, `list`, `demo`, `check`, `dev`,
-`home`.
+"""The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `evaluate`, `study`,
+`add`, `list`, `demo`, `check`, `dev`, `home`.
 
 Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
 130 when interrupted. `--debug` shows the traceback.
@@ -70,6 +70,16 @@ _classifier_options = _with_options(
     ]
 )
 
+
+_label_options = _with_options(
+    [
+        click.option(
+            "--name", help="Of the collection that MANIFEST becomes; made from MANIFEST by default."
+        ),
+        click.option("--negative", help="The label of the negatives; sfw by default."),
+        click.option("--positive", help="The label of the positives; nsfw by default."),
+    ]
+)
 
 # Each option of a command names an asset's setting; what is not given keeps its default.
 _map_options = _with_options(
@@ -192,6 +202,129 @@ def explain(images: tuple[str, ...], out: Path, **options: Any) -> None:
 
     if not explain_files(images, out, options):
         sys.exit(2)
+
+
+@cli.command(short_help="Carry a class back to the pixels of images, by a deconvnet.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A folder; one in it per image."
+)
+@_classifier_options
+@click.option("--layer", help="Start from this layer's activation, not from the class.")
+@click.option(
+    "--place",
+    type=int,
+    nargs=3,
+    metavar="CHANNEL ROW COLUMN",
+    help="Of the activation; the one that adds most to the class by default.",
+)
+@_allow_private_addresses
+@_compute_options
+@_strict_tracking
+def deconv(images: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Show what in the pixels of each IMAGE makes a network answer so, and what would change it.
+
+    For example: tessera deconv photo.jpg --out deconvolved
+    """
+    from orchestration.deconvolving import deconvolve_files
+
+    if not deconvolve_files(images, out, options):
+        sys.exit(2)
+
+
+@cli.command(short_help="Train the NSFW model on a labelled manifest.")
+@click.argument("manifest")
+@_label_options
+@click.option(
+    "--base",
+    help="The network to start from: open_nsfw (default), efficientnet-lite0, timm:NAME, "
+    "torchvision:NAME, plain_convnet or NAME.safetensors.",
+)
+@click.option("--from-scratch", is_flag=True, help="Start from random weights.")
+@click.option(
+    "--train",
+    "trained",
+    type=click.Choice(["head", "all"]),
+    help="The last layer alone (default) or the whole network.",
+)
+@click.option("--input-side", type=int, help="In pixels, if not the network's own.")
+@click.option("--epochs", type=int, help="At most; 20 by default.")
+@click.option("--patience", type=int, help="Epochs without progress before it stops; 5 by default.")
+@click.option("--batch-size", "images_a_step", type=int, help="Images a step; 32 by default.")
+@click.option("--learning-rate", type=float, help="The highest of the schedule.")
+@click.option(
+    "--class-weights", type=click.Choice(["balanced", "none"]), help="balanced by default."
+)
+@click.option("--augmentation", type=click.Choice(["light", "none"]), help="light by default.")
+@click.option("--seed", type=int, help="Of everything random; 0 by default.")
+@click.option("--device", type=click.Choice(DEVICES), help="The best there is by default.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
+@_allow_private_addresses
+@_strict_tracking
+@click.pass_obj
+def train(debug: bool, manifest: str, name: str | None, **options: Any) -> None:
+    """Train a new version of the NSFW model on MANIFEST; interrupted, the same call goes on.
+
+    MANIFEST is a CSV or Parquet file with the columns `uri` and `label`, and `split` (train,
+    validation or test) if the splits are given. The new version becomes champion if its AUC on the
+    split test is surely as good, and challenger otherwise. For example: tessera train labels.csv
+    """
+    from orchestration.training import train_on_manifest
+
+    source = _absolute(manifest)
+    _exit_for(train_on_manifest(name or _name_for(source), source, options, debug))
+
+
+@cli.command(short_help="Evaluate models on a labelled manifest.")
+@click.argument("manifest")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder.")
+@_label_options
+@click.option(
+    "--model",
+    multiple=True,
+    help="As for score, or skin-baseline; several to compare. The champion by default.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "all"]),
+    help="test (default) leaves the images for training out.",
+)
+@click.option("--threshold", type=float, help="Scores as high are flagged; 0.5 by default.")
+@click.option("--recall", type=float, help="Find the threshold that reaches it; 0.95 by default.")
+@click.option(
+    "--prevalence", type=float, help="Share of positives to give precision for; 0.01 by default."
+)
+@click.option("--worst", type=int, help="Errors of each kind that are drawn; 20 by default.")
+@click.option("--sharp", is_flag=True, help="Draw the errors as they are, not blurred.")
+@_allow_private_addresses
+@_compute_options
+@_strict_tracking
+@click.pass_obj
+def evaluate(debug: bool, manifest: str, out: Path, name: str | None, **options: Any) -> None:
+    """Evaluate models on MANIFEST: precision, recall, curves, calibration, each with its interval.
+
+    MANIFEST is as for train; its other columns are slices, each with its own false-positive rate.
+    For example: tessera evaluate labels.csv --out evaluated
+    """
+    from orchestration.evaluating import evaluate_manifest
+
+    source = _absolute(manifest)
+    _exit_for(evaluate_manifest(name or _name_for(source), source, out, options, debug))
+
+
+@cli.command(short_help="Find and mend a planted shortcut, on drawn dolls.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="study", show_default=True, help="A folder."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the dolls.")
+@click.option("--device", type=click.Choice(DEVICES), help="The best there is by default.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
+@_strict_tracking
+def study(out: Path, seed: int, **options: Any) -> None:
+    """Train on dolls whose lips give their label away, look inside, mend the data, train again."""
+    from orchestration.studying import study_dolls
+
+    study_dolls(out, seed, options)
 
 
 @cli.command(short_help="Map the photographs that come with the dependencies.")

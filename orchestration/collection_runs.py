@@ -11,11 +11,13 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from assets.io_managers import FolderIOManager
+from assets.methods.classifiers import check_class
 from assets.methods.devices import choose_device
 from assets.methods.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
+from assets.resources.models import Models
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.instance import forget, open_instance, register
 from orchestration.progress import TerminalProgress
@@ -68,6 +70,15 @@ def compute_resource(options: Options) -> Compute:
     return compute
 
 
+def check_classifier(model: str, class_name: str, options: Options) -> None:
+    """Refuse a classifier or a class that is not there, before hours of decoding."""
+    compute = compute_resource(options)
+    models: Models = build_resources(compute=compute)["models"]
+    # The run itself tells of a registry that is down.
+    classifier = models.load(model, compute.settings(), lambda warning: None)
+    check_class(classifier.class_names, class_name)
+
+
 def given(options: Options, *names: str, **renamed: str) -> dict[str, Any]:
     """Return the options that were given, some under the name that the setting has."""
     options_of = {name: name for name in names} | renamed
@@ -80,11 +91,12 @@ def given(options: Options, *names: str, **renamed: str) -> dict[str, Any]:
 
 def given_file(options: Options, name: str) -> dict[str, Any]:
     """Return the option if it was given; a file by its whole path: the UI's runs work elsewhere."""
-    found = given(options, name)
-    return {
-        key: str(Path(value).absolute()) if Path(value).is_file() else value
-        for key, value in found.items()
-    }
+    return {key: whole_path(value) for key, value in given(options, name).items()}
+
+
+def whole_path(value: str) -> str:
+    """Return the absolute path of a file; what names no file stays as it is."""
+    return str(Path(value).absolute()) if Path(value).is_file() else value
 
 
 @contextmanager

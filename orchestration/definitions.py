@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks, nsfw, nsfw_checks, photo_map
+from assets import checks, learning, learning_checks, nsfw, nsfw_checks, photo_map
 from assets.io_managers import FolderIOManager
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
@@ -13,7 +13,14 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
-from orchestration.jobs import everything_job, moderation_job, photo_map_job, scores_job
+from orchestration.jobs import (
+    evaluation_job,
+    everything_job,
+    moderation_job,
+    photo_map_job,
+    scores_job,
+    training_job,
+)
 from orchestration.schedules import nightly, nightly_moderation
 from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
 
@@ -45,9 +52,16 @@ def build_resources(
 def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([photo_map, nsfw]),
-        asset_checks=dg.load_asset_checks_from_modules([checks, nsfw_checks]),
-        jobs=[photo_map_job, scores_job, moderation_job, everything_job],
+        assets=dg.load_assets_from_modules([photo_map, nsfw, learning]),
+        asset_checks=dg.load_asset_checks_from_modules([checks, nsfw_checks, learning_checks]),
+        jobs=[
+            photo_map_job,
+            scores_job,
+            moderation_job,
+            everything_job,
+            training_job,
+            evaluation_job,
+        ],
         schedules=[nightly, nightly_moderation],
         sensors=[new_images, settle_failed_runs, settle_canceled_runs],
         # The assets form a chain: a process for each would import everything anew, for nothing.

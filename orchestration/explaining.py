@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,28 +11,22 @@ from typing import Any
 import click
 from rich.console import Console
 
-from assets.explanations import explained_files, file_name, folder_names, log_explained
-from assets.methods.cataloguing import CatalogueSettings
+from assets.explanations import explained_files, log_explained
 from assets.methods.classifiers import check_class
 from assets.methods.explained_image import ExplainedImage, Question, explain_image
 from assets.methods.explanation import Announcement
 from assets.methods.files import write_whole
-from assets.methods.local_files import local_uri
 from assets.methods.occlusion import EXPERIMENTS
-from assets.methods.originals import find_original, read_original
-from assets.methods.rejects import Rejected
-from assets.methods.source_files import protocol_of
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
-from assets.settings import NsfwScoresConfig, OcclusionMapsConfig, RawImagesConfig
+from assets.settings import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
 from orchestration.collection_runs import Options, compute_resource, given, given_file
 from orchestration.definitions import build_resources
+from orchestration.image_files import ImageFile, ImageFiles, Tell, reading_settings
 from orchestration.outputs import check_output_folder
 from orchestration.progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,6 @@ class _Work:
     """What is the same for each image: the question, the store, and who listens."""
 
     question: Question
-    reading: CatalogueSettings
     models: Models
     run: TrackedRun
     progress: TerminalProgress
@@ -65,71 +58,45 @@ def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
     tracking: Tracking = resources["tracking"]
     console = Console(stderr=True)
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    found = [image for image in images if _is_there(image, tell)]
-    if not found:
+    files = ImageFiles(images, tell)
+    if not files:
         return False
-    defaults = NsfwScoresConfig()
-    model, class_name = config.model or defaults.model, config.class_name or defaults.class_name
+    model, class_name = asked_of(config)
     classifier = models.load(model, compute.settings(), tell)
     check_class(classifier.class_names, class_name)
     progress = TerminalProgress(console)
-    all_read = len(found) == len(images)
     with tracking.lone_run("explain", tell) as run, progress.bars:
         run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
         question = config.question(classifier, model, class_name)
-        reading = RawImagesConfig(
-            min_side=1, **given(options, "allow_private_addresses")
-        ).settings()
-        work = _Work(question, reading, models, run, progress, tell, out)
-        for step, (image, folder) in enumerate(zip(found, folder_names(found), strict=True), 1):
-            try:
-                _explain_one(image, folder, step, work)
-            except Rejected as rejected:
-                _tell_left_out(image, rejected.detail, tell)
-                all_read = False
-    return all_read
+        work = _Work(question, models, run, progress, tell, out)
+        for image in files.read(reading_settings(options)):
+            _explain_one(image, work)
+    return files.all_read
 
 
-def _is_there(image: str, tell: Tell) -> bool:
-    """Whether an image can be opened, as far as that is known before a classifier is loaded."""
-    try:
-        find_original(_uri(image))
-    except Rejected as rejected:
-        hint = " Folders are what tessera score takes." if Path(image).is_dir() else ""
-        _tell_left_out(image, rejected.detail + hint, tell)
-        return False
-    return True
+def asked_of(config: OcclusionMapsConfig | DeconvnetMapsConfig) -> tuple[str, str]:
+    """Return the classifier and the class that are asked for, by default those of nsfw_scores."""
+    defaults = NsfwScoresConfig()
+    return config.model or defaults.model, config.class_name or defaults.class_name
 
 
-def _tell_left_out(image: str, why: str, tell: Tell) -> None:
-    tell(f"tessera: {click.format_filename(image)} was left out: {why}")
-
-
-def _uri(image: str) -> str:
-    return local_uri(str(Path(image).absolute())) if protocol_of(image) is None else image
-
-
-def _explain_one(image: str, folder: str, step: int, work: _Work) -> None:
-    uri = _uri(image)
-    picture = read_original(uri, work.reading)
-    name = file_name(uri)
-
+def _explain_one(image: ImageFile, work: _Work) -> None:
     def announce(announcement: Announcement) -> None:
-        work.tell(f"{name}: {announcement.sentence()}")
+        work.tell(f"{image.name}: {announcement.sentence()}")
 
     explained = explain_image(
-        picture,
-        name,
+        image.picture,
+        image.name,
         work.question,
         work.models.window_scores,
         announce,
-        work.progress.listener(_log, name, "windows"),
+        work.progress.listener(_log, image.name, "windows"),
     )
     files = explained_files(explained)
-    report = {"report.json": _report(uri, explained, work.question)}
-    paths = _write(work.out / folder, files | report)
-    log_explained(work.run, folder, explained, files, step)
-    _summarise(name, explained, work.question.class_name, paths)
+    report = {"report.json": _report(image.uri, explained, work.question)}
+    paths = _write(work.out / image.folder, files | report)
+    log_explained(work.run, image.folder, explained, files, image.number)
+    _summarise(image.name, explained, work.question.class_name, paths)
 
 
 def _report(uri: str, explained: ExplainedImage, question: Question) -> bytes:

@@ -7,20 +7,17 @@ import click
 import pandas as pd
 
 from assets.methods.cataloguing import Catalogue
-from assets.methods.classifiers import check_class
 from assets.methods.files import write_whole
-from assets.resources.models import Models
 from assets.settings import NsfwScoresConfig, check_settings
 from assets.values import NsfwScores
 from orchestration.collection_runs import (
     Options,
+    check_classifier,
     collection_for,
-    compute_resource,
     given,
     given_file,
     run_collection,
 )
-from orchestration.definitions import build_resources
 from orchestration.outputs import check_output_file
 from orchestration.runs import FinishedRun
 
@@ -43,7 +40,8 @@ def score_collection(
     collection = collection_for(name, source).with_settings(settings, {"nsfw_scores"})
     check_settings(collection.settings)
     check_output_file(out, source)
-    _check_classifier(NsfwScoresConfig(**collection.settings.get("nsfw_scores", {})), options)
+    config = NsfwScoresConfig(**collection.settings.get("nsfw_scores", {}))
+    check_classifier(config.model, config.class_name, options)
     outputs, run = run_collection("scores", collection, options, debug)
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
@@ -51,15 +49,6 @@ def score_collection(
     write_whole(out, table.to_csv(index=False).encode("utf-8", "surrogateescape"))
     _summarise(table, catalogue, scores, out, time.monotonic() - begun)
     return run
-
-
-def _check_classifier(config: NsfwScoresConfig, options: Options) -> None:
-    """Refuse a classifier or a class that is not there, before hours of decoding."""
-    compute = compute_resource(options)
-    models: Models = build_resources(compute=compute)["models"]
-    # The run itself tells of a registry that is down.
-    classifier = models.load(config.model, compute.settings(), lambda warning: None)
-    check_class(classifier.class_names, config.class_name)
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
 
+# What Tessera trains from scratch on small pictures (``plain_convnet``).
+PLAIN_CONVNET = "plain_convnet"
+_PLAIN_CONVNET_PREPROCESSING = Preprocessing(
+    resize=112, crop=112, mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bilinear"
+)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network and what it reads.
@@ -32,17 +39,21 @@ class Architecture:
 
 
 def build_architecture(name: str, classes: int | None) -> Architecture:
-    """Build `timm:NAME` or `torchvision:NAME` with random weights.
+    """Build `timm:NAME`, `torchvision:NAME` or `plain_convnet` with random weights.
 
     Args:
         name: of the network.
         classes: how many the classifier tells apart; 0 leaves the classifier out, None makes it as
-            that of the published weights.
+            that of the published weights. A plain convnet takes neither.
 
     Raises:
         UserError: there is no such network.
     """
     library, _, model = name.partition(":")
+    if name == PLAIN_CONVNET and classes:
+        from assets.methods.plain_convnet import plain_convnet
+
+        return Architecture(plain_convnet(classes), _PLAIN_CONVNET_PREPROCESSING)
     if library == "timm":
         return _timm(model, classes, pretrained=False)
     if library == "torchvision":

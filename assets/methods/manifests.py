@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +27,41 @@ _ROW_PROTOCOLS = {
 
 
 @dataclass(frozen=True)
+class Manifest:
+    """A manifest that was read.
+
+    Attributes:
+        location: its path or URL.
+        columns: each column as text, one value a row; column uri is among them. A name that stands
+            twice counts the last time, a column without a name not at all.
+        entries: the file that each row names, or why it cannot be one.
+    """
+
+    location: str
+    columns: dict[str, list[str | None]]
+    entries: list[SourceFile | Reject]
+
+    def listing(self) -> Listing:
+        """Every file that the rows name, once: of rows for the same file the first one counts."""
+        found: dict[str, SourceFile | Reject] = {}
+        for entry in self.entries:
+            found.setdefault(entry.uri, entry)
+        return sorted_listing(found.values(), ignored=0)
+
+    def labelled_rows(self) -> pd.DataFrame:
+        """Every row with all its columns, as strings, empty ones null, indexed from 1.
+
+        Column uri holds the identity of the file, as in the listing. Raises UserError if there is
+        no column label.
+        """
+        if "label" not in self.columns:
+            raise UserError(f"The manifest {self.location} has no column named label.")
+        index = pd.RangeIndex(1, len(self.entries) + 1)
+        rows = pd.DataFrame(self.columns, index, dtype="string").replace("", pd.NA)
+        return rows.assign(uri=pd.array([entry.uri for entry in self.entries], dtype="string"))
+
+
+@dataclass(frozen=True)
 class _Row:
     """A row of a manifest: what stands in its column uri, its label, and where it stands."""
 
@@ -39,62 +75,61 @@ def is_manifest(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
 
-def list_local_manifest(data: bytes, path: Path) -> Listing:
-    """The files that a manifest at ``path`` names. Raises UserError if ``data`` is no manifest."""
-    rows = _rows(data, path.name, local_uri(str(path)))
-    return _rows_listing(rows, lambda row: _local_row(row, path.parent))
+def parse_local_manifest(data: bytes, path: Path) -> Manifest:
+    """The manifest that lies at ``path``. Raises UserError if ``data`` is none."""
+    return _parse(data, path.name, local_uri(str(path)), lambda row: _local_row(row, path.parent))
 
 
-def list_remote_manifest(data: bytes, url: str) -> Listing:
-    """The files that a remote manifest names. Raises UserError if ``data`` is no manifest."""
-    rows = _rows(data, urlsplit(url).path, url)
-    return _rows_listing(rows, lambda row: _row_beside(row, url))
+def parse_remote_manifest(data: bytes, url: str) -> Manifest:
+    """The manifest that lies at ``url``. Raises UserError if ``data`` is none."""
+    return _parse(data, urlsplit(url).path, url, lambda row: _row_beside(row, url))
 
 
-def _rows_listing(rows: list[_Row], locate: Callable[[_Row], SourceFile | Reject]) -> Listing:
-    """Every file that the rows name, once: of rows for the same file the first one counts."""
-    found: dict[str, SourceFile | Reject] = {}
-    for row in rows:
-        entry = locate(row) if row.value else _nameless(row)
-        found.setdefault(entry.uri, entry)
-    return sorted_listing(found.values(), ignored=0)
+def _parse(
+    data: bytes, name: str, location: str, locate: Callable[[_Row], SourceFile | Reject]
+) -> Manifest:
+    try:
+        is_parquet = name.lower().endswith(".parquet")
+        columns = _parquet_columns(data) if is_parquet else _csv_columns(data)
+    except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"The manifest {location} is damaged or not what its name says.") from error
+    if "uri" not in columns:
+        raise UserError(f"The manifest {location} has no column named uri.")
+    values = columns["uri"]
+    if not values:
+        raise UserError(f"The manifest {location} has no rows.")
+    labels = columns.get("label", [None] * len(values))
+    rows = [
+        _Row(value or "", label or None, f"{location}#{number}")
+        for number, (value, label) in enumerate(zip(values, labels, strict=True), start=1)
+    ]
+    return Manifest(
+        location, columns, [locate(row) if row.value else _nameless(row) for row in rows]
+    )
 
 
 def _nameless(row: _Row) -> Reject:
     return Reject(row.where, Reason.UNREADABLE, "The row of the manifest names no file.")
 
 
-def _rows(data: bytes, name: str, manifest: str) -> list[_Row]:
-    try:
-        is_parquet = name.lower().endswith(".parquet")
-        values, labels = _parquet_columns(data) if is_parquet else _csv_columns(data)
-    except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"The manifest {manifest} is damaged or not what its name says.") from error
-    except KeyError as error:
-        raise UserError(f"The manifest {manifest} has no column named uri.") from error
-    if not values:
-        raise UserError(f"The manifest {manifest} has no rows.")
-    return [
-        _Row(value or "", label or None, f"{manifest}#{number}")
-        for number, (value, label) in enumerate(zip(values, labels, strict=True), start=1)
-    ]
-
-
-def _csv_columns(data: bytes) -> tuple[list[str | None], list[str | None]]:
+def _csv_columns(data: bytes) -> dict[str, list[str | None]]:
     text = io.StringIO(data.decode("utf-8-sig"), newline="")
     reader = csv.DictReader(text, strict=True)
-    if "uri" not in (reader.fieldnames or ()):
-        raise KeyError("uri")
     rows = list(reader)
-    return [row["uri"] for row in rows], [row.get("label") for row in rows]
+    return {name: [row[name] for row in rows] for name in reader.fieldnames or () if name}
 
 
-def _parquet_columns(data: bytes) -> tuple[list[str | None], list[str | None]]:
+def _parquet_columns(data: bytes) -> dict[str, list[str | None]]:
     table = pq.read_table(pa.BufferReader(data))
-    values = table["uri"].cast(pa.string()).to_pylist()
-    if "label" not in table.column_names:
-        return values, [None] * len(values)
-    return values, table["label"].cast(pa.string()).to_pylist()
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = column.cast(pa.string()).to_pylist()
+        except pa.ArrowException:
+            # Vectors and pictures may lie beside the columns that can be read as text.
+            if name in ("uri", "label"):
+                raise
+    return columns
 
 
 def _local_row(row: _Row, folder: Path) -> SourceFile | Reject:

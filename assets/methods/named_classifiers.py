@@ -3,6 +3,7 @@
 | name | what it is |
 |---|---|
 | `efficientnet-lite0` | 1,000 ImageNet classes; in a package, nothing is downloaded |
+| `skin-baseline` | `sfw` and `nsfw`, by skin and limbs as in 1996; nothing is downloaded |
 | `timm:NAME` | with the published weights, downloaded by timm |
 | `torchvision:NAME` | with the published weights, downloaded by torchvision |
 | `PATH.safetensors` | a file of ``classifier_file`` |
@@ -12,7 +13,7 @@
 
 from pathlib import Path
 
-from assets.methods import efficientnet_lite0
+from assets.methods import efficientnet_lite0, skin_baseline
 from assets.methods.architectures import (
     Architecture,
     build_architecture,
@@ -45,6 +46,8 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
         return load_callable_classifier(name)
     if name.endswith(".safetensors"):
         return load_classifier(Path(name), plan)
+    if name == skin_baseline.NAME:
+        return skin_baseline.load_skin_baseline(workers=plan.threads)
     if name == efficientnet_lite0.NAME:
         packaged = Architecture(
             efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING

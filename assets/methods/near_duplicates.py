@@ -38,26 +38,65 @@ def mark_duplicates(images: pd.DataFrame, near_distance: int = 4) -> pd.DataFram
 def earliest_near(hashes: np.ndarray, near_distance: int) -> np.ndarray:
     """For each hash the index of the first earlier one within ``near_distance`` bits, or -1.
 
-    hashes: uint64 [n]. Returns int64 [n]. Two hashes that differ in at most d bits agree in at
-    least one of d + 1 bands of bits, so only hashes that share a band are compared.
+    hashes: uint64 [n]. Returns int64 [n].
     """
-    has_features = np.bitwise_count(hashes) >= _FEWEST_BITS
-    indices = np.flatnonzero(has_features)
+    indices = _with_features(hashes)
     distinct, first, group = np.unique(hashes[indices], return_index=True, return_inverse=True)
     earliest = first.copy()
-    edges = np.linspace(0, HASH_BITS, near_distance + 2).round().astype(int)
-    for low, high in pairwise(edges):
-        band = (distinct >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        for left, right in _pairs_with_equal_keys(band):
-            is_near = np.bitwise_count(distinct[left] ^ distinct[right]) <= near_distance
-            left, right = left[is_near], right[is_near]
-            np.minimum.at(earliest, left, first[right])
-            np.minimum.at(earliest, right, first[left])
+    for left, right in _near_pairs(distinct, near_distance):
+        np.minimum.at(earliest, left, first[right])
+        np.minimum.at(earliest, right, first[left])
     result = np.full(len(hashes), -1, dtype=np.int64)
     found = earliest[group]
     is_earlier = found < np.arange(len(indices))
     result[indices[is_earlier]] = indices[found[is_earlier]]
     return result
+
+
+def near_groups(hashes: np.ndarray, near_distance: int = 4) -> np.ndarray:
+    """Number the groups of hashes that are linked by steps of at most ``near_distance`` bits.
+
+    hashes: uint64 [n]. Returns int64 [n], from 0 in the order in which groups first occur. The
+    groups are the connected components over all near pairs. Featureless pictures are alone.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    indices = _with_features(hashes)
+    distinct, inverse = np.unique(hashes[indices], return_inverse=True)
+    groups = np.arange(len(distinct))
+    for left, right in _near_pairs(distinct, near_distance):
+        left, right = groups[left], groups[right]
+        is_new = left != right
+        # Joined as they come: the pairs of a large group are too many to be kept.
+        if is_new.any():
+            links = (np.ones(is_new.sum(), dtype=bool), (left[is_new], right[is_new]))
+            graph = coo_array(links, shape=(len(distinct), len(distinct)))
+            groups = connected_components(graph, directed=False)[1][groups]
+    numbers = len(distinct) + np.arange(len(hashes))
+    numbers[indices] = groups[inverse]
+    return pd.factorize(numbers)[0].astype(np.int64)
+
+
+def _with_features(hashes: np.ndarray) -> np.ndarray:
+    """The indices of the hashes that tell one picture from another."""
+    return np.flatnonzero(np.bitwise_count(hashes) >= _FEWEST_BITS)
+
+
+def _near_pairs(
+    distinct: np.ndarray, near_distance: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Every pair of positions within ``near_distance`` bits, once or more, in bounded arrays.
+
+    Two hashes that differ in at most d bits agree in at least one of d + 1 bands of bits, so only
+    hashes that share a band are compared.
+    """
+    edges = np.linspace(0, HASH_BITS, near_distance + 2).round().astype(int)
+    for low, high in pairwise(edges):
+        band = (distinct >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        for left, right in _pairs_with_equal_keys(band):
+            is_near = np.bitwise_count(distinct[left] ^ distinct[right]) <= near_distance
+            yield left[is_near], right[is_near]
 
 
 def _pairs_with_equal_keys(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

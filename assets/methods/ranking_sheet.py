@@ -52,13 +52,18 @@ def draw_ranking(
     if scores.empty:
         raise UserError("There are no scores to rank: score some photos first.")
     highest = scores.sort_values(["score", "image_id"], ascending=[False, True]).head(n)
-    sheet = Image.new("RGB", _sheet_size(len(highest)), _BACKGROUND)
+    return draw_tiles(load_image, highest, blur=blur)
+
+
+def draw_tiles(load_image: LoadImage, ranked: pd.DataFrame, *, blur: bool) -> Image.Image:
+    """Draw photos in the order of their rows, columns image_id and score; one row at least."""
+    sheet = Image.new("RGB", _sheet_size(len(ranked)), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    font = _font()
+    font = sheet_font(_FONT)
     for place, (image_id, score) in enumerate(
-        zip(highest["image_id"], highest["score"], strict=True)
+        zip(ranked["image_id"], ranked["score"], strict=True)
     ):
-        left, upper, right, lower = tile_box(place, len(highest))
+        left, upper, right, lower = tile_box(place, len(ranked))
         sheet.paste(_tile(load_image(image_id), blur=blur), (left, upper))
         baseline = lower + _FONT + 6
         draw.text((left, baseline), f"{place + 1}", fill=_PALE, font=font, anchor="ls")
@@ -99,8 +104,9 @@ def _tile(image: Image.Image, *, blur: bool) -> Image.Image:
     return tile
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def sheet_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of a sheet's words, ``size`` px high."""
     from matplotlib.font_manager import findfont
 
     # The basic layout is the same whether or not Raqm is installed.
-    return ImageFont.truetype(findfont("DejaVu Sans"), _FONT, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(findfont("DejaVu Sans"), size, layout_engine=ImageFont.Layout.BASIC)

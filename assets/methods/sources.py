@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pandas as pd
+
 from assets.methods.errors import UserError
 from assets.methods.fetching import Fetched, FetchLimits, fetch, too_large
 from assets.methods.local_files import error_cause, list_folder, local_path, local_uri, read_local
-from assets.methods.manifests import is_manifest, list_local_manifest, list_remote_manifest
+from assets.methods.manifests import (
+    Manifest,
+    is_manifest,
+    parse_local_manifest,
+    parse_remote_manifest,
+)
 from assets.methods.rejects import Rejected
 from assets.methods.remote_files import list_remote_folder, read_remote, read_remote_manifest
 from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of
@@ -21,12 +28,28 @@ def list_source(source: str, limits: FetchLimits | None = None) -> Listing:
     ``limits`` bound the download of a manifest that lies on the web. Raises UserError when there
     is nothing that could be listed.
     """
-    protocol = protocol_of(source)
-    if protocol in WEB:
-        return _list_web_manifest(source, limits or FetchLimits())
-    if protocol in (None, "file"):
-        return _list_local(Path(os.path.abspath(local_path(source) if protocol else source)))
-    return _list_remote(source)
+    manifest = _find_manifest(source, limits or FetchLimits())
+    if manifest is not None:
+        return manifest.listing()
+    if _is_local(source):
+        return _list_local_folder(_absolute_path(source))
+    return list_remote_folder(source)
+
+
+def read_manifest(source: str, limits: FetchLimits | None = None) -> pd.DataFrame:
+    """Return the rows of a labelled manifest with all their columns, indexed from 1.
+
+    All are strings, empty ones null; column uri holds the identity of the file, as in the listing.
+    Columns that cannot be written as text, such as vectors, are left out. ``limits`` are those of
+    `list_source`. Raises UserError when there is no manifest, or it has no columns uri and label.
+    """
+    manifest = _find_manifest(source, limits or FetchLimits())
+    if manifest is None:
+        raise UserError(
+            f"There is no manifest at {source}: labelled data is a CSV or Parquet file with a "
+            "column uri, of paths or URLs, and a column label."
+        )
+    return manifest.labelled_rows()
 
 
 def listing_digest(listing: Listing) -> str:
@@ -60,31 +83,55 @@ def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | No
     return read_remote(file, limits.max_bytes, known_stamp)
 
 
-def _list_local(path: Path) -> Listing:
+def _find_manifest(source: str, limits: FetchLimits) -> Manifest | None:
+    """The manifest at ``source``; None where a folder may be. Raises UserError."""
+    if protocol_of(source) in WEB:
+        return _find_web_manifest(source, limits)
+    if _is_local(source):
+        return _find_local_manifest(_absolute_path(source))
+    data = read_remote_manifest(source) if is_manifest(source) else None
+    return None if data is None else parse_remote_manifest(data, source)
+
+
+def _is_local(source: str) -> bool:
+    return protocol_of(source) in (None, "file")
+
+
+def _absolute_path(source: str) -> Path:
+    return Path(os.path.abspath(local_path(source)))
+
+
+def _list_local_folder(path: Path) -> Listing:
+    try:
+        return list_folder(str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _find_local_manifest(path: Path) -> Manifest | None:
     shown = local_uri(str(path))
     try:
         if path.is_dir():
-            return list_folder(str(path))
+            return None
         if is_manifest(path.name) and path.is_file():
-            return list_local_manifest(path.read_bytes(), path)
+            return parse_local_manifest(path.read_bytes(), path)
         exists = path.exists()
     except OSError as error:
-        raise UserError(f"{shown} cannot be read: {error_cause(error)}.") from error
+        raise _unreadable(path, error) from error
     if exists:
         raise UserError(f"{shown} is neither a folder nor a manifest (.csv or .parquet).")
     raise UserError(f"There is no folder or manifest {shown}.")
 
 
-def _list_remote(url: str) -> Listing:
-    data = read_remote_manifest(url) if is_manifest(url) else None
-    return list_remote_folder(url) if data is None else list_remote_manifest(data, url)
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{local_uri(str(path))} cannot be read: {error_cause(error)}.")
 
 
-def _list_web_manifest(url: str, limits: FetchLimits) -> Listing:
+def _find_web_manifest(url: str, limits: FetchLimits) -> Manifest:
     if not is_manifest(urlsplit(url).path):
         raise UserError(f"{url} is not a manifest: a web address has to end in .csv or .parquet.")
     try:
         data = fetch(url, limits).data or b""
     except Rejected as error:
         raise UserError(f"The manifest {url} cannot be downloaded. {error.detail}") from error
-    return list_remote_manifest(data, url)
+    return parse_remote_manifest(data, url)

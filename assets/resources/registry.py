@@ -97,6 +97,25 @@ class ModelRegistry:
         with _locked(self._folder):
             return self._register(weights, run_id)
 
+    def enter(self, weights: Path, alias: str, run_id: str = "") -> RegisteredModel:
+        """Register a version with these weights, unless there is one, and give it ``alias``.
+
+        When the registry is down, the model that is returned has no version and says so.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            model = self.publish(weights, run_id)
+            self.set_alias(alias, model.version)
+        except (MlflowException, OSError) as error:
+            if self._tracking.strict:
+                raise
+            unreachable = f"The model registry could not be reached: {first_line(error)}"
+            return RegisteredModel(
+                "", weights, describe_classifier(weights), unreachable=unreachable
+            )
+        return model
+
     def set_alias(self, alias: str, version: str) -> None:
         """Let ``alias`` name ``version`` from now on."""
         self._tracking.client.set_registered_model_alias(MODEL, alias, version)

@@ -54,6 +54,11 @@ class Tracking(dg.ConfigurableResource):
     strict: bool = Field(
         default=False, description="Fail an asset when the tracking server is down."
     )
+    experiment: str = Field(default=EXPERIMENT, description="The experiment that runs belong to.")
+
+    def in_experiment(self, name: str) -> "Tracking":
+        """Return the same server with another experiment."""
+        return Tracking(**{**self.model_dump(), "experiment": name})
 
     def child_run(self, context: dg.AssetExecutionContext) -> AbstractContextManager["ChildRun"]:
         """Track the body of one asset: FINISHED, FAILED or KILLED by how the body ends."""
@@ -103,7 +108,7 @@ class Tracking(dg.ConfigurableResource):
         with FileLock(Path(self.home) / "mlflow.lock"):
             client = MlflowClient(self.uri)
             # The first question creates and migrates the database: one process at a time.
-            client.get_experiment_by_name(EXPERIMENT)
+            client.get_experiment_by_name(self.experiment)
         return client
 
     @cached_property
@@ -112,9 +117,9 @@ class Tracking(dg.ConfigurableResource):
         location = None if self.tracking_uri else (Path(self.home) / "mlflow-artifacts").as_uri()
         client = self.client
         with FileLock(Path(self.home) / "mlflow.lock"):
-            experiment = client.get_experiment_by_name(EXPERIMENT)
+            experiment = client.get_experiment_by_name(self.experiment)
             if experiment is None:
-                return client.create_experiment(EXPERIMENT, location, EXPERIMENT_TAGS)
+                return client.create_experiment(self.experiment, location, EXPERIMENT_TAGS)
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment.experiment_id)
             return experiment.experiment_id

@@ -6,11 +6,13 @@ import pytest
 from source_fixtures import LIMITS, NAMES, names, refused, write
 
 from assets.methods import sources
+from assets.methods.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.rejects import Reason
 from assets.methods.sources import (
     list_source,
     read_bytes,
+    read_manifest,
 )
 
 
@@ -35,6 +37,71 @@ def test_a_parquet_manifest(tmp_path):
     frame.to_parquet(tmp_path / "m.parquet")
     files = list_source(str(tmp_path / "m.parquet")).files
     assert [file.label for file in files] == ["7", "8"]
+
+
+def test_the_rows_of_a_csv_manifest(tmp_path):
+    path = write(tmp_path / "photos" / "a.jpg")
+    text = (
+        ",uri,label,split,camera\n"
+        "0,a.jpg, NSFW,train,phone\n"
+        f"1,{path},sfw,,\n"
+        "2,gone.jpg,,test\n"
+        "3,,x,,,surplus\n"
+        "4,https://example.com/d.jpg,sfw,,007\n"
+    )
+    manifest = write(tmp_path / "photos" / "m.csv", text.encode("utf-8-sig"))
+    rows = read_manifest(str(manifest))
+    expected = pd.DataFrame(
+        [
+            (str(path), " NSFW", "train", "phone"),
+            (str(path), "sfw", None, None),
+            (str(tmp_path / "photos" / "gone.jpg"), None, "test", None),
+            (f"{manifest}#4", "x", None, None),
+            ("https://example.com/d.jpg", "sfw", None, "007"),
+        ],
+        index=range(1, 6),
+        columns=["uri", "label", "split", "camera"],
+        dtype="string",
+    )
+    pd.testing.assert_frame_equal(rows, expected)
+
+
+def test_the_rows_of_a_parquet_manifest(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "seen": [True, None],
+            "label": [7, 8],
+            "vector": [[0.5], [1.5]],
+            "bytes": [b"\xff", b""],
+            "uri": ["a.jpg", "b.jpg"],
+            "share": [0.25, None],
+        }
+    )
+    frame.to_parquet(tmp_path / "m.parquet")
+    rows = read_manifest(str(tmp_path / "m.parquet"))
+    expected = pd.DataFrame(
+        {
+            "seen": ["true", None],
+            "label": ["7", "8"],
+            "uri": [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")],
+            "share": ["0.25", None],
+        },
+        index=range(1, 3),
+        dtype="string",
+    )
+    pd.testing.assert_frame_equal(rows, expected)
+
+
+def test_every_row_is_listed_under_its_uri(tmp_path):
+    for name in NAMES:
+        write(tmp_path / name)
+    values = [*NAMES, "./#?", "gone.jpg", "", "ftp://host/a.jpg", "a\0b", "s3://bucket/a.jpg"]
+    pd.DataFrame({"uri": values, "label": "sfw"}).to_csv(tmp_path / "m.csv", index=False)
+    listing = list_source(str(tmp_path / "m.csv"))
+    listed = [entry.uri for entry in (*listing.files, *listing.rejects)]
+    rows = read_manifest(str(tmp_path / "m.csv"))
+    assert len(rows) == len(values)
+    assert sorted(set(rows["uri"])) == sorted(listed)
 
 
 def test_names_in_a_manifest_are_data(tmp_path):
@@ -96,6 +163,13 @@ def test_a_parquet_manifest_without_the_column(tmp_path):
     assert "no column named uri" in refused(str(tmp_path / "m.parquet"))
 
 
+def test_a_manifest_without_labels(tmp_path):
+    manifest = write(tmp_path / "m.csv", b"uri,split\na.jpg,test\n")
+    with pytest.raises(UserError) as caught:
+        read_manifest(str(manifest))
+    assert str(caught.value) == f"The manifest {manifest} has no column named label."
+
+
 def test_a_remote_manifest(memory):
     memory.pipe("/bucket/a.jpg", b"a")
     memory.pipe("/bucket/m.csv", b"uri\na.jpg\n/etc/passwd\nfile:///etc/passwd\ns3://b/c.jpg\n")
@@ -107,6 +181,15 @@ def test_a_remote_manifest(memory):
     ]
     assert [reject.uri for reject in listing.rejects] == ["file:///etc/passwd"]
     assert read_bytes(listing.files[0], LIMITS) == b"a"
+
+
+def test_the_rows_of_a_remote_manifest(memory):
+    memory.pipe("/bucket/m.csv", b"label,uri\nsfw,a.jpg\nnsfw,file:///etc/passwd\n")
+    rows = read_manifest("memory://bucket/m.csv")
+    assert rows.to_dict("index") == {
+        1: {"label": "sfw", "uri": "memory://bucket/a.jpg"},
+        2: {"label": "nsfw", "uri": "file:///etc/passwd"},
+    }
 
 
 def test_a_manifest_on_the_web(monkeypatch):
@@ -125,6 +208,17 @@ def test_a_manifest_on_the_web(monkeypatch):
     ]
     assert read_bytes(listing.files[0], LIMITS) == rows
     assert asked == ["https://example.com/photos/m.csv?version=2", "https://example.com/c.jpg"]
+
+
+def test_the_rows_of_a_manifest_on_the_web(monkeypatch):
+    rows = b"uri,label\na b.jpg,cat\n../c.jpg,dog\n"
+    monkeypatch.setattr(sources, "fetch", lambda url, limits: sources.Fetched(rows, None))
+    assert read_manifest("https://example.com/photos/m.csv")["uri"].tolist() == [
+        "https://example.com/photos/a%20b.jpg",
+        "https://example.com/c.jpg",
+    ]
+    with pytest.raises(UserError, match=r"has to end in .csv or .parquet"):
+        read_manifest("https://example.com/photos")
 
 
 def test_a_manifest_on_a_private_address_is_refused():

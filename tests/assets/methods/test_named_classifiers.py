@@ -21,6 +21,13 @@ def test_the_packaged_classifier_sees_a_cat():
     assert sum(values[0] for values in found.values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_baseline_of_1996_works_on_as_many_images_at_once_as_planned():
+    classifier = load_named_classifier("skin-baseline", ComputePlan("cpu", 1, "float32", 3))
+    assert classifier.class_names == ("sfw", "nsfw")
+    assert classifier.workers == 3
+    assert classifier.classify(torch.zeros((1, 3, 4, 5), dtype=torch.uint8))["nsfw"] == [0]
+
+
 @pytest.mark.parametrize("name", ["timm:test_resnet", "torchvision:squeezenet1_1"])
 def test_networks_come_with_the_names_of_their_classes(name):
     classifier = load_named_classifier(name, PLAN, pretrained=False)

@@ -1,12 +1,14 @@
 import time
+from itertools import combinations
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.near_duplicates import earliest_near, mark_duplicates
+from assets.methods.near_duplicates import earliest_near, mark_duplicates, near_groups
 
 
 def images(*rows: tuple[str, str, str]) -> pd.DataFrame:
@@ -95,6 +97,37 @@ def test_against_brute_force(some, near_distance):
     assert found.tolist() == brute_force(some, near_distance)
 
 
+def test_groups_are_linked_through_any_near_pair():
+    # The first two are eight bits apart and both four from the last, which is earlier to neither.
+    some = [0x00000000FFFFFFFF, 0x00000000FFFFFF00, 0xFFFF0000FFFF0000, 0x00000000FFFFFFF0]
+    hashes = np.array(some, dtype=np.uint64)
+    assert earliest_near(hashes, 4).tolist() == [-1, -1, -1, 0]
+    assert near_groups(hashes, 4).tolist() == [0, 0, 1, 0]
+    assert near_groups(hashes, 3).tolist() == [0, 1, 2, 3]
+
+
+def test_featureless_pictures_are_alone():
+    hashes = np.array([0, 0, 0x00000000FFFFFFFF, 1, 0x00000000FFFFFFFF], dtype=np.uint64)
+    assert near_groups(hashes).tolist() == [0, 1, 2, 3, 2]
+    assert near_groups(hashes[:0]).tolist() == []
+
+
+@given(hashes, st.integers(0, 8))
+def test_groups_against_networkx(some, near_distance):
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(some)))
+    graph.add_edges_from(
+        (one, other)
+        for one, other in combinations(range(len(some)), 2)
+        if (some[one] ^ some[other]).bit_count() <= near_distance
+        and min(some[one].bit_count(), some[other].bit_count()) >= 16
+    )
+    expected = sorted(sorted(group) for group in nx.connected_components(graph))
+    groups = near_groups(np.array(some, dtype=np.uint64), near_distance)
+    found = [np.flatnonzero(groups == number).tolist() for number in range(len(expected))]
+    assert found == expected
+
+
 @pytest.mark.parametrize("near_distance", [63, 64])
 def test_the_greatest_distances(near_distance):
     some = [0x00000000FFFFFFFF, 0xFFFFFFFF00000000, 0x0F0F0F0F0F0F0F0F]
@@ -112,3 +145,15 @@ def test_a_hundred_thousand_in_seconds():
     assert time.process_time() - started < 10
     assert (found[50_001:60_000] == np.arange(1, 10_000)).all()
     assert (found[60_000:90_000] == 0).all()
+
+
+def test_groups_of_a_hundred_thousand_in_seconds():
+    random = np.random.default_rng(0)
+    # A thousand series of a hundred, each picture one bit from the one before it.
+    flips = np.uint64(1) << random.integers(0, 64, (1000, 100), dtype=np.uint64)
+    flips[:, 0] = random.integers(0, 2**64, 1000, dtype=np.uint64)
+    series = np.bitwise_xor.accumulate(flips, axis=1)
+    started = time.process_time()
+    groups = near_groups(series.ravel(), 4).reshape(1000, 100)
+    assert time.process_time() - started < 10
+    assert (groups == np.arange(1000)[:, None]).all()

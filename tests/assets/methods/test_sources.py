@@ -2,14 +2,17 @@ import os
 from urllib.parse import quote
 
 import fsspec
+import pytest
 from source_fixtures import LIMITS, names, refused, write
 
+from assets.methods.errors import UserError
 from assets.methods.sources import (
     Listing,
     SourceFile,
     list_source,
     listing_digest,
     read_if_changed,
+    read_manifest,
 )
 
 
@@ -20,6 +23,24 @@ def test_sources_that_are_none(tmp_path):
     assert "known" in refused("nonsense://bucket")
     assert "chains" in refused("simplecache::http://127.0.0.1/")
     assert "There is no" in refused("memory://nowhere")
+
+
+def test_folders_are_no_manifests(tmp_path, memory):
+    memory.pipe("/photos/a.jpg", b"a")
+    for source in (str(tmp_path), f"file://{tmp_path}", "memory://photos", "memory://gone.csv"):
+        with pytest.raises(UserError) as caught:
+            read_manifest(source)
+        assert str(caught.value) == (
+            f"There is no manifest at {source}: labelled data is a CSV or Parquet file with a "
+            "column uri, of paths or URLs, and a column label."
+        )
+    with pytest.raises(UserError, match=r"There is no folder or manifest .*gone.csv\.$"):
+        read_manifest(str(tmp_path / "gone.csv"))
+
+
+def test_a_folder_named_like_a_manifest(tmp_path):
+    write(tmp_path / "photos.csv" / "a.jpg")
+    assert names(list_source(str(tmp_path / "photos.csv")), tmp_path) == ["photos.csv/a.jpg"]
 
 
 def test_a_protocol_without_its_package(monkeypatch):

@@ -1,0 +1,220 @@
+"""What is asked, kept and shown of models on labelled images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from assets.figures import png
+from assets.methods.classifiers import Classifier
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.evaluation import Evaluation, EvaluationSettings, evaluate_scores
+from assets.methods.labelled_data import LabelledData, class_counts
+from assets.methods.progress import Progress, silent
+from assets.methods.scoring import score_unseen
+from assets.methods.worst_errors import draw_worst_errors, worst_errors
+from assets.resources.tracking import TrackedRun
+from assets.settings import NsfwEvaluationConfig
+from assets.values import NsfwEvaluation
+
+# Of MLflow's figures and artifacts: a model's name may be an address.
+MODEL_NAME = "model_{}"
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model, the labelled images with its scores, and what these are worth.
+
+    ``scores`` has image_id, uri, label, split, is_positive and score.
+    """
+
+    name: str
+    fingerprint: str
+    scores: pd.DataFrame
+    evaluation: Evaluation
+
+
+def evaluate_model(
+    name: str,
+    classifier: Classifier,
+    data: LabelledData,
+    split: str,
+    settings: EvaluationSettings,
+    load_image: Callable[[str], Image.Image],
+    store: EmbeddingStore,
+    progress: Progress = silent,
+) -> EvaluatedModel:
+    """Score the images of a split, and evaluate the scores.
+
+    ``split`` is "test", and then the temperature is fitted on the validation images, or "all".
+    Raises UserError when the classifier has no class of the positives' name, or what
+    ``evaluate_scores`` raises.
+    """
+    positive = data.class_names[1]
+    asked = ("test", "validation") if split == "test" else ("train", "validation", "test")
+    images = data.images[data.images.split.isin(asked)].reset_index(drop=True)
+    found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
+    scores = images[["image_id", "uri", "label", "split"]].assign(
+        is_positive=(images.label == positive).astype(bool), score=found.scores
+    )
+    is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
+    tested, others = scores[is_tested], scores[~is_tested]
+    calibration = None
+    if len(others):
+        calibration = (others.is_positive.to_numpy(), others.score.to_numpy(np.float64))
+    evaluation = evaluate_scores(
+        tested.is_positive.to_numpy(),
+        tested.score.to_numpy(np.float64),
+        settings,
+        images.loc[is_tested, list(data.slice_columns)].reset_index(drop=True),
+        calibration,
+    )
+    return EvaluatedModel(name, found.fingerprint, tested.reset_index(drop=True), evaluation)
+
+
+def evaluation_value(
+    models: Sequence[EvaluatedModel],
+    figure: Image.Image,
+    load_image: Callable[[str], Image.Image],
+    positive: str,
+    config: NsfwEvaluationConfig,
+) -> NsfwEvaluation:
+    """Return what was found, and the ``figure`` of it, as the asset holds it."""
+    sheets = {}
+    for number, model in enumerate(models, 1):
+        errors = worst_errors(model.scores, config.threshold, config.worst)
+        sheet = draw_worst_errors(load_image, errors, positive, blur=not config.sharp)
+        sheets[MODEL_NAME.format(number)] = png(sheet)
+    return NsfwEvaluation(
+        positive=positive,
+        models=[model.name for model in models],
+        fingerprints=[model.fingerprint for model in models],
+        figures=pd.concat([_figures(model) for model in models], ignore_index=True),
+        slices=_by_model(models, lambda one: one.slices),
+        curves=_by_model(models, _curves),
+        reliability=_by_model(models, _reliability),
+        scores=pd.concat(
+            [model.scores.drop(columns="is_positive").assign(model=model.name) for model in models],
+            ignore_index=True,
+        ),
+        figure=png(figure),
+        worst=sheets,
+        notes=[f"{model.name}: {note}" for model in models for note in model.evaluation.notes],
+        settings=config.model_dump(),
+    )
+
+
+def log_evaluation(
+    run: TrackedRun, models: Sequence[EvaluatedModel], value: NsfwEvaluation
+) -> None:
+    """Log figures, curves, tables and pictures; of several models each has its own prefix."""
+    for number, model in enumerate(models, 1):
+        prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
+        figures = model.evaluation.flat_figures()
+        run.figures({f"{prefix}{name}": figure for name, figure in figures.items()})
+    for name, data in evaluation_files(value).items():
+        run.file(name, data)
+
+
+def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
+    """Return what is kept of an evaluation as files, by their names."""
+    tables = ("figures", "slices", "curves", "reliability", "scores")
+    files = {
+        f"{name}.csv": getattr(value, name).to_csv(index=False).encode("utf-8", "surrogateescape")
+        for name in tables
+    }
+    files["evaluation.png"] = value.figure.data
+    for name, sheet in value.worst.items():
+        alone = len(value.models) == 1
+        files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
+    return files
+
+
+def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
+    """Return the figures that Dagster shows, by model where there are several."""
+    shown = ("auc", "average_precision", "precision", "recall", "f1", "ece_before", "ece_after")
+    summary: dict[str, Any] = {}
+    for number, model in enumerate(models, 1):
+        prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
+        evaluation = model.evaluation
+        summary |= {
+            f"{prefix}model": model.name,
+            f"{prefix}images": evaluation.n,
+            f"{prefix}positives": evaluation.n_positive,
+        }
+        summary |= {
+            f"{prefix}{name}": "{:.4f} ({:.4f} to {:.4f})".format(
+                *(getattr(evaluation.figures[name], end) for end in ("value", "low", "high"))
+            )
+            for name in shown
+            if name in evaluation.figures
+        }
+    return summary
+
+
+def label_figures(data: LabelledData) -> dict[str, Any]:
+    """Return how many images each split has of each class, and what was found about rows."""
+    counts = class_counts(data)
+    figures: dict[str, Any] = {
+        f"{split}_{label}": int(counts.loc[split, label])
+        for split in counts.index
+        for label in counts.columns
+    }
+    reasons = data.findings.reason.value_counts()
+    return {
+        "images": len(data.images),
+        "rows_left_out": int(data.findings.left_out.sum()),
+        **figures,
+        **{f"found_{str(name).replace(' ', '_')}": int(count) for name, count in reasons.items()},
+    }
+
+
+def _figures(model: EvaluatedModel) -> pd.DataFrame:
+    evaluation = model.evaluation
+    rows = [
+        {"model": model.name, "figure": name, **vars(figure)}
+        for name, figure in evaluation.figures.items()
+    ]
+    counts = {
+        "n": evaluation.n,
+        "n_positive": evaluation.n_positive,
+        "temperature": evaluation.temperature,
+    }
+    rows += [
+        {"model": model.name, "figure": name, "value": float(value), "low": None, "high": None}
+        for name, value in counts.items()
+    ]
+    return pd.DataFrame(rows).astype({"low": "float64", "high": "float64"})
+
+
+def _by_model(
+    models: Sequence[EvaluatedModel], table: Callable[[Evaluation], pd.DataFrame]
+) -> pd.DataFrame:
+    parts = [table(model.evaluation).assign(model=model.name) for model in models]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined[["model", *(name for name in joined if name != "model")]]
+
+
+def _curves(evaluation: Evaluation) -> pd.DataFrame:
+    axes: Mapping[str, tuple[pd.DataFrame, str, str]] = {
+        "roc": (evaluation.roc, "false_positive_rate", "true_positive_rate"),
+        "precision_recall": (evaluation.precision_recall, "recall", "precision"),
+    }
+    parts = [
+        table.rename(columns={x: "x", y: "y"})[["threshold", "x", "y"]].assign(curve=name)
+        for name, (table, x, y) in axes.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _reliability(evaluation: Evaluation) -> pd.DataFrame:
+    return pd.concat(
+        [
+            evaluation.reliability_before.assign(scaled=False),
+            evaluation.reliability_after.assign(scaled=True),
+        ],
+        ignore_index=True,
+    )

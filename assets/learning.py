@@ -1,0 +1,165 @@
+"""From labels to a model, and to what models are worth."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.evaluations import (
+    evaluate_model,
+    evaluation_summary,
+    evaluation_value,
+    label_figures,
+    log_evaluation,
+)
+from assets.methods.cataloguing import Catalogue
+from assets.methods.devices import plan_compute
+from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.labelled_data import LabelledData, label_images
+from assets.methods.sources import read_manifest
+from assets.methods.training import train_classifier
+from assets.resources.collections import COLLECTIONS
+from assets.resources.compute import Compute
+from assets.resources.models import Models
+from assets.resources.photos import Photos
+from assets.resources.progress import ProgressReporter
+from assets.resources.tracking import Tracking
+from assets.settings import (
+    LabelledImagesConfig,
+    NsfwEvaluationConfig,
+    NsfwTrainingConfig,
+    catalogue_settings,
+)
+from assets.steps import step
+from assets.trainings import check_test_split, enter_version, examples_of, log_epoch
+from assets.values import NsfwEvaluation, NsfwTraining
+
+GROUP = "nsfw"
+
+
+def _asset(kinds: set[str], **options: Any) -> Callable[..., dg.AssetsDefinition]:
+    return dg.asset(
+        partitions_def=COLLECTIONS, group_name=GROUP, code_version="1", kinds=kinds, **options
+    )
+
+
+@_asset(kinds={"parquet"})
+def labelled_images(
+    context: dg.AssetExecutionContext,
+    config: LabelledImagesConfig,
+    raw_images: Catalogue,
+    photos: Photos,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> LabelledData:
+    """Label and split of each image that the collection's manifest names without contradiction."""
+    with step(context, tracking, progress, config) as log:
+        collection = photos.collection(context.partition_key)
+        reading = catalogue_settings(collection.settings)
+        data = label_images(
+            read_manifest(collection.source, reading.fetch),
+            raw_images.images,
+            raw_images.rejects,
+            config.settings(reading.near_distance),
+        )
+        log.figures(label_figures(data))
+        log.table("findings.csv", data.findings)
+    return data
+
+
+@_asset(kinds={"torch", "mlflow"}, pool="gpu")
+def nsfw_training(
+    context: dg.AssetExecutionContext,
+    config: NsfwTrainingConfig,
+    labelled_images: LabelledData,
+    photos: Photos,
+    models: dg.ResourceParam[Models],
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> NsfwTraining:
+    """A new version of the NSFW model; champion if it is surely as good, else challenger."""
+    with step(context, tracking, progress, config) as log:
+        data, load_image = labelled_images, photos.store.open_working_copy
+        check_test_split(data)
+        # Asked first: in an empty registry the packaged model is the one to match.
+        champion = models.champion(log.run.run_id)
+        folder = Path(photos.home, "trainings", context.partition_key)
+        trained = train_classifier(
+            examples_of(data, "train"),
+            examples_of(data, "validation"),
+            (data.class_names[0], data.class_names[1]),
+            load_image,
+            config.settings(),
+            folder,
+            plan_compute(compute.settings()),
+            log.progress("images"),
+            partial(log_epoch, log.run),
+        )
+        result = enter_version(
+            trained,
+            champion,
+            data,
+            load_image,
+            models,
+            compute.settings(),
+            folder,
+            log.run.run_id,
+        )
+        context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
+        log.table("history.csv", result.history)
+        log.table("comparison.csv", result.comparison)
+        log.figures(
+            {
+                "epochs": len(trained.history),
+                "best_epoch": trained.best_epoch,
+                "epochs_resumed": trained.n_resumed,
+                "validation_auc_best": trained.history[trained.best_epoch - 1].validation_auc,
+                "auc": float(result.comparison.auc[0]),
+                "version": result.version,
+                "alias": result.alias,
+                "reason": result.reason,
+            }
+        )
+    return result
+
+
+@_asset(kinds={"scikitlearn", "png"}, pool="gpu", deps=["nsfw_model"])
+def nsfw_evaluation(
+    context: dg.AssetExecutionContext,
+    config: NsfwEvaluationConfig,
+    labelled_images: LabelledData,
+    photos: Photos,
+    models: dg.ResourceParam[Models],
+    compute: Compute,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> NsfwEvaluation:
+    """Precision, recall, ROC, PR and calibration of each model, with 95 % intervals, per slice."""
+    with step(context, tracking, progress, config) as log:
+        load_image = photos.store.open_working_copy
+        names = list(dict.fromkeys(config.models))
+        evaluated = [
+            evaluate_model(
+                name,
+                models.load(name, compute.settings(), context.log.warning),
+                labelled_images,
+                config.split,
+                config.settings(),
+                load_image,
+                models.probabilities,
+                log.progress("photos"),
+            )
+            for name in names
+        ]
+        figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
+        positive = labelled_images.class_names[1]
+        value = evaluation_value(evaluated, figure, load_image, positive, config)
+        log.figures(evaluation_summary(evaluated))
+        log_evaluation(log.run, evaluated, value)
+        log.thumbnail("evaluation", figure)
+        for note in value.notes:
+            context.log.info(note)
+    return value

@@ -1,0 +1,347 @@
+"""What a deconvnet finds in a photograph, on one page.
+
+Above, the photograph, the reconstruction and where it is strong. Below, the activations of a layer
+that add most to the class, each beside the part of the photograph that made it, after figure 2 of
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014; and what would
+have to change for the photograph to look more like the class.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assets.methods.deconvnet_map import N_TOP, DeconvnetMap, TopActivation
+from assets.methods.figure_text import (
+    DARK,
+    DPI,
+    PALE,
+    format_values,
+    in_points,
+    printable,
+    text_length,
+)
+from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo
+
+Size = tuple[int, int]
+
+# Lengths in px.
+_WIDTH = 1800
+_MARGIN = 40
+_GAP = 40
+_TITLE = 44
+_SUBTITLE_LINE = 26
+_HEADING = 84
+_BELOW = 72
+_PANEL = (546, 546)
+_TILE = 148
+_TILE_GAP = 4
+_PAIR_GAP = 26
+_CAPTION = 46
+_PAIR = 2 * _TILE + _TILE_GAP
+_TOP_WIDTH = 3 * _PAIR + 2 * _PAIR_GAP
+_CHANGE_LEFT = _MARGIN + _TOP_WIDTH + _GAP + 16
+_CHANGE_WIDTH = _WIDTH - _MARGIN - _CHANGE_LEFT
+_CHANGE_GAP = 20
+_CHANGE_CAPTION = 56
+
+# Fonts, in px.
+_LARGE = 28
+_MEDIUM = 21
+_SMALL = 16
+
+# The percentile of the sizes that is drawn as the largest: a few would dim all others.
+_LARGEST_SHOWN = 99.5
+
+# Single pixels of maps are grain: what is drawn is their mean over about so many px of the page.
+_SMOOTHING = 6
+
+# Orange and violet, which colour-blind people tell apart too.
+_BRIGHTER = np.array([235, 120, 0], dtype=np.float32)
+_DARKER = np.array([95, 50, 160], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class DeconvnetTitle:
+    """The photograph's name, and the classifier's name for people."""
+
+    name: str
+    model: str
+
+
+def draw_deconvnet_figure(
+    image: Image.Image,
+    found: DeconvnetMap,
+    title: DeconvnetTitle,
+    settings: HeatMapSettings | None = None,
+) -> Image.Image:
+    """Draw all that ``deconvnet_map`` found.
+
+    Args:
+        image: the photograph, of the size of the maps.
+        found: by ``deconvnet_map``.
+        title: what it was found in, and by whom.
+        settings: how the relevance should look.
+
+    Returns:
+        An RGB picture, 1,800 px wide, the same for the same arguments.
+
+    Raises:
+        ValueError: the maps are not of the image's size, or not finite.
+    """
+    photo = image.convert("RGB")
+    if found.reconstruction.shape[:2] != (photo.height, photo.width):
+        raise ValueError(f"the maps are {found.reconstruction.shape}, the image {photo.size}")
+    panel = _fitted(photo.size, _PANEL)
+    change = _change_sizes(photo.size)
+    sheet = _Sheet(_lines(found, title), panel[1], change)
+    sheet.name(title.name)
+    sheet.panel(0, scaled_photo(photo, panel), "the photograph", _score_words(found.score, found))
+    sheet.panel(
+        1,
+        scaled_photo(signed_picture(found.reconstruction), panel),
+        "the reconstruction",
+        _reconstruction_words(found),
+    )
+    sheet.panel(
+        2,
+        _relevance(photo, found.relevance, panel, settings or HeatMapSettings()),
+        "where it is strong",
+        "Its size summed over colours, smoothed.",
+    )
+    sheet.top(found)
+    sheet.change(photo, found)
+    return sheet.drawn()
+
+
+def signed_picture(values: NDArray[np.float32]) -> Image.Image:
+    """Draw signed values around mid-grey.
+
+    Args:
+        values: (h, w, 3) of any scale; the largest 0.5 % of those that are not zero look alike.
+    """
+    largest = _largest_shown(values)
+    share = values / largest if largest else np.zeros_like(values)
+    return Image.fromarray(np.rint(128 + 127 * share.clip(-1, 1)).astype(np.uint8))
+
+
+class _Sheet:
+    """The figure's page, on which places are px from its upper left corner."""
+
+    def __init__(self, subtitle: list[str], panel_height: int, change: "_ChangeSizes") -> None:
+        from matplotlib.figure import Figure
+
+        self._change = change
+        self._panels = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
+        self._lower = self._panels + panel_height + _BELOW + _HEADING - _GAP
+        rows = 3 * (_TILE + _CAPTION)
+        self._height = self._lower + max(rows, change.height) + _MARGIN // 2
+        self._figure = Figure(figsize=(_WIDTH / DPI, self._height / DPI), dpi=DPI)
+        for line, text in enumerate(subtitle):
+            self._write(_MARGIN, _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL, text, PALE)
+
+    def name(self, name: str) -> None:
+        """Write the page's title."""
+        text = _fitting("{}", name, _WIDTH - 2 * _MARGIN, _LARGE, "bold")
+        self._write(_MARGIN, _MARGIN + _LARGE, text, font=_LARGE, weight="bold")
+
+    def panel(self, place: int, picture: Image.Image, heading: str, hint: str) -> None:
+        """Draw one of the three pictures above."""
+        left = _MARGIN + place * (_PANEL[0] + _GAP + 1)
+        self._head(left, self._panels, heading, hint)
+        self._paste(picture, left, self._panels)
+
+    def top(self, found: DeconvnetMap) -> None:
+        """Draw the activations that add most, each beside its part of the photograph."""
+        heading = _fitting("what adds most to {}", found.class_name, _TOP_WIDTH, _MEDIUM, "bold")
+        hint = _fitting(
+            "Activations of {}, the strongest of a channel each.",
+            found.top_layer,
+            _TOP_WIDTH,
+            _SMALL,
+        )
+        self._head(_MARGIN, self._lower, heading, hint)
+        if not found.top:
+            self._write(_MARGIN, self._lower + _SMALL, "No activation adds to it.")
+        contributions = format_values(
+            [one.activation.contribution or 0 for one in found.top] or [0]
+        )
+        for place, (one, adds) in enumerate(zip(found.top[:N_TOP], contributions, strict=False)):
+            row, column = divmod(place, 3)
+            left = _MARGIN + column * (_PAIR + _PAIR_GAP)
+            upper = self._lower + row * (_TILE + _CAPTION)
+            for offset, picture in enumerate(_tiles(one)):
+                self._paste(picture, left + offset * (_TILE + _TILE_GAP), upper)
+            at = f"channel {one.activation.channel:,}, adds {adds}"
+            self._write(left, upper + _TILE + 20, at, PALE)
+
+    def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
+        """Draw what would have to change, and the photograph after a step."""
+        heading = _fitting("more like {}", found.class_name, _CHANGE_WIDTH, _MEDIUM, "bold")
+        changed = found.changed_score > found.score
+        before, after = format_values([found.score, found.changed_score])
+        hint = _fitting(
+            f"P({{}}) from {before} to {after} by a small step"
+            if changed
+            else "No small step raises P({}).",
+            found.class_name,
+            _CHANGE_WIDTH,
+            _SMALL,
+        )
+        self._head(_CHANGE_LEFT, self._lower, heading, hint)
+        size = self._change.picture
+        pictures = (
+            (_brighter_and_darker(photo, found.change, size), "orange: brighter, violet: darker"),
+            (scaled_photo(found.changed, size), "after the step"),
+        )
+        for (left, upper), (picture, caption) in zip(self._change.places, pictures, strict=True):
+            self._paste(picture, _CHANGE_LEFT + left, self._lower + upper)
+            baseline = self._lower + upper + size[1] + 22
+            self._write(_CHANGE_LEFT + left, baseline, caption, PALE)
+
+    def drawn(self) -> Image.Image:
+        """Return the page as an RGB picture."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(self._figure)
+        canvas.draw()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+    def _head(self, left: int, upper: int, heading: str, hint: str) -> None:
+        self._write(left, upper - 40, heading, font=_MEDIUM, weight="bold")
+        self._write(left, upper - 14, hint, PALE)
+
+    def _write(
+        self,
+        left: int,
+        baseline: int,
+        text: str,
+        color: str = DARK,
+        font: float = _SMALL,
+        weight: str = "normal",
+    ) -> None:
+        self._figure.text(
+            left / _WIDTH,
+            1 - baseline / self._height,
+            text,
+            fontsize=in_points(font),
+            color=color,
+            weight=weight,
+            parse_math=False,
+        )
+
+    def _paste(self, picture: Image.Image, left: int, upper: int) -> None:
+        lower = self._height - upper - picture.height
+        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
+
+
+@dataclass(frozen=True)
+class _ChangeSizes:
+    """Where the two pictures of the change lie, and the height that they take."""
+
+    picture: Size
+    places: tuple[Size, Size]
+    height: int
+
+
+def _change_sizes(size: Size) -> _ChangeSizes:
+    """Lay the two pictures side by side or one below the other, whichever is larger."""
+    tallest = 3 * (_TILE + _CAPTION)
+    beside = _fitted(size, ((_CHANGE_WIDTH - _CHANGE_GAP) // 2, tallest - _CHANGE_CAPTION))
+    below = _fitted(size, (_CHANGE_WIDTH, tallest // 2 - _CHANGE_CAPTION))
+    if beside[0] >= below[0]:
+        right = (_CHANGE_WIDTH + _CHANGE_GAP) // 2
+        return _ChangeSizes(beside, ((0, 0), (right, 0)), beside[1] + _CHANGE_CAPTION)
+    second = below[1] + _CHANGE_CAPTION
+    return _ChangeSizes(below, ((0, 0), (0, second)), 2 * second)
+
+
+def _tiles(one: TopActivation) -> tuple[Image.Image, Image.Image]:
+    """Return the reconstruction and the patch, each on a square tile."""
+    return _tile(signed_picture(one.reconstruction)), _tile(one.patch)
+
+
+def _tile(picture: Image.Image) -> Image.Image:
+    size = _fitted(picture.size, (_TILE, _TILE))
+    tile = Image.new("RGB", (_TILE, _TILE), "#f1f1f1")
+    tile.paste(scaled_photo(picture, size), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    return tile
+
+
+def _relevance(
+    photo: Image.Image, relevance: NDArray[np.float32], size: Size, settings: HeatMapSettings
+) -> Image.Image:
+    smooth = _smoothed(relevance, size)
+    return heat_map(scaled_photo(photo, size), smooth, settings).blended(size)
+
+
+def _brighter_and_darker(
+    photo: Image.Image, change: NDArray[np.float32], size: Size
+) -> Image.Image:
+    """Tint a pale photograph where the change makes it brighter or darker."""
+    brightness = _smoothed(change.mean(axis=2), size)
+    largest = _largest_shown(brightness)
+    share = (brightness / largest).clip(-1, 1) if largest else np.zeros_like(brightness)
+    grey = np.asarray(scaled_photo(photo, size).convert("L"), dtype=np.float32)[..., None]
+    pale = 150 + 0.4 * grey
+    tint = np.where(share[..., None] > 0, _BRIGHTER, _DARKER)
+    opacity = np.abs(share)[..., None]
+    return Image.fromarray(np.rint((1 - opacity) * pale + opacity * tint).astype(np.uint8))
+
+
+def _largest_shown(values: NDArray[np.float32]) -> float:
+    sizes = np.abs(values[values != 0])
+    return float(np.percentile(sizes, _LARGEST_SHOWN)) if sizes.size else 0.0
+
+
+def _smoothed(values: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """Scale a map to a size in px, and smooth it there."""
+    from skimage.filters import gaussian
+
+    scaled = Image.fromarray(np.ascontiguousarray(values)).resize(size, Image.Resampling.BILINEAR)
+    return gaussian(np.asarray(scaled), sigma=_SMOOTHING, mode="nearest").astype(np.float32)
+
+
+def _score_words(score: float, found: DeconvnetMap) -> str:
+    words = f"P({{}}) = {format_values([score])[0]}, padded to a square."
+    return _fitting(words, found.class_name, _PANEL[0], _SMALL)
+
+
+def _reconstruction_words(found: DeconvnetMap) -> str:
+    if found.has_switches:
+        return "Mid-grey is none, as where the network does not read."
+    if found.start is None:
+        return "No max-pools: it is the same for every photograph."
+    return "No max-pools: only its place comes from the photograph."
+
+
+def _lines(found: DeconvnetMap, title: DeconvnetTitle) -> list[str]:
+    """Write how the figure was made."""
+    room = _WIDTH - 2 * _MARGIN
+    model = _fitting("deconvnet   ·   model {}", title.model, room, _SMALL)
+    if found.start is None:
+        start = _fitting("start: the logit of {}", found.class_name, room, _SMALL)
+    else:
+        one = found.start
+        place = f"channel {one.channel:,}, row {one.row:,}, column {one.column:,}"
+        value = format_values([one.value])[0]
+        words = f"start: layer {{}}, {place}, activation {value}"
+        start = _fitting(words, one.layer, room, _SMALL)
+    longer = f"{model}   ·   {start}"
+    return [longer] if text_length(longer, _SMALL) <= room else [model, start]
+
+
+def _fitting(pattern: str, name: str, room: float, font: float, weight: str = "normal") -> str:
+    """Write a name into a pattern, shortened until the text is no longer than ``room`` px."""
+    for longest in range(60, 0, -1):
+        text = pattern.format(printable(name, longest))
+        if text_length(text, font, weight) <= room:
+            break
+    return text
+
+
+def _fitted(size: Size, room: Size) -> Size:
+    """Return the largest size of the same shape that fits into a room."""
+    scale = min(room[0] / size[0], room[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,0 +1,252 @@
+"""A photograph and a network of torch: the deconvnet's pictures in the photograph's own pixels."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assets.methods.class_ascent import log_odds, log_odds_gradient, step_along
+from assets.methods.classifiers import Classifier, check_class
+from assets.methods.deconvnet import (
+    Activation,
+    activation_at,
+    deconvolve,
+    has_switches,
+    last_layer,
+    strongest_activations,
+)
+from assets.methods.errors import UserError
+from assets.methods.forward import unsplit_pool
+from assets.methods.network_input import NetworkInput, network_input
+from assets.methods.torch_classifier import TorchClassifier
+
+if TYPE_CHECKING:
+    import torch
+
+N_TOP = 9
+
+# A reconstruction is cut where so much of its relevance lies outside, on each side.
+_TAIL = 0.05
+
+
+@dataclass(frozen=True)
+class DeconvnetSettings:
+    """Where a deconvnet starts.
+
+    Without a ``layer`` it is the class's logit. With one, a module's dotted name, it is one of its
+    activations: the one at ``place`` (channel, row, column), from 0, or else the one that adds
+    most to the class's logit.
+
+    Raises:
+        UserError: there is a place and no layer, or a place is not three numbers from 0.
+    """
+
+    layer: str | None = None
+    place: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.place is None:
+            return
+        if self.layer is None:
+            raise UserError("A place is given without a layer: name the layer that it is of.")
+        if len(self.place) != 3 or min(self.place) < 0:
+            raise UserError(
+                f"The place is {self.place}: give channel, row and column, three numbers from 0."
+            )
+
+
+@dataclass(frozen=True)
+class TopActivation:
+    """One of the activations that add most to a class, and what made it.
+
+    Attributes:
+        activation: which.
+        reconstruction: (rows, columns, 3) float32, the part of its picture that holds most of it.
+        patch: RGB, the same part of the photograph (scaled to at most 1,024 px a side).
+    """
+
+    activation: Activation
+    reconstruction: NDArray[np.float32]
+    patch: Image.Image
+
+
+@dataclass(frozen=True)
+class DeconvnetMap:
+    """What a deconvnet finds in a photograph of (h, w) px.
+
+    Attributes:
+        class_name: the class asked for.
+        score: P(class) of the photograph, padded to a square.
+        start: where the deconvnet started; None for the class's logit.
+        reconstruction: (h, w, 3) float32, RGB, signed: the picture of the start, scaled as grey
+            levels are to the network's units. Its overall factor means nothing. It is zero in the
+            border that the network does not read.
+        has_switches: whether the network has max-pools, without which the reconstruction from a
+            class is the same for every photograph.
+        relevance: (h, w) float32, the sum of |reconstruction| over the channels.
+        top_layer: of ``top``: the layer asked for, or the last that still has places.
+        top: the activations that add most to the class's logit, at most one a channel and
+            ``N_TOP`` in all, those that add most first.
+        change: (h, w, 3) float32, RGB: by how much the class's log-odds rise by a grey level.
+        changed: RGB, the photograph after a small step along ``change``.
+        changed_score: its P(class), higher than ``score`` unless no small step raises it, when
+            ``changed`` is the photograph itself.
+    """
+
+    class_name: str
+    score: float
+    start: Activation | None
+    reconstruction: NDArray[np.float32]
+    has_switches: bool
+    relevance: NDArray[np.float32]
+    top_layer: str
+    top: tuple[TopActivation, ...]
+    change: NDArray[np.float32]
+    changed: Image.Image
+    changed_score: float
+
+
+def deconvnet_map(
+    image: Image.Image,
+    classifier: Classifier,
+    class_name: str,
+    settings: DeconvnetSettings | None = None,
+) -> DeconvnetMap:
+    """Run the deconvnet on a photograph; on the CPU with the same bits each time.
+
+    A photograph of more than 1,024 px a side is scaled down for the network; the results have its
+    own size.
+
+    Args:
+        image: of any size, shape and mode.
+        classifier: a ``TorchClassifier`` whose activations are ReLU.
+        class_name: what to look for.
+        settings: where to start; None for the class's logit.
+
+    Raises:
+        UserError: the classifier is no network of torch, a deconvnet is not defined for it, or
+            there is no such class, layer or activation.
+    """
+    if not isinstance(classifier, TorchClassifier):
+        raise UserError(
+            "A deconvnet goes back through the layers of a network, and this classifier does not "
+            "show its own: use OpenNSFW, timm:NAME, torchvision:NAME or a classifier's file."
+        )
+    check_class(classifier.class_names, class_name)
+    settings = settings or DeconvnetSettings()
+    # In a thread that does not split operations, sums have one order.
+    with unsplit_pool(workers=1) as pool:
+        found = pool.submit(_map, image.convert("RGB"), classifier, class_name, settings)
+        return found.result()
+
+
+def _map(
+    image: Image.Image, classifier: TorchClassifier, class_name: str, settings: DeconvnetSettings
+) -> DeconvnetMap:
+    module, index = classifier.module, classifier.class_names.index(class_name)
+    read = network_input(image, classifier.preprocessing)
+    values = read.values.to(classifier.device)
+    _check_logits(classifier, values)
+    layer = settings.layer or last_layer(module, values)
+    strongest = strongest_activations(module, values, layer, N_TOP, index)
+    start = _start(module, values, settings, strongest, class_name)
+    signal = deconvolve(module, values, index if start is None else start)
+    reconstruction = read.picture(signal, image.size)
+    change = read.gradient(log_odds_gradient(module, values, index), image.size)
+    changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
+    return DeconvnetMap(
+        class_name=class_name,
+        score=_probability(_log_odds(image, classifier, index)),
+        start=start,
+        reconstruction=reconstruction,
+        has_switches=has_switches(module),
+        relevance=np.abs(reconstruction).sum(axis=2),
+        top_layer=layer,
+        top=tuple(_top_activation(one, read, deconvolve(module, values, one)) for one in strongest),
+        change=change,
+        changed=changed,
+        changed_score=_probability(_log_odds(changed, classifier, index)),
+    )
+
+
+def _check_logits(classifier: TorchClassifier, values: "torch.Tensor") -> None:
+    import torch
+
+    with torch.no_grad():
+        n = classifier.module(values.clone()).shape[1]
+    names = len(classifier.class_names)
+    if n != names or n < 2:
+        raise UserError(
+            f"The network answers with {n} logits, and there are {names} class names: a deconvnet "
+            "needs a logit for each class, and two classes or more."
+        )
+
+
+def _log_odds(image: Image.Image, classifier: TorchClassifier, index: int) -> float:
+    import torch
+
+    values = network_input(image, classifier.preprocessing).values.to(classifier.device)
+    with torch.no_grad():
+        return float(log_odds(classifier.module, values, index))
+
+
+def _probability(odds: float) -> float:
+    return float(1 / (1 + np.exp(-odds)))
+
+
+def _start(
+    module: "torch.nn.Module",
+    values: "torch.Tensor",
+    settings: DeconvnetSettings,
+    strongest: list[Activation],
+    class_name: str,
+) -> Activation | None:
+    if settings.layer is None:
+        return None
+    if settings.place is not None:
+        return activation_at(module, values, settings.layer, settings.place)
+    if not strongest:
+        raise UserError(
+            f"No activation of the layer {settings.layer} speaks for {class_name} in this image: "
+            "choose another layer, or none to start from the class."
+        )
+    return strongest[0]
+
+
+def _top_activation(
+    activation: Activation, read: NetworkInput, signal: NDArray[np.float32]
+) -> TopActivation:
+    picture = read.picture(signal, read.scaled.size)
+    left, upper, right, lower = _main_part(np.abs(picture).sum(axis=2))
+    return TopActivation(
+        activation,
+        picture[upper:lower, left:right],
+        read.scaled.crop((left, upper, right, lower)),
+    )
+
+
+def _main_part(relevance: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """Return left, upper, right, lower px of where most of a map lies, as square as it can be."""
+    rows = _main_range(relevance.sum(axis=1, dtype=np.float64))
+    columns = _main_range(relevance.sum(axis=0, dtype=np.float64))
+    side = max(rows[1] - rows[0], columns[1] - columns[0])
+    upper, lower = _widened(*rows, side, relevance.shape[0])
+    left, right = _widened(*columns, side, relevance.shape[1])
+    return left, upper, right, lower
+
+
+def _main_range(weights: NDArray[np.float64]) -> tuple[int, int]:
+    """Return start and end without the tails that hold ``_TAIL`` of the weight each."""
+    if not weights.any():
+        return 0, len(weights)
+    shares = np.cumsum(weights) / weights.sum()
+    return int(np.argmax(shares > _TAIL)), int(np.argmax(shares >= 1 - _TAIL)) + 1
+
+
+def _widened(start: int, end: int, length: int, limit: int) -> tuple[int, int]:
+    """Widen a range to a length around its middle, as far as it goes from 0 to ``limit``."""
+    length = min(length, limit)
+    start = min(max((start + end - length) // 2, 0), limit - length)
+    return start, start + length

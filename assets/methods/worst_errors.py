@@ -1,0 +1,103 @@
+"""The errors of which a classifier was surest, and a contact sheet of them."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from assets.methods.errors import UserError
+from assets.methods.figure_text import DARK, printable
+from assets.methods.ranking_sheet import MOST_PHOTOS, LoadImage, draw_tiles, sheet_font
+
+# Lengths in px.
+_MARGIN = 14
+_HEADING = 50
+_FONT = 19
+_LONGEST_CLASS = 40
+
+
+@dataclass(frozen=True)
+class WorstErrors:
+    """The worst first, columns image_id and score, and how many errors there are of each kind.
+
+    ``false_positives`` are negatives with the highest scores, ``false_negatives`` positives with
+    the lowest.
+    """
+
+    false_positives: pd.DataFrame
+    false_negatives: pd.DataFrame
+    n_false_positives: int
+    n_false_negatives: int
+
+
+def worst_errors(labelled: pd.DataFrame, threshold: float, n: int = 20) -> WorstErrors:
+    """Pick the ``n`` worst errors of each kind.
+
+    Args:
+        labelled: columns image_id, is_positive and score, in any order; equal scores follow the
+            image_id.
+        threshold: rows whose score is as high or higher are flagged.
+        n: how many, 1 to 50; fewer if there are fewer errors.
+
+    Raises:
+        UserError: n is out of its range.
+    """
+    if not 1 <= n <= MOST_PHOTOS:
+        raise UserError(f"{n} errors of each kind were asked for: choose 1 to {MOST_PHOTOS}.")
+    is_flagged, is_positive = labelled["score"] >= threshold, labelled["is_positive"].astype(bool)
+    found = labelled[["image_id", "score"]]
+    flagged, missed = found[is_flagged & ~is_positive], found[~is_flagged & is_positive]
+    return WorstErrors(
+        flagged.sort_values(["score", "image_id"], ascending=[False, True]).head(n),
+        missed.sort_values(["score", "image_id"]).head(n),
+        len(flagged),
+        len(missed),
+    )
+
+
+def draw_worst_errors(
+    load_image: LoadImage, errors: WorstErrors, class_name: str, *, blur: bool = True
+) -> Image.Image:
+    """Draw the errors in two halves: the false positives above, the false negatives below.
+
+    Photos are blurred unless they are asked for sharp, as by ``draw_ranking``.
+
+    Args:
+        load_image: returns the photo of an image_id.
+        errors: what to draw.
+        class_name: what positives are.
+        blur: whether to blur the photos.
+
+    Returns:
+        An RGB picture, the same for the same arguments.
+    """
+    name = printable(class_name, _LONGEST_CLASS)
+    halves = (
+        (f"Flagged as {name} but labelled not", errors.false_positives, errors.n_false_positives),
+        (f"Labelled {name} but not flagged", errors.false_negatives, errors.n_false_negatives),
+    )
+    parts = []
+    for heading, worst, n_errors in halves:
+        parts.append(_heading(f"{heading}: {_count(len(worst), n_errors)}"))
+        if len(worst):
+            parts.append(draw_tiles(load_image, worst, blur=blur))
+    sheet = Image.new(
+        "RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white"
+    )
+    upper = 0
+    for part in parts:
+        sheet.paste(part, (0, upper))
+        upper += part.height
+    return sheet
+
+
+def _count(n_drawn: int, n_errors: int) -> str:
+    return f"{n_errors:,}" if n_drawn == n_errors else f"the worst {n_drawn} of {n_errors:,}"
+
+
+def _heading(text: str) -> Image.Image:
+    font = sheet_font(_FONT)
+    picture = Image.new("RGB", (2 * _MARGIN + round(font.getlength(text)), _HEADING), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((_MARGIN, _HEADING - 14), text, fill=DARK, font=font, anchor="ls")
+    return picture

@@ -1,0 +1,135 @@
+"""What is kept and shown of images that a deconvnet carried back to their pixels."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from assets.explanations import file_name, folder_names, rejects_table
+from assets.figures import png
+from assets.io_managers import npy_bytes
+from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.classifiers import Classifier
+from assets.methods.deconvnet_figure import DeconvnetTitle, draw_deconvnet_figure, signed_picture
+from assets.methods.deconvnet_map import DeconvnetMap, DeconvnetSettings, deconvnet_map
+from assets.methods.errors import UserError
+from assets.methods.originals import read_original
+from assets.methods.rejects import Reject, Rejected
+from assets.resources.tracking import TrackedRun
+from assets.steps import Step
+from assets.values import DeconvnetMaps, Picture
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The answer for one image: what the deconvnet found, and the figure that shows it."""
+
+    found: DeconvnetMap
+    figure: Image.Image
+
+
+@dataclass(frozen=True)
+class DeconvnetQuestion:
+    """What is asked of an image; ``model`` is the classifier's name for people."""
+
+    classifier: Classifier
+    model: str
+    class_name: str
+    settings: DeconvnetSettings
+
+    def answer(self, image: Image.Image, name: str) -> Reconstruction:
+        """Run the deconvnet and draw what it found; ``name`` is what the figure calls the image."""
+        found = deconvnet_map(image, self.classifier, self.class_name, self.settings)
+        title = DeconvnetTitle(name, self.model)
+        return Reconstruction(found, draw_deconvnet_figure(image, found, title))
+
+
+@dataclass
+class _Results:
+    """What has been found so far, image by image."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    reconstructions: dict[str, np.ndarray] = field(default_factory=dict)
+    figures: dict[str, Picture] = field(default_factory=dict)
+
+
+def reconstruct_originals(
+    chosen: pd.DataFrame,
+    question: DeconvnetQuestion,
+    reading: CatalogueSettings,
+    settings: dict[str, Any],
+    log: Step,
+) -> DeconvnetMaps:
+    """Carry the images of ``chosen`` (image_id, uri, score) back at their own size, and log it all.
+
+    A file that cannot be read any more is a reject. Raises UserError when none could be read.
+    """
+    results = _Results()
+    folders = folder_names(list(chosen.uri))
+    progress = log.progress("images")
+    columns = (chosen.image_id, chosen.uri, chosen.score)
+    for number, (image_id, uri, score) in enumerate(zip(*columns, strict=True)):
+        name = file_name(uri)
+        try:
+            image = read_original(uri, reading, image_id)
+        except Rejected as rejected:
+            results.rejects.append(Reject(uri, rejected.reason, rejected.detail))
+            log.context.log.warning(f"{name} was left out: {rejected.detail}")
+            continue
+        answer = question.answer(image, name)
+        found, files = answer.found, reconstruction_files(answer)
+        results.reconstructions[image_id] = found.reconstruction
+        results.figures[image_id] = Picture(files["figure.png"], ".png")
+        rank = len(results.figures)
+        results.rows.append(
+            {
+                "rank": rank,
+                "image_id": image_id,
+                "uri": uri,
+                "score": float(score),
+                "score_of_network": found.score,
+                "changed_score": found.changed_score,
+            }
+        )
+        log_reconstruction(log.run, folders[number], answer, files, rank)
+        if rank == 1:
+            log.thumbnail("highest", answer.figure)
+        progress(number + 1, len(chosen))
+    if not results.figures:
+        raise UserError(
+            f"None of the {len(results.rejects)} images could be read again, the first because: "
+            f"{results.rejects[0].detail}"
+        )
+    log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
+    return DeconvnetMaps(
+        pd.DataFrame(results.rows),
+        rejects_table(results.rejects),
+        results.reconstructions,
+        results.figures,
+        settings,
+    )
+
+
+def reconstruction_files(answer: Reconstruction) -> dict[str, bytes]:
+    """Return what is kept of an image as files, by their names."""
+    found = answer.found
+    return {
+        "figure.png": png(answer.figure).data,
+        "reconstruction.npy": npy_bytes(found.reconstruction),
+        "reconstruction.png": png(signed_picture(found.reconstruction)).data,
+        "changed.png": png(found.changed).data,
+    }
+
+
+def log_reconstruction(
+    run: TrackedRun, name: str, answer: Reconstruction, files: dict[str, bytes], step: int
+) -> None:
+    """Log the files of an image, its figure and its scores as number ``step`` of a series."""
+    found = answer.found
+    run.figures({"score": found.score, "changed_score": found.changed_score}, step)
+    run.series_picture("figure", answer.figure, step)
+    for file, data in files.items():
+        run.file(f"{name}/{file}", data)

@@ -1,0 +1,116 @@
+"""What becomes of a trained classifier: its file, its version in the registry, its alias."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from assets.evaluations import EvaluatedModel, evaluate_model
+from assets.methods.classifier_file import load_classifier
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.errors import UserError
+from assets.methods.evaluation import LEAST_OF_EACH_CLASS, EvaluationSettings
+from assets.methods.labelled_data import LabelledData, class_counts
+from assets.methods.promotion import Verdict, judge
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.training import LabelledImages, TrainedClassifier, save_trained
+from assets.methods.training_loop import EpochFigures
+from assets.resources.models import Models
+from assets.resources.registry import RegisteredModel
+from assets.resources.tracking import TrackedRun
+from assets.values import NsfwTraining
+
+NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
+
+
+def examples_of(data: LabelledData, split: str) -> LabelledImages:
+    """Return the images of a split with their labels."""
+    images = data.images[data.images.split == split]
+    return LabelledImages(
+        list(images.image_id), (images.label == data.class_names[1]).to_numpy(dtype=bool)
+    )
+
+
+def check_test_split(data: LabelledData) -> None:
+    """Raise UserError, before anything is trained, when the test set could not judge the result."""
+    counts = class_counts(data).loc["test"]
+    for name, count in counts.items():
+        if count < LEAST_OF_EACH_CLASS:
+            raise UserError(
+                f"The split test has {count} images of the class {name}: a new version is judged "
+                f"by it, so label {LEAST_OF_EACH_CLASS} of each class there at least, and some "
+                "hundreds for narrow intervals."
+            )
+
+
+def log_epoch(run: TrackedRun, epoch: EpochFigures) -> None:
+    """Log an epoch as a point of each curve."""
+    figures = asdict(epoch)
+    run.figures(figures, step=figures.pop("epoch"))
+
+
+def enter_version(
+    trained: TrainedClassifier,
+    champion: RegisteredModel,
+    data: LabelledData,
+    load_image: Callable[[str], Image.Image],
+    models: Models,
+    compute: ComputeSettings,
+    folder: Path,
+    run_id: str,
+) -> NsfwTraining:
+    """Save a trained classifier, judge it beside the champion, and register it with its alias.
+
+    Args:
+        trained: the new version.
+        champion: the version that it has to match.
+        data: whose split test judges.
+        load_image: returns the photo of an image_id.
+        models: the registry, and the store of scores.
+        compute: where both are asked.
+        folder: where the file is written.
+        run_id: the MLflow run that the version is the result of.
+    """
+    weights = folder / "classifier.safetensors"
+    description = save_trained(trained, weights)
+    positive = data.class_names[1]
+
+    def judged(name: str, file: Path) -> EvaluatedModel:
+        classifier = load_classifier(file, plan_compute(compute, CPU_BATCH_SIZE))
+        settings = EvaluationSettings()
+        store = models.probabilities
+        return evaluate_model(name, classifier, data, "test", settings, load_image, store)
+
+    evaluated = [judged(NEW, weights)]
+    if positive in champion.description.class_names:
+        evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
+        aucs = [one.evaluation.figures["auc"] for one in evaluated]
+        verdict = judge(*aucs)
+    else:
+        verdict = Verdict(
+            "challenger", f"The champion knows no class {positive}, so the two cannot be compared."
+        )
+    entered = models.registry.enter(weights, verdict.alias, run_id)
+    return NsfwTraining(
+        history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
+        comparison=_comparison(evaluated, [entered.version, champion.version]),
+        weights=weights.name,
+        fingerprint=description.fingerprint,
+        version=entered.version,
+        alias="" if entered.unreachable else verdict.alias,
+        reason=entered.unreachable or verdict.reason,
+        best_epoch=trained.best_epoch,
+    )
+
+
+def _comparison(evaluated: list[EvaluatedModel], versions: list[str]) -> pd.DataFrame:
+    rows = []
+    for name, version in zip((NEW, CHAMPION_OF_BEFORE), versions, strict=True):
+        known = [one.evaluation.figures["auc"] for one in evaluated if one.name == name]
+        ends = vars(known[0]) if known else dict.fromkeys(("value", "low", "high"))
+        rows.append({"model": name, "version": version, **ends})
+    renamed = {"value": "auc", "low": "auc_low", "high": "auc_high"}
+    table = pd.DataFrame(rows).rename(columns=renamed)
+    return table.astype(dict.fromkeys(renamed.values(), "float64"))

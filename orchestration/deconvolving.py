@@ -1,0 +1,97 @@
+"""From images named on the command line to what a deconvnet carries back to their pixels."""
+
+import json
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from assets.methods.classifiers import check_class
+from assets.methods.files import write_whole
+from assets.reconstructions import (
+    DeconvnetQuestion,
+    Reconstruction,
+    log_reconstruction,
+    reconstruction_files,
+)
+from assets.settings import DeconvnetMapsConfig
+from orchestration.collection_runs import Options, compute_resource, given, given_file
+from orchestration.definitions import build_resources
+from orchestration.explaining import asked_of
+from orchestration.image_files import ImageFile, ImageFiles, reading_settings
+from orchestration.outputs import check_output_folder
+
+_log = logging.getLogger("tessera")
+
+
+def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool:
+    """Carry each image back to its pixels, into a folder of its own below ``out``.
+
+    An image that cannot be read is told of, and the others are done all the same; returns whether
+    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    """
+    config = DeconvnetMapsConfig(**_settings(options))
+    settings = config.settings()
+    check_output_folder(out)
+    compute = compute_resource(options)
+    resources = build_resources(
+        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
+    )
+    console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    files = ImageFiles(images, tell)
+    if not files:
+        return False
+    model, class_name = asked_of(config)
+    classifier = resources["models"].load(model, compute.settings(), tell)
+    check_class(classifier.class_names, class_name)
+    question = DeconvnetQuestion(classifier, model, class_name, settings)
+    with resources["tracking"].lone_run("deconv", tell) as run:
+        run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
+        for image in files.read(reading_settings(options)):
+            tell(f"{image.name}: {image.number} of {len(images)}")
+            answer = question.answer(image.picture, image.name)
+            written = reconstruction_files(answer)
+            report = {"report.json": _report(image, answer, question)}
+            for name, data in (written | report).items():
+                write_whole(out / image.folder / name, data)
+            log_reconstruction(run, image.folder, answer, written, image.number)
+            _summarise(image, answer, out / image.folder)
+    return files.all_read
+
+
+def _report(image: ImageFile, answer: Reconstruction, question: DeconvnetQuestion) -> bytes:
+    found = answer.found
+    report = {
+        "image": image.uri,
+        "model": question.model,
+        "fingerprint": question.classifier.fingerprint,
+        "class": question.class_name,
+        "score": found.score,
+        "changed_score": found.changed_score,
+        "start": vars(found.start) if found.start else None,
+        "top_layer": found.top_layer,
+        "top": [vars(one.activation) for one in found.top],
+    }
+    return json.dumps(report, indent=2).encode()
+
+
+def _summarise(image: ImageFile, answer: Reconstruction, folder: Path) -> None:
+    found = answer.found
+    start = f"{found.start.layer}, channel {found.start.channel}" if found.start else "the class"
+    click.echo(
+        f"{image.name}: P({found.class_name}) {found.score:.4f}, {found.changed_score:.4f} after a "
+        f"small step; reconstructed from {start}"
+    )
+    click.echo(f"  {click.format_filename(str(folder / 'figure.png'))}")
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    settings = given(options, "layer", class_name="class_") | given_file(options, "model")
+    if options.get("place") is not None:
+        settings["place"] = list(options["place"])
+    return settings

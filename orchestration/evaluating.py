@@ -1,0 +1,142 @@
+"""From a labelled manifest to figures, tables and pictures on disk, and a summary."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from assets.evaluations import evaluation_files
+from assets.methods.files import write_whole
+from assets.methods.labelled_data import LabelledData
+from assets.methods.sources import read_manifest
+from assets.settings import (
+    LabelledImagesConfig,
+    NsfwEvaluationConfig,
+    catalogue_settings,
+    check_settings,
+)
+from assets.values import NsfwEvaluation
+from orchestration.collection_runs import (
+    Options,
+    check_classifier,
+    collection_for,
+    given,
+    run_collection,
+    whole_path,
+)
+from orchestration.outputs import check_output_folder
+from orchestration.runs import FinishedRun
+
+SHOWN = (
+    ("AUC", "auc"),
+    ("average precision", "average_precision"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("F1", "f1"),
+    ("false-positive rate", "false_positive_rate"),
+    ("precision at prevalence", "precision_at_prevalence"),
+    ("threshold for the recall", "threshold_at_recall"),
+    ("calibration error", "ece_before"),
+    ("... after scaling", "ece_after"),
+)
+
+
+def evaluate_manifest(
+    name: str, source: str, out: Path, options: Options, debug: bool
+) -> FinishedRun:
+    """Evaluate models on a labelled manifest, write what was found into ``out``, and sum it up.
+
+    Raises UserError for a manifest, a setting, a model or a folder that cannot be used.
+    """
+    begun = time.monotonic()
+    settings = {**label_settings(options), "nsfw_evaluation": _settings(options)}
+    settings = {asset: values for asset, values in settings.items() if values}
+    collection = collection_for(name, source).with_settings(settings, set(settings))
+    check_settings(collection.settings)
+    check_output_folder(out)
+    read_manifest(source, catalogue_settings(collection.settings).fetch)
+    positive = LabelledImagesConfig(**collection.settings.get("labelled_images", {})).positive
+    for model in NsfwEvaluationConfig(**collection.settings.get("nsfw_evaluation", {})).models:
+        check_classifier(model, positive, options)
+    outputs, run = run_collection("evaluation", collection, options, debug)
+    data = outputs.read(LabelledData, "labelled_images", name)
+    value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
+    files = evaluation_files(value)
+    files["findings.csv"] = data.findings.to_csv(index=False).encode("utf-8", "surrogateescape")
+    files["report.json"] = json.dumps(_report(value, run), indent=2).encode()
+    for file, content in files.items():
+        write_whole(out / file, content)
+    _summarise(value, time.monotonic() - begun)
+    tell_findings(data)
+    for file in ("evaluation.png", "figures.csv", "findings.csv"):
+        click.echo(f"  {click.format_filename(str(out / file))}")
+    return run
+
+
+def label_settings(options: Options) -> dict[str, dict[str, Any]]:
+    """Return what the options say of how a manifest and its files are read."""
+    return {
+        "raw_images": given(options, "allow_private_addresses"),
+        "labelled_images": given(options, "negative", "positive"),
+    }
+
+
+def tell_findings(data: LabelledData) -> None:
+    """Say which rows of the manifest were left out, by reason."""
+    findings = data.findings
+    for reason, rows in findings.groupby("reason"):
+        kept = "" if rows.left_out.all() else ", kept all the same"
+        first = rows.iloc[0]
+        click.echo(
+            f"{len(rows):,} row{'s' * (len(rows) > 1)}: {reason}{kept}; for example row "
+            f"{first.row}: {first.detail}"
+        )
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    settings = given(options, "split", "threshold", "prevalence", "worst", wanted_recall="recall")
+    if options.get("model"):
+        settings["models"] = [whole_path(model) for model in options["model"]]
+    if options.get("sharp"):
+        settings["sharp"] = True
+    return settings
+
+
+def _report(value: NsfwEvaluation, run: FinishedRun) -> dict[str, Any]:
+    return {
+        "dagster_run": run.run_id,
+        "positive": value.positive,
+        **value.settings,
+        "fingerprints": dict(zip(value.models, value.fingerprints, strict=True)),
+        "figures": {
+            model: {row.figure: _numbers(row) for row in rows.itertuples()}
+            for model, rows in value.figures.groupby("model", sort=False)
+        },
+        "notes": value.notes,
+        "checks": {check.check_name: check.passed for check in run.checks},
+    }
+
+
+def _numbers(row: Any) -> Any:
+    return row.value if pd.isna(row.low) else [row.value, row.low, row.high]
+
+
+def _summarise(value: NsfwEvaluation, seconds: float) -> None:
+    settings = value.settings
+    for model, rows in value.figures.groupby("model", sort=False):
+        figures = rows.set_index("figure")
+        n, n_positive = (int(figures.value[name]) for name in ("n", "n_positive"))
+        click.echo(
+            f"{model}: {n:,} images, {n_positive:,} of them {value.positive} (split "
+            f"{settings['split']}, threshold {settings['threshold']:g}, 95 % intervals)"
+        )
+        for words, name in SHOWN:
+            if name in figures.index:
+                one = figures.loc[name]
+                click.echo(f"  {words:<26}{one.value:.4f}  {one.low:.4f} to {one.high:.4f}")
+    for note in value.notes:
+        click.echo(note)
+    click.echo(f"Evaluated in {seconds:.0f} s.")

@@ -1,0 +1,80 @@
+"""Images named on the command line: looked at before the work begins, then read one by one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from assets.explanations import file_name, folder_names
+from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.local_files import local_uri
+from assets.methods.originals import find_original, read_original
+from assets.methods.rejects import Rejected
+from assets.methods.source_files import protocol_of
+from assets.settings import RawImagesConfig
+from orchestration.collection_runs import Options, given
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that was read: its number from 1, its uri and name, and the folder for results."""
+
+    number: int
+    uri: str
+    name: str
+    folder: str
+    picture: Image.Image
+
+
+class ImageFiles:
+    """The images that can be opened; ``tell`` is told of each that cannot, and why."""
+
+    def __init__(self, images: Sequence[str], tell: Tell) -> None:
+        self._tell = tell
+        self._found = [image for image in images if self._is_there(image)]
+        self.all_read = len(self._found) == len(images)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._found)
+
+    def read(self, reading: CatalogueSettings) -> Iterator[ImageFile]:
+        """Yield each image, one at a time; ``all_read`` says at the end whether none was left out.
+
+        One that cannot be read is told of, and the others follow all the same.
+        """
+        folders = folder_names(self._found)
+        for number, (image, folder) in enumerate(zip(self._found, folders, strict=True), 1):
+            uri = _uri(image)
+            try:
+                picture = read_original(uri, reading)
+            except Rejected as rejected:
+                self._leave_out(image, rejected.detail)
+                continue
+            yield ImageFile(number, uri, file_name(uri), folder, picture)
+
+    def _is_there(self, image: str) -> bool:
+        try:
+            find_original(_uri(image))
+        except Rejected as rejected:
+            hint = " Folders are what tessera score takes." if Path(image).is_dir() else ""
+            self._leave_out(image, rejected.detail + hint)
+            return False
+        return True
+
+    def _leave_out(self, image: str, why: str) -> None:
+        self._tell(f"tessera: {click.format_filename(image)} was left out: {why}")
+        self.all_read = False
+
+
+def reading_settings(options: Options) -> CatalogueSettings:
+    """Return how images are read that somebody named: none is too small."""
+    return RawImagesConfig(min_side=1, **given(options, "allow_private_addresses")).settings()
+
+
+def _uri(image: str) -> str:
+    return local_uri(str(Path(image).absolute())) if protocol_of(image) is None else image

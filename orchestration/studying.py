@@ -1,0 +1,150 @@
+"""The study of a planted shortcut, with its files on disk and one experiment in MLflow."""
+
+import json
+import logging
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import click
+import pandas as pd
+from assets.methods.study_figure import draw_doll_sheet, draw_study
+from rich.console import Console
+
+from assets.figures import png
+from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.doll_sets import CLASS_NAMES, DollSet
+from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.evaluation import Evaluation
+from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.files import write_whole
+from assets.methods.named_classifiers import load_named_classifier
+from assets.methods.skin_baseline import NAME as SKIN_BASELINE
+from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
+from assets.methods.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.training_loop import EpochFigures
+from assets.resources.home import home_folder
+from assets.resources.models import Models
+from assets.resources.tracking import TrackedRun, Tracking
+from orchestration.collection_runs import Options, compute_resource
+from orchestration.definitions import build_resources
+from orchestration.outputs import check_output_folder
+from orchestration.progress import TerminalProgress
+
+EXPERIMENT = "tessera study"
+SHEET = 40
+_log = logging.getLogger("tessera")
+
+
+def study_dolls(
+    out: Path, seed: int, options: Options, settings: StudySettings | None = None
+) -> None:
+    """Run the study, write its figures, networks and dolls into ``out``, and sum it up.
+
+    Raises UserError for a folder that cannot be used.
+    """
+    settings = replace(settings or StudySettings(), seed=seed)
+    check_output_folder(out)
+    compute = compute_resource(options)
+    resources = build_resources(
+        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
+    )
+    tracking: Tracking = resources["tracking"].in_experiment(EXPERIMENT)
+    models: Models = resources["models"]
+    folder = home_folder() / "study"
+    console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    progress = TerminalProgress(console)
+    with tracking.lone_run(f"seed {seed}", tell) as run, progress.bars:
+        run.parameters({**_flat(settings), "seed": seed})
+        study = run_study(
+            settings,
+            folder / str(seed),
+            compute.settings(),
+            partial(progress.listener, _log),
+            partial(_log_epoch, run),
+        )
+        evaluations = _evaluate_all(study, models, compute.settings(), folder, progress)
+        files = _files(study, evaluations)
+        run.figures(_figures(study, evaluations))
+        for name, data in files.items():
+            write_whole(out / name, data)
+            run.file(name, data)
+    for name, network in (("before", study.before), ("after", study.after)):
+        write_whole(out / f"{name}.safetensors", network.weights.read_bytes())
+    _write_dolls(study.unflawed_test, out / "dolls")
+    _summarise(study, evaluations, out)
+
+
+def _flat(settings: StudySettings) -> dict[str, object]:
+    parts = asdict(settings)
+    training, occlusion = parts.pop("training"), parts.pop("occlusion")
+    return {**parts, **{f"training.{k}": v for k, v in training.items()}} | {
+        f"occlusion.{k}": v for k, v in occlusion.items()
+    }
+
+
+def _log_epoch(run: TrackedRun, name: str, epoch: EpochFigures) -> None:
+    figures = asdict(epoch)
+    number = figures.pop("epoch")
+    run.figures({f"{name}.{key}": figure for key, figure in figures.items()}, step=number)
+
+
+def _evaluate_all(
+    study: Study,
+    models: Models,
+    compute: ComputeSettings,
+    folder: Path,
+    progress: TerminalProgress,
+) -> dict[str, Evaluation]:
+    """Return the evaluation without the flaw of both networks, and of two that saw no doll."""
+    plan = plan_compute(compute, CPU_BATCH_SIZE)
+    store = EmbeddingStore(folder / "probabilities")
+    others = {
+        SKIN_BASELINE: load_named_classifier(SKIN_BASELINE, plan),
+        "OpenNSFW": load_named_classifier(str(models.packaged()), plan),
+    }
+    evaluations = {"before": study.before.unflawed, "after": study.after.unflawed}
+    for name, classifier in others.items():
+        listener = progress.listener(_log, name, "dolls")
+        evaluations[name] = evaluate_dolls(study.unflawed_test, classifier, store, listener)
+    return evaluations
+
+
+def _files(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, bytes]:
+    sheet = draw_doll_sheet(study.unflawed_test.dolls[:SHEET])
+    return {
+        "study.png": png(draw_study(study)).data,
+        "evaluation.png": png(draw_evaluation(evaluations)).data,
+        "dolls.png": png(sheet).data,
+        "summary.json": json.dumps(_figures(study, evaluations), indent=2).encode(),
+    }
+
+
+def _figures(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, float]:
+    others = {
+        f"{name}.auc_unflawed": evaluation.figures["auc"].value
+        for name, evaluation in evaluations.items()
+        if name not in ("before", "after")
+    }
+    return study.figures() | others
+
+
+def _write_dolls(dolls: DollSet, folder: Path) -> None:
+    """Write dolls as a labelled manifest, for `tessera evaluate` and `tessera train`."""
+    names = [f"{number:04}.png" for number in range(len(dolls.dolls))]
+    for name, doll in zip(names, dolls.dolls, strict=True):
+        write_whole(folder / name, png(doll.picture).data)
+    labels = [CLASS_NAMES[int(is_positive)] for is_positive in dolls.is_positive]
+    table = pd.DataFrame({"uri": names, "label": labels}).join(dolls.slices)
+    write_whole(folder / "labels.csv", table.to_csv(index=False).encode())
+
+
+def _summarise(study: Study, evaluations: dict[str, Evaluation], out: Path) -> None:
+    click.echo("On dolls whose lips tell nothing, with 95 % intervals:")
+    for name, evaluation in evaluations.items():
+        auc = evaluation.figures["auc"]
+        click.echo(f"  {name:<14}AUC {auc.value:.3f}  {auc.low:.3f} to {auc.high:.3f}")
+    for file in ("study.png", "evaluation.png", "dolls.png", "summary.json"):
+        click.echo(f"  {out / file}")
+    click.echo(study.summary())

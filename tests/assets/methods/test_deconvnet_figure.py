@@ -1,0 +1,182 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.methods.deconvnet import Activation
+from assets.methods.deconvnet_figure import DeconvnetTitle, draw_deconvnet_figure, signed_picture
+from assets.methods.deconvnet_map import DeconvnetMap, TopActivation
+from assets.methods.heat_map import HeatMapSettings
+
+TITLE = DeconvnetTitle("astronaut.png", "opennsfw")
+
+
+def photograph(size):
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def found_in(size, n_top=9, **changes):
+    draw = np.random.default_rng(1)
+    reconstruction, change = draw.normal(size=(2, size[1], size[0], 3)).astype(np.float32)
+    top = tuple(
+        TopActivation(
+            Activation("conv", channel, 0, 0, 2.0, 0.5 - channel / 100),
+            reconstruction[:9, :9],
+            photograph(size).crop((0, 0, min(9, size[0]), min(9, size[1]))),
+        )
+        for channel in range(n_top)
+    )
+    found = DeconvnetMap(
+        class_name="nsfw",
+        score=0.1,
+        start=None,
+        reconstruction=reconstruction,
+        has_switches=True,
+        relevance=np.abs(reconstruction).sum(axis=2),
+        top_layer="conv",
+        top=top,
+        change=change,
+        changed=photograph(size),
+        changed_score=0.4,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def figure(size=(90, 60), found=None, title=TITLE, settings=None):
+    return draw_deconvnet_figure(photograph(size), found or found_in(size), title, settings)
+
+
+SIZES = [(1, 1), (400, 30), (30, 400), (512, 512), (1024, 683), (3, 5000), (5000, 3)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_photograph_of_any_shape_gives_an_orderly_figure(size):
+    picture = figure(size)
+    assert picture.mode == "RGB"
+    assert picture.width == 1800
+    assert picture.height < 1600
+    array = np.asarray(picture)
+    rim = [array[:30], array[-10:], array[:, :39], array[:, -39:]]
+    assert all((part == 255).all() for part in rim)
+
+
+def box_of(picture, colour):
+    """The left, upper, right and lower px of the pixels of a colour."""
+    rows, columns = np.nonzero((np.asarray(picture) == colour).all(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+@pytest.mark.parametrize("size", [(60, 60), (120, 60), (60, 120), (600, 20)])
+def test_the_photograph_after_the_step_keeps_its_shape(size):
+    found = found_in(size, changed=Image.new("RGB", size, "lime"))
+    left, upper, right, lower = box_of(figure(size, found), (0, 255, 0))
+    assert left > 1000
+    assert (right - left) / size[0] == pytest.approx((lower - upper) / size[1], rel=0.06)
+
+
+def test_the_patches_lie_beside_their_reconstructions():
+    found = found_in((90, 60), n_top=1)
+    top = dataclasses.replace(
+        found.top[0],
+        patch=Image.new("RGB", (9, 9), "lime"),
+        reconstruction=np.full((9, 9, 3), [1, -1, 1], dtype=np.float32),
+    )
+    picture = figure(found=dataclasses.replace(found, top=(top,)))
+    reconstruction, patch = box_of(picture, (255, 1, 255)), box_of(picture, (0, 255, 0))
+    assert reconstruction == (40, patch[1], 40 + 148, patch[3])
+    assert (patch[0], patch[2]) == (40 + 152, 40 + 300)
+
+
+def test_what_gets_brighter_is_orange_and_what_gets_darker_violet():
+    change = np.ones((60, 60, 3), dtype=np.float32)
+    change[:, 30:] = -1
+    picture = figure((60, 60), found_in((60, 60), change=change))
+    brighter, darker = box_of(picture, (235, 120, 0)), box_of(picture, (95, 50, 160))
+    assert brighter[0] > 1000
+    assert brighter[2] <= darker[0]
+    assert brighter[1] == darker[1]
+
+
+def test_the_relevance_glows_where_it_is():
+    relevance = np.zeros((60, 60), dtype=np.float32)
+    relevance[10:20, 40:50] = 1
+    settings = HeatMapSettings(opacity=1)
+    picture = figure((60, 60), found_in((60, 60), relevance=relevance), settings=settings)
+    left, upper, right, lower = box_of(picture, (252, 255, 164))
+    # The last of three panels of 546 px; the glow's middle is at 45, 15 of 60.
+    panel_left, scale = 40 + 2 * (546 + 41), 546 / 60
+    assert (left + right) / 2 - panel_left == pytest.approx(45 * scale, abs=8)
+    assert right - left < 20 * scale
+    panel_upper = (upper + lower) / 2 - 15 * scale
+    assert panel_upper == pytest.approx(40 + 44 + 26 + 84, abs=8)
+
+
+ACTIVATION = Activation("conv", 3, 1, 2, 2.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_name": "sfw"},
+        {"score": 0.2},
+        {"changed_score": 0.5},
+        {"changed_score": 0.1},
+        {"start": ACTIVATION},
+        {"has_switches": False},
+        {"top_layer": "other"},
+        {"top": ()},
+    ],
+)
+def test_all_of_the_findings_are_written(change):
+    assert figure(found=found_in((90, 60), **change)).tobytes() != figure().tobytes()
+
+
+@pytest.mark.parametrize(
+    "change", [{"channel": 4}, {"row": 4}, {"column": 4}, {"value": 4.0}, {"layer": "other"}]
+)
+def test_all_of_the_start_is_written(change):
+    starts = (ACTIVATION, dataclasses.replace(ACTIVATION, **change))
+    pictures = [figure(found=found_in((90, 60), start=start)) for start in starts]
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+
+
+@pytest.mark.parametrize("title", [DeconvnetTitle("b.png", "opennsfw"), DeconvnetTitle("a", "b")])
+def test_all_of_the_title_is_written(title):
+    assert figure(title=title).tobytes() != figure().tobytes()
+
+
+@pytest.mark.parametrize("name", ["$x^2$", r"$\frac{1}{$", "{}", "{0.x}", "写真\n.jpg", "W" * 500])
+def test_names_are_data(name):
+    start = dataclasses.replace(ACTIVATION, layer=name)
+    found = found_in((90, 60), class_name=name, top_layer=name, start=start)
+    picture = figure(found=found, title=DeconvnetTitle(name, name))
+    assert (np.asarray(picture)[:, -39:] == 255).all()
+
+
+def test_a_map_of_nothing_is_drawn():
+    zeros = np.zeros((60, 90, 3), dtype=np.float32)
+    found = found_in((90, 60), n_top=0, reconstruction=zeros, relevance=zeros[..., 0], change=zeros)
+    assert figure(found=found).mode == "RGB"
+
+
+def test_signed_values_lie_around_mid_grey():
+    values = np.array([-2.0, 0, 1, 2], dtype=np.float32).reshape(1, 4, 1).repeat(3, axis=2)
+    shown = np.asarray(signed_picture(values))[0, :, 0]
+    assert shown.tolist() == [1, 128, 192, 255]
+
+
+def test_a_few_large_values_do_not_dim_the_rest():
+    values = np.ones((50, 50, 3), dtype=np.float32)
+    values[0, 0] = 1000
+    assert np.asarray(signed_picture(values)).min() == 255
+
+
+def test_the_figure_is_the_same_each_time():
+    assert figure().tobytes() == figure().tobytes()
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="the maps are"):
+        figure((90, 60), found_in((60, 90)))

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.methods import open_nsfw
+from assets.methods.network_input import LONG_SIDE, network_input
+from assets.methods.preprocessing import Preprocessing, preprocess
+from assets.methods.reference_images import reference_images
+
+PLAIN = Preprocessing(16, 16, (0.25, 0.5, 0.75), (0.1, 0.2, 0.5), "bilinear")
+CROPPED = Preprocessing(16, 12, (0.25, 0.5, 0.75), (0.1, 0.2, 0.5), "bilinear", channels="BGR")
+
+
+def test_a_square_image_is_preprocessed_as_ever():
+    image = Image.fromarray(reference_images()["astronaut"])
+    read = network_input(image, open_nsfw.PREPROCESSING)
+    expected = preprocess(image, open_nsfw.PREPROCESSING)
+    assert np.array_equal(read.values[0].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("preprocessing", [PLAIN, CROPPED])
+def test_the_padding_is_zero_to_the_network(preprocessing):
+    read = network_input(Image.new("RGB", (16, 4), "white"), preprocessing)
+    padding = np.abs(read.values[0, :, :3].numpy())
+    largest_rounding = 0.5 / 255 / np.array(preprocessing.std)
+    assert (padding.max(axis=(1, 2)) <= largest_rounding + 1e-6).all()
+    middle = preprocessing.crop // 2
+    assert read.values[0, :, middle].min() > 0.4
+
+
+def test_a_large_image_is_scaled_down():
+    read = network_input(Image.new("RGB", (30_000, 30)), PLAIN)
+    assert read.scaled.size == (LONG_SIDE, 1)
+    assert read.values.shape == (1, 3, 16, 16)
+
+
+def test_a_picture_is_brought_to_grey_levels_and_a_gradient_to_its_inverse():
+    read = network_input(Image.new("RGB", (16, 16)), PLAIN)
+    ones = np.ones((3, 16, 16), dtype=np.float32)
+    np.testing.assert_allclose(read.picture(ones, (16, 16))[5, 5], [25.5, 51, 127.5], rtol=1e-6)
+    gradient = read.gradient(ones, (16, 16))[5, 5]
+    np.testing.assert_allclose(gradient, [1 / 25.5, 1 / 51, 1 / 127.5], rtol=1e-6)
+
+
+def test_channels_come_back_in_rgb():
+    read = network_input(Image.new("RGB", (16, 16)), CROPPED)
+    blue = np.zeros((3, 12, 12), dtype=np.float32)
+    blue[0] = 1
+    np.testing.assert_allclose(read.picture(blue, (16, 16))[8, 8], [0, 0, 25.5], rtol=1e-6)
+
+
+def test_the_border_that_is_not_read_gets_zero():
+    read = network_input(Image.new("RGB", (16, 16)), CROPPED)
+    back = read.picture(np.ones((3, 12, 12), dtype=np.float32), (16, 16))
+    expected = np.zeros((16, 16), dtype=bool)
+    expected[2:14, 2:14] = True
+    assert np.array_equal(back[:, :, 0] != 0, expected)
+
+
+@pytest.mark.parametrize("size", [(16, 4), (4, 16), (1, 1), (1, 16), (50, 7), (3000, 11)])
+def test_a_picture_has_the_size_asked_for(size):
+    read = network_input(Image.new("RGB", size), PLAIN)
+    back = read.picture(np.ones((3, 16, 16), dtype=np.float32), size)
+    assert back.shape == (size[1], size[0], 3)
+    np.testing.assert_allclose(back[..., 0], 25.5, rtol=1e-6)
+
+
+def test_a_point_comes_back_where_it_was():
+    pixels = np.zeros((4, 16, 3), dtype=np.uint8)
+    pixels[2, 11] = 255
+    read = network_input(Image.fromarray(pixels), PLAIN)
+    back = read.picture(read.values[0].numpy(), (16, 4))
+    assert np.unravel_index(back[..., 0].argmax(), (4, 16)) == (2, 11)

@@ -1,0 +1,112 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.methods.decoding import image_id
+from assets.methods.errors import UserError
+from assets.methods.splits import SPLITS, SplitFractions, assign_splits, split_name
+
+IDS = [image_id(str(number).encode()) for number in range(5000)]
+
+
+def alone(n_photos: int) -> np.ndarray:
+    return np.arange(n_photos)
+
+
+def test_names():
+    texts = ["train", " Test ", "VALIDATION", "val", "Valid", "holdout", "", "tests"]
+    assert [split_name(text) for text in texts] == [
+        *("train", "test", "validation", "validation", "validation"),
+        *(None, None, None),
+    ]
+
+
+def test_the_strongest_split_given_takes_the_group():
+    ids = list("abcdefg")
+    groups = np.array([0, 0, 0, 1, 1, 2, 2])
+    claims = ["train", "test", "validation", None, "validation", "train", None]
+    assert assign_splits(ids, groups, claims) == ["test"] * 3 + ["validation"] * 2 + ["train"] * 2
+
+
+def test_a_hash_places_the_group_by_its_smallest_id():
+    # By `printf "split e" | sha256sum`, as shares of 2^32: a 1c2e6fa8 = 0.110, e 3f034775 = 0.246,
+    # g 96d14a26 = 0.589, c c07cff14 = 0.752, b ea2f1df2 = 0.915.
+    shares = SplitFractions(train=0.25, validation=0.5, test=0.25)
+    expected = ["train", "train", "validation", "test", "test"]
+    assert assign_splits(list("aegcb"), alone(5), fractions=shares) == expected
+    of_groups = assign_splits(list("zbxyg"), np.array([1, 1, 2, 2, 2]), fractions=shares)
+    assert of_groups == ["test", "test", "validation", "validation", "validation"]
+
+
+def test_the_shares_of_the_splits():
+    counts = Counter(assign_splits(IDS, alone(len(IDS))))
+    # Five standard deviations of a binomial count are at most 5 * sqrt(5000 * 0.7 * 0.3) = 162.
+    for name, share in zip(SPLITS, (0.7, 0.1, 0.2), strict=True):
+        assert abs(counts[name] - share * len(IDS)) < 162
+
+
+def test_the_size_of_a_group_does_not_decide_its_split():
+    groups = alone(len(IDS)) // 10
+    counts = Counter(assign_splits(IDS, groups)[::10])
+    # Again five standard deviations, of 500 groups.
+    for name, share in zip(SPLITS, (0.7, 0.1, 0.2), strict=True):
+        assert abs(counts[name] - share * 500) < 52
+
+
+@pytest.mark.parametrize(
+    ("fractions", "wanted"),
+    [
+        (SplitFractions(1, 0, 0), {"train"}),
+        (SplitFractions(0, 0, 1), {"test"}),
+        (SplitFractions(0.9, 0.1, 0), {"train", "validation"}),
+        (SplitFractions(0.8, 0, 0.2), {"train", "test"}),
+    ],
+)
+def test_a_share_of_nothing_gets_nothing(fractions, wanted):
+    assert set(assign_splits(IDS, alone(len(IDS)), fractions=fractions)) == wanted
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.7, 0.1, 0.1), (1.2, -0.1, -0.1), (70, 10, 20), (float("nan"), 0.5, 0.5)]
+)
+def test_shares_that_are_none(shares):
+    with pytest.raises(UserError, match=r"^The shares of train, validation, test are .* sum to 1"):
+        SplitFractions(*shares)
+
+
+grouped = st.lists(
+    st.tuples(st.sampled_from(IDS[:40]), st.integers(0, 8), st.sampled_from([None, *SPLITS])),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(grouped)
+def test_no_group_straddles(photos):
+    ids, groups, claims = zip(*photos, strict=True)
+    splits = assign_splits(ids, np.array(groups), claims)
+    for group in set(groups):
+        of_group = {split for split, own in zip(splits, groups, strict=True) if own == group}
+        given_to_it = {name for name, own in zip(claims, groups, strict=True) if own == group}
+        assert len(of_group) == 1
+        assert of_group <= given_to_it or given_to_it == {None}
+
+
+@given(st.dictionaries(st.sampled_from(IDS[:60]), st.integers(0, 20), min_size=1), st.data())
+def test_new_photos_move_only_the_groups_that_they_join(group_of, data):
+    old = data.draw(st.sets(st.sampled_from(sorted(group_of)), min_size=1))
+    shuffled = data.draw(st.permutations(sorted(group_of)))
+
+    def splits_of(ids: list[str], names: int) -> dict[str, str]:
+        groups = np.array([(group_of[one] + names) % 21 for one in ids])
+        return dict(zip(ids, assign_splits(ids, groups), strict=True))
+
+    before = splits_of(sorted(old), 0)
+    # Neither the order of the photos nor how groups are numbered decides anything.
+    after = splits_of(shuffled, 5)
+    joined = {group_of[one] for one in group_of.keys() - old}
+    for one in old:
+        assert after[one] == before[one] or group_of[one] in joined

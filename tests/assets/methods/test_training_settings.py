@@ -1,0 +1,41 @@
+import pytest
+
+from assets.methods.errors import UserError
+from assets.methods.training_settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"epochs": 0}, "epochs is 0: it has to be at least 1"),
+        ({"batch_size": 3}, "batch_size is 3: it has to be at least 4"),
+        ({"patience": -1}, "patience is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it has to be above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"base": "timm:test_resnet", "input_side": 0}, "input_side is 0"),
+        ({"trained": "tail"}, "trained is tail: choose head or all"),
+        ({"class_weights": "even"}, "class_weights is even: choose balanced or none"),
+        ({"augmentation": "heavy"}, "augmentation is heavy: choose light or none"),
+        ({"input_side": 112}, "OpenNSFW reads squares of 224 px"),
+        ({"pretrained": False}, "A head alone learns little"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(wrong, said):
+    with pytest.raises(UserError, match=said):
+        TrainingSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rate"),
+    [
+        ({}, 1e-3),
+        ({"trained": "all"}, 1e-4),
+        ({"trained": "all", "pretrained": False}, 1e-3),
+        ({"trained": "all", "learning_rate": 0.5}, 0.5),
+    ],
+)
+def test_the_learning_rate_suits_what_is_trained(chosen, rate):
+    assert TrainingSettings(**chosen).highest_rate == rate
