@@ -16,19 +16,29 @@ embeddings <- raw_images
 tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
 mosaic <- grid_assignment
-nsfw_model <-
+labelled_images <- raw_images
+nsfw_training <- labelled_images
+nsfw_model <- nsfw_training
 nsfw_scores <- nsfw_model, raw_images
 occlusion_maps <- nsfw_model, nsfw_scores, raw_images
+deconvnet_maps <- nsfw_model, nsfw_scores, raw_images
+nsfw_evaluation <- labelled_images, nsfw_model
 """.strip()
 
 CHECKS = """
+deconvnet_maps: reconstructions_are_sound
 embeddings: vectors_are_sound
 grid_assignment: assignment_is_a_bijection (blocking)
 grid_assignment: gap_is_within_its_promise
 grid_assignment: layout_beats_random_placement
+labelled_images: few_rows_are_left_out
+labelled_images: no_image_is_in_two_splits (blocking)
 mosaic: tiles_are_the_photos_of_the_layout
+nsfw_evaluation: auc_follows_from_the_scores
+nsfw_evaluation: figures_lie_in_their_intervals
 nsfw_model: model_gives_its_known_answers (blocking)
 nsfw_scores: scores_are_probabilities
+nsfw_training: champion_is_no_worse (blocking)
 occlusion_maps: maps_are_sound
 raw_images: every_file_is_accounted_for
 raw_images: few_files_are_rejected
@@ -53,7 +63,8 @@ def test_the_asset_graph_is_the_one_that_was_reviewed():
 
 
 def test_assets_are_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
-    wants_gpu = {"embeddings", "tsne_2d", "nsfw_scores", "occlusion_maps"}
+    wants_gpu = {"embeddings", "tsne_2d", "nsfw_scores", "occlusion_maps", "deconvnet_maps"}
+    wants_gpu |= {"nsfw_training", "nsfw_evaluation"}
     for name, node in NODES.items():
         partitions = None if name == "nsfw_model" else "collections"
         assert getattr(node.partitions_def, "name", None) == partitions
