@@ -39,7 +39,7 @@ _HAIR_TONES = ((30, 26, 24), (72, 46, 32), (122, 84, 50), (200, 164, 96), (140, 
 # Clothes are nowhere nearer to the doll's own skin, as a distance in RGB.
 _LEAST_CONTRAST = 90
 
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 Point = tuple[float, float]
 
 
@@ -128,7 +128,7 @@ class _Drawing:
         clothes = _Clothes.any(random, skin)
         hair = _varied(random, _HAIR_TONES[random.integers(len(_HAIR_TONES))], 10)
         shade = random.uniform(0.72, 0.86)
-        red = (random.integers(185, 226), random.integers(8, 40), random.integers(25, 60))
+        red = tuple(int(random.integers(*span)) for span in ((185, 226), (8, 40), (25, 60)))
         if kind.bare:
             clothes = _Clothes.none(skin)
         for limb, colours in ((pose.legs, clothes.legs), (pose.arms, clothes.arms)):
@@ -188,7 +188,9 @@ class _Drawing:
         for draw, fill in self._pens(colour, region):
             draw.ellipse(box, fill=fill)
 
-    def _pens(self, colour: Colour, region: Region) -> list[tuple[ImageDraw.ImageDraw, object]]:
+    def _pens(
+        self, colour: Colour, region: Region
+    ) -> list[tuple[ImageDraw.ImageDraw, float | tuple[int, ...]]]:
         return [
             (ImageDraw.Draw(self._picture), tuple(int(part) for part in colour)),
             (ImageDraw.Draw(self._regions), REGIONS.index(region)),

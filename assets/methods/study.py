@@ -7,6 +7,7 @@ are redesigned, and nothing else: the second network is trained like the first.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ class Study:
 
     def figures(self) -> dict[str, float]:
         """Return what is compared, by name, ``before.`` and ``after.``."""
-        found = {}
+        found: dict[str, float] = {}
         for name, network in (("before", self.before), ("after", self.after)):
             for method in ("occlusion", "deconvnet"):
                 shares = getattr(network, method)
@@ -182,7 +183,7 @@ def run_study(
             folder / name,
             compute,
             progress(f"training {name}", "images"),
-            lambda figures, name=name: on_epoch(name, figures),
+            partial(on_epoch, name),
         )
         networks.append(
             _study_network(
