@@ -18,7 +18,7 @@ from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import reference_images
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
-from assets.values import NsfwModel, NsfwScores, OcclusionMaps
+from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
 COMPUTE = ComputeSettings(device="cpu")
 IDS = ["a", "b", "c"]
@@ -272,6 +272,25 @@ def test_a_map_of_an_image_that_left_the_catalogue_fails(catalogue, maps):
     assert len(faults(left, maps)) == 2
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda values: values, None),
+        (lambda values: values * np.nan, "is not finite"),
+        (lambda values: values * 0, "is blank"),
+        (lambda values: values[:-1], "is not of the image's size"),
+    ],
+)
+def test_reconstructions_are_finite_of_their_image_and_not_blank(catalogue, change, fault):
+    width, height = SIZES["a"]
+    values = change(np.ones((height, width, 3), np.float32))
+    table = pd.DataFrame({"image_id": ["a"], "uri": ["/a.png"]})
+    maps = DeconvnetMaps(table, pd.DataFrame(), {"a": values}, {}, {})
+    result = nsfw_checks.reconstructions_are_sound(catalogue, maps)
+    assert result.metadata["faults"].value == ([f"/a.png: {fault}"] if fault else [])
+    assert result.passed == (fault is None)
+
+
 def test_no_check_is_without_a_test():
     names = {
         spec.name
@@ -283,4 +302,5 @@ def test_no_check_is_without_a_test():
         "model_gives_its_known_answers",
         "scores_are_probabilities",
         "maps_are_sound",
+        "reconstructions_are_sound",
     }
