@@ -38,9 +38,8 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
     tell_findings(data)
     best = result.history.set_index("epoch").loc[result.best_epoch]
     click.echo(
-        f"Trained for {len(result.history)} epochs in {time.monotonic() - begun:.0f} s; the best "
-        f"was epoch {result.best_epoch}, with a validation loss of {best.validation_loss:.4f} and "
-        f"an AUC of {best.validation_auc:.4f}"
+        f"Trained for {len(result.history)} epochs; the best was epoch {result.best_epoch}, with a "
+        f"validation loss of {best.validation_loss:.4f} and an AUC of {best.validation_auc:.4f}"
     )
     for row in result.comparison.dropna(subset="auc").itertuples():
         click.echo(
@@ -51,6 +50,7 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
     click.echo(f"{version}: {result.reason}")
     path = home_folder() / "trainings" / name / result.weights
     click.echo(f"  {click.format_filename(str(path))}")
+    click.echo(f"Done in {time.monotonic() - begun:.0f} s.")
     return run
 
 

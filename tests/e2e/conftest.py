@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from assets.methods.doll_sets import CLASS_NAMES, Design, draw_doll_set
 from orchestration import cli
 from orchestration.instance import prepare_home
 
@@ -48,3 +50,23 @@ def tessera(
         return Ran(code, written.out, written.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def labelled_dolls(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Returns a function that draws dolls and writes their manifest, with splits, beside them."""
+
+    def draw(n: int, design: Design = "unflawed") -> Path:
+        folder = tmp_path_factory.mktemp("dolls")
+        dolls = draw_doll_set(design, n, seed=3)
+        names = [f"doll_{number:03}.png" for number in range(n)]
+        for name, doll in zip(names, dolls.dolls, strict=True):
+            doll.picture.save(folder / name)
+        # Each split has as many of each kind.
+        splits = [("train", "train", "validation", "test")[number // 4 % 4] for number in range(n)]
+        labels = [CLASS_NAMES[int(is_positive)] for is_positive in dolls.is_positive]
+        table = pd.DataFrame({"uri": names, "label": labels, "split": splits}).join(dolls.slices)
+        table.to_csv(folder / "labels.csv", index=False)
+        return folder / "labels.csv"
+
+    return draw

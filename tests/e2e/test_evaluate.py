@@ -1,0 +1,104 @@
+"""`tessera evaluate`: what it writes and tracks, and what it says of bad input."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from assets.resources.tracking import Tracking
+
+PAIR = ("--model", "models:/nsfw@champion", "--model", "skin-baseline")
+EVERY_RESULT = {
+    "curves.csv",
+    "evaluation.png",
+    "figures.csv",
+    "findings.csv",
+    "reliability.csv",
+    "report.json",
+    "scores.csv",
+    "slices.csv",
+    "worst_errors_model_1.png",
+    "worst_errors_model_2.png",
+}
+
+
+def test_models_are_compared_and_every_row_is_accounted_for(
+    tessera, shared_home, labelled_dolls, tmp_path
+):
+    manifest = labelled_dolls(64)
+    with manifest.open("a") as rows:
+        rows.write("gone.png,sfw,test,plain\ndoll_000.png,lewd,test,red\n")
+    out = tmp_path / "out"
+    ran = tessera("evaluate", manifest, "--out", out, "--split", "all", *PAIR)
+    assert ran.code == 0, ran.err
+    assert {file.name for file in out.iterdir()} == EVERY_RESULT
+    figures = pd.read_csv(out / "figures.csv").set_index(["model", "figure"])
+    for model in ("models:/nsfw@champion", "skin-baseline"):
+        assert figures.value[model, "n"] == 64
+        auc = figures.loc[(model, "auc")]
+        assert auc.low <= auc.value <= auc.high
+        assert f"{model}: 64 images, 32 of them nsfw" in ran.out
+    scores = pd.read_csv(out / "scores.csv")
+    assert len(scores) == 2 * 64
+    findings = pd.read_csv(out / "findings.csv")
+    assert dict(zip(findings.row, findings.left_out, strict=True)) == {65: True, 66: True}
+    assert "1 row: unknown label; for example row 66" in ran.out
+    slices = pd.read_csv(out / "slices.csv")
+    assert set(slices.value) == {"red", "plain"}
+    assert (slices.n_negative == 16).all()
+    report = json.loads((out / "report.json").read_text())
+    assert all(report["checks"].values())
+    tracking = Tracking(home=str(shared_home))
+    query = "metrics.`model_2.n` = 64"
+    (run,) = tracking.client.search_runs([tracking.experiment_id], query)
+    assert run.data.metrics["model_2.auc"] == figures.value["skin-baseline", "auc"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model", "efficientnet-lite0"], "There is no class nsfw"),
+        (["--threshold", "2"], "The threshold is 2.0: choose one from 0 to 1."),
+        (["--prevalence", "0"], "The prevalence is 0.0"),
+        (["--positive", "sfw"], "give two names that differ"),
+        (["--positive", "lewd"], "lewd"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    tessera, labelled_dolls, tmp_path, options, sentence
+):
+    ran = tessera("evaluate", labelled_dolls(16), "--out", tmp_path / "out", *options)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "out" / "figures.csv").exists()
+
+
+def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):
+    ran = tessera("evaluate", labelled_dolls(16), "--out", tmp_path / "out", "--model", PAIR[3])
+    assert ran.code == 2
+    assert "2 " in ran.err
+    assert "nan" not in ran.err.lower()
+    assert not (tmp_path / "out" / "figures.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("uri,label\n", "no rows"),
+        ("path,label\na.png,sfw\n", "uri"),
+        ("uri\na.png\n", "label"),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_sentence(tessera, tmp_path, text, sentence):
+    (tmp_path / "labels.csv").write_text(text)
+    ran = tessera("evaluate", tmp_path / "labels.csv", "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_folder_is_no_manifest(tessera, photo_folder, tmp_path):
+    ran = tessera("evaluate", photo_folder(3), "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "manifest" in ran.err

@@ -1,0 +1,96 @@
+"""`tessera train`: the version it makes, how it goes on when killed, and bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from assets.resources.tracking import Tracking
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--base", "plain_convnet", "--from-scratch", "--train", "all", "--threads", "1")
+
+
+def test_a_head_that_was_trained_is_judged_and_registered(tessera, shared_home, labelled_dolls):
+    manifest = labelled_dolls(64)
+    ran = tessera("train", manifest, "--epochs", "1", "--name", "dolls")
+    assert ran.code == 0, ran.err
+    assert "Trained for 1 epochs" in ran.out
+    assert "version 2 is champion" in ran.out or "version 2 is challenger" in ran.out
+    again = tessera("train", manifest, "--epochs", "1", "--name", "dolls")
+    assert again.code == 0, again.err
+    assert "version 2 is " in again.out
+
+
+def test_a_worse_model_does_not_become_champion(tessera, shared_home, labelled_dolls):
+    """One that is trained on the wrong labels ranks worse than the champion, whichever that is."""
+    manifest = labelled_dolls(96)
+    rows = manifest.read_text().splitlines()
+    swapped = {"sfw": "nsfw", "nsfw": "sfw"}
+    for number, row in enumerate(rows):
+        name, label, split, *others = row.split(",")
+        if split in ("train", "validation"):
+            rows[number] = ",".join([name, swapped[label], split, *others])
+    wrong = manifest.with_name("wrong.csv")
+    wrong.write_text("\n".join(rows) + "\n")
+    ran = tessera("train", wrong, "--epochs", "2", "--learning-rate", "0.05")
+    assert ran.code == 0, ran.err
+    assert "is challenger: AUC" in ran.out
+    assert "below the champion's." in ran.out
+    champion = Tracking(home=str(shared_home)).client.get_model_version_by_alias("nsfw", "champion")
+    assert f"version {champion.version} is challenger" not in ran.out
+
+
+def test_a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes(
+    tessera, shared_home, labelled_dolls
+):
+    manifest = labelled_dolls(64)
+    options = (*SMALL, "--epochs", "6", "--patience", "0")
+    command = [sys.executable, "-m", "orchestration.cli", "train", str(manifest), *options]
+    process = subprocess.Popen(
+        [*command, "--name", "killed"], cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ
+    )
+    folder = shared_home / "trainings"
+    deadline = time.monotonic() + 300
+    while not list((folder / "killed").glob("*checkpoint*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "killed" / "classifier.safetensors").exists()
+    assert tessera("train", manifest, *options, "--name", "killed").code == 0
+    assert tessera("train", manifest, *options, "--name", "unbroken").code == 0
+    killed, unbroken = (
+        (folder / name / "classifier.safetensors").read_bytes() for name in ("killed", "unbroken")
+    )
+    assert killed == unbroken
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--base", "no_such_net"], "no_such_net"),
+        (["--epochs", "0"], "epochs"),
+        (["--learning-rate", "-1"], "learning_rate is -1.0: it has to be above 0."),
+        (["--positive", "lewd"], "lewd"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tessera, labelled_dolls, options, sentence):
+    ran = tessera("train", labelled_dolls(96), *options)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_test_split_that_is_too_small_is_told_of_before_anything_is_trained(
+    tessera, labelled_dolls
+):
+    ran = tessera("train", labelled_dolls(16))
+    assert ran.code == 2
+    assert "The split test has 2 images of the class" in ran.err
+    assert "Trained" not in ran.out
