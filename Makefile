@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test lint bench figures clean
+.PHONY: help demo dev check study test lint bench figures clean
 
 help:  ## Show the tasks.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ dev: $(INSTALLED)  ## Dagster's UI on port 3000 and MLflow's on port 5000.
 check: $(INSTALLED)  ## Map and score the demo, with every asset check.
 	$(BIN)/tessera check demo
 
+study: $(INSTALLED)  ## Find and mend a planted shortcut, on drawn dolls; a few minutes.
+	$(BIN)/tessera study --out study
+
 test: lint  ## Lint, then the tests.
 	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
@@ -47,6 +50,7 @@ bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/assignment.py
 	$(BIN)/python bench/classifiers.py
 	$(BIN)/python bench/occlusion.py
+	$(BIN)/python bench/evaluation.py
 
 figures: $(INSTALLED)  ## Draw the figures in docs/ anew; a quarter of an hour.
 	$(BIN)/python docs/make_figures.py

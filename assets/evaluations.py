@@ -57,17 +57,18 @@ def evaluate_model(
     asked = ("test", "validation") if split == "test" else ("train", "validation", "test")
     images = data.images[data.images.split.isin(asked)].reset_index(drop=True)
     found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
+    # In float32 a threshold of 0.7 is another number than in the figures, which are of float64.
     scores = images[["image_id", "uri", "label", "split"]].assign(
-        is_positive=(images.label == positive).astype(bool), score=found.scores
+        is_positive=(images.label == positive).astype(bool), score=found.scores.astype(np.float64)
     )
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     tested, others = scores[is_tested], scores[~is_tested]
     calibration = None
     if len(others):
-        calibration = (others.is_positive.to_numpy(), others.score.to_numpy(np.float64))
+        calibration = (others.is_positive.to_numpy(), others.score.to_numpy())
     evaluation = evaluate_scores(
         tested.is_positive.to_numpy(),
-        tested.score.to_numpy(np.float64),
+        tested.score.to_numpy(),
         settings,
         images.loc[is_tested, list(data.slice_columns)].reset_index(drop=True),
         calibration,

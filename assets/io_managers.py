@@ -101,6 +101,9 @@ def load(value_type: type[Value], folder: Path) -> Value:
     for name, field_type in typing.get_type_hints(value_type).items():
         if field_type in STORED_AS_FILES:
             fields[name] = _load_field(field_type, folder / name)
+        elif typing.get_origin(field_type) is tuple:
+            # To JSON it is a list.
+            fields[name] = tuple(fields[name])
     return value_type(**fields)
 
 

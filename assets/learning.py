@@ -84,8 +84,11 @@ def nsfw_training(
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
         check_test_split(data)
-        # Asked first: in an empty registry the packaged model is the one to match.
-        champion = models.champion(log.run.run_id)
+        # Asked first: in an empty registry the packaged model is the one to match. It was not made
+        # by this run, whose files are those of the new version.
+        champion = models.champion()
+        if champion.unreachable:
+            context.log.warning(champion.unreachable)
         folder = Path(photos.home, "trainings", context.partition_key)
         trained = train_classifier(
             examples_of(data, "train"),

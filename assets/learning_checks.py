@@ -1,6 +1,8 @@
 """What has to hold of labels, of a trained version and of an evaluation before they are trusted."""
 
 import dagster as dg
+import numpy as np
+import pandas as pd
 
 from assets.methods.cataloguing import Catalogue
 from assets.methods.labelled_data import LabelledData, class_counts
@@ -11,6 +13,8 @@ from assets.values import NsfwEvaluation, NsfwTraining
 
 # A few rows that cannot be used are normal; many mean that the manifest is not what it seems.
 MANY_LEFT_OUT = 0.05
+# Counts, and what logits are divided by.
+WITHOUT_INTERVAL = ("n", "n_positive", "temperature")
 
 
 @dg.asset_check(asset="labelled_images", additional_ins={"raw_images": dg.AssetIn()}, blocking=True)
@@ -64,13 +68,19 @@ def champion_is_no_worse(
 ) -> dg.AssetCheckResult:
     """A new version has the alias `champion` only if its AUC's lower bound is not below.
 
-    The registry is asked, not the asset.
+    The registry is asked, not the asset; where it is down nothing is known, which stops nothing.
     """
     low = nsfw_training.comparison.set_index("model").auc_low
     is_no_worse = bool(low[NEW] >= low[CHAMPION_OF_BEFORE])
     champion = models.champion()
-    serves_it = champion.description.fingerprint == nsfw_training.fingerprint
     claims_it = nsfw_training.alias == CHAMPION
+    if champion.unreachable:
+        return dg.AssetCheckResult(
+            passed=not claims_it,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=champion.unreachable,
+        )
+    serves_it = champion.description.fingerprint == nsfw_training.fingerprint
     return dg.AssetCheckResult(
         passed=serves_it == claims_it and (is_no_worse or not serves_it),
         description=f"{'champion' if serves_it else 'not champion'}: {nsfw_training.reason}",
@@ -79,12 +89,15 @@ def champion_is_no_worse(
 
 @dg.asset_check(asset="nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
-    """Every figure is finite and within its interval; rates are in [0, 1]."""
-    figures = nsfw_evaluation.figures.dropna(subset=["low", "high"])
+    """Every figure is finite and within its interval; all but counts and temperatures in [0, 1]."""
+    is_bare = nsfw_evaluation.figures.figure.isin(WITHOUT_INTERVAL)
+    figures = nsfw_evaluation.figures[~is_bare]
     slices = nsfw_evaluation.slices.drop(columns="value").rename(
         columns={"false_positive_rate": "value"}
     )
-    faults = 0
+    # Comparisons with NaN are false, so these find what is not finite as well.
+    bare = nsfw_evaluation.figures.value[is_bare].to_numpy(dtype=float)
+    faults = int((~((bare > 0) & (bare < np.inf))).sum())
     for table in (figures, slices):
         numbers = table[["low", "value", "high"]].to_numpy(dtype=float)
         is_ordered = (numbers[:, 0] <= numbers[:, 1]) & (numbers[:, 1] <= numbers[:, 2])
@@ -93,29 +106,38 @@ def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetC
         )
     return dg.AssetCheckResult(
         passed=faults == 0 and len(figures) > 0,
-        description=f"{len(figures) + len(slices):,} figures, {faults:,} outside their interval",
+        description=f"{len(bare) + len(figures) + len(slices):,} figures, {faults:,} not finite or "
+        "outside their interval",
     )
 
 
 @dg.asset_check(asset="nsfw_evaluation")
 def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """The AUC is that of the scores that are kept, computed once more by ranks; chance is 0.5."""
-    from scipy.stats import rankdata
-
-    figures = nsfw_evaluation.figures
-    aucs = figures[figures.figure == "auc"].set_index("model")
-    worst, below = 0.0, []
-    for model, rows in nsfw_evaluation.scores.groupby("model"):
-        is_positive = (rows.label == nsfw_evaluation.positive).to_numpy()
-        n, n_positive = len(rows), int(is_positive.sum())
-        ranks = rankdata(rows.score)[is_positive].sum()
-        auc = (ranks - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
-        worst = max(worst, abs(auc - aucs.value[model]))
-        if aucs.high[model] < 0.5:
-            below.append(model)
+    figures, scores = nsfw_evaluation.figures, nsfw_evaluation.scores
+    aucs = figures[figures.figure == "auc"].set_index("model").reindex(nsfw_evaluation.models)
+    by_ranks = [
+        _auc(rows.score, rows.label == nsfw_evaluation.positive)
+        for rows in (scores[scores.model == model] for model in nsfw_evaluation.models)
+    ]
+    # NumPy's maximum is NaN where one of the numbers is, Python's is not.
+    worst = float(np.max(np.abs(aucs.value.to_numpy() - by_ranks)))
+    is_same = worst <= 1e-9
+    below = aucs.index[aucs.high < 0.5]
     return dg.AssetCheckResult(
-        passed=bool(worst <= 1e-9) and not below,
-        severity=dg.AssetCheckSeverity.ERROR if worst > 1e-9 else dg.AssetCheckSeverity.WARN,
+        passed=is_same and below.empty,
+        severity=dg.AssetCheckSeverity.WARN if is_same else dg.AssetCheckSeverity.ERROR,
         description=f"largest difference {worst:.1e}"
         + "".join(f"; {model} ranks worse than chance" for model in below),
     )
+
+
+def _auc(scores: pd.Series, is_positive: pd.Series) -> float:
+    """Return the area under the ROC curve, NaN where a class is missing."""
+    from scipy.stats import rankdata
+
+    n, n_positive = len(scores), int(is_positive.sum())
+    if n_positive in (0, n):
+        return np.nan
+    rank_sum = rankdata(scores)[is_positive.to_numpy(dtype=bool)].sum()
+    return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive)))

@@ -92,6 +92,9 @@ def enter_version(
         verdict = Verdict(
             "challenger", f"The champion knows no class {positive}, so the two cannot be compared."
         )
+    if champion.unreachable:
+        # Meanwhile another may have become champion, and a better one.
+        verdict = Verdict("challenger", f"Who is champion is not known: {champion.unreachable}")
     entered = models.registry.enter(weights, verdict.alias, run_id)
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),

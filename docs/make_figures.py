@@ -1,6 +1,6 @@
-"""Draws the figures of what-the-network-looks-at.md anew, from scikit-image's astronaut.
+"""Draws the figures of the pages in docs/ anew: of scikit-image's astronaut, and of the study.
 
-Run: make figures. It takes about a quarter of an hour on two cores; interrupted, it goes on.
+Run: make figures. It takes about twenty minutes on two cores; interrupted, it goes on.
 """
 
 import subprocess
@@ -8,24 +8,47 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import skimage
 from PIL import Image
 
+from assets.methods.skin_baseline import find_evidence
+from assets.methods.skin_figure import draw_skin_figure
+
 DOCS = Path(__file__).parent
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
-FIGURES = {
-    "astronaut-nsfw.jpg": ("--preset", "figure"),
-    "astronaut-helmet.jpg": ("--model", "efficientnet-lite0", "--class", "football helmet"),
-}
+OF_THE_ASTRONAUT = {
+    "astronaut-nsfw.jpg": ("explain", "--preset", "figure"),
+    "astronaut-helmet.jpg": (
+        "explain", "--model", "efficientnet-lite0", "--class", "football helmet"
+    ),
+    "astronaut-deconvnet.jpg": ("deconv", "--layer", "relu_stage3_block2"),
+}  # fmt: skip
+OF_THE_STUDY = ("study", "dolls")
 
 
 def main() -> None:
-    for name, options in FIGURES.items():
+    with Image.open(ASTRONAUT) as astronaut:
+        photo = astronaut.convert("RGB")
+    save(draw_skin_figure(photo, find_evidence(np.asarray(photo))), "astronaut-skin.jpg")
+    for name, (command, *options) in OF_THE_ASTRONAUT.items():
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "orchestration.cli", "explain", str(ASTRONAUT)]
-            subprocess.run([*command, "--out", folder, *options], check=True)
+            tessera(command, str(ASTRONAUT), "--out", folder, *options)
             with Image.open(Path(folder, "astronaut", "figure.png")) as figure:
-                figure.save(DOCS / name, quality=85, optimize=True)
+                save(figure, name)
+    with tempfile.TemporaryDirectory() as folder:
+        tessera("study", "--out", folder)
+        for name in OF_THE_STUDY:
+            with Image.open(Path(folder, f"{name}.png")) as figure:
+                save(figure, f"{name}.jpg")
+
+
+def tessera(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "orchestration.cli", *arguments], check=True)
+
+
+def save(figure: Image.Image, name: str) -> None:
+    figure.save(DOCS / name, quality=85, optimize=True)
 
 
 if __name__ == "__main__":

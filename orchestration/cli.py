@@ -1,4 +1,4 @@
-"""The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `evaluate`,
+"""The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `evaluate`, `study`,
 `add`, `list`, `demo`, `check`, `dev`, `home`.
 
 Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
@@ -62,7 +62,7 @@ _classifier_options = _with_options(
         click.option(
             "--model",
             help="The classifier: models:/nsfw@champion (default), another of MLflow's, "
-            "efficientnet-lite0, timm:NAME, torchvision:NAME, NAME.safetensors, "
+            "skin-baseline, efficientnet-lite0, timm:NAME, torchvision:NAME, NAME.safetensors, "
             "python:MODULE:ATTRIBUTE, or the address of a service (its key in "
             "TESSERA_CLASSIFIER_KEY).",
         ),
@@ -282,7 +282,7 @@ def train(debug: bool, manifest: str, name: str | None, **options: Any) -> None:
 @click.option(
     "--model",
     multiple=True,
-    help="As for score, or skin-baseline; several to compare. The champion by default.",
+    help="As for score; several to compare. The champion by default.",
 )
 @click.option(
     "--split",
@@ -310,6 +310,21 @@ def evaluate(debug: bool, manifest: str, out: Path, name: str | None, **options:
 
     source = _absolute(manifest)
     _exit_for(evaluate_manifest(name or _name_for(source), source, out, options, debug))
+
+
+@cli.command(short_help="Find and mend a planted shortcut, on drawn dolls.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="study", show_default=True, help="A folder."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the dolls.")
+@click.option("--device", type=click.Choice(DEVICES), help="The best there is by default.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; all by default.")
+@_strict_tracking
+def study(out: Path, seed: int, **options: Any) -> None:
+    """Train on dolls whose lips give their label away, look inside, mend the data, train again."""
+    from orchestration.studying import study_dolls
+
+    study_dolls(out, seed, options)
 
 
 @cli.command(short_help="Map the photographs that come with the dependencies.")

@@ -53,7 +53,7 @@ def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool
     with resources["tracking"].lone_run("deconv", tell) as run:
         run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
         for image in files.read(reading_settings(options)):
-            tell(f"{image.name}: {image.number} of {len(images)}")
+            tell(f"{image.name}: {image.number} of {len(files)}")
             answer = question.answer(image.picture, image.name)
             written = reconstruction_files(answer)
             report = {"report.json": _report(image, answer, question)}

@@ -38,9 +38,9 @@ class ImageFiles:
         self._found = [image for image in images if self._is_there(image)]
         self.all_read = len(self._found) == len(images)
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._found)
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._found)
 
     def read(self, reading: CatalogueSettings) -> Iterator[ImageFile]:
         """Yield each image, one at a time; ``all_read`` says at the end whether none was left out.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from assets.methods.study_figure import draw_doll_sheet, draw_study
 from rich.console import Console
 
 from assets.figures import png
@@ -21,6 +20,7 @@ from assets.methods.files import write_whole
 from assets.methods.named_classifiers import load_named_classifier
 from assets.methods.skin_baseline import NAME as SKIN_BASELINE
 from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
+from assets.methods.study_figure import draw_doll_sheet, draw_study
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training_loop import EpochFigures
 from assets.resources.home import home_folder

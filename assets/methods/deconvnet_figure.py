@@ -17,9 +17,9 @@ from assets.methods.figure_text import (
     DARK,
     DPI,
     PALE,
+    fitting,
     format_values,
     in_points,
-    printable,
     text_length,
 )
 from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo
@@ -143,7 +143,7 @@ class _Sheet:
 
     def name(self, name: str) -> None:
         """Write the page's title."""
-        text = _fitting("{}", name, _WIDTH - 2 * _MARGIN, _LARGE, "bold")
+        text = fitting("{}", name, _WIDTH - 2 * _MARGIN, _LARGE, "bold")
         self._write(_MARGIN, _MARGIN + _LARGE, text, font=_LARGE, weight="bold")
 
     def panel(self, place: int, picture: Image.Image, heading: str, hint: str) -> None:
@@ -154,8 +154,8 @@ class _Sheet:
 
     def top(self, found: DeconvnetMap) -> None:
         """Draw the activations that add most, each beside its part of the photograph."""
-        heading = _fitting("what adds most to {}", found.class_name, _TOP_WIDTH, _MEDIUM, "bold")
-        hint = _fitting(
+        heading = fitting("what adds most to {}", found.class_name, _TOP_WIDTH, _MEDIUM, "bold")
+        hint = fitting(
             "Activations of {}, the strongest of a channel each.",
             found.top_layer,
             _TOP_WIDTH,
@@ -178,10 +178,10 @@ class _Sheet:
 
     def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
         """Draw what would have to change, and the photograph after a step."""
-        heading = _fitting("more like {}", found.class_name, _CHANGE_WIDTH, _MEDIUM, "bold")
+        heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, _MEDIUM, "bold")
         changed = found.changed_score > found.score
         before, after = format_values([found.score, found.changed_score])
-        hint = _fitting(
+        hint = fitting(
             f"P({{}}) from {before} to {after} by a small step"
             if changed
             else "No small step raises P({}).",
@@ -305,7 +305,7 @@ def _smoothed(values: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
 
 def _score_words(score: float, found: DeconvnetMap) -> str:
     words = f"P({{}}) = {format_values([score])[0]}, padded to a square."
-    return _fitting(words, found.class_name, _PANEL[0], _SMALL)
+    return fitting(words, found.class_name, _PANEL[0], _SMALL)
 
 
 def _reconstruction_words(found: DeconvnetMap) -> str:
@@ -319,26 +319,17 @@ def _reconstruction_words(found: DeconvnetMap) -> str:
 def _lines(found: DeconvnetMap, title: DeconvnetTitle) -> list[str]:
     """Write how the figure was made."""
     room = _WIDTH - 2 * _MARGIN
-    model = _fitting("deconvnet   ·   model {}", title.model, room, _SMALL)
+    model = fitting("deconvnet   ·   model {}", title.model, room, _SMALL)
     if found.start is None:
-        start = _fitting("start: the logit of {}", found.class_name, room, _SMALL)
+        start = fitting("start: the logit of {}", found.class_name, room, _SMALL)
     else:
         one = found.start
         place = f"channel {one.channel:,}, row {one.row:,}, column {one.column:,}"
         value = format_values([one.value])[0]
         words = f"start: layer {{}}, {place}, activation {value}"
-        start = _fitting(words, one.layer, room, _SMALL)
+        start = fitting(words, one.layer, room, _SMALL)
     longer = f"{model}   ·   {start}"
     return [longer] if text_length(longer, _SMALL) <= room else [model, start]
-
-
-def _fitting(pattern: str, name: str, room: float, font: float, weight: str = "normal") -> str:
-    """Write a name into a pattern, shortened until the text is no longer than ``room`` px."""
-    for longest in range(60, 0, -1):
-        text = pattern.format(printable(name, longest))
-        if text_length(text, font, weight) <= room:
-            break
-    return text
 
 
 def _fitted(size: Size, room: Size) -> Size:

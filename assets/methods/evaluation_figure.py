@@ -1,6 +1,5 @@
 """What one model or several are worth on labelled sets, in a single figure."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
@@ -12,7 +11,17 @@ from PIL import Image
 
 from assets.methods.confidence_intervals import Estimate
 from assets.methods.evaluation import Evaluation
-from assets.methods.figure_text import DARK, DPI, PALE, in_points, printable, text_length
+from assets.methods.figure_text import (
+    COLOURS,
+    DARK,
+    DPI,
+    PALE,
+    fitting,
+    format_estimate,
+    in_points,
+    printable,
+    text_length,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +52,6 @@ _MEDIUM = 21
 _SMALL = 15
 _TABLE = 14
 
-_COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#439894", "#9d755d", "#79706e")
 _CHANCE = "#a0a0a0"
 _GRID = "#ececec"
 _MOST_SLICES = 20
@@ -75,7 +83,7 @@ def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
         raise ValueError("there is no evaluation to draw")
     models = [
         _Model(name, evaluation, colour)
-        for (name, evaluation), colour in zip(evaluations.items(), cycle(_COLOURS), strict=False)
+        for (name, evaluation), colour in zip(evaluations.items(), cycle(COLOURS), strict=False)
     ]
     n_slices = min(len(_slice_rates(models)), _MOST_SLICES)
     notes = _note_lines(models)
@@ -199,7 +207,7 @@ def _draw_table(
     sheet.write(_MARGIN, baselines[0], f"{confidence:.4g} % intervals", color=PALE)
     for baseline, model in zip(baselines[1:], models, strict=True):
         sheet.write(_MARGIN, baseline, "■", _MEDIUM, color=model.colour)
-        name = _fitting(model.name, _NAME_COLUMN - 44, "bold")
+        name = fitting("{}", model.name, _NAME_COLUMN - 44, _SMALL, "bold")
         sheet.write(_MARGIN + 24, baseline, name, weight="bold")
     for column, (heading, cells) in enumerate(table.items()):
         left = _MARGIN + _NAME_COLUMN + column * _FIGURE_COLUMN
@@ -295,7 +303,8 @@ def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
     labels, counts = shown["slice"] + ": " + shown["value"], shown["n_negative"]
     for place, (label, n_negative) in enumerate(zip(labels, counts, strict=True)):
         baseline = upper + (place + 0.5) * row + 5
-        sheet.write(_MARGIN, baseline, _fitting(label, _SLICE_LABELS - _SLICE_COUNT - 20))
+        room = _SLICE_LABELS - _SLICE_COUNT - 20
+        sheet.write(_MARGIN, baseline, fitting("{}", label, room, _SMALL))
         sheet.write(left - 12, baseline, f"n {n_negative:,}", color=PALE, align="right")
     axes.set(yticks=[], ylim=(len(shown) - 0.5, -0.5))
     axes.set_xlim(left=0)
@@ -339,13 +348,7 @@ def _the_threshold(models: list[_Model]) -> str:
 
 
 def _cell(figure: Estimate | None) -> str:
-    """Write a figure and its interval with as many digits as the interval's width is worth."""
-    if figure is None:
-        return "—"
-    width = max(figure.high - figure.low, 1e-9)
-    digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
-    value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))
-    return f"{value} ({low}–{high})"
+    return "—" if figure is None else format_estimate(figure)
 
 
 def _dot(axes: "Axes", x: float, y: float, colour: str) -> None:
@@ -357,12 +360,3 @@ def _dot(axes: "Axes", x: float, y: float, colour: str) -> None:
 def _label(axes: "Axes", x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=in_points(_SMALL), color=DARK)
     axes.set_ylabel(y, fontsize=in_points(_SMALL), color=DARK)
-
-
-def _fitting(name: str, room: float, weight: str = "normal") -> str:
-    """Write a name, shortened until it is no longer than ``room`` px."""
-
-    def length(longest: int) -> float:
-        return text_length(printable(name, longest), _SMALL, weight)
-
-    return printable(name, max(1, bisect_right(range(1, 61), room, key=length)))

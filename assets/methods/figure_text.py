@@ -1,10 +1,19 @@
 """How words and numbers are written on figures that matplotlib draws, and how long they are."""
 
+from bisect import bisect_right
+
 import numpy as np
+
+from assets.methods.confidence_intervals import Estimate
 
 DARK = "#222222"
 PALE = "#666666"
 DPI = 100
+
+# Of what is compared, in its order.
+COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#439894", "#9d755d", "#79706e")
+
+_LONGEST_NAME = 60
 
 
 def format_values(values: "np.ndarray | list[float]") -> list[str]:
@@ -17,6 +26,14 @@ def format_values(values: "np.ndarray | list[float]") -> list[str]:
         digits = max(1, int(np.floor(np.log10(largest))) - decade + 1)
         return ["0" if value == 0 else f"{value:.{digits}e}" for value in values]
     return [f"{value:.{max(2, 1 - decade)}f}" for value in values]
+
+
+def format_estimate(figure: Estimate) -> str:
+    """Write a figure and its interval with as many digits as the interval's width is worth."""
+    width = max(figure.high - figure.low, 1e-9)
+    digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
+    value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))
+    return f"{value} ({low}–{high})"
 
 
 def printable(text: str, longest: int) -> str:
@@ -34,6 +51,24 @@ def printable(text: str, longest: int) -> str:
         return line
     head = (longest - 1) // 2
     return f"{line[:head]}…{line[len(line) - (longest - 1 - head) :]}"
+
+
+def fitting(pattern: str, name: str, room: float, font: float, weight: str = "normal") -> str:
+    """Write a name into a pattern, shortened until the text is no longer than ``room`` px.
+
+    Of a name that fits nowhere one character is left. ``font`` is in px.
+    """
+
+    def text(longest: int) -> str:
+        return pattern.format(printable(name, longest))
+
+    def length(longest: int) -> float:
+        return text_length(text(longest), font, weight)
+
+    # The whole name first: it may be shorter than one with a wide ellipsis instead of two letters.
+    if length(_LONGEST_NAME) <= room:
+        return text(_LONGEST_NAME)
+    return text(max(1, bisect_right(range(1, _LONGEST_NAME), room, key=length)))
 
 
 def text_length(text: str, font: float, weight: str = "normal") -> float:

@@ -15,9 +15,9 @@ from assets.methods.figure_text import (
     DARK,
     DPI,
     PALE,
+    fitting,
     format_values,
     in_points,
-    printable,
     text_length,
 )
 from assets.methods.heat_map import HeatMap, HeatMapSettings, fill_bar, heat_map, scaled_photo
@@ -159,7 +159,7 @@ class _Page:
         below_windows = self._window_upper(n) - _WINDOW_GAP
         self._height = max(below_maps, below_windows) + _MARGIN // 2
         self._figure = Figure(figsize=(self._width / DPI, self._height / DPI), dpi=DPI)
-        name = _fitting("{}", title.name, self._width - 2 * _MARGIN, _LARGE, "bold")
+        name = fitting("{}", title.name, self._width - 2 * _MARGIN, _LARGE, "bold")
         self._write(_MARGIN, _MARGIN + _LARGE, name, _LARGE, weight="bold")
         for line, text in enumerate(subtitle):
             baseline = _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL
@@ -185,7 +185,7 @@ class _Page:
         bar = self._upper + self._map_size[1] + _BAR_OFFSET
         axes = self._figure.add_axes(self._fractions(left, bar, self._column, _BAR))
         fill_bar(axes, shown, _SMALL, upright=False, n_ticks=4, mark=mark)
-        label = _fitting(words.unit, self._class_name, self._column, _SMALL)
+        label = fitting(words.unit, self._class_name, self._column, _SMALL)
         beyond = shown.range_beyond_bar()
         self._write(left, bar + _BAR + 50, label, _SMALL)
         if beyond:
@@ -197,7 +197,7 @@ class _Page:
         size = self._window_sizes[place]
         self._paste(scaled_photo(panel.window_picture.convert("RGB"), size), left, upper)
         score = format_values([panel.window_score])[0]
-        text = _fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
+        text = fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
         self._write(left, upper + size[1] + 24, words.caption, _SMALL, color=PALE)
         self._write(left, upper + size[1] + 48, text, _SMALL, weight="bold")
 
@@ -285,8 +285,8 @@ def _subtitle(title: FigureTitle, n_experiments: int, room: float) -> list[str]:
     windows = f"{title.n_windows:,} windows" + (" each" if n_experiments > 1 else "")
     score = format_values([title.score])[0]
     parts = [
-        _fitting(f"P({{}}) of the whole photograph = {score}", title.class_name, room, _SMALL),
-        _fitting("model {}", title.model, room, _SMALL),
+        fitting(f"P({{}}) of the whole photograph = {score}", title.class_name, room, _SMALL),
+        fitting("model {}", title.model, room, _SMALL),
         f"box {title.box:,} px, stride {title.stride:,} px, fill {title.fill}, {windows}",
     ]
     lines = [parts[0]]
@@ -297,15 +297,6 @@ def _subtitle(title: FigureTitle, n_experiments: int, room: float) -> list[str]:
         else:
             lines.append(part)
     return lines
-
-
-def _fitting(pattern: str, name: str, room: float, font: float, weight: str = "normal") -> str:
-    """Write a name into a pattern, shortened until the text is no longer than ``room`` px."""
-    for longest in range(60, 0, -1):
-        text = pattern.format(printable(name, longest))
-        if text_length(text, font, weight) <= room:
-            break
-    return text
 
 
 def _fitted(size: Size, side: int) -> Size:

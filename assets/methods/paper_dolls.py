@@ -123,6 +123,7 @@ class _Drawing:
 
     def draw_figure(self, kind: DollKind) -> None:
         random = self._random
+        # As many random numbers for each kind: those that follow are then the same for all.
         skin = _varied(random, _SKIN_TONES[random.integers(len(_SKIN_TONES))], 8)
         pose = _Pose.any(random)
         clothes = _Clothes.any(random, skin)

@@ -22,7 +22,7 @@ from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.errors import UserError
-from assets.methods.evaluation import Evaluation, evaluate_scores
+from assets.methods.evaluation import LEAST_OF_EACH_CLASS, Evaluation, evaluate_scores
 from assets.methods.explanation import explain
 from assets.methods.occlusion import OcclusionSettings
 from assets.methods.paper_dolls import REGIONS, Doll, Region
@@ -46,10 +46,13 @@ class StudySettings:
 
     Attributes:
         n_train, n_validation, n_test: dolls in each set.
-        n_explained: bare dolls with red lips whose maps are made.
+        n_explained: bare dolls with red lips whose maps are made, at most.
         training: of both networks.
         occlusion: box and stride in px of a doll of 112 px; the box is about as large as lips.
         seed: of the drawings.
+
+    Raises:
+        UserError: there are too few dolls for a figure, or the seed is negative.
     """
 
     n_train: int = 1200
@@ -71,6 +74,18 @@ class StudySettings:
         default_factory=lambda: OcclusionSettings(box=8, stride=4, fill="mean")
     )
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        # Found out here, not after minutes of training. Dolls of both classes alternate.
+        for name, least in (
+            ("n_train", 2),
+            ("n_validation", 2),
+            ("n_test", 2 * LEAST_OF_EACH_CLASS),
+            ("n_explained", 1),
+            ("seed", 0),
+        ):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}: it has to be at least {least}.")
 
 
 @dataclass(frozen=True)
@@ -168,35 +183,30 @@ def run_study(
         folder: where checkpoints, scores and the networks' files are kept.
         compute: where the networks run.
         progress: returns a listener for a step and the unit that it counts.
-        on_epoch: told of each epoch of a network, "before" or "after".
+        on_epoch: told of each epoch of a network, "before" or "after", and first of those that an
+            earlier run had done.
 
     Raises:
-        UserError: there are too few dolls for a figure.
+        UserError: a network cannot be trained so, or no map of one attributes anything.
     """
     flawed = draw_doll_set("flawed", settings.n_test, _seed(settings, _FLAWED_TEST))
     unflawed = draw_doll_set("unflawed", settings.n_test, _seed(settings, _UNFLAWED_TEST))
-    networks = []
-    for name, design in (("before", "flawed"), ("after", "redesigned")):
+
+    def studied(name: str, design: Design) -> StudiedNetwork:
         weights = _train(
-            design,  # type: ignore[arg-type]
+            design,
             settings,
             folder / name,
             compute,
             progress(f"training {name}", "images"),
             partial(on_epoch, name),
         )
-        networks.append(
-            _study_network(
-                design,  # type: ignore[arg-type]
-                weights,
-                (flawed, unflawed),
-                settings,
-                folder,
-                compute,
-                progress(f"maps {name}", "dolls"),
-            )
+        listener = progress(f"maps {name}", "dolls")
+        return _study_network(
+            design, weights, (flawed, unflawed), settings, folder, compute, listener
         )
-    return Study(networks[0], networks[1], flawed, unflawed)
+
+    return Study(studied("before", "flawed"), studied("after", "redesigned"), flawed, unflawed)
 
 
 def evaluate_dolls(

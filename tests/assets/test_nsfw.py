@@ -1,14 +1,18 @@
 """What is left of a run of the asset when an image, or every image, is gone from its place."""
 
+import io
+import math
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
 from PIL import Image
 
 from assets import nsfw
 from assets.io_managers import FolderIOManager
 from assets.methods.cataloguing import catalogue_photos
+from assets.methods.classifier_file import convert_open_nsfw
 from assets.resources.collections import (
     COLLECTIONS,
     PARTITIONS_NAME,
@@ -19,8 +23,9 @@ from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
+from assets.resources.registry import CHAMPION_URI
 from assets.resources.tracking import DAGSTER_RUN
-from assets.values import NsfwScores, OcclusionMaps
+from assets.values import DeconvnetMaps, NsfwScores, OcclusionMaps
 
 # A classifier of the user's own: the share of white in an image.
 WHITENESS = """
@@ -34,7 +39,7 @@ def white(images):
 
 @pytest.fixture
 def run(tracking, tmp_path, monkeypatch):
-    """Returns a function that materialises occlusion_maps of two photos, scored beforehand."""
+    """Returns a function that materialises an asset of two photos, scored beforehand."""
     (tmp_path / "whiteness.py").write_text(WHITENESS)
     monkeypatch.syspath_prepend(str(tmp_path))
     home = Path(tracking.home)
@@ -62,11 +67,14 @@ def run(tracking, tmp_path, monkeypatch):
         )
     upstream = [dg.AssetSpec(asset, partitions_def=COLLECTIONS) for asset in values]
 
-    def materialise(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    def materialise(
+        instance: dg.DagsterInstance, asset=nsfw.occlusion_maps, **config
+    ) -> dg.ExecuteInProcessResult:
         instance.add_dynamic_partitions(PARTITIONS_NAME, ["demo"])
-        config = {"box": 8, "stride": 8}
+        if asset is nsfw.occlusion_maps:
+            config = {"box": 8, "stride": 8}
         return dg.materialize(
-            [*upstream, dg.AssetSpec("nsfw_model"), nsfw.occlusion_maps],
+            [*upstream, dg.AssetSpec("nsfw_model"), asset],
             partition_key="demo",
             instance=instance,
             resources={
@@ -77,7 +85,7 @@ def run(tracking, tmp_path, monkeypatch):
                 "tracking": tracking,
                 "progress": LogProgress(),
             },
-            run_config={"ops": {"occlusion_maps": {"config": config}}},
+            run_config={"ops": {asset.key.path[-1]: {"config": config}}},
             raise_on_error=False,
         )
 
@@ -129,3 +137,90 @@ def test_the_maps_are_of_the_model_and_the_class_that_the_scores_are_of(run, ins
     # Of an even grey every window is as white as it is.
     seen = value.table[value.table.experiment == "seen"]
     assert sorted(seen["mean"]) == pytest.approx([50 / 255, 200 / 255])
+
+
+@pytest.fixture(scope="module")
+def open_nsfw(tmp_path_factory) -> str:
+    """The file of the packaged network."""
+    return str(convert_open_nsfw(tmp_path_factory.mktemp("open_nsfw")))
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    return failure.step_failure_data.user_failure_data.description
+
+
+def test_photos_are_carried_back_by_the_model_in_use(run, tracking, instance):
+    result = run(instance, nsfw.deconvnet_maps, model=CHAMPION_URI, class_name="nsfw")
+    assert result.success
+    assert status(tracking, result.run_id) == {"FINISHED"}
+    value = run.outputs.read(DeconvnetMaps, "deconvnet_maps", "demo")
+    # Both have the same score: their order is that of the image_ids.
+    assert value.table.image_id.tolist() == sorted(value.table.image_id)
+    assert value.table["rank"].tolist() == [1, 2]
+    assert set(value.table.uri) == {str(run.folder / name) for name in ("50.png", "200.png")}
+    assert len(value.rejects) == 0
+    assert value.reconstructions.keys() == value.figures.keys() == set(value.table.image_id)
+    for reconstruction in value.reconstructions.values():
+        assert reconstruction.shape == (16, 24, 3)
+        assert np.isfinite(reconstruction).all()
+        assert np.abs(reconstruction).max() > 0
+    for figure in value.figures.values():
+        assert Image.open(io.BytesIO(figure.data)).width == 1800
+    assert value.settings == {
+        "model": CHAMPION_URI,
+        "class_name": "nsfw",
+        "highest": 4,
+        "images": [],
+        "layer": None,
+        "place": None,
+    }
+    metadata = result.asset_materializations_for_node("deconvnet_maps")[0].metadata
+    assert (metadata["images"].value, metadata["rejected"].value) == (2, 0)
+    assert metadata["highest"].value.startswith("![thumbnail](data:image/jpeg;base64,")
+    child = tracking.client.get_run(metadata["mlflow_run"].value)
+    assert all(math.isfinite(one) for one in child.data.metrics.values())
+    folders = {item.path for item in tracking.client.list_artifacts(child.info.run_id)}
+    assert folders == {"50", "200", "images"}
+
+
+def test_a_photo_that_is_gone_is_a_reject_of_the_deconvnet_too(run, instance, open_nsfw):
+    (run.folder / "50.png").unlink()
+    result = run(
+        instance,
+        nsfw.deconvnet_maps,
+        model=open_nsfw,
+        class_name="sfw",
+        layer="relu_stage2_block0",
+        place=[3, 1, 2],
+    )
+    assert result.success
+    value = run.outputs.read(DeconvnetMaps, "deconvnet_maps", "demo")
+    assert value.table.uri.tolist() == [str(run.folder / "200.png")]
+    assert value.rejects.uri.tolist() == [str(run.folder / "50.png")]
+    assert value.settings["place"] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({}, "this classifier does not show its own"),
+        ({"model": "open_nsfw", "class_name": "nsfw", "layer": "conv"}, "There is no layer conv: "),
+        (
+            {"model": "open_nsfw", "class_name": "porn"},
+            "There is no class porn: choose sfw or nsfw.",
+        ),
+        ({"place": [0, 0, 0]}, "A place is given without a layer"),
+        ({"layer": "conv_1", "place": [0, 0]}, "give channel, row and column"),
+        ({"images": ["/photos/other.png"]}, "/photos/other.png is not an image of this collection"),
+    ],
+)
+def test_what_the_deconvnet_cannot_do_is_told_in_a_sentence(
+    run, tracking, instance, open_nsfw, config, sentence
+):
+    if "model" in config:
+        config = {**config, "model": open_nsfw}
+    result = run(instance, nsfw.deconvnet_maps, **config)
+    assert sentence in failure_of(result)
+    assert "\n" not in failure_of(result)
+    assert status(tracking, result.run_id) == {"FAILED"}

@@ -3,11 +3,20 @@ import pytest
 from pydantic import ValidationError
 
 from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.deconvnet_map import DeconvnetSettings
 from assets.methods.errors import UserError
+from assets.methods.evaluation import EvaluationSettings
 from assets.methods.heat_map import HeatMapSettings
+from assets.methods.labelled_data import LabelSettings
 from assets.methods.occlusion import OcclusionSettings
+from assets.methods.splits import SplitFractions
+from assets.methods.training_settings import TrainingSettings
 from assets.settings import (
+    DeconvnetMapsConfig,
+    LabelledImagesConfig,
+    NsfwEvaluationConfig,
     NsfwScoresConfig,
+    NsfwTrainingConfig,
     OcclusionMapsConfig,
     catalogue_settings,
     check_settings,
@@ -50,7 +59,17 @@ def test_the_registered_model_is_asked_for_nsfw_and_the_maps_are_of_what_was_ask
     assert (maps.model, maps.class_name) == (None, None)
 
 
-@pytest.mark.parametrize("config", [NsfwScoresConfig, OcclusionMapsConfig])
+@pytest.mark.parametrize(
+    "config",
+    [
+        NsfwScoresConfig,
+        OcclusionMapsConfig,
+        DeconvnetMapsConfig,
+        LabelledImagesConfig,
+        NsfwTrainingConfig,
+        NsfwEvaluationConfig,
+    ],
+)
 def test_dagsters_launchpad_gets_the_defaults_as_they_are(config):
     """Dagster has a schema of its own, in which a default may be lost."""
 
@@ -99,3 +118,108 @@ def test_originals_are_read_as_their_collection_was_catalogued():
     )
     assert (settings.decode.max_pixels, settings.decode.min_side) == (2_000_000, 3)
     assert settings.fetch.allow_private_addresses
+
+
+def test_the_defaults_are_those_of_the_methods():
+    assert DeconvnetMapsConfig().settings() == DeconvnetSettings()
+    assert LabelledImagesConfig().settings(4) == LabelSettings()
+    assert NsfwTrainingConfig().settings() == TrainingSettings()
+    assert NsfwEvaluationConfig().settings() == EvaluationSettings()
+
+
+def test_a_deconvnet_starts_from_the_layer_and_the_place_that_are_given():
+    assert DeconvnetMapsConfig(layer="conv_1").settings() == DeconvnetSettings("conv_1")
+    placed = DeconvnetMapsConfig(layer="conv_1", place=[3, 0, 2]).settings()
+    assert placed == DeconvnetSettings("conv_1", (3, 0, 2))
+    config = DeconvnetMapsConfig()
+    assert (config.model, config.class_name, config.highest) == (None, None, 4)
+
+
+def test_labels_get_their_classes_and_shares_and_near_duplicates_are_the_catalogues():
+    config = LabelledImagesConfig(
+        negative="dressed", positive="bare", train=0.5, validation=0.2, test=0.3
+    )
+    expected = LabelSettings("dressed", "bare", SplitFractions(0.5, 0.2, 0.3), near_distance=7)
+    assert config.settings(7) == expected
+
+
+def test_a_training_is_what_was_asked_for():
+    asked = {
+        "base": "plain_convnet",
+        "pretrained": False,
+        "trained": "all",
+        "input_side": 64,
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "class_weights": "none",
+        "augmentation": "none",
+        "patience": 2,
+        "seed": 9,
+    }
+    # No setting is forgotten.
+    assert asked.keys() == NsfwTrainingConfig.model_fields.keys()
+    assert NsfwTrainingConfig(**asked).settings() == TrainingSettings(**asked)
+
+
+def test_an_evaluation_is_what_was_asked_for():
+    config = NsfwEvaluationConfig(
+        models=["skin-baseline"], threshold=0.25, wanted_recall=0.8, prevalence=0.001, seed=3
+    )
+    expected = EvaluationSettings(
+        threshold=0.25, wanted_recall=0.8, prevalence=0.001, confidence=0.95, bins=15, seed=3
+    )
+    assert config.settings() == expected
+
+
+def test_the_registered_model_is_evaluated_on_the_test_split_unless_somebody_asks():
+    config = NsfwEvaluationConfig()
+    assert (config.models, config.split) == (["models:/nsfw@champion"], "test")
+    assert not config.sharp
+
+
+@pytest.mark.parametrize(
+    ("asset", "settings"),
+    [
+        ("deconvnet_maps", {"place": [0, 0, 0]}),
+        ("deconvnet_maps", {"layer": "conv_1", "place": [0, 0]}),
+        ("deconvnet_maps", {"layer": "conv_1", "place": []}),
+        ("deconvnet_maps", {"layer": "conv_1", "place": [0, -1, 0]}),
+        ("labelled_images", {"positive": "SFW "}),
+        ("labelled_images", {"negative": ""}),
+        ("labelled_images", {"train": 0.9}),
+        ("labelled_images", {"train": 1.1, "validation": -0.1, "test": 0.0}),
+        ("nsfw_training", {"epochs": 0}),
+        ("nsfw_training", {"batch_size": 3}),
+        ("nsfw_training", {"learning_rate": 0.0}),
+        ("nsfw_training", {"weight_decay": -1.0}),
+        ("nsfw_training", {"pretrained": False}),
+        ("nsfw_evaluation", {"threshold": 1.5}),
+        ("nsfw_evaluation", {"wanted_recall": 1.0}),
+        ("nsfw_evaluation", {"prevalence": 0.0}),
+        ("nsfw_evaluation", {"seed": -1}),
+    ],
+)
+def test_settings_of_labels_training_and_evaluation_are_refused_at_once_too(asset, settings):
+    with pytest.raises(UserError) as caught:
+        check_settings({asset: settings})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        (DeconvnetMapsConfig, {"highest": 0}),
+        (NsfwTrainingConfig, {"trained": "tail"}),
+        (NsfwTrainingConfig, {"augmentation": "heavy"}),
+        (NsfwTrainingConfig, {"class_weights": "equal"}),
+        (NsfwEvaluationConfig, {"models": []}),
+        (NsfwEvaluationConfig, {"split": "train"}),
+        (NsfwEvaluationConfig, {"worst": 0}),
+        (NsfwEvaluationConfig, {"worst": 51}),
+    ],
+)
+def test_a_choice_of_theirs_that_there_is_not_is_refused(config, settings):
+    with pytest.raises(ValidationError):
+        config(**settings)

@@ -1,6 +1,14 @@
 import pytest
 
-from assets.methods.figure_text import format_values, in_points, printable, text_length
+from assets.methods.confidence_intervals import Estimate
+from assets.methods.figure_text import (
+    fitting,
+    format_estimate,
+    format_values,
+    in_points,
+    printable,
+    text_length,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +41,34 @@ def test_names_are_written_on_one_line(text, written):
 )
 def test_values_have_the_digits_that_tell_them_apart(values, written):
     assert format_values(values) == written
+
+
+@pytest.mark.parametrize(
+    ("figure", "written"),
+    [
+        ((0.9, 0.8, 0.95), "0.90 (0.80–0.95)"),
+        ((0.9123, 0.91, 0.915), "0.912 (0.910–0.915)"),
+        ((0.5, 0.5, 0.5), "0.5000 (0.5000–0.5000)"),
+        ((1.0, 0.0, 1.0), "1.00 (0.00–1.00)"),
+    ],
+)
+def test_a_figure_has_the_digits_that_its_interval_is_worth(figure, written):
+    assert format_estimate(Estimate(*figure)) == written
+
+
+def test_a_name_that_fits_is_written_whole():
+    # Two narrow letters are shorter than the ellipsis that would stand for them.
+    for name in ("cat.jpg", "WWWWii", "{}"):
+        room = text_length(f"P({name})", 20, "bold")
+        assert fitting("P({})", name, room, 20, "bold") == f"P({name})"
+
+
+@pytest.mark.parametrize("room", [0, 60, 100, 150, 300, 420])
+def test_a_name_that_does_not_fit_is_as_long_as_the_room_lets_it(room):
+    name = "a name that is much longer than there is room.jpg"
+    texts = [f"model {printable(name, longest)}" for longest in range(1, 60)]
+    fit = [text for text in texts if text_length(text, 20) <= room] or texts[:1]
+    assert fitting("model {}", name, room, 20) == fit[-1]
 
 
 def test_a_text_is_as_long_as_its_longest_line():

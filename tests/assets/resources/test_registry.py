@@ -206,6 +206,64 @@ def test_strict_tracking_does_not_do_without_the_registry(home, first, unreachab
         ModelRegistry(tracking, home / "models").champion(lambda: first)
 
 
+def test_a_version_that_is_entered_has_its_alias_and_its_run(registry, first, second, tracking):
+    registry.champion(lambda: first)
+    run_id = tracking.client.create_run(tracking.experiment_id).info.run_id
+    entered = registry.enter(second, "challenger", run_id)
+    assert (entered.version, entered.is_new, entered.unreachable) == ("2", True, "")
+    assert (entered.weights, entered.description) == (second, describe_classifier(second))
+    named = tracking.client.get_model_version_by_alias(MODEL, "challenger")
+    assert (str(named.version), named.run_id) == ("2", run_id)
+    # A challenger is not put to use.
+    assert registry.champion(not_needed).version == "1"
+
+
+def test_a_version_that_is_entered_as_champion_is_put_to_use(registry, first, second):
+    registry.champion(lambda: first)
+    registry.enter(second, CHAMPION)
+    assert registry.champion(not_needed).description == describe_classifier(second)
+
+
+def test_weights_that_are_entered_again_are_one_version_that_takes_the_new_alias(
+    registry, first, second, tracking
+):
+    registry.champion(lambda: first)
+    registry.enter(second, "challenger")
+    again = registry.enter(second, CHAMPION)
+    assert (again.version, again.is_new) == ("2", False)
+    assert len(versions(tracking)) == 2
+    for alias in ("challenger", CHAMPION):
+        assert str(tracking.client.get_model_version_by_alias(MODEL, alias).version) == "2"
+
+
+def test_the_first_version_of_all_is_champion_whatever_it_is_entered_as(registry, first):
+    assert registry.enter(first, "challenger").version == "1"
+    assert registry.champion(not_needed).version == "1"
+
+
+def test_a_registry_that_is_down_leaves_an_entered_model_without_a_version(
+    home, second, unreachable_uri
+):
+    tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)
+    entered = ModelRegistry(tracking, home / "models").enter(second, CHAMPION)
+    assert (entered.version, entered.weights, entered.is_new) == ("", second, False)
+    assert entered.description == describe_classifier(second)
+    assert entered.unreachable.startswith("The model registry could not be reached: MlflowExc")
+    assert "secret" not in entered.unreachable
+    assert "\n" not in entered.unreachable
+    strict = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
+    with pytest.raises(MlflowException):
+        ModelRegistry(strict, home / "models").enter(second, CHAMPION)
+
+
+def test_a_file_that_is_no_classifier_is_not_entered(registry, tracking, tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(UserError):
+        registry.enter(broken, CHAMPION)
+    assert versions(tracking) == []
+
+
 # Filters of warnings are the process's: of two threads that change them one undoes the other's.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_registries_that_start_together_register_one_version(tracking, home, first):

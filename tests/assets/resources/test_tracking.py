@@ -15,7 +15,7 @@ from PIL import Image
 from assets.methods.errors import UserError
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
 from assets.resources.progress import LogProgress
-from assets.resources.tracking import DAGSTER_RUN, TrackedRun, Tracking
+from assets.resources.tracking import DAGSTER_RUN, EXPERIMENT, TrackedRun, Tracking
 from assets.steps import Step, step
 
 
@@ -182,6 +182,45 @@ def test_an_experiment_that_was_deleted_comes_back(tracking, home):
     tracking.client.delete_experiment(tracking.experiment_id)
     again = Tracking(home=str(home))
     assert again.client.get_experiment(again.experiment_id).lifecycle_stage == "active"
+
+
+def test_runs_belong_to_tessera_unless_another_experiment_is_asked_for(tracking):
+    assert tracking.experiment == EXPERIMENT == "tessera"
+    other = tracking.in_experiment("study")
+    with other.lone_run("first", _unheard) as run, tracking.lone_run("explain", _unheard) as usual:
+        run.figures({"auc": 0.5})
+    names = {
+        one: tracking.client.get_experiment(
+            tracking.client.get_run(one.run_id).info.experiment_id
+        ).name
+        for one in (run, usual)
+    }
+    assert names == {run: "study", usual: "tessera"}
+    # The link leads to where the run is.
+    assert f"/experiments/{other.experiment_id}/runs/{run.run_id}" in run.url
+    # The files lie in the same home, and runs are tagged as classical ones in both.
+    experiment = tracking.client.get_experiment_by_name("study")
+    assert experiment.artifact_location.startswith(Path(tracking.home, "mlflow-artifacts").as_uri())
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    with tracking.in_experiment("study").lone_run("second", _unheard) as again:
+        pass
+    assert tracking.client.get_run(again.run_id).info.experiment_id == other.experiment_id
+
+
+def test_another_experiment_is_on_the_same_server_with_the_same_settings(tmp_path):
+    settings = {
+        "home": str(tmp_path),
+        "tracking_uri": "http://tracking.example:5000",
+        "dagster_url": "http://dagster.example",
+        "mlflow_url": "http://mlflow.example",
+        "strict": True,
+    }
+    # What a Tracking has asked already is not handed on.
+    tracking = Tracking(**settings)
+    assert tracking.uri == settings["tracking_uri"]
+    other = tracking.in_experiment("study")
+    assert other.model_dump() == {**settings, "experiment": "study"}
+    assert tracking.experiment == EXPERIMENT
 
 
 def _artifacts(tracking: Tracking, run_id: str, folder: str | None = None) -> list[str]:

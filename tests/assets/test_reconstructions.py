@@ -1,0 +1,313 @@
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from black_box import BlackBox, serving
+from PIL import Image
+from torch import nn
+
+from assets.methods.callable_classifier import CallableClassifier
+from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.decoding import image_id
+from assets.methods.deconvnet_figure import signed_picture
+from assets.methods.deconvnet_map import DeconvnetSettings, deconvnet_map
+from assets.methods.devices import ComputePlan
+from assets.methods.errors import UserError
+from assets.methods.http_classifier import HttpClassifier
+from assets.methods.named_classifiers import load_named_classifier
+from assets.methods.preprocessing import Preprocessing
+from assets.methods.rejects import Reason
+from assets.methods.torch_classifier import TorchClassifier
+from assets.reconstructions import (
+    DeconvnetQuestion,
+    log_reconstruction,
+    reconstruct_originals,
+    reconstruction_files,
+)
+from assets.resources.progress import LogProgress
+from assets.resources.tracking import Tracking
+from assets.steps import Step
+
+PLAN = ComputePlan("cpu", 1, "float32", 1)
+LAYER = "relu_stage1_block0"
+
+
+def unheard(message: str) -> None:
+    raise AssertionError(message)
+
+
+def bright_net() -> nn.Module:
+    """Its class "bright" is the sum of what is lighter than mid-grey."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 8 * 8, 2)
+    )
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    net[0].weight.data[0] = 1
+    net[4].weight.data[1, :64] = 0.01
+    return net
+
+
+def question_of(
+    classifier=None, class_name="bright", settings: DeconvnetSettings | None = None
+) -> DeconvnetQuestion:
+    if classifier is None:
+        reading = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")
+        classifier = TorchClassifier(bright_net(), reading, ("dark", "bright"), "f", PLAN)
+    return DeconvnetQuestion(classifier, "my model", class_name, settings or DeconvnetSettings())
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    random = np.random.default_rng(seed)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+class Log:
+    """The run's log and the asset's metadata, as Dagster would have them."""
+
+    def __init__(self, run) -> None:
+        self.warnings: list[str] = []
+        self.metadata: dict[str, object] = {}
+        context = SimpleNamespace(
+            log=SimpleNamespace(info=lambda line: None, warning=self.warnings.append),
+            asset_key=dg.AssetKey("deconvnet_maps"),
+            add_output_metadata=self.metadata.update,
+        )
+        self.step = Step(context, run, LogProgress())
+
+
+SIZES = [(24, 16), (600, 9), (9, 600), (17, 17), (1500, 1000)]
+
+
+@pytest.fixture
+def photos(tmp_path) -> pd.DataFrame:
+    """Photos of all shapes on disk, all of one name, the last two of which are not as they were."""
+    rows = []
+    for number, size in enumerate([*SIZES, (20, 20), (20, 20)]):
+        file = tmp_path / str(number) / "photo.png"
+        file.parent.mkdir()
+        noise(*size, seed=number).save(file)
+        rows.append((image_id(file.read_bytes()), str(file), 0.9 - number / 10))
+    Path(rows[-2][1]).unlink()
+    noise(20, 20, seed=99).save(rows[-1][1])
+    return pd.DataFrame(rows, columns=["image_id", "uri", "score"])
+
+
+def artifacts(tracking, run_id: str, folder: str | None = None) -> list[str]:
+    found = []
+    for item in tracking.client.list_artifacts(run_id, folder):
+        found += artifacts(tracking, run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_rejects(
+    photos, tracking, tmp_path
+):
+    with tracking.lone_run("deconvnet_maps", unheard) as run:
+        log = Log(run)
+        value = reconstruct_originals(
+            photos, question_of(), CatalogueSettings(), {"layer": None}, log.step
+        )
+    read, gone = photos[: len(SIZES)], photos[len(SIZES) :]
+    assert list(value.reconstructions) == list(value.figures) == read.image_id.tolist()
+    for size, found in zip(SIZES, value.reconstructions.values(), strict=True):
+        assert found.shape == (size[1], size[0], 3)
+        assert found.dtype == np.float32
+        assert np.isfinite(found).all()
+        assert np.abs(found).max() > 0
+    assert value.settings == {"layer": None}
+    # The table accounts for every image but the rejects.
+    assert value.table["rank"].tolist() == [1, 2, 3, 4, 5]
+    for column in ("image_id", "uri", "score"):
+        assert value.table[column].tolist() == read[column].tolist()
+    assert (value.table.changed_score >= value.table.score_of_network).all()
+    assert value.rejects.uri.tolist() == gone.uri.tolist()
+    assert value.rejects.reason.tolist() == [Reason.UNREADABLE.value] * 2
+    assert value.rejects.detail.str.endswith(".").all()
+    assert len(log.warnings) == 2
+    assert log.warnings[0].startswith("photo.png was left out: ")
+    assert {name: log.metadata[name] for name in ("images", "rejected")} == {
+        "images": 5,
+        "rejected": 2,
+    }
+    assert log.metadata["highest"].value.startswith("![thumbnail](data:image/jpeg;base64,")
+
+    found = artifacts(tracking, run.run_id)
+    kinds = ["changed.png", "figure.png", "reconstruction.npy", "reconstruction.png"]
+    folders = ["photo", *(f"photo-{number}" for number in range(2, 6))]
+    assert [name for name in found if not name.startswith("images/")] == sorted(
+        f"{folder}/{kind}" for folder in folders for kind in kinds
+    )
+    series = {tuple(Path(name).name.split("+")[:3]) for name in found if name.startswith("images/")}
+    assert series == {("figure", "step", str(rank)) for rank in range(1, 6)}
+    client = tracking.client
+    for name, column in (("score", "score_of_network"), ("changed_score", "changed_score")):
+        history = client.get_metric_history(run.run_id, name)
+        assert [one.step for one in history] == [1, 2, 3, 4, 5]
+        assert [one.value for one in history] == pytest.approx(value.table[column].tolist())
+    whole = client.download_artifacts(run.run_id, "photo-2/reconstruction.npy", str(tmp_path))
+    np.testing.assert_array_equal(np.load(whole), value.reconstructions[photos.image_id[1]])
+
+
+def test_the_first_that_could_be_read_is_the_highest(photos, tracking):
+    without_first = photos.iloc[[5, 3, 0]].reset_index(drop=True)
+    with tracking.lone_run("deconvnet_maps", unheard) as run:
+        log = Log(run)
+        value = reconstruct_originals(
+            without_first, question_of(), CatalogueSettings(), {}, log.step
+        )
+    assert value.table["rank"].tolist() == [1, 2]
+    assert value.table.image_id.tolist() == [photos.image_id[3], photos.image_id[0]]
+    assert "highest" in log.metadata
+    # The folders are the same whichever images are gone.
+    names = {name.split("/")[0] for name in artifacts(tracking, run.run_id)}
+    assert names == {"photo-2", "photo-3", "images"}
+
+
+def test_when_none_can_be_read_the_first_reason_is_told(photos, tracking):
+    with tracking.lone_run("deconvnet_maps", unheard) as run:
+        step = Log(run).step
+        with pytest.raises(
+            UserError, match=r"^None of the 2 images could be read again, the first "
+        ):
+            reconstruct_originals(
+                photos[5:].reset_index(drop=True), question_of(), CatalogueSettings(), {}, step
+            )
+    assert artifacts(tracking, run.run_id) == []
+
+
+def test_the_files_are_what_was_found():
+    image = noise(30, 20)
+    answer = question_of().answer(image, "photo.png")
+    files = reconstruction_files(answer)
+
+    def pixels(name: str) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(files[name])))
+
+    np.testing.assert_array_equal(
+        np.load(io.BytesIO(files["reconstruction.npy"])), answer.found.reconstruction
+    )
+    np.testing.assert_array_equal(
+        pixels("reconstruction.png"), np.asarray(signed_picture(answer.found.reconstruction))
+    )
+    np.testing.assert_array_equal(pixels("changed.png"), np.asarray(answer.found.changed))
+    np.testing.assert_array_equal(pixels("figure.png"), np.asarray(answer.figure))
+    assert (pixels("changed.png") != np.asarray(image)).any()
+
+
+def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):
+    heard = []
+    tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri)
+    answer = question_of().answer(noise(12, 9), "photo.png")
+    with tracking.lone_run("deconv", heard.append) as run:
+        log_reconstruction(run, "photo", answer, reconstruction_files(answer), 1)
+    assert len(heard) == 1
+
+
+@pytest.fixture(scope="module")
+def open_nsfw(tmp_path_factory):
+    return load_classifier(convert_open_nsfw(tmp_path_factory.mktemp("open_nsfw")), PLAN)
+
+
+@pytest.mark.parametrize("size", [(224, 16), (16, 224)])
+def test_the_padding_is_cut_off_and_what_is_left_lies_in_its_place(open_nsfw, size):
+    """A picture that is padded beforehand is the same to the network, and keeps its padding."""
+    wide = noise(*size)
+    blue, green, red = (round(255 * level) for level in open_nsfw.preprocessing.mean)
+    square = Image.new("RGB", (224, 224), (red, green, blue))
+    left, upper = (224 - size[0]) // 2, (224 - size[1]) // 2
+    square.paste(wide, (left, upper))
+    found, padded = (deconvnet_map(image, open_nsfw, "nsfw") for image in (wide, square))
+    assert found.reconstruction.shape == (size[1], size[0], 3)
+    assert found.score == padded.score
+    part = padded.reconstruction[upper : upper + size[1], left : left + size[0]]
+    # At the cut a pixel has no neighbour to be interpolated with.
+    inner = (slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(
+        found.reconstruction[inner], part[inner], atol=0.02 * np.abs(part).max()
+    )
+    assert np.abs(part[inner]).max() > 0
+
+
+def test_the_activations_that_add_most_are_found_in_the_layer_that_is_named(open_nsfw):
+    answer = question_of(open_nsfw, "nsfw", DeconvnetSettings(LAYER)).answer(noise(60, 40), "a.png")
+    found = answer.found
+    assert found.top_layer == LAYER
+    contributions = [one.activation.contribution for one in found.top]
+    assert contributions == sorted(contributions, reverse=True)
+    assert contributions[-1] > 0
+    assert len({one.activation.channel for one in found.top}) == len(found.top) == 9
+    # Where no place is given, the deconvnet starts from the one that adds most.
+    assert found.start == found.top[0].activation
+    one = found.top[1].activation
+    placed = question_of(
+        open_nsfw, "nsfw", DeconvnetSettings(LAYER, (one.channel, one.row, one.column))
+    ).answer(noise(60, 40), "a.png")
+    assert (placed.found.start.channel, placed.found.start.row, placed.found.start.column) == (
+        one.channel,
+        one.row,
+        one.column,
+    )
+    assert placed.found.start.value == pytest.approx(one.value)
+    assert (placed.found.reconstruction != found.reconstruction).any()
+
+
+def told(question: DeconvnetQuestion) -> str:
+    with pytest.raises(UserError) as caught:
+        question.answer(noise(12, 9), "photo.png")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        (
+            "relu_stage1_blok0",
+            "There is no layer relu_stage1_blok0: did you mean relu_stage1_block0",
+        ),
+        (
+            "features.7",
+            "There is no layer features.7: the network's convolutions run from conv_1 to",
+        ),
+        ("fc_nsfw", "The layer fc_nsfw gives no map of channels: choose a convolution"),
+    ],
+)
+def test_a_layer_that_is_none_is_told_with_those_that_there_are(open_nsfw, layer, sentence):
+    assert told(question_of(open_nsfw, "nsfw", DeconvnetSettings(layer))).startswith(sentence)
+
+
+def test_a_place_outside_the_layer_is_told_with_its_size(open_nsfw):
+    message = told(question_of(open_nsfw, "nsfw", DeconvnetSettings(LAYER, (0, 99, 0))))
+    assert "no activation at channel, row, column (0, 99, 0): it has" in message
+
+
+def test_a_class_that_is_not_there_is_told(open_nsfw):
+    assert told(question_of(open_nsfw, "porn")) == "There is no class porn: choose sfw or nsfw."
+
+
+def brightness(images):
+    return {"dark": [0.5] * len(images), "bright": [0.5] * len(images)}
+
+
+@pytest.mark.parametrize("kind", ["skin-baseline", "function", "black box"])
+def test_a_classifier_that_shows_no_layers_is_told_in_a_sentence(kind):
+    own = CallableClassifier(brightness, None, "brightness")
+    with serving(BlackBox(own)) as address:
+        classifier = {
+            "skin-baseline": lambda: load_named_classifier("skin-baseline", PLAN),
+            "function": lambda: own,
+            "black box": lambda: HttpClassifier(address),
+        }[kind]()
+        message = told(question_of(classifier, classifier.class_names[0]))
+    assert message.startswith("A deconvnet goes back through the layers of a network, and this ")
+
+
+def test_the_answer_is_the_same_each_time():
+    first, again = (question_of().answer(noise(40, 30), "a.png") for _ in range(2))
+    assert reconstruction_files(first) == reconstruction_files(again)

@@ -1,0 +1,255 @@
+"""What becomes of a trained classifier, in a real registry; the networks are not trained."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights, grey
+from mlflow.exceptions import MlflowException
+
+from assets.methods.classifier_file import describe_classifier, save_classifier
+from assets.methods.devices import ComputeSettings
+from assets.methods.errors import UserError
+from assets.methods.labelled_data import LabelledData
+from assets.methods.training import TrainedClassifier
+from assets.methods.training_loop import EpochFigures
+from assets.resources.models import Models
+from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
+from assets.resources.tracking import Tracking
+from assets.trainings import (
+    CHAMPION_OF_BEFORE,
+    NEW,
+    check_test_split,
+    enter_version,
+    examples_of,
+    log_epoch,
+)
+from assets.values import NsfwTraining
+
+COMPUTE = ComputeSettings(device="cpu", threads=1)
+CLASSES = ("sfw", "nsfw")
+N = 16  # test images; every second one is bright, and positive
+HISTORY = [
+    EpochFigures(1, 0.7, 0.6, 0.75, 1e-3, 2.0),
+    EpochFigures(2, 0.5, 0.4, 0.875, 5e-4, 2.5),
+]
+
+
+def labelled(rows: list[tuple[str, str, str]], classes: tuple[str, str] = CLASSES) -> LabelledData:
+    """Photos of (image_id, label, split)."""
+    images = pd.DataFrame(rows, columns=["image_id", "label", "split"], dtype="string")
+    images = images.assign(uri=images.image_id + ".png", group=range(len(images)))
+    findings = pd.DataFrame({"row": [], "uri": [], "reason": [], "detail": [], "left_out": []})
+    return LabelledData(images, findings, (), classes)
+
+
+def judging(n: int = N) -> list[tuple[str, str, str]]:
+    return [(f"image-{number}", CLASSES[number % 2], "test") for number in range(n)]
+
+
+def load_image(image_id: str):
+    number = int(image_id.removeprefix("image-"))
+    return grey((40, 220)[number % 2], number)
+
+
+def trained(slope: float) -> TrainedClassifier:
+    weights = brightness_weights(slope)
+    return TrainedClassifier(weights, ARCHITECTURE, PREPROCESSING, CLASSES, HISTORY, 2, 0)
+
+
+@pytest.fixture
+def models(tracking) -> Models:
+    return Models(Path(tracking.home), tracking)
+
+
+@pytest.fixture
+def champion(models, tmp_path):
+    """Returns a function that makes a network the champion."""
+
+    def make(slope: float, classes: tuple[str, str] = CLASSES) -> RegisteredModel:
+        file = tmp_path / "champion.safetensors"
+        save_classifier(file, brightness_weights(slope), ARCHITECTURE, classes, PREPROCESSING)
+        models.registry.set_alias(CHAMPION, models.registry.publish(file).version)
+        return models.champion()
+
+    return make
+
+
+def enter(
+    slope: float,
+    champion: RegisteredModel,
+    models: Models,
+    folder: Path,
+    data: LabelledData | None = None,
+) -> NsfwTraining:
+    data = data or labelled(judging())
+    return enter_version(trained(slope), champion, data, load_image, models, COMPUTE, folder, "")
+
+
+def aliases(tracking: Tracking) -> dict[str, str]:
+    """The version that each alias names."""
+    found = tracking.client.get_registered_model(MODEL).aliases
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def n_versions(tracking: Tracking) -> int:
+    return len(tracking.client.search_model_versions(f"name = '{MODEL}'"))
+
+
+def test_examples_are_those_of_the_split_and_say_which_are_positive():
+    rows = [("a", "sfw", "train"), ("b", "nsfw", "test"), ("c", "nsfw", "train")]
+    examples = examples_of(labelled(rows), "train")
+    assert examples.image_ids == ["a", "c"]
+    assert examples.is_positive.dtype == bool
+    np.testing.assert_array_equal(examples.is_positive, [False, True])
+    # The class is found by its name, not by its place in the alphabet.
+    other = examples_of(labelled(rows, ("nsfw", "sfw")), "train")
+    np.testing.assert_array_equal(other.is_positive, [True, False])
+
+
+def test_five_of_each_class_are_enough_to_judge_by():
+    check_test_split(labelled(judging(10)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (judging(9), "has 4 images of the class nsfw"),
+        (judging(20)[::2], "has 0 images of the class nsfw"),
+        (judging(20)[1::2], "has 0 images of the class sfw"),
+        ([(one, label, "train") for one, label, _ in judging(20)], "has 0 images of the class"),
+    ],
+    ids=["four", "no positive", "no negative", "no test set"],
+)
+def test_a_test_set_that_cannot_judge_is_refused_in_a_sentence(rows, told):
+    with pytest.raises(UserError, match=f"^The split test {told}.*label 5 of each class"):
+        check_test_split(labelled(rows))
+
+
+def test_an_epoch_is_a_point_of_each_curve(tracking):
+    with tracking.lone_run("training", pytest.fail) as run:
+        for epoch in HISTORY:
+            log_epoch(run, epoch)
+    for name in ("train_loss", "validation_loss", "validation_auc", "learning_rate", "seconds"):
+        points = tracking.client.get_metric_history(run.run_id, name)
+        assert [(point.step, point.value) for point in points] == [
+            (epoch.epoch, getattr(epoch, name)) for epoch in HISTORY
+        ]
+    assert "epoch" not in tracking.client.get_run(run.run_id).data.metrics
+
+
+def test_a_better_model_becomes_champion(models, champion, tracking, tmp_path):
+    before = champion(-1)
+    result = enter(1, before, models, tmp_path)
+    assert (result.version, result.alias) == ("2", "champion")
+    assert aliases(tracking) == {"champion": "2"}
+    assert models.champion().description.fingerprint == result.fingerprint
+    table = result.comparison.set_index("model")
+    assert table.version.to_dict() == {NEW: "2", CHAMPION_OF_BEFORE: "1"}
+    assert table.auc.to_dict() == {NEW: 1, CHAMPION_OF_BEFORE: 0}
+    assert (table.auc_low <= table.auc).all()
+    assert (table.auc <= table.auc_high).all()
+    assert result.reason.startswith("AUC 1.0000 (")
+    assert result.reason.endswith("its lower bound is not below the champion's.")
+
+
+@pytest.mark.parametrize("slope", [-1, 0], ids=["the wrong way round", "at random"])
+def test_a_worse_model_does_not_become_champion(models, champion, tracking, tmp_path, slope):
+    before = champion(1)
+    result = enter(slope, before, models, tmp_path)
+    assert (result.version, result.alias) == ("2", "challenger")
+    assert aliases(tracking) == {"champion": "1", "challenger": "2"}
+    assert models.champion().description == before.description
+    assert result.reason.endswith("its lower bound is below the champion's.")
+
+
+def test_a_model_that_ranks_as_well_becomes_champion(models, champion, tracking, tmp_path):
+    result = enter(2, champion(1), models, tmp_path)
+    assert (result.version, result.alias) == ("2", "champion")
+    assert aliases(tracking) == {"champion": "2"}
+
+
+def test_the_same_weights_are_no_new_version(models, champion, tracking, tmp_path):
+    first = enter(1, champion(-1), models, tmp_path)
+    again = enter(1, models.champion(), models, tmp_path)
+    assert (again.version, again.alias) == (first.version, "champion")
+    assert again.fingerprint == first.fingerprint
+    assert n_versions(tracking) == 2
+    assert aliases(tracking) == {"champion": "2"}
+
+
+def test_only_the_test_set_judges(models, champion, tmp_path):
+    """The labels of train and validation are the wrong way round, and change nothing."""
+    others = [
+        (f"image-{number}", CLASSES[1 - number % 2], ("train", "validation")[number % 4 // 2])
+        for number in range(N, 3 * N)
+    ]
+    data = labelled([*judging(), *others])
+    result = enter(1, champion(-1), models, tmp_path, data)
+    assert result.comparison.auc.tolist() == [1, 0]
+
+
+def test_a_champion_without_the_class_stays_and_is_not_compared(
+    models, champion, tracking, tmp_path
+):
+    result = enter(1, champion(1, ("dark", "bright")), models, tmp_path)
+    assert (result.version, result.alias) == ("2", "challenger")
+    assert aliases(tracking) == {"champion": "1", "challenger": "2"}
+    assert result.reason == ("The champion knows no class nsfw, so the two cannot be compared.")
+    new, before = result.comparison.itertuples(index=False)
+    assert (new.model, new.version, new.auc) == (NEW, "2", 1)
+    assert (before.model, before.version) == (CHAMPION_OF_BEFORE, "1")
+    assert all(math.isnan(number) for number in (before.auc, before.auc_low, before.auc_high))
+
+
+def test_the_file_of_the_version_and_its_history_are_kept(models, champion, tmp_path):
+    result = enter(1, champion(-1), models, tmp_path / "new")
+    described = describe_classifier(tmp_path / "new" / result.weights)
+    assert described.fingerprint == result.fingerprint
+    assert described.class_names == CLASSES
+    assert described.reference_scores.keys() == {"astronaut", "chelsea", "coffee"}
+    assert models.champion().description == described
+    assert result.history.to_dict("records") == [dataclasses.asdict(one) for one in HISTORY]
+    assert result.best_epoch == 2
+
+
+def test_a_champion_that_could_not_be_asked_for_is_not_replaced(
+    models, champion, tracking, tmp_path
+):
+    """What was seen last may not be champion any more, so that beating it proves nothing."""
+    last_seen = dataclasses.replace(champion(-1), version="", unreachable="It was down.")
+    result = enter(1, last_seen, models, tmp_path)
+    assert (result.version, result.alias) == ("2", "challenger")
+    assert aliases(tracking) == {"champion": "1", "challenger": "2"}
+    assert result.comparison.auc.tolist() == [1, 0]
+    assert result.reason == "Who is champion is not known: It was down."
+
+
+def test_a_registry_that_is_down_costs_no_result(
+    models, champion, tracking, tmp_path, unreachable_uri
+):
+    champion(-1)
+    down = Models(Path(tracking.home), Tracking(home=tracking.home, tracking_uri=unreachable_uri))
+    result = enter(1, down.champion(), down, tmp_path)
+    assert (result.version, result.alias) == ("", "")
+    assert result.reason.startswith("The model registry could not be reached: ")
+    assert "secret" not in result.reason
+    assert result.comparison.auc.tolist() == [1, 0]
+    assert result.comparison.version.tolist() == ["", ""]
+    assert (tmp_path / result.weights).is_file()
+    assert aliases(tracking) == {"champion": "1"}
+
+
+def test_a_registry_that_is_down_fails_when_tracking_is_strict(
+    models, champion, tracking, tmp_path, unreachable_uri
+):
+    before = champion(-1)
+    down = Models(
+        Path(tracking.home),
+        Tracking(home=tracking.home, tracking_uri=unreachable_uri, strict=True),
+    )
+    with pytest.raises(MlflowException):
+        enter(1, before, down, tmp_path)
