@@ -11,7 +11,12 @@ from PIL import Image
 from assets.figures import png
 from assets.methods.classifiers import Classifier
 from assets.methods.embedding_store import EmbeddingStore
-from assets.methods.evaluation import Evaluation, EvaluationSettings, evaluate_scores
+from assets.methods.evaluation import (
+    Evaluation,
+    EvaluationSettings,
+    check_classes,
+    evaluate_scores,
+)
 from assets.methods.labelled_data import LabelledData, class_counts
 from assets.methods.progress import Progress, silent
 from assets.methods.scoring import score_unseen
@@ -56,12 +61,15 @@ def evaluate_model(
     positive = data.class_names[1]
     asked = ("test", "validation") if split == "test" else ("train", "validation", "test")
     images = data.images[data.images.split.isin(asked)].reset_index(drop=True)
+    is_positive = (images.label == positive).astype(bool)
+    is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
+    # Scores of many images take hours, which a set that is too small would waste.
+    check_classes(is_positive[is_tested].to_numpy())
     found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
     # In float32 a threshold of 0.7 is another number than in the figures, which are of float64.
     scores = images[["image_id", "uri", "label", "split"]].assign(
-        is_positive=(images.label == positive).astype(bool), score=found.scores.astype(np.float64)
+        is_positive=is_positive, score=found.scores.astype(np.float64)
     )
-    is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     tested, others = scores[is_tested], scores[~is_tested]
     calibration = None
     if len(others):

@@ -1,63 +1,23 @@
 """What is kept and shown of images that were looked into."""
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
+from assets.chosen_originals import check_any_read, read_chosen, rejects_table
 from assets.figures import png
 from assets.io_managers import npy_bytes
 from assets.methods.cataloguing import CatalogueSettings
-from assets.methods.errors import UserError
 from assets.methods.explained_image import ExplainedImage, Question, explain_image
 from assets.methods.explanation import Announcement
-from assets.methods.local_files import local_path
-from assets.methods.originals import read_original
-from assets.methods.rejects import Reject, Rejected
-from assets.methods.source_files import WEB, protocol_of
+from assets.methods.rejects import Reject
 from assets.methods.window_scores import WindowScoreStore
 from assets.resources.tracking import TrackedRun
-from assets.settings import DeconvnetMapsConfig, OcclusionMapsConfig
 from assets.steps import Step
 from assets.values import OcclusionMaps, Picture
-
-
-def choose_images(
-    images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
-) -> pd.DataFrame:
-    """Return the images to look into, the highest score first: image_id, uri and score.
-
-    They are those that the configuration lists by image_id or uri, or else the highest scores.
-    Raises UserError when an image of the list is not in the catalogue, or when images have no
-    score: then the scores are older than the catalogue.
-    """
-    unique = images.drop_duplicates("image_id")
-    ranked = unique[["image_id", "uri"]].merge(scores, on="image_id", how="left")
-    n_missing = int(ranked.score.isna().sum())
-    if n_missing:
-        raise UserError(
-            f"{n_missing:,} of {len(ranked):,} images have no score in nsfw_scores yet: "
-            "materialise nsfw_scores first."
-        )
-    ranked = ranked.sort_values(["score", "image_id"], ascending=[False, True], ignore_index=True)
-    if not config.images:
-        return ranked.head(config.highest)
-    by_name = dict(zip(images.uri, images.image_id, strict=True))
-    by_name |= {image_id: image_id for image_id in images.image_id}
-    unknown = [name for name in config.images if name not in by_name]
-    if unknown:
-        raise UserError(
-            f"{unknown[0]} is not an image of this collection: name images by their image_id or "
-            "their uri in raw_images."
-        )
-    wanted = {by_name[name] for name in config.images}
-    return ranked[ranked.image_id.isin(wanted)].reset_index(drop=True)
 
 
 @dataclass
@@ -100,11 +60,7 @@ class OcclusionResults:
 
     def value(self, settings: dict[str, Any]) -> OcclusionMaps:
         """Return it as the asset holds it; raises UserError when no image could be read."""
-        if not self.figures:
-            raise UserError(
-                f"None of the {len(self.rejects)} images could be read again, the first because: "
-                f"{self.rejects[0].detail}"
-            )
+        check_any_read(len(self.figures), self.rejects)
         return OcclusionMaps(
             pd.DataFrame(self.rows),
             rejects_table(self.rejects),
@@ -137,22 +93,16 @@ def explain_originals(
     A file that cannot be read any more is a reject.
     """
     results = OcclusionResults()
-    folders = folder_names(list(chosen.uri))
-    columns = (chosen.image_id, chosen.uri, chosen.score)
-    for number, (image_id, uri, score) in enumerate(zip(*columns, strict=True)):
-        name = file_name(uri)
-        try:
-            image = read_original(uri, reading, image_id)
-        except Rejected as rejected:
-            results.rejects.append(Reject(uri, rejected.reason, rejected.detail))
-            log.context.log.warning(f"{name} was left out: {rejected.detail}")
-            continue
-        announce = partial(_log_announcement, log, f"{name}, {number + 1} of {len(chosen)}")
-        explained = explain_image(image, name, question, store, announce, log.progress("windows"))
+    for original in read_chosen(chosen, reading, results.rejects, log):
+        which = f"{original.name}, {original.number} of {len(chosen)}"
+        announce = partial(_log_announcement, log, which)
+        explained = explain_image(
+            original.picture, original.name, question, store, announce, log.progress("windows")
+        )
         files = explained_files(explained)
-        results.add(image_id, uri, float(score), explained, files)
+        results.add(original.image_id, original.uri, original.score, explained, files)
         rank = len(results.figures)
-        log_explained(log.run, folders[number], explained, files, step=rank)
+        log_explained(log.run, original.folder, explained, files, step=rank)
         if rank == 1:
             log.thumbnail("highest", explained.figure)
     return results
@@ -177,34 +127,6 @@ def explained_files(explained: ExplainedImage) -> dict[str, bytes]:
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(explained.overlays[experiment]).data
     return files
-
-
-def file_name(uri: str) -> str:
-    """Return the file's own name, as text that can be shown; of a web address without its query."""
-    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(uri)
-    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def folder_names(uris: Sequence[str]) -> list[str]:
-    """Return a folder's name for each uri: the file's own, made safe and, if need be, unique."""
-    names: list[str] = []
-    for uri in uris:
-        stem = PurePath(file_name(uri)).stem
-        safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in stem).strip(".")
-        base = name = safe[:80] or "image"
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{base}-{number}"
-        names.append(name)
-    return names
-
-
-def rejects_table(rejects: Iterable[Reject]) -> pd.DataFrame:
-    """Return rejects as assets hold them: uri, reason, detail."""
-    rows = [{**asdict(reject), "reason": reject.reason.value} for reject in rejects]
-    return pd.DataFrame(rows, columns=["uri", "reason", "detail"], dtype="string")
 
 
 def _log_announcement(log: Step, which: str, announcement: Announcement) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
-from assets.explanations import choose_images, explain_originals
+from assets.chosen_originals import choose_images
+from assets.explanations import explain_originals
 from assets.figures import score_figures
 from assets.methods.cataloguing import Catalogue
 from assets.methods.ranking_sheet import draw_ranking

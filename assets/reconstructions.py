@@ -7,16 +7,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.explanations import file_name, folder_names, rejects_table
+from assets.chosen_originals import check_any_read, read_chosen, rejects_table
 from assets.figures import png
 from assets.io_managers import npy_bytes
 from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.classifiers import Classifier
 from assets.methods.deconvnet_figure import DeconvnetTitle, draw_deconvnet_figure, signed_picture
 from assets.methods.deconvnet_map import DeconvnetMap, DeconvnetSettings, deconvnet_map
-from assets.methods.errors import UserError
-from assets.methods.originals import read_original
-from assets.methods.rejects import Reject, Rejected
+from assets.methods.rejects import Reject
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
 from assets.values import DeconvnetMaps, Picture
@@ -68,41 +66,28 @@ def reconstruct_originals(
     A file that cannot be read any more is a reject. Raises UserError when none could be read.
     """
     results = _Results()
-    folders = folder_names(list(chosen.uri))
     progress = log.progress("images")
-    columns = (chosen.image_id, chosen.uri, chosen.score)
-    for number, (image_id, uri, score) in enumerate(zip(*columns, strict=True)):
-        name = file_name(uri)
-        try:
-            image = read_original(uri, reading, image_id)
-        except Rejected as rejected:
-            results.rejects.append(Reject(uri, rejected.reason, rejected.detail))
-            log.context.log.warning(f"{name} was left out: {rejected.detail}")
-            continue
-        answer = question.answer(image, name)
+    for original in read_chosen(chosen, reading, results.rejects, log):
+        answer = question.answer(original.picture, original.name)
         found, files = answer.found, reconstruction_files(answer)
-        results.reconstructions[image_id] = found.reconstruction
-        results.figures[image_id] = Picture(files["figure.png"], ".png")
+        results.reconstructions[original.image_id] = found.reconstruction
+        results.figures[original.image_id] = Picture(files["figure.png"], ".png")
         rank = len(results.figures)
         results.rows.append(
             {
                 "rank": rank,
-                "image_id": image_id,
-                "uri": uri,
-                "score": float(score),
+                "image_id": original.image_id,
+                "uri": original.uri,
+                "score": original.score,
                 "score_of_network": found.score,
                 "changed_score": found.changed_score,
             }
         )
-        log_reconstruction(log.run, folders[number], answer, files, rank)
+        log_reconstruction(log.run, original.folder, answer, files, rank)
         if rank == 1:
             log.thumbnail("highest", answer.figure)
-        progress(number + 1, len(chosen))
-    if not results.figures:
-        raise UserError(
-            f"None of the {len(results.rejects)} images could be read again, the first because: "
-            f"{results.rejects[0].detail}"
-        )
+        progress(original.number, len(chosen))
+    check_any_read(len(results.figures), results.rejects)
     log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
     return DeconvnetMaps(
         pd.DataFrame(results.rows),

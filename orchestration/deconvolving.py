@@ -3,14 +3,11 @@
 import json
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from assets.methods.classifiers import check_class
 from assets.methods.files import write_whole
 from assets.reconstructions import (
     DeconvnetQuestion,
@@ -19,11 +16,9 @@ from assets.reconstructions import (
     reconstruction_files,
 )
 from assets.settings import DeconvnetMapsConfig
-from orchestration.collection_runs import Options, compute_resource, given, given_file
-from orchestration.definitions import build_resources
-from orchestration.explaining import asked_of
-from orchestration.image_files import ImageFile, ImageFiles, reading_settings
-from orchestration.outputs import check_output_folder
+from orchestration.collection_runs import Options, given, given_file
+from orchestration.image_files import ImageFile, reading_settings
+from orchestration.image_questions import image_questions
 
 _log = logging.getLogger("tessera")
 
@@ -36,24 +31,15 @@ def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool
     """
     config = DeconvnetMapsConfig(**_settings(options))
     settings = config.settings()
-    check_output_folder(out)
-    compute = compute_resource(options)
-    resources = build_resources(
-        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
-    )
-    console = Console(stderr=True)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    files = ImageFiles(images, tell)
-    if not files:
+    asked = image_questions(images, out, options, config)
+    if asked is None:
         return False
-    model, class_name = asked_of(config)
-    classifier = resources["models"].load(model, compute.settings(), tell)
-    check_class(classifier.class_names, class_name)
-    question = DeconvnetQuestion(classifier, model, class_name, settings)
-    with resources["tracking"].lone_run("deconv", tell) as run:
-        run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
-        for image in files.read(reading_settings(options)):
-            tell(f"{image.name}: {image.number} of {len(files)}")
+    question = DeconvnetQuestion(asked.classifier, asked.model, asked.class_name, settings)
+    with asked.tracking.lone_run("deconv", asked.tell) as run:
+        names = {"model": asked.model, "class_name": asked.class_name}
+        run.parameters({**config.model_dump(), **names})
+        for image in asked.files.read(reading_settings(options)):
+            asked.tell(f"{image.name}: {image.number} of {len(asked.files)}")
             answer = question.answer(image.picture, image.name)
             written = reconstruction_files(answer)
             report = {"report.json": _report(image, answer, question)}
@@ -61,7 +47,7 @@ def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool
                 write_whole(out / image.folder / name, data)
             log_reconstruction(run, image.folder, answer, written, image.number)
             _summarise(image, answer, out / image.folder)
-    return files.all_read
+    return asked.files.all_read
 
 
 def _report(image: ImageFile, answer: Reconstruction, question: DeconvnetQuestion) -> bytes:

@@ -4,26 +4,22 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from assets.explanations import explained_files, log_explained
-from assets.methods.classifiers import check_class
 from assets.methods.explained_image import ExplainedImage, Question, explain_image
 from assets.methods.explanation import Announcement
 from assets.methods.files import write_whole
 from assets.methods.occlusion import EXPERIMENTS
 from assets.resources.models import Models
-from assets.resources.tracking import TrackedRun, Tracking
-from assets.settings import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
-from orchestration.collection_runs import Options, compute_resource, given, given_file
-from orchestration.definitions import build_resources
-from orchestration.image_files import ImageFile, ImageFiles, Tell, reading_settings
-from orchestration.outputs import check_output_folder
+from assets.resources.tracking import TrackedRun
+from assets.settings import OcclusionMapsConfig
+from orchestration.collection_runs import Options, given, given_file
+from orchestration.image_files import ImageFile, Tell, reading_settings
+from orchestration.image_questions import image_questions
 from orchestration.progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
@@ -49,35 +45,18 @@ def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
     """
     config = OcclusionMapsConfig(**_settings(options))
     config.occlusion()
-    check_output_folder(out)
-    compute = compute_resource(options)
-    resources = build_resources(
-        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
-    )
-    models: Models = resources["models"]
-    tracking: Tracking = resources["tracking"]
-    console = Console(stderr=True)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    files = ImageFiles(images, tell)
-    if not files:
+    asked = image_questions(images, out, options, config)
+    if asked is None:
         return False
-    model, class_name = asked_of(config)
-    classifier = models.load(model, compute.settings(), tell)
-    check_class(classifier.class_names, class_name)
-    progress = TerminalProgress(console)
-    with tracking.lone_run("explain", tell) as run, progress.bars:
-        run.parameters({**config.model_dump(), "model": model, "class_name": class_name})
-        question = config.question(classifier, model, class_name)
-        work = _Work(question, models, run, progress, tell, out)
-        for image in files.read(reading_settings(options)):
+    progress = TerminalProgress(asked.console)
+    with asked.tracking.lone_run("explain", asked.tell) as run, progress.bars:
+        names = {"model": asked.model, "class_name": asked.class_name}
+        run.parameters({**config.model_dump(), **names})
+        question = config.question(asked.classifier, **names)
+        work = _Work(question, asked.models, run, progress, asked.tell, out)
+        for image in asked.files.read(reading_settings(options)):
             _explain_one(image, work)
-    return files.all_read
-
-
-def asked_of(config: OcclusionMapsConfig | DeconvnetMapsConfig) -> tuple[str, str]:
-    """Return the classifier and the class that are asked for, by default those of nsfw_scores."""
-    defaults = NsfwScoresConfig()
-    return config.model or defaults.model, config.class_name or defaults.class_name
+    return asked.files.all_read
 
 
 def _explain_one(image: ImageFile, work: _Work) -> None:

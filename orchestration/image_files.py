@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from assets.explanations import file_name, folder_names
+from assets.chosen_originals import file_name, folder_names
 from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.local_files import local_uri
 from assets.methods.originals import find_original, read_original

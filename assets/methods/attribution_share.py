@@ -5,6 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+# Of a mean of scores in float32. Shares of a map of nothing else would be shares of noise.
+_ROUNDING = 1e-6
+
 
 def attribution_shares(
     relevance: NDArray[np.floating], masks: Mapping[str, NDArray[np.bool_]]
@@ -32,10 +35,11 @@ def attribution_shares(
 
 
 def covering_lowers(hidden: NDArray[np.floating], score: float) -> NDArray[np.float32]:
-    """Return by how much covering a pixel lowers the score, 0 where it raises it.
+    """Return by how much covering a pixel lowers the score, 0 where it raises or keeps it.
 
     Args:
         hidden: the map of the experiment `hidden`, means of 1 - score over the windows of a pixel.
         score: P(class) of the whole picture.
     """
-    return np.clip(hidden - np.float32(1 - score), 0, None).astype(np.float32)
+    lowered = (hidden - np.float32(1 - score)).astype(np.float32)
+    return np.where(lowered > _ROUNDING, lowered, np.float32(0))

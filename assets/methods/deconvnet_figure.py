@@ -13,18 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.deconvnet_map import N_TOP, DeconvnetMap, TopActivation
-from assets.methods.figure_text import (
-    DARK,
-    DPI,
-    PALE,
-    fitting,
-    format_values,
-    in_points,
-    text_length,
-)
-from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo
-
-Size = tuple[int, int]
+from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.figure_text import PALE, fitting, format_values, in_lines
+from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 
 # Lengths in px.
 _WIDTH = 1800
@@ -46,9 +37,7 @@ _CHANGE_WIDTH = _WIDTH - _MARGIN - _CHANGE_LEFT
 _CHANGE_GAP = 20
 _CHANGE_CAPTION = 56
 
-# Fonts, in px.
-_LARGE = 28
-_MEDIUM = 21
+# The font of small words, in px.
 _SMALL = 16
 
 # The percentile of the sizes that is drawn as the largest: a few would dim all others.
@@ -93,7 +82,7 @@ def draw_deconvnet_figure(
     photo = image.convert("RGB")
     if found.reconstruction.shape[:2] != (photo.height, photo.width):
         raise ValueError(f"the maps are {found.reconstruction.shape}, the image {photo.size}")
-    panel = _fitted(photo.size, _PANEL)
+    panel = fitted(photo.size, _PANEL)
     change = _change_sizes(photo.size)
     sheet = _Sheet(_lines(found, title), panel[1], change)
     sheet.name(title.name)
@@ -112,7 +101,7 @@ def draw_deconvnet_figure(
     )
     sheet.top(found)
     sheet.change(photo, found)
-    return sheet.drawn()
+    return sheet.picture()
 
 
 def signed_picture(values: NDArray[np.float32]) -> Image.Image:
@@ -126,35 +115,31 @@ def signed_picture(values: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray(np.rint(128 + 127 * share.clip(-1, 1)).astype(np.uint8))
 
 
-class _Sheet:
-    """The figure's page, on which places are px from its upper left corner."""
-
+class _Sheet(FigureSheet):
     def __init__(self, subtitle: list[str], panel_height: int, change: "_ChangeSizes") -> None:
-        from matplotlib.figure import Figure
-
         self._change = change
         self._panels = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
         self._lower = self._panels + panel_height + _BELOW + _HEADING - _GAP
         rows = 3 * (_TILE + _CAPTION)
-        self._height = self._lower + max(rows, change.height) + _MARGIN // 2
-        self._figure = Figure(figsize=(_WIDTH / DPI, self._height / DPI), dpi=DPI)
+        height = self._lower + max(rows, change.height) + _MARGIN // 2
+        super().__init__(_WIDTH, height, _SMALL)
         for line, text in enumerate(subtitle):
-            self._write(_MARGIN, _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL, text, PALE)
+            self.write(_MARGIN, _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL, text, color=PALE)
 
     def name(self, name: str) -> None:
         """Write the page's title."""
-        text = fitting("{}", name, _WIDTH - 2 * _MARGIN, _LARGE, "bold")
-        self._write(_MARGIN, _MARGIN + _LARGE, text, font=_LARGE, weight="bold")
+        text = fitting("{}", name, _WIDTH - 2 * _MARGIN, LARGE, "bold")
+        self.write(_MARGIN, _MARGIN + LARGE, text, font=LARGE, weight="bold")
 
     def panel(self, place: int, picture: Image.Image, heading: str, hint: str) -> None:
         """Draw one of the three pictures above."""
         left = _MARGIN + place * (_PANEL[0] + _GAP + 1)
         self._head(left, self._panels, heading, hint)
-        self._paste(picture, left, self._panels)
+        self.paste(picture, left, self._panels)
 
     def top(self, found: DeconvnetMap) -> None:
         """Draw the activations that add most, each beside its part of the photograph."""
-        heading = fitting("what adds most to {}", found.class_name, _TOP_WIDTH, _MEDIUM, "bold")
+        heading = fitting("what adds most to {}", found.class_name, _TOP_WIDTH, MEDIUM, "bold")
         hint = fitting(
             "Activations of {}, the strongest of a channel each.",
             found.top_layer,
@@ -163,7 +148,7 @@ class _Sheet:
         )
         self._head(_MARGIN, self._lower, heading, hint)
         if not found.top:
-            self._write(_MARGIN, self._lower + _SMALL, "No activation adds to it.")
+            self.write(_MARGIN, self._lower + _SMALL, "No activation adds to it.")
         contributions = format_values(
             [one.activation.contribution or 0 for one in found.top] or [0]
         )
@@ -172,13 +157,13 @@ class _Sheet:
             left = _MARGIN + column * (_PAIR + _PAIR_GAP)
             upper = self._lower + row * (_TILE + _CAPTION)
             for offset, picture in enumerate(_tiles(one)):
-                self._paste(picture, left + offset * (_TILE + _TILE_GAP), upper)
+                self.paste(picture, left + offset * (_TILE + _TILE_GAP), upper)
             at = f"channel {one.activation.channel:,}, adds {adds}"
-            self._write(left, upper + _TILE + 20, at, PALE)
+            self.write(left, upper + _TILE + 20, at, color=PALE)
 
     def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
         """Draw what would have to change, and the photograph after a step."""
-        heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, _MEDIUM, "bold")
+        heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, MEDIUM, "bold")
         changed = found.changed_score > found.score
         before, after = format_values([found.score, found.changed_score])
         hint = fitting(
@@ -196,44 +181,13 @@ class _Sheet:
             (scaled_photo(found.changed, size), "after the step"),
         )
         for (left, upper), (picture, caption) in zip(self._change.places, pictures, strict=True):
-            self._paste(picture, _CHANGE_LEFT + left, self._lower + upper)
+            self.paste(picture, _CHANGE_LEFT + left, self._lower + upper)
             baseline = self._lower + upper + size[1] + 22
-            self._write(_CHANGE_LEFT + left, baseline, caption, PALE)
-
-    def drawn(self) -> Image.Image:
-        """Return the page as an RGB picture."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(self._figure)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+            self.write(_CHANGE_LEFT + left, baseline, caption, color=PALE)
 
     def _head(self, left: int, upper: int, heading: str, hint: str) -> None:
-        self._write(left, upper - 40, heading, font=_MEDIUM, weight="bold")
-        self._write(left, upper - 14, hint, PALE)
-
-    def _write(
-        self,
-        left: int,
-        baseline: int,
-        text: str,
-        color: str = DARK,
-        font: float = _SMALL,
-        weight: str = "normal",
-    ) -> None:
-        self._figure.text(
-            left / _WIDTH,
-            1 - baseline / self._height,
-            text,
-            fontsize=in_points(font),
-            color=color,
-            weight=weight,
-            parse_math=False,
-        )
-
-    def _paste(self, picture: Image.Image, left: int, upper: int) -> None:
-        lower = self._height - upper - picture.height
-        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
+        self.write(left, upper - 40, heading, font=MEDIUM, weight="bold")
+        self.write(left, upper - 14, hint, color=PALE)
 
 
 @dataclass(frozen=True)
@@ -248,8 +202,8 @@ class _ChangeSizes:
 def _change_sizes(size: Size) -> _ChangeSizes:
     """Lay the two pictures side by side or one below the other, whichever is larger."""
     tallest = 3 * (_TILE + _CAPTION)
-    beside = _fitted(size, ((_CHANGE_WIDTH - _CHANGE_GAP) // 2, tallest - _CHANGE_CAPTION))
-    below = _fitted(size, (_CHANGE_WIDTH, tallest // 2 - _CHANGE_CAPTION))
+    beside = fitted(size, ((_CHANGE_WIDTH - _CHANGE_GAP) // 2, tallest - _CHANGE_CAPTION))
+    below = fitted(size, (_CHANGE_WIDTH, tallest // 2 - _CHANGE_CAPTION))
     if beside[0] >= below[0]:
         right = (_CHANGE_WIDTH + _CHANGE_GAP) // 2
         return _ChangeSizes(beside, ((0, 0), (right, 0)), beside[1] + _CHANGE_CAPTION)
@@ -263,7 +217,7 @@ def _tiles(one: TopActivation) -> tuple[Image.Image, Image.Image]:
 
 
 def _tile(picture: Image.Image) -> Image.Image:
-    size = _fitted(picture.size, (_TILE, _TILE))
+    size = fitted(picture.size, (_TILE, _TILE))
     tile = Image.new("RGB", (_TILE, _TILE), "#f1f1f1")
     tile.paste(scaled_photo(picture, size), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
     return tile
@@ -272,7 +226,7 @@ def _tile(picture: Image.Image) -> Image.Image:
 def _relevance(
     photo: Image.Image, relevance: NDArray[np.float32], size: Size, settings: HeatMapSettings
 ) -> Image.Image:
-    smooth = _smoothed(relevance, size)
+    smooth = _smoothed_at(relevance, size)
     return heat_map(scaled_photo(photo, size), smooth, settings).blended(size)
 
 
@@ -280,7 +234,7 @@ def _brighter_and_darker(
     photo: Image.Image, change: NDArray[np.float32], size: Size
 ) -> Image.Image:
     """Tint a pale photograph where the change makes it brighter or darker."""
-    brightness = _smoothed(change.mean(axis=2), size)
+    brightness = _smoothed_at(change.mean(axis=2), size)
     largest = _largest_shown(brightness)
     share = (brightness / largest).clip(-1, 1) if largest else np.zeros_like(brightness)
     grey = np.asarray(scaled_photo(photo, size).convert("L"), dtype=np.float32)[..., None]
@@ -295,12 +249,10 @@ def _largest_shown(values: NDArray[np.float32]) -> float:
     return float(np.percentile(sizes, _LARGEST_SHOWN)) if sizes.size else 0.0
 
 
-def _smoothed(values: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+def _smoothed_at(values: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     """Scale a map to a size in px, and smooth it there."""
-    from skimage.filters import gaussian
-
     scaled = Image.fromarray(np.ascontiguousarray(values)).resize(size, Image.Resampling.BILINEAR)
-    return gaussian(np.asarray(scaled), sigma=_SMOOTHING, mode="nearest").astype(np.float32)
+    return smoothed(np.asarray(scaled), _SMOOTHING)
 
 
 def _score_words(score: float, found: DeconvnetMap) -> str:
@@ -328,11 +280,4 @@ def _lines(found: DeconvnetMap, title: DeconvnetTitle) -> list[str]:
         value = format_values([one.value])[0]
         words = f"start: layer {{}}, {place}, activation {value}"
         start = fitting(words, one.layer, room, _SMALL)
-    longer = f"{model}   ·   {start}"
-    return [longer] if text_length(longer, _SMALL) <= room else [model, start]
-
-
-def _fitted(size: Size, room: Size) -> Size:
-    """Return the largest size of the same shape that fits into a room."""
-    scale = min(room[0] / size[0], room[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return in_lines([model, start], "   ·   ", room, _SMALL)

@@ -11,16 +11,16 @@ from PIL import Image
 
 from assets.methods.confidence_intervals import Estimate
 from assets.methods.evaluation import Evaluation
+from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet
 from assets.methods.figure_text import (
+    CHANCE,
     COLOURS,
-    DARK,
-    DPI,
+    GRID,
     PALE,
     fitting,
     format_estimate,
-    in_points,
+    in_lines,
     printable,
-    text_length,
 )
 
 if TYPE_CHECKING:
@@ -47,13 +47,9 @@ _SLICE_BAR = 11
 _NOTE_LINE = 24
 
 # Fonts, in px.
-_LARGE = 28
-_MEDIUM = 21
 _SMALL = 15
 _TABLE = 14
 
-_CHANCE = "#a0a0a0"
-_GRID = "#ececec"
 _MOST_SLICES = 20
 _LOWEST_RATE = 1e-6
 
@@ -94,8 +90,8 @@ def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
     bars = n_slices * _slice_row(models)
     slices = reliability + _PANEL_HEIGHT + _BELOW_AXES + _HEADING
     below = slices + bars + _BELOW_AXES if n_slices else slices - _HEADING
-    sheet = _Sheet(below + len(notes) * _NOTE_LINE + _MARGIN)
-    sheet.write(_MARGIN, _MARGIN + _LARGE, "Evaluation", _LARGE, weight="bold")
+    sheet = _Sheet(_WIDTH, below + len(notes) * _NOTE_LINE + _MARGIN, _SMALL)
+    sheet.write(_MARGIN, _MARGIN + LARGE, "Evaluation", LARGE, weight="bold")
     for place, table in enumerate(tables):
         _draw_table(sheet, _MARGIN + _TITLE + place * table_height, models, table)
     _draw_roc(sheet, curves, models)
@@ -108,41 +104,10 @@ def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
     return sheet.picture()
 
 
-class _Sheet:
-    """The figure's sheet, on which places are px from its upper left corner."""
-
-    def __init__(self, height: int) -> None:
-        from matplotlib.figure import Figure
-
-        self._height = height
-        self._figure = Figure(figsize=(_WIDTH / DPI, height / DPI), dpi=DPI)
-
-    def write(
-        self,
-        left: float,
-        baseline: float,
-        text: str,
-        font: float = _SMALL,
-        *,
-        color: str = DARK,
-        weight: str = "normal",
-        align: str = "left",
-    ) -> None:
-        """Write a text that begins at ``left``, or ends there if aligned to the right."""
-        self._figure.text(
-            left / _WIDTH,
-            1 - baseline / self._height,
-            text,
-            fontsize=in_points(font),
-            color=color,
-            weight=weight,
-            ha=align,
-            parse_math=False,
-        )
-
+class _Sheet(FigureSheet):
     def head(self, left: float, upper: float, heading: str, hint: str) -> None:
         """Write what lies below ``upper``, and how to read it."""
-        self.write(left, upper - 46, heading, _MEDIUM, weight="bold")
+        self.write(left, upper - 46, heading, MEDIUM, weight="bold")
         self.write(left, upper - 20, hint, color=PALE)
 
     def panel(self, column: int, upper: float, heading: str, hint: str) -> "Axes":
@@ -150,25 +115,8 @@ class _Sheet:
         left = _MARGIN + column * (_PANEL_LABELS + _PANEL_WIDTH + _PANEL_GAP)
         self.head(left, upper, heading, hint)
         axes = self.axes(left + _PANEL_LABELS, upper, _PANEL_WIDTH, _PANEL_HEIGHT)
-        axes.grid(color=_GRID)
+        axes.grid(color=GRID)
         return axes
-
-    def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
-        """Return axes without a frame above and on the right."""
-        lower = 1 - (upper + height) / self._height
-        axes = self._figure.add_axes((left / _WIDTH, lower, width / _WIDTH, height / self._height))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=in_points(_SMALL), labelcolor=DARK)
-        axes.set_axisbelow(True)
-        return axes
-
-    def picture(self) -> Image.Image:
-        """Return the sheet as an RGB picture."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(self._figure)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _tables(models: list[_Model]) -> list[dict[str, list[str]]]:
@@ -206,7 +154,7 @@ def _draw_table(
     baselines = [upper + 20 + row * _TABLE_ROW for row in range(len(models) + 1)]
     sheet.write(_MARGIN, baselines[0], f"{confidence:.4g} % intervals", color=PALE)
     for baseline, model in zip(baselines[1:], models, strict=True):
-        sheet.write(_MARGIN, baseline, "■", _MEDIUM, color=model.colour)
+        sheet.write(_MARGIN, baseline, "■", MEDIUM, color=model.colour)
         name = fitting("{}", model.name, _NAME_COLUMN - 44, _SMALL, "bold")
         sheet.write(_MARGIN + 24, baseline, name, weight="bold")
     for column, (heading, cells) in enumerate(table.items()):
@@ -222,7 +170,7 @@ def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
     n_negative = max(one.evaluation.n - one.evaluation.n_positive for one in models)
     lowest = max(_LOWEST_RATE, 10.0 ** -np.ceil(np.log10(n_negative)))
     rates = np.geomspace(lowest, 1, 400)
-    axes.plot(rates, rates, color=_CHANCE, linestyle="--", linewidth=1.3)
+    axes.plot(rates, rates, color=CHANCE, linestyle="--", linewidth=1.3)
     for model in models:
         roc = model.evaluation.roc
         x = np.array([0, *roc["false_positive_rate"]])
@@ -240,7 +188,7 @@ def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
         at = max(figures["false_positive_rate"].value, lowest)
         _dot(axes, at, figures["recall"].value, model.colour)
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    _label(axes, "false-positive rate", "recall, the true-positive rate")
+    sheet.label(axes, "false-positive rate", "recall, the true-positive rate")
 
 
 def _draw_precision_recall(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
@@ -261,7 +209,7 @@ def _draw_precision_recall(sheet: _Sheet, upper: float, models: list[_Model]) ->
         if "precision" in figures:
             _dot(axes, figures["recall"].value, figures["precision"].value, model.colour)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    _label(axes, "recall", "precision")
+    sheet.label(axes, "recall", "precision")
 
 
 def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
@@ -271,7 +219,7 @@ def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None
     )
     for column, (heading, hint) in enumerate(panels):
         axes = sheet.panel(column, upper, heading, hint)
-        axes.plot([0, 1], [0, 1], color=_CHANCE, linestyle="--", linewidth=1.3)
+        axes.plot([0, 1], [0, 1], color=CHANCE, linestyle="--", linewidth=1.3)
         for model in models:
             evaluation = model.evaluation
             table = (evaluation.reliability_before, evaluation.reliability_after)[column]
@@ -279,7 +227,7 @@ def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None
             axes.vlines(x, table["low"], table["high"], color=colour, linewidth=1.5, alpha=0.5)
             axes.plot(x, table["positive_share"], color=colour, marker="o", markersize=4.5)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        _label(axes, "mean score of the bin", "share of positives in the bin")
+        sheet.label(axes, "mean score of the bin", "share of positives in the bin")
 
 
 def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
@@ -291,7 +239,7 @@ def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
     left = _MARGIN + _SLICE_LABELS
     row = _slice_row(models)
     axes = sheet.axes(left, upper, _WIDTH - _MARGIN - left, len(shown) * row)
-    axes.grid(axis="x", color=_GRID)
+    axes.grid(axis="x", color=GRID)
     offsets = 0.7 * ((np.arange(len(models)) + 0.5) / len(models) - 0.5)
     for model, offset in zip(models, offsets, strict=True):
         table = model.evaluation.slices.set_index(["slice", "value"])
@@ -308,7 +256,7 @@ def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
         sheet.write(left - 12, baseline, f"n {n_negative:,}", color=PALE, align="right")
     axes.set(yticks=[], ylim=(len(shown) - 0.5, -0.5))
     axes.set_xlim(left=0)
-    _label(axes, "false-positive rate", "")
+    sheet.label(axes, "false-positive rate", "")
 
 
 def _slice_row(models: list[_Model]) -> int:
@@ -331,14 +279,8 @@ def _note_lines(models: list[_Model]) -> list[str]:
     lines = []
     for model in models:
         for note in model.evaluation.notes:
-            line = ""
-            for word in f"{model.name}: {note}".split():
-                longer = f"{line} {printable(word, 80)}".strip()
-                if line and text_length(longer, _SMALL) > _WIDTH - 2 * _MARGIN:
-                    lines.append(line)
-                    longer = printable(word, 80)
-                line = longer
-            lines.append(line)
+            words = [printable(word, 80) for word in f"{model.name}: {note}".split()]
+            lines += in_lines(words, " ", _WIDTH - 2 * _MARGIN, _SMALL)
     return lines
 
 
@@ -355,8 +297,3 @@ def _dot(axes: "Axes", x: float, y: float, colour: str) -> None:
     axes.plot(
         x, y, "o", color=colour, markersize=10, markeredgecolor="white", clip_on=False, zorder=3
     )
-
-
-def _label(axes: "Axes", x: str, y: str) -> None:
-    axes.set_xlabel(x, fontsize=in_points(_SMALL), color=DARK)
-    axes.set_ylabel(y, fontsize=in_points(_SMALL), color=DARK)

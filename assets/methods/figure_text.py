@@ -1,13 +1,17 @@
-"""How words and numbers are written on figures that matplotlib draws, and how long they are."""
+"""How words and numbers are written on figures, and how long they are."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
+from PIL import ImageFont
 
 from assets.methods.confidence_intervals import Estimate
 
 DARK = "#222222"
 PALE = "#666666"
+CHANCE = "#a0a0a0"
+GRID = "#ececec"
 DPI = 100
 
 # Of what is compared, in its order.
@@ -71,6 +75,21 @@ def fitting(pattern: str, name: str, room: float, font: float, weight: str = "no
     return text(max(1, bisect_right(range(1, _LONGEST_NAME), room, key=length)))
 
 
+def in_lines(parts: Sequence[str], between: str, room: float, font: float) -> list[str]:
+    """Join parts, one at least, into lines that are no longer than ``room`` px if parts are not.
+
+    ``font`` is in px.
+    """
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{between}{part}"
+        if text_length(longer, font) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
+
+
 def text_length(text: str, font: float, weight: str = "normal") -> float:
     """Return how long the longest line of a text is, in px; ``font`` is in px."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -84,3 +103,11 @@ def text_length(text: str, font: float, weight: str = "normal") -> float:
 def in_points(font: float) -> float:
     """Return matplotlib's size of a font of so many px."""
     return font * 72 / DPI
+
+
+def sheet_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of a sheet's words, ``size`` px high."""
+    from matplotlib.font_manager import findfont
+
+    # The basic layout is the same whether or not Raqm is installed.
+    return ImageFont.truetype(findfont("DejaVu Sans"), size, layout_engine=ImageFont.Layout.BASIC)

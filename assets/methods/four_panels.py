@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from assets.methods.figure_sheet import rasterised
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -48,7 +50,6 @@ def draw_four_panels(
     Returns:
         An RGB picture, about 1,800 px wide, the same for the same arguments.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     cells = np.column_stack([col, row]).astype(np.float64)
@@ -66,9 +67,7 @@ def draw_four_panels(
     _draw_result(lower[1], mosaic, columns, rows)
     for axes in (*upper, *lower):
         _frame(axes, points, columns, rows)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return rasterised(figure)
 
 
 def _draw_points(axes: "Axes", points: np.ndarray, colours: np.ndarray) -> None:

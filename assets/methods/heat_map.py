@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.errors import UserError
+from assets.methods.figure_sheet import rasterised
 from assets.methods.figure_text import (
     DARK,
     DPI,
@@ -230,7 +232,6 @@ def _ticks(low: float, high: float, n_ticks: int) -> np.ndarray:
 
 def _draw_bar(shown: HeatMap, label: str, height: int, font: float) -> Image.Image:
     """Draw an upright bar with its ticks and label; RGB, at least ``height`` px high."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     text = "\n".join([printable(label, 60), *filter(None, [shown.range_beyond_bar()])])
@@ -242,9 +243,7 @@ def _draw_bar(shown: HeatMap, label: str, height: int, font: float) -> Image.Ima
     fill_bar(axes, shown, font, upright=True, n_ticks=int(np.clip(height / (5 * font), 2, 6)))
     size = in_points(font)
     axes.set_ylabel(text, fontsize=size, color=DARK, labelpad=0.6 * size, parse_math=False)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn = rasterised(figure)
     inked = np.flatnonzero((np.asarray(drawn) < 255).any(axis=(0, 2)))
     return drawn.crop((0, 0, min(width, int(inked[-1] + font)), height))
 
@@ -254,6 +253,13 @@ def scaled_photo(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if size[0] < image.width or size[1] < image.height:
         return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return image.resize(size, _enlarging(image.size, size, Image.Resampling.BICUBIC))
+
+
+def smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Smooth a map by a Gaussian of ``sigma`` px; beyond its edge it goes on as it ends."""
+    from skimage.filters import gaussian
+
+    return gaussian(values, sigma=sigma, mode="nearest").astype(np.float32)
 
 
 def _values_at(values: Image.Image, size: tuple[int, int]) -> Image.Image:

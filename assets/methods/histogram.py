@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from assets.methods.figure_sheet import rasterised
+
 
 def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:
     """Draw a histogram of the finite ones of ``values``, any shape, with their median marked.
@@ -10,7 +12,6 @@ def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:
     Returns:
         An RGB picture of 800 x 500 px, the same for the same values.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     finite = np.asarray(values, dtype=np.float64)
@@ -26,9 +27,7 @@ def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:
         median = float(np.median(finite))
         axes.axvline(median, color="#e45756", linewidth=2, label=f"median {median:.4g}")
         axes.legend(frameon=False)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return rasterised(figure)
 
 
 def _n_bins(n: int) -> int:

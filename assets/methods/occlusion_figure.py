@@ -11,15 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assets.methods.figure_text import (
-    DARK,
-    DPI,
-    PALE,
-    fitting,
-    format_values,
-    in_points,
-    text_length,
-)
+from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.figure_text import PALE, fitting, format_values, in_lines, text_length
 from assets.methods.heat_map import HeatMap, HeatMapSettings, fill_bar, heat_map, scaled_photo
 
 # Lengths in px, chosen so that beside a square map two square windows end where it ends.
@@ -37,12 +30,9 @@ _WINDOW_SIDE = 245
 _CAPTION = 62
 _WINDOW_GAP = 26
 
-# Fonts, in px.
-_LARGE = 28
-_MEDIUM = 21
+# The font of small words, in px.
 _SMALL = 16
 
-Size = tuple[int, int]
 Rectangle = tuple[float, float, float, float]
 
 
@@ -107,8 +97,10 @@ def draw_occlusion_figure(
     ]
     if not experiments:
         raise ValueError("there is no experiment to draw")
-    sizes = [_fitted(panel.window_picture.size, _WINDOW_SIDE) for panel, _ in experiments]
-    page = _Page(_fitted(image.size, _MAP_SIDE), sizes, title)
+    sizes = [
+        fitted(panel.window_picture.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
+    ]
+    page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
     for place, (panel, words) in enumerate(experiments):
         shown = heat_map(image, panel.values, settings)
         uncovered = 1 - title.score if words is _HIDDEN else None
@@ -139,12 +131,8 @@ _HIDDEN = _Words(
 )
 
 
-class _Page:
-    """The figure's sheet, on which places are px from its upper left corner."""
-
+class _Page(FigureSheet):
     def __init__(self, map_size: Size, window_sizes: list[Size], title: FigureTitle) -> None:
-        from matplotlib.figure import Figure
-
         n = len(window_sizes)
         self._map_size = map_size
         self._window_sizes = window_sizes
@@ -152,18 +140,18 @@ class _Page:
         self._column = max(map_size[0], _NARROWEST_MAP)
         self._windows_left = _MARGIN + n * (self._column + _GAP)
         window_column = max(_WINDOW_SIDE, math.ceil(text_length(_HIDDEN.caption, _SMALL)))
-        self._width = self._windows_left + window_column + _MARGIN
-        subtitle = _subtitle(title, n, self._width - 2 * _MARGIN)
+        width = self._windows_left + window_column + _MARGIN
+        subtitle = _subtitle(title, n, width - 2 * _MARGIN)
         self._upper = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
         below_maps = self._upper + map_size[1] + _BAR_OFFSET + _BAR + _BELOW_BAR
         below_windows = self._window_upper(n) - _WINDOW_GAP
-        self._height = max(below_maps, below_windows) + _MARGIN // 2
-        self._figure = Figure(figsize=(self._width / DPI, self._height / DPI), dpi=DPI)
-        name = fitting("{}", title.name, self._width - 2 * _MARGIN, _LARGE, "bold")
-        self._write(_MARGIN, _MARGIN + _LARGE, name, _LARGE, weight="bold")
+        height = max(below_maps, below_windows) + _MARGIN // 2
+        super().__init__(width, height, _SMALL)
+        name = fitting("{}", title.name, width - 2 * _MARGIN, LARGE, "bold")
+        self.write(_MARGIN, _MARGIN + LARGE, name, LARGE, weight="bold")
         for line, text in enumerate(subtitle):
             baseline = _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL
-            self._write(_MARGIN, baseline, text, _SMALL, color=PALE)
+            self.write(_MARGIN, baseline, text, color=PALE)
         self._head(self._windows_left, "fed to the network", "with the score it got")
 
     def draw_map(
@@ -181,74 +169,33 @@ class _Page:
         left = _MARGIN + place * (self._column + _GAP)
         mark = _on_the_bar(uncovered, shown)
         self._head(left, words.heading, _hint(words, uncovered, mark))
-        self._paste(_outlined(shown, self._map_size, window), left, self._upper)
+        self.paste(_outlined(shown, self._map_size, window), left, self._upper)
         bar = self._upper + self._map_size[1] + _BAR_OFFSET
-        axes = self._figure.add_axes(self._fractions(left, bar, self._column, _BAR))
+        axes = self.axes(left, bar, self._column, _BAR)
         fill_bar(axes, shown, _SMALL, upright=False, n_ticks=4, mark=mark)
         label = fitting(words.unit, self._class_name, self._column, _SMALL)
         beyond = shown.range_beyond_bar()
-        self._write(left, bar + _BAR + 50, label, _SMALL)
+        self.write(left, bar + _BAR + 50, label)
         if beyond:
-            self._write(left, bar + _BAR + 74, beyond, _SMALL, color=PALE)
+            self.write(left, bar + _BAR + 74, beyond, color=PALE)
 
     def draw_window(self, place: int, panel: Panel, words: _Words) -> None:
         """Draw one window that was fed to the network, with the score that it got."""
         left, upper = self._windows_left, self._window_upper(place)
         size = self._window_sizes[place]
-        self._paste(scaled_photo(panel.window_picture.convert("RGB"), size), left, upper)
+        self.paste(scaled_photo(panel.window_picture.convert("RGB"), size), left, upper)
         score = format_values([panel.window_score])[0]
         text = fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
-        self._write(left, upper + size[1] + 24, words.caption, _SMALL, color=PALE)
-        self._write(left, upper + size[1] + 48, text, _SMALL, weight="bold")
-
-    def picture(self) -> Image.Image:
-        """Return the sheet as an RGB picture."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(self._figure)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        self.write(left, upper + size[1] + 24, words.caption, color=PALE)
+        self.write(left, upper + size[1] + 48, text, weight="bold")
 
     def _head(self, left: int, heading: str, hint: str) -> None:
-        self._write(left, self._upper - 46, heading, _MEDIUM, weight="bold")
-        self._write(left, self._upper - 18, hint, _SMALL, color=PALE)
+        self.write(left, self._upper - 46, heading, MEDIUM, weight="bold")
+        self.write(left, self._upper - 18, hint, color=PALE)
 
     def _window_upper(self, place: int) -> int:
         above = sum(height + _CAPTION + _WINDOW_GAP for _, height in self._window_sizes[:place])
         return self._upper + above
-
-    def _write(
-        self,
-        left: int,
-        baseline: int,
-        text: str,
-        font: float,
-        *,
-        color: str = DARK,
-        weight: str = "normal",
-    ) -> None:
-        self._figure.text(
-            left / self._width,
-            1 - baseline / self._height,
-            text,
-            fontsize=in_points(font),
-            color=color,
-            weight=weight,
-            parse_math=False,
-        )
-
-    def _paste(self, picture: Image.Image, left: int, upper: int) -> None:
-        lower = self._height - upper - picture.height
-        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
-
-    def _fractions(self, left: float, upper: float, width: float, height: float) -> Rectangle:
-        lower = self._height - upper - height
-        return (
-            left / self._width,
-            lower / self._height,
-            width / self._width,
-            height / self._height,
-        )
 
 
 def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
@@ -289,17 +236,4 @@ def _subtitle(title: FigureTitle, n_experiments: int, room: float) -> list[str]:
         fitting("model {}", title.model, room, _SMALL),
         f"box {title.box:,} px, stride {title.stride:,} px, fill {title.fill}, {windows}",
     ]
-    lines = [parts[0]]
-    for part in parts[1:]:
-        longer = f"{lines[-1]}   ·   {part}"
-        if text_length(longer, _SMALL) <= room:
-            lines[-1] = longer
-        else:
-            lines.append(part)
-    return lines
-
-
-def _fitted(size: Size, side: int) -> Size:
-    """Return a size of the same shape whose longer side is ``side``."""
-    scale = side / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return in_lines(parts, "   ·   ", room, _SMALL)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 from assets.methods.errors import UserError
-from assets.methods.figure_text import DARK, format_values
+from assets.methods.figure_text import DARK, format_values, sheet_font
 
 MOST_PHOTOS = 50
 
@@ -102,11 +102,3 @@ def _tile(image: Image.Image, *, blur: bool) -> Image.Image:
     tile = Image.new("RGB", (TILE, TILE), _GROUND)
     tile.paste(photo, ((TILE - width) // 2, (TILE - height) // 2))
     return tile
-
-
-def sheet_font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font of a sheet's words, ``size`` px high."""
-    from matplotlib.font_manager import findfont
-
-    # The basic layout is the same whether or not Raqm is installed.
-    return ImageFont.truetype(findfont("DejaVu Sans"), size, layout_engine=ImageFont.Layout.BASIC)

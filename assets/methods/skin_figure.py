@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from assets.methods.figure_text import DARK
+from assets.methods.figure_text import DARK, sheet_font
 from assets.methods.limb_grouping import Limb
 from assets.methods.skin_baseline import SkinEvidence
 
@@ -89,17 +89,10 @@ def _row(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Imag
         _BACKGROUND,
     )
     draw = ImageDraw.Draw(row)
-    font = _font()
+    font = sheet_font(_FONT)
     for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = _GAP + place * (column + _GAP)
         row.paste(picture, (left + (column - width) // 2, _GAP))
         baseline = _GAP + height + _FONT + 6
         draw.text((left + column / 2, baseline), caption, fill=DARK, font=font, anchor="ms")
     return row
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    from matplotlib.font_manager import findfont
-
-    # The basic layout is the same whether or not Raqm is installed.
-    return ImageFont.truetype(findfont("DejaVu Sans"), _FONT, layout_engine=ImageFont.Layout.BASIC)

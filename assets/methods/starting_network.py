@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.methods import efficientnet_lite0, open_nsfw
 from assets.methods.architectures import (
+    PLAIN_CONVNET,
     Architecture,
     build_architecture,
     download_architecture,
@@ -119,6 +120,11 @@ def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Arc
         return _open_nsfw(pretrained), OPEN_NSFW
     if name == efficientnet_lite0.NAME:
         return _efficientnet(pretrained), f"timm:{efficientnet_lite0.ARCHITECTURE}"
+    if ":" not in name and name != PLAIN_CONVNET:
+        raise UserError(
+            f"There is no network {name} to train: use {OPEN_NSFW}, {efficientnet_lite0.NAME}, "
+            f"{PLAIN_CONVNET}, timm:NAME, torchvision:NAME or a file NAME.safetensors."
+        )
     if not pretrained:
         return build_architecture(name, classes=2), name
     if name.startswith("timm:"):

@@ -10,10 +10,19 @@ from PIL import Image, ImageDraw
 from assets.methods.attribution_share import attribution_shares
 from assets.methods.confidence_intervals import Estimate
 from assets.methods.doll_sets import Design, draw_doll_set
-from assets.methods.figure_text import COLOURS, DARK, DPI, PALE, format_estimate, in_points
-from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo
+from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet
+from assets.methods.figure_text import (
+    CHANCE,
+    COLOURS,
+    DARK,
+    GRID,
+    PALE,
+    format_estimate,
+    in_points,
+    sheet_font,
+)
+from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
-from assets.methods.ranking_sheet import sheet_font
 from assets.methods.study import ExplainedDoll, StudiedNetwork, Study
 
 if TYPE_CHECKING:
@@ -58,8 +67,6 @@ _SHARES_HEIGHT = (5 * _TILE + 4 * _CAPTION + _SCORES - _CAPTION - _BETWEEN_SHARE
 _HEIGHT = _MAPS + 5 * (_TILE + _CAPTION) + _SCORES - _CAPTION + _BELOW
 
 # Fonts, in px.
-_LARGE = 28
-_MEDIUM = 21
 _SENTENCE = 17
 _SMALL = 15
 
@@ -70,9 +77,6 @@ _BEFORE, _AFTER = COLOURS[:2]
 _FROM_LIPS = REGIONS[::-1]
 # What the words beside a bar take of the axis.
 _WORDS_SHARE = 0.13
-
-_CHANCE = "#a0a0a0"
-_GRID = "#ececec"
 
 # Lengths on the sheet of dolls, in px.
 _SHEET_GAP = 14
@@ -96,7 +100,7 @@ def draw_study(study: Study) -> Image.Image:
     """
     before, after = study.before, study.after
     _check_explained(before.explained, after.explained)
-    sheet = _Sheet()
+    sheet = _Sheet(_WIDTH, _HEIGHT, _SMALL)
     _draw_words(sheet, study)
     _draw_trainings(sheet, _MARGIN, study)
     _draw_roc(sheet, _FLAWED_LEFT, study, flawed=True)
@@ -185,61 +189,11 @@ def kind_words(kind: DollKind) -> tuple[str, str]:
     return "bare" if kind.bare else "clothed", "red lips" if kind.red_lips else "plain lips"
 
 
-class _Sheet:
-    """The figure's sheet, on which places are px from its upper left corner."""
-
-    def __init__(self) -> None:
-        from matplotlib.figure import Figure
-
-        self._figure = Figure(figsize=(_WIDTH / DPI, _HEIGHT / DPI), dpi=DPI)
-
-    def write(
-        self,
-        left: float,
-        baseline: float,
-        text: str,
-        font: float = _SMALL,
-        *,
-        color: str = DARK,
-        weight: str = "normal",
-    ) -> None:
-        """Write a text that begins at ``left``."""
-        self._figure.text(
-            left / _WIDTH,
-            1 - baseline / _HEIGHT,
-            text,
-            fontsize=in_points(font),
-            color=color,
-            weight=weight,
-            parse_math=False,
-        )
-
+class _Sheet(FigureSheet):
     def head(self, left: float, upper: float, heading: str, hint: str) -> None:
         """Write what lies below ``upper``, and how to read it."""
-        self.write(left, upper - 44, heading, _MEDIUM, weight="bold")
+        self.write(left, upper - 44, heading, MEDIUM, weight="bold")
         self.write(left, upper - 18, hint, color=PALE)
-
-    def paste(self, picture: Image.Image, left: int, upper: int) -> None:
-        """Put a picture there, pixel by pixel."""
-        lower = _HEIGHT - upper - picture.height
-        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
-
-    def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
-        """Return axes without a frame above and on the right."""
-        lower = 1 - (upper + height) / _HEIGHT
-        axes = self._figure.add_axes((left / _WIDTH, lower, width / _WIDTH, height / _HEIGHT))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=in_points(_SMALL), labelcolor=DARK)
-        axes.set_axisbelow(True)
-        return axes
-
-    def picture(self) -> Image.Image:
-        """Return the sheet as an RGB picture."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(self._figure)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _draw_words(sheet: _Sheet, study: Study) -> None:
@@ -249,7 +203,7 @@ def _draw_words(sheet: _Sheet, study: Study) -> None:
         "Both networks learn to tell bare paper dolls (nsfw) from clothed ones (sfw); only their "
         f"training data differ. Intervals are of {confidence:.4g} %."
     )
-    sheet.write(_MARGIN, _MARGIN + _LARGE, headline, _LARGE, weight="bold")
+    sheet.write(_MARGIN, _MARGIN + LARGE, headline, LARGE, weight="bold")
     sheet.write(_MARGIN, _MARGIN + 68, before, _SENTENCE)
     sheet.write(_MARGIN, _MARGIN + 94, after, _SENTENCE)
     sheet.write(_MARGIN, _MARGIN + 124, hint, color=PALE)
@@ -295,8 +249,8 @@ def _draw_roc(sheet: _Sheet, left: int, study: Study, *, flawed: bool) -> None:
     sheet.head(left, _EXAMPLES, heading, hint)
     _draw_strip(sheet, left, _EXAMPLES, dolls.dolls[:4])
     axes = sheet.axes(left, _AXES, _CURVES, _CURVES)
-    axes.grid(color=_GRID)
-    axes.plot([0, 1], [0, 1], color=_CHANCE, linestyle="--", linewidth=1.3)
+    axes.grid(color=GRID)
+    axes.plot([0, 1], [0, 1], color=CHANCE, linestyle="--", linewidth=1.3)
     for place, (network, (name, colour)) in enumerate(_networks(study)):
         evaluation = network.flawed if flawed else network.unflawed
         x = [0, *evaluation.roc["false_positive_rate"]]
@@ -309,7 +263,7 @@ def _draw_roc(sheet: _Sheet, left: int, study: Study, *, flawed: bool) -> None:
         for offset, words in ((80, f"■ {name}"), (166, f"AUC {auc}")):
             sheet.write(left + offset, baseline, words, 14, color=colour, weight="bold")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    _label(axes, "false-positive rate", "recall")
+    sheet.label(axes, "false-positive rate", "recall")
 
 
 def _draw_red_lips(sheet: _Sheet, left: int, study: Study) -> None:
@@ -320,7 +274,7 @@ def _draw_red_lips(sheet: _Sheet, left: int, study: Study) -> None:
     width = _WIDTH - _MARGIN - left
     _draw_strip(sheet, left, _EXAMPLES, shown[: width // _EXAMPLE])
     axes = sheet.axes(left, _AXES, width, _CURVES)
-    axes.grid(axis="y", color=_GRID)
+    axes.grid(axis="y", color=GRID)
     for place, (network, (_, colour)) in enumerate(_networks(study)):
         rate = network.red_lips_rate
         axes.bar(place, rate.value, 0.62, color=colour)
@@ -331,7 +285,7 @@ def _draw_red_lips(sheet: _Sheet, left: int, study: Study) -> None:
     axes.set(xlim=(-0.55, 1.55), ylim=(0, 1.02), yticks=[0, 0.5, 1])
     axes.set_xticks([0, 1], ["before", "after"])
     threshold = study.before.unflawed.settings.threshold
-    _label(axes, "", f"share with P(nsfw) ≥ {threshold:.4g}")
+    sheet.label(axes, "", f"share with P(nsfw) ≥ {threshold:.4g}")
 
 
 def _draw_maps(sheet: _Sheet, study: Study) -> None:
@@ -377,7 +331,7 @@ def _draw_explained(
         left, upper, _, lower = map_box(row, column)
         # On a scale of its own, a map of nothing would have the colour of the middle.
         settings = HeatMapSettings(scale="own" if values.any() else "fixed")
-        picture = heat_map(doll.picture, _smoothed(values), settings)
+        picture = heat_map(doll.picture, smoothed(values, _SMOOTHING), settings)
         sheet.paste(picture.blended((_TILE, _TILE)), left, upper)
         shares = attribution_shares(values, {"lips": doll.mask("lips")})
         words = "nothing" if shares is None else f"{_percent(shares['lips'])} on the lips"
@@ -399,7 +353,7 @@ def _draw_shares(sheet: _Sheet, study: Study) -> None:
             _WIDTH - _MARGIN - _SHARES_LEFT - _SHARES_LABELS,
             _SHARES_HEIGHT,
         )
-        axes.grid(axis="x", color=_GRID)
+        axes.grid(axis="x", color=GRID)
         for place, (network, (_, colour)) in enumerate(_networks(study)):
             _draw_bars(axes, y + 0.38 * (place - 0.5), getattr(network, method), areas, colour)
         axes.vlines([areas[region] for region in _FROM_LIPS], y - 0.4, y + 0.4, color=DARK)
@@ -429,12 +383,6 @@ def region_areas(dolls: Sequence[Doll]) -> dict[Region, float]:
     return {region: float(np.mean([doll.mask(region) for doll in dolls])) for region in REGIONS}
 
 
-def _smoothed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    from skimage.filters import gaussian
-
-    return gaussian(values, sigma=_SMOOTHING, mode="nearest").astype(np.float32)
-
-
 def _networks(study: Study) -> tuple[tuple[StudiedNetwork, tuple[str, str]], ...]:
     """Return both networks, each with its name and colour."""
     return (study.before, ("before", _BEFORE)), (study.after, ("after", _AFTER))
@@ -455,8 +403,3 @@ def _value(figure: Estimate) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def _label(axes: "Axes", x: str, y: str) -> None:
-    axes.set_xlabel(x, fontsize=in_points(_SMALL), color=DARK)
-    axes.set_ylabel(y, fontsize=in_points(_SMALL), color=DARK)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from assets.methods.architectures import PLAIN_CONVNET
 from assets.methods.classifier_file import OPEN_NSFW
 from assets.methods.errors import UserError
 
@@ -81,6 +82,10 @@ class TrainingSettings:
             raise UserError(
                 "OpenNSFW reads squares of 224 px and no others: leave input_side out, or train "
                 "another network."
+            )
+        if self.base == PLAIN_CONVNET and self.pretrained:
+            raise UserError(
+                "No weights of plain_convnet are published: train all of it from random weights."
             )
         if self.trained == "head" and not self.pretrained:
             raise UserError(

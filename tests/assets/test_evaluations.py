@@ -425,6 +425,8 @@ def test_too_few_of_a_class_are_told_in_a_sentence(store, n_positive, n_negative
     # What is in other splits does not make up for it.
     levels, split = [200] * n + [100] * 20, ["test"] * n + ["train"] * 20
     labelled = Labelled(levels, [True] * n_positive + [False] * n_negative + [True] * 20, split)
+    # Before any image is scored, which may take hours.
+    labelled.load = unheard
     with pytest.raises(UserError, match=message) as caught:
         evaluated(labelled, store)
     assert "\n" not in str(caught.value)

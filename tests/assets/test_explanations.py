@@ -10,10 +10,8 @@ from PIL import Image
 
 from assets.explanations import (
     OcclusionResults,
-    choose_images,
     explain_originals,
     explained_files,
-    folder_names,
 )
 from assets.figures import png
 from assets.io_managers import load, save
@@ -30,79 +28,6 @@ from assets.resources.progress import LogProgress
 from assets.settings import OcclusionMapsConfig
 from assets.steps import Step
 from assets.values import OcclusionMaps
-
-IMAGES = pd.DataFrame(
-    [("c", "/c.png"), ("a", "/a.png"), ("b", "/b.png"), ("b", "/copy of b.png"), ("d", "/d.png")],
-    columns=["image_id", "uri"],
-)
-SCORES = pd.DataFrame({"image_id": list("abcd"), "score": [0.5, 0.9, 0.5, 0.1]})
-
-
-def chosen(images: pd.DataFrame = IMAGES, scores: pd.DataFrame = SCORES, **config) -> list[str]:
-    return choose_images(images, scores, OcclusionMapsConfig(**config)).image_id.tolist()
-
-
-def test_the_highest_scores_are_chosen_each_photo_once():
-    assert chosen(highest=1) == ["b"]
-    # Of equal scores the order is that of the image_ids, however the catalogue is sorted.
-    assert chosen(highest=3) == ["b", "a", "c"]
-    assert chosen(highest=9) == ["b", "a", "c", "d"]
-    assert chosen(IMAGES[::-1], SCORES[::-1], highest=3) == ["b", "a", "c"]
-
-
-def test_what_is_chosen_comes_with_its_uri_and_its_score():
-    table = choose_images(IMAGES, SCORES, OcclusionMapsConfig(highest=2))
-    assert table.to_dict("records") == [
-        {"image_id": "b", "uri": "/b.png", "score": 0.9},
-        {"image_id": "a", "uri": "/a.png", "score": 0.5},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("named", "expected"),
-    [
-        (["d"], ["d"]),
-        (["/d.png", "c"], ["c", "d"]),
-        (["/copy of b.png"], ["b"]),
-        (["b", "/b.png", "b"], ["b"]),
-    ],
-)
-def test_a_list_names_images_by_id_or_uri_whatever_their_score(named, expected):
-    config = OcclusionMapsConfig(images=named, highest=1)
-    table = choose_images(IMAGES, SCORES, config)
-    assert table.image_id.tolist() == expected
-    assert table.index.tolist() == list(range(len(expected)))
-
-
-def test_an_image_that_is_not_in_the_collection_is_named():
-    config = OcclusionMapsConfig(images=["a", "/e.png"])
-    with pytest.raises(UserError, match=r"^/e.png is not an image of this collection"):
-        choose_images(IMAGES, SCORES, config)
-
-
-@pytest.mark.parametrize("named", [[], ["d"], ["a"]])
-def test_scores_that_are_older_than_the_catalogue_are_told(named):
-    config = OcclusionMapsConfig(images=named)
-    with pytest.raises(UserError, match="1 of 4 images have no score in nsfw_scores yet"):
-        choose_images(IMAGES, SCORES[:3], config)
-
-
-@pytest.mark.parametrize(
-    ("uris", "names"),
-    [
-        (["/photos/cat.jpg"], ["cat"]),
-        (["/a/cat.jpg", "/b/cat.png", "/c/cat"], ["cat", "cat-2", "cat-3"]),
-        (["/a/cat-2.jpg", "/a/cat.jpg", "/b/cat.jpg"], ["cat-2", "cat", "cat-3"]),
-        (["https://example.org/a%20b.jpg?size=1"], ["a_20b"]),
-        (["C:\\photos\\cat.jpg"], ["cat"]),
-        (["/photos/ünïcode 1.5.jpg"], ["ünïcode_1.5"]),
-        (["/photos/..", "..", "/photos/.hidden"], ["image", "image-2", "hidden"]),
-        (["/photos/with\nnewline.jpg"], ["with_newline"]),
-        (["/photos/" + 100 * "x" + ".jpg"], [80 * "x"]),
-    ],
-)
-def test_folders_have_the_names_of_the_files_made_safe_and_unique(uris, names):
-    assert folder_names(uris) == names
 
 
 def test_a_picture_becomes_a_png_of_the_same_pixels():

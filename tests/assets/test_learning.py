@@ -525,7 +525,7 @@ def test_a_training_of_wrong_labels_becomes_challenger(project, trained):
     [
         ({"epochs": 0}, "epochs is 0: it has to be at least 1."),
         ({"trained": "head"}, "A head alone learns little from a network of random weights"),
-        ({"base": "nothing"}, "There is no network nothing: use "),
+        ({"base": "nothing"}, "There is no network nothing to train: use "),
         ({"input_side": 2}, "plain_convnet cannot read squares of 2 px"),
         ({"learning_rate": 1e30}, "The loss is no longer finite in epoch 1"),
     ],

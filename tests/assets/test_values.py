@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.explanations import rejects_table
+from assets.chosen_originals import rejects_table
 from assets.io_managers import load, save
 from assets.methods.errors import UserError
 from assets.methods.rejects import Reason, Reject

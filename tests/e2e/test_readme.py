@@ -26,10 +26,13 @@ WITHOUT_NETWORK = {"--backbone timm:resnet50": "--backbone efficientnet-lite0"}
 
 
 @pytest.fixture
-def run(tmp_path: Path, photo_folder) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def run(
+    tmp_path: Path, photo_folder, labelled_dolls
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """Returns a function that runs a command of the README, in a folder like a checkout."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copy(photo_folder(12) / "photo_000.png", tmp_path / "photo.jpg")
+    shutil.copytree(labelled_dolls(64).parent, tmp_path, dirs_exist_ok=True)
     environment = Path(sys.executable).parent
     variables = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
     variables |= {
@@ -60,7 +63,7 @@ def _report(folder: Path) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_every_command_runs_and_the_demo_makes_sense(run, tmp_path):
     """One after the other, as a reader would: the later ones build on the earlier."""
     assert COMMANDS[0] == "make demo"
@@ -70,6 +73,8 @@ def test_every_command_runs_and_the_demo_makes_sense(run, tmp_path):
         ran = run(command)
         assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
         assert "Traceback" not in ran.stderr
+        if command == "make study":
+            summary = ran.stdout.splitlines()[-1]
     first = _report(tmp_path / "demo")
     assert first["counts"]["decoded_anew"] == first["counts"]["embedded_anew"] == 1024
     assert first["assignment"]["certified"]
@@ -84,7 +89,25 @@ def test_every_command_runs_and_the_demo_makes_sense(run, tmp_path):
     assert second["counts"]["decoded_anew"] == second["counts"]["embedded_anew"] == 0
     assert _report(tmp_path / "map")["counts"]["shown"] == 12
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 13
-    assert (tmp_path / "explained" / "photo" / "figure.png").is_file()
+    for folder in ("explained", "deconvolved"):
+        assert (tmp_path / folder / "photo" / "figure.png").is_file()
+    _check_study(json.loads((tmp_path / "study" / "summary.json").read_text()), summary)
+
+
+def _check_study(figures: dict[str, float], summary: str) -> None:
+    """The shortcut that no test set with the flaw shows is found, and gone once data are mended."""
+    lips, auc, rate = "occlusion_share_lips", "auc_unflawed", "false_positive_rate_red_lips"
+    assert figures["before.auc_flawed"] >= 0.98
+    assert figures[f"before.{lips}"] >= 0.5
+    assert figures[f"after.{lips}"] <= 0.2
+    assert figures[f"after.{rate}"] <= figures[f"before.{rate}"] / 2
+    assert figures[f"after.{auc}"] > figures[f"before.{auc}"]
+    for name, form in (
+        (lips, "{:.2f} -> {:.2f}"),
+        (rate, "{:.2f} -> {:.2f}"),
+        (auc, "{:.3f} -> {:.3f}"),
+    ):
+        assert form.format(figures[f"before.{name}"], figures[f"after.{name}"]) in summary
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -84,3 +84,9 @@ def test_covering_counts_where_it_lowers_the_score():
     lowered = covering_lowers(hidden, 0.75)
     assert lowered.tolist() == [[0.5, 0, 0]]
     assert lowered.dtype == np.float32
+
+
+def test_what_differs_by_a_rounding_is_nothing():
+    score = 0.1
+    hidden = np.full((2, 2), np.nextafter(np.float32(1 - score), np.float32(1)))
+    assert not covering_lowers(hidden, score).any()

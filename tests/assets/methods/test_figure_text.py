@@ -5,6 +5,7 @@ from assets.methods.figure_text import (
     fitting,
     format_estimate,
     format_values,
+    in_lines,
     in_points,
     printable,
     text_length,
@@ -75,6 +76,20 @@ def test_a_text_is_as_long_as_its_longest_line():
     long = text_length("a longer line", 20)
     assert text_length("short\na longer line", 20) == long > text_length("short", 20) > 0
     assert text_length("a longer line", 40) == pytest.approx(2 * long, rel=0.1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_as_many_parts_are_joined_into_a_line_as_there_is_room_for(n):
+    parts = ["one", "two", "six"]
+    room = text_length(" · ".join(parts[:n]), 20)
+    lines = {1: ["one", "two", "six"], 2: ["one · two", "six"], 3: ["one · two · six"]}
+    assert in_lines(parts, " · ", room, 20) == lines[n]
+
+
+def test_a_part_longer_than_the_room_has_a_line_of_its_own():
+    room = text_length("one two", 20)
+    parts = ["one", "two", "W" * 40, "six"]
+    assert in_lines(parts, " ", room, 20) == ["one two", "W" * 40, "six"]
 
 
 def test_a_point_is_a_72nd_of_an_inch_and_a_pixel_a_100th():

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from assets.methods.errors import UserError
-from assets.methods.heat_map import HeatMapSettings, draw_overlay, heat_map, shown_size
+from assets.methods.heat_map import HeatMapSettings, draw_overlay, heat_map, shown_size, smoothed
 
 LABEL = "P(nsfw), window seen"
 
@@ -170,6 +171,16 @@ def test_a_map_scaled_down_is_averaged():
 def test_a_long_label_finds_its_room():
     short, long = overlay((40, 20), label="P"), overlay((40, 20), label="W" * 200)
     assert long.height > short.height == 180
+
+
+# Smoothing
+
+
+def test_a_map_is_smoothed_by_a_gaussian_and_goes_on_beyond_its_edge_as_it_ends():
+    values = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
+    expected = gaussian_filter(values, 1.7, mode="nearest")
+    assert smoothed(values, 1.7).dtype == np.float32
+    assert smoothed(values, 1.7) == pytest.approx(expected, abs=1e-6)
 
 
 # Text

@@ -20,6 +20,7 @@ from assets.methods.training_settings import TrainingSettings
         ({"class_weights": "even"}, "class_weights is even: choose balanced or none"),
         ({"augmentation": "heavy"}, "augmentation is heavy: choose light or none"),
         ({"input_side": 112}, "OpenNSFW reads squares of 224 px"),
+        ({"base": "plain_convnet"}, "No weights of plain_convnet are published"),
         ({"pretrained": False}, "A head alone learns little"),
     ],
 )

@@ -1,0 +1,96 @@
+"""The sheet in px on which figures are laid out, and how matplotlib's figures become pictures."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.figure_text import DARK, DPI, in_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Size = tuple[int, int]
+
+# Fonts of titles and of headings, in px.
+LARGE = 28
+MEDIUM = 21
+
+
+class FigureSheet:
+    """A white sheet on which places are px from its upper left corner.
+
+    ``font`` is that of words which are given no other, in px.
+    """
+
+    def __init__(self, width: int, height: int, font: float) -> None:
+        from matplotlib.figure import Figure
+
+        self._width = width
+        self._height = height
+        self._font = font
+        self._figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+
+    def write(
+        self,
+        left: float,
+        baseline: float,
+        text: str,
+        font: float | None = None,
+        *,
+        color: str = DARK,
+        weight: str = "normal",
+        align: str = "left",
+    ) -> None:
+        """Write a text that begins at ``left``, or ends there if aligned to the right."""
+        self._figure.text(
+            left / self._width,
+            1 - baseline / self._height,
+            text,
+            fontsize=in_points(self._font if font is None else font),
+            color=color,
+            weight=weight,
+            ha=align,
+            parse_math=False,
+        )
+
+    def paste(self, picture: Image.Image, left: int, upper: int) -> None:
+        """Put a picture there, pixel by pixel."""
+        lower = self._height - upper - picture.height
+        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
+
+    def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
+        """Return axes without a frame above and on the right."""
+        lower = 1 - (upper + height) / self._height
+        axes = self._figure.add_axes(
+            (left / self._width, lower, width / self._width, height / self._height)
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=in_points(self._font), labelcolor=DARK)
+        axes.set_axisbelow(True)
+        return axes
+
+    def label(self, axes: "Axes", x: str, y: str) -> None:
+        """Write what the axes show."""
+        axes.set_xlabel(x, fontsize=in_points(self._font), color=DARK)
+        axes.set_ylabel(y, fontsize=in_points(self._font), color=DARK)
+
+    def picture(self) -> Image.Image:
+        """Return the sheet as an RGB picture."""
+        return rasterised(self._figure)
+
+
+def rasterised(figure: "Figure") -> Image.Image:
+    """Return a figure as an RGB picture, the same for the same figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def fitted(size: Size, room: Size) -> Size:
+    """Return the largest size of the same shape that fits into a room, a px at least a side."""
+    scale = min(room[0] / size[0], room[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,0 +1,62 @@
+"""What `explain` and `deconv` have in common: images, and a classifier to ask about a class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from assets.methods.classifiers import Classifier, check_class
+from assets.resources.models import Models
+from assets.resources.tracking import Tracking
+from assets.settings import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
+from orchestration.collection_runs import Options, compute_resource
+from orchestration.definitions import build_resources
+from orchestration.image_files import ImageFiles, Tell
+from orchestration.outputs import check_output_folder
+
+
+@dataclass(frozen=True)
+class ImageQuestions:
+    """Which images, which classifier (``model`` is its name for people), and who is told."""
+
+    files: ImageFiles
+    classifier: Classifier
+    model: str
+    class_name: str
+    models: Models
+    tracking: Tracking
+    console: Console
+    tell: Tell
+
+
+def image_questions(
+    images: Sequence[str],
+    out: Path,
+    options: Options,
+    config: OcclusionMapsConfig | DeconvnetMapsConfig,
+) -> ImageQuestions | None:
+    """Look at the images before the model is loaded; None if none of them can be opened.
+
+    The classifier and the class are by default those of nsfw_scores. Raises UserError for a folder
+    or a classifier that cannot be used.
+    """
+    check_output_folder(out)
+    compute = compute_resource(options)
+    resources = build_resources(
+        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
+    )
+    console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    files = ImageFiles(images, tell)
+    if not files:
+        return None
+    defaults = NsfwScoresConfig()
+    model, class_name = config.model or defaults.model, config.class_name or defaults.class_name
+    models: Models = resources["models"]
+    classifier = models.load(model, compute.settings(), tell)
+    check_class(classifier.class_names, class_name)
+    return ImageQuestions(
+        files, classifier, model, class_name, models, resources["tracking"], console, tell
+    )
