@@ -11,10 +11,11 @@ from PIL import Image
 from assets.figures import png
 from assets.methods.classifiers import Classifier
 from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.errors import UserError
 from assets.methods.evaluation import (
+    LEAST_OF_EACH_CLASS,
     Evaluation,
     EvaluationSettings,
-    check_classes,
     evaluate_scores,
 )
 from assets.methods.labelled_data import LabelledData, class_counts
@@ -63,8 +64,7 @@ def evaluate_model(
     images = data.images[data.images.split.isin(asked)].reset_index(drop=True)
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
-    # Scores of many images take hours, which a set that is too small would waste.
-    check_classes(is_positive[is_tested].to_numpy())
+    _check_enough(data, split)
     found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
     # In float32 a threshold of 0.7 is another number than in the figures, which are of float64.
     scores = images[["image_id", "uri", "label", "split"]].assign(
@@ -82,6 +82,21 @@ def evaluate_model(
         calibration,
     )
     return EvaluatedModel(name, found.fingerprint, tested.reset_index(drop=True), evaluation)
+
+
+def _check_enough(data: LabelledData, split: str) -> None:
+    """Raise UserError before the images are scored, which may take hours, if there are too few."""
+    counts = class_counts(data)
+    where, hint = "the labelled images", ""
+    if split == "test":
+        counts, where = counts.loc[["test"]], "the split test"
+        hint = ", or evaluate the images of all splits (--split all)"
+    for name, count in counts.sum().items():
+        if count < LEAST_OF_EACH_CLASS:
+            raise UserError(
+                f"Of {where} {count} are {name}: label {LEAST_OF_EACH_CLASS} of each class at "
+                f"least, and some hundreds for narrow intervals{hint}."
+            )
 
 
 def evaluation_value(

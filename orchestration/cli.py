@@ -294,7 +294,9 @@ def train(debug: bool, manifest: str, name: str | None, **options: Any) -> None:
 @click.option(
     "--prevalence", type=float, help="Share of positives to give precision for; 0.01 by default."
 )
-@click.option("--worst", type=int, help="Errors of each kind that are drawn; 20 by default.")
+@click.option(
+    "--worst", type=click.IntRange(1, 50), help="Errors of each kind that are drawn; 20 by default."
+)
 @click.option("--sharp", is_flag=True, help="Draw the errors as they are, not blurred.")
 @_allow_private_addresses
 @_compute_options

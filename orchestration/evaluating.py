@@ -30,6 +30,8 @@ from orchestration.collection_runs import (
 from orchestration.outputs import check_output_folder
 from orchestration.runs import FinishedRun
 
+# A call says all that it wants of these; what it leaves out is as by default.
+SETTINGS_OF = {"labelled_images", "nsfw_evaluation"}
 SHOWN = (
     ("AUC", "auc"),
     ("average precision", "average_precision"),
@@ -54,7 +56,7 @@ def evaluate_manifest(
     begun = time.monotonic()
     settings = {**label_settings(options), "nsfw_evaluation": _settings(options)}
     settings = {asset: values for asset, values in settings.items() if values}
-    collection = collection_for(name, source).with_settings(settings, set(settings))
+    collection = collection_for(name, source).with_settings(settings, SETTINGS_OF)
     check_settings(collection.settings)
     check_output_folder(out)
     read_manifest(source, catalogue_settings(collection.settings).fetch)
@@ -136,7 +138,13 @@ def _summarise(value: NsfwEvaluation, seconds: float) -> None:
         for words, name in SHOWN:
             if name in figures.index:
                 one = figures.loc[name]
-                click.echo(f"  {words:<26}{one.value:.4f}  {one.low:.4f} to {one.high:.4f}")
+                middle, low, high = (_digits(float(one[end])) for end in ("value", "low", "high"))
+                click.echo(f"  {words:<26}{middle}  {low} to {high}")
     for note in value.notes:
         click.echo(note)
     click.echo(f"Evaluated in {seconds:.0f} s.")
+
+
+def _digits(number: float) -> str:
+    """Write a number so that a small one, such as a threshold, can be used again."""
+    return f"{number:.4f}" if number == 0 or number >= 0.01 else f"{number:.3g}"

@@ -7,8 +7,15 @@ import click
 
 from assets.methods.labelled_data import LabelledData
 from assets.methods.sources import read_manifest
+from assets.methods.starting_network import check_start
+from assets.resources.collections import Collection
 from assets.resources.home import home_folder
-from assets.settings import catalogue_settings, check_settings
+from assets.settings import (
+    LabelledImagesConfig,
+    NsfwTrainingConfig,
+    catalogue_settings,
+    check_settings,
+)
 from assets.values import NsfwTraining
 from orchestration.collection_runs import (
     Options,
@@ -29,9 +36,12 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
     begun = time.monotonic()
     settings = {**label_settings(options), "nsfw_training": _settings(options)}
     settings = {asset: values for asset, values in settings.items() if values}
-    collection = collection_for(name, source).with_settings(settings, set(settings))
+    collection = collection_for(name, source).with_settings(
+        settings, {"labelled_images", "nsfw_training"}
+    )
     check_settings(collection.settings)
     read_manifest(source, catalogue_settings(collection.settings).fetch)
+    _check_base(collection)
     outputs, run = run_collection("training", collection, options, debug)
     data = outputs.read(LabelledData, "labelled_images", name)
     result = outputs.read(NsfwTraining, "nsfw_training", name)
@@ -52,6 +62,19 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
     click.echo(f"  {click.format_filename(str(path))}")
     click.echo(f"Done in {time.monotonic() - begun:.0f} s.")
     return run
+
+
+def _check_base(collection: Collection) -> None:
+    """Refuse a network that is not there, or cannot be trained so, before hours of decoding."""
+    training = NsfwTrainingConfig(**collection.settings.get("nsfw_training", {}))
+    labels = LabelledImagesConfig(**collection.settings.get("labelled_images", {}))
+    check_start(
+        training.base,
+        training.pretrained,
+        training.input_side,
+        training.trained == "head",
+        (labels.negative, labels.positive),
+    )
 
 
 def _settings(options: Options) -> dict[str, Any]:

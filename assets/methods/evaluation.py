@@ -151,7 +151,7 @@ def evaluate_scores(
     if len(is_positive) != len(scores) or (slices is not None and len(slices) != len(scores)):
         raise ValueError("labels, scores and slices have to have the same number of rows")
     _check_probabilities(scores)
-    check_classes(is_positive)
+    _check_classes(is_positive)
     is_flagged = scores >= settings.threshold
     slice_table, slice_notes = _slice_table(is_positive, is_flagged, slices, settings.confidence)
     # Sums depend on the order of what is added by a rounding.
@@ -197,8 +197,7 @@ def _check_probabilities(scores: Floats) -> None:
         )
 
 
-def check_classes(is_positive: Flags) -> None:
-    """Raise UserError when the labels, (n,), have too few of a class for any figure."""
+def _check_classes(is_positive: Flags) -> None:
     n_positive = int(is_positive.sum())
     for name, count in (("positive", n_positive), ("negative", len(is_positive) - n_positive)):
         if count < LEAST_OF_EACH_CLASS:

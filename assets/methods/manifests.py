@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
@@ -18,6 +19,7 @@ from assets.methods.rejects import Reason, Reject
 from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of, sorted_listing
 
 _SUFFIXES = (".csv", ".parquet")
+_READ_COLUMNS = ("uri", "label", "split")
 # A manifest may come from elsewhere: its rows may name object stores, but not other servers, whose
 # addresses nobody would check.
 _ROW_PROTOCOLS = {
@@ -52,10 +54,17 @@ class Manifest:
         """Every row with all its columns, as strings, empty ones null, indexed from 1.
 
         Column uri holds the identity of the file, as in the listing. Raises UserError if there is
-        no column label.
+        no column label, or one whose name is nearly that of a column that is read.
         """
+        for name in self.columns:
+            meant = name.strip().casefold()
+            if meant in _READ_COLUMNS and name != meant:
+                # A split that is taken for a slice would put test photos into training.
+                raise UserError(
+                    f"The manifest {self.location} has a column named {name!r}: name it {meant}."
+                )
         if "label" not in self.columns:
-            raise UserError(f"The manifest {self.location} has no column named label.")
+            raise UserError(_without("label", self.location, self.columns))
         index = pd.RangeIndex(1, len(self.entries) + 1)
         rows = pd.DataFrame(self.columns, index, dtype="string").replace("", pd.NA)
         return rows.assign(uri=pd.array([entry.uri for entry in self.entries], dtype="string"))
@@ -91,10 +100,12 @@ def _parse(
     try:
         is_parquet = name.lower().endswith(".parquet")
         columns = _parquet_columns(data) if is_parquet else _csv_columns(data)
-    except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"The manifest {location} is not encoded in UTF-8.") from error
+    except (pa.ArrowException, csv.Error) as error:
         raise UserError(f"The manifest {location} is damaged or not what its name says.") from error
     if "uri" not in columns:
-        raise UserError(f"The manifest {location} has no column named uri.")
+        raise UserError(_without("uri", location, columns))
     values = columns["uri"]
     if not values:
         raise UserError(f"The manifest {location} has no rows.")
@@ -108,6 +119,11 @@ def _parse(
     )
 
 
+def _without(column: str, location: str, columns: Iterable[str]) -> str:
+    found = ", ".join(repr(name) for name in columns) or "none"
+    return f"The manifest {location} has no column named {column}: its columns are {found}."
+
+
 def _nameless(row: _Row) -> Reject:
     return Reject(row.where, Reason.UNREADABLE, "The row of the manifest names no file.")
 
@@ -116,20 +132,28 @@ def _csv_columns(data: bytes) -> dict[str, list[str | None]]:
     text = io.StringIO(data.decode("utf-8-sig"), newline="")
     reader = csv.DictReader(text, strict=True)
     rows = list(reader)
+    _check_names([name for name in reader.fieldnames or () if name])
     return {name: [row[name] for row in rows] for name in reader.fieldnames or () if name}
 
 
 def _parquet_columns(data: bytes) -> dict[str, list[str | None]]:
     table = pq.read_table(pa.BufferReader(data))
+    _check_names(table.column_names)
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             columns[name] = column.cast(pa.string()).to_pylist()
         except pa.ArrowException:
             # Vectors and pictures may lie beside the columns that can be read as text.
-            if name in ("uri", "label"):
-                raise
+            if name in _READ_COLUMNS:
+                raise UserError(f"The manifest's column {name} does not hold text.") from None
     return columns
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"The manifest has two columns named {twice[0]}: keep one of them.")
 
 
 def _local_row(row: _Row, folder: Path) -> SourceFile | Reject:

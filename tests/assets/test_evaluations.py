@@ -415,9 +415,9 @@ def test_scores_are_computed_once(hand, store):
 @pytest.mark.parametrize(
     ("n_positive", "n_negative", "message"),
     [
-        (4, 30, r"has 4 positive rows of 34: label 5 of each class at least"),
-        (30, 0, r"has 0 negative rows of 30: label 5 of each class at least"),
-        (0, 0, r"has 0 positive rows of 0: label 5 of each class at least"),
+        (4, 30, "Of the split test 4 are nsfw: label 5 of each class at least"),
+        (30, 0, "Of the split test 0 are sfw: label 5 of each class at least"),
+        (0, 0, "Of the split test 0 are sfw: .* all splits"),
     ],
 )
 def test_too_few_of_a_class_are_told_in_a_sentence(store, n_positive, n_negative, message):

@@ -60,6 +60,7 @@ def test_models_are_compared_and_every_row_is_accounted_for(
         (["--model", "efficientnet-lite0"], "There is no class nsfw"),
         (["--threshold", "2"], "The threshold is 2.0: choose one from 0 to 1."),
         (["--prevalence", "0"], "The prevalence is 0.0"),
+        (["--worst", "100"], "1<=x<=50"),
         (["--positive", "sfw"], "give two names that differ"),
         (["--positive", "lewd"], "lewd"),
     ],
@@ -77,9 +78,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):
     ran = tessera("evaluate", labelled_dolls(16), "--out", tmp_path / "out", "--model", PAIR[3])
     assert ran.code == 2
-    assert "2 " in ran.err
+    assert "Of the split test 2 are sfw" in ran.err
+    assert "--split all" in ran.err
     assert "nan" not in ran.err.lower()
     assert not (tmp_path / "out" / "figures.csv").exists()
+
+
+def test_a_call_says_all_that_it_wants(tessera, labelled_dolls, tmp_path):
+    """What an earlier call asked for is not kept: a default is what the help says it is."""
+    command = ("evaluate", labelled_dolls(64), "--out", tmp_path / "out", "--model", PAIR[3])
+    assert (
+        "(split all, threshold 0.3,"
+        in tessera(*command, "--split", "all", "--threshold", "0.3").out
+    )
+    assert "16 images, 8 of them nsfw (split test, threshold 0.5," in tessera(*command).out
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def test_rows_that_name_no_photo(tmp_path):
         ("m.csv", b"", "no column named uri"),
         ("m.csv", b"path,label\na.jpg,x\n", "no column named uri"),
         ("m.csv", b"uri,label\n", "no rows"),
-        ("m.csv", b"uri\n\xff\xfe.jpg\n", "damaged"),
+        ("m.csv", b"uri;label\na.jpg;x\n", "no column named uri: its columns are 'uri;label'."),
+        ("m.csv", b"uri,split,split\na.jpg,test,train\n", "two columns named split"),
+        ("m.csv", b"uri\n\xff\xfe.jpg\n", "not encoded in UTF-8"),
         ("m.csv", b'uri\n"a\n', "damaged"),
         ("m.parquet", b"", "damaged"),
         ("m.parquet", b"PAR1 and nothing more", "damaged"),
@@ -167,7 +169,25 @@ def test_a_manifest_without_labels(tmp_path):
     manifest = write(tmp_path / "m.csv", b"uri,split\na.jpg,test\n")
     with pytest.raises(UserError) as caught:
         read_manifest(str(manifest))
-    assert str(caught.value) == f"The manifest {manifest} has no column named label."
+    assert str(caught.value) == (
+        f"The manifest {manifest} has no column named label: its columns are 'uri', 'split'."
+    )
+
+
+@pytest.mark.parametrize("name", ["Split", " label", "split ", "LABEL", "Uri"])
+def test_a_column_whose_name_is_nearly_one_that_is_read_is_not_taken_for_a_slice(tmp_path, name):
+    manifest = write(tmp_path / "m.csv", f"uri,label,{name}\na.jpg,sfw,test\n".encode())
+    with pytest.raises(UserError, match=f"column named {name!r}: name it {name.strip().lower()}"):
+        read_manifest(str(manifest))
+
+
+def test_a_split_of_lists_is_refused_and_other_columns_of_lists_are_passed_over(tmp_path):
+    rows = pd.DataFrame({"uri": ["a.jpg"], "label": ["sfw"], "vector": [[1.0]]})
+    rows.to_parquet(tmp_path / "m.parquet")
+    assert list(read_manifest(str(tmp_path / "m.parquet")).columns) == ["uri", "label"]
+    rows.rename(columns={"vector": "split"}).to_parquet(tmp_path / "m.parquet")
+    with pytest.raises(UserError, match="column split does not hold text"):
+        read_manifest(str(tmp_path / "m.parquet"))
 
 
 def test_a_remote_manifest(memory):
