@@ -137,8 +137,8 @@ def _summarise(value: NsfwEvaluation, seconds: float) -> None:
         )
         for words, name in SHOWN:
             if name in figures.index:
-                one = figures.loc[name]
-                middle, low, high = (_digits(float(one[end])) for end in ("value", "low", "high"))
+                one: Any = figures.loc[name]
+                middle, low, high = (_digits(one[end]) for end in ("value", "low", "high"))
                 click.echo(f"  {words:<26}{middle}  {low} to {high}")
     for note in value.notes:
         click.echo(note)
