@@ -33,7 +33,14 @@ from assets.settings import (
     catalogue_settings,
 )
 from assets.steps import step
-from assets.trainings import check_test_split, enter_version, examples_of, log_epoch
+from assets.trainings import (
+    TRAINING_IMAGES,
+    check_test_split,
+    enter_version,
+    examples_of,
+    log_epoch,
+    training_images,
+)
 from assets.values import NsfwEvaluation, NsfwTraining
 
 GROUP = "nsfw"
@@ -84,11 +91,12 @@ def nsfw_training(
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
         check_test_split(data)
-        # Asked first: in an empty registry the packaged model is the one to match. It was not made
-        # by this run, whose files are those of the new version.
+        # Asked first: a registry that is down is told of before hours of training, and in an empty
+        # one the packaged model becomes the one to match.
         champion = models.champion()
         if champion.unreachable:
             context.log.warning(champion.unreachable)
+        log.table(TRAINING_IMAGES, training_images(data))
         folder = Path(photos.home, "trainings", context.partition_key)
         trained = train_classifier(
             examples_of(data, "train"),
@@ -103,7 +111,6 @@ def nsfw_training(
         )
         result = enter_version(
             trained,
-            champion,
             data,
             load_image,
             models,

@@ -81,9 +81,13 @@ def champion_is_no_worse(
             description=champion.unreachable,
         )
     serves_it = champion.description.fingerprint == nsfw_training.fingerprint
+    is_sound = not serves_it or (claims_it and is_no_worse)
+    # Another training, or a person, may have made another champion since.
+    since = " Another version is champion by now." if claims_it and not serves_it else ""
     return dg.AssetCheckResult(
-        passed=serves_it == claims_it and (is_no_worse or not serves_it),
-        description=f"{'champion' if serves_it else 'not champion'}: {nsfw_training.reason}",
+        passed=is_sound and not since,
+        severity=dg.AssetCheckSeverity.WARN if since else dg.AssetCheckSeverity.ERROR,
+        description=f"{'champion' if serves_it else 'not champion'}: {nsfw_training.reason}{since}",
     )
 
 

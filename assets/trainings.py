@@ -1,7 +1,7 @@
 """What becomes of a trained classifier: its file, its version in the registry, its alias."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +18,13 @@ from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training import LabelledImages, TrainedClassifier, save_trained
 from assets.methods.training_loop import EpochFigures
 from assets.resources.models import Models
-from assets.resources.registry import RegisteredModel
+from assets.resources.registry import ChampionReplacedError, ModelRegistry, RegisteredModel
 from assets.resources.tracking import TrackedRun
 from assets.values import NsfwTraining
 
 NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
+# Of the MLflow run that makes a version: the images that it was trained on and chosen by.
+TRAINING_IMAGES = "training_images.csv"
 
 
 def examples_of(data: LabelledData, split: str) -> LabelledImages:
@@ -31,6 +33,12 @@ def examples_of(data: LabelledData, split: str) -> LabelledImages:
     return LabelledImages(
         list(images.image_id), (images.label == data.class_names[1]).to_numpy(dtype=bool)
     )
+
+
+def training_images(data: LabelledData) -> pd.DataFrame:
+    """Return image_id and split of the images that a version was trained on and chosen by."""
+    images = data.images[data.images.split.isin(("train", "validation"))]
+    return images[["image_id", "split"]]
 
 
 def check_test_split(data: LabelledData) -> None:
@@ -53,7 +61,6 @@ def log_epoch(run: TrackedRun, epoch: EpochFigures) -> None:
 
 def enter_version(
     trained: TrainedClassifier,
-    champion: RegisteredModel,
     data: LabelledData,
     load_image: Callable[[str], Image.Image],
     models: Models,
@@ -63,9 +70,10 @@ def enter_version(
 ) -> NsfwTraining:
     """Save a trained classifier, judge it beside the champion, and register it with its alias.
 
+    The champion is asked for here, and judging begins anew when another takes its place meanwhile.
+
     Args:
         trained: the new version.
-        champion: the version that it has to match.
         data: whose split test judges.
         load_image: returns the photo of an image_id.
         models: the registry, and the store of scores.
@@ -83,19 +91,26 @@ def enter_version(
         store = models.probabilities
         return evaluate_model(name, classifier, data, "test", settings, load_image, store)
 
-    evaluated = [judged(NEW, weights)]
-    if positive in champion.description.class_names:
-        evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
-        aucs = [one.evaluation.figures["auc"] for one in evaluated]
-        verdict = judge(*aucs)
-    else:
-        verdict = Verdict(
-            "challenger", f"The champion knows no class {positive}, so the two cannot be compared."
-        )
-    if champion.unreachable:
-        # Meanwhile another may have become champion, and a better one.
-        verdict = Verdict("challenger", f"Who is champion is not known: {champion.unreachable}")
-    entered = models.registry.enter(weights, verdict.alias, run_id)
+    new = judged(NEW, weights)
+    while True:
+        champion, evaluated = models.champion(), [new]
+        if positive in champion.description.class_names:
+            evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
+            aucs = [one.evaluation.figures["auc"] for one in evaluated]
+            verdict = _with_overlap(judge(*aucs), champion, data, models.registry)
+        else:
+            verdict = Verdict(
+                "challenger",
+                f"The champion knows no class {positive}, so the two cannot be compared.",
+            )
+        if champion.unreachable:
+            # Meanwhile another may have become champion, and a better one.
+            verdict = Verdict("challenger", f"Who is champion is not known: {champion.unreachable}")
+        try:
+            entered = models.registry.enter(weights, verdict.alias, run_id, champion.version)
+            break
+        except ChampionReplacedError:
+            continue
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
         comparison=_comparison(evaluated, [entered.version, champion.version]),
@@ -106,6 +121,24 @@ def enter_version(
         reason=entered.unreachable or verdict.reason,
         best_epoch=trained.best_epoch,
     )
+
+
+def _with_overlap(
+    verdict: Verdict, champion: RegisteredModel, data: LabelledData, registry: ModelRegistry
+) -> Verdict:
+    """Add how many of the test images the champion was trained on, if that is known.
+
+    They flatter its AUC, so that it stays champion the sooner: the verdict errs on the safe side.
+    """
+    file = registry.logged_file(champion.version, TRAINING_IMAGES) if champion.version else None
+    rows = [line.split(",") for line in (file or b"").decode(errors="replace").splitlines()]
+    known = {row[0] for row in rows if row[1:] == ["train"]}
+    tested = data.images.image_id[data.images.split == "test"]
+    n_known = int(tested.isin(known).sum())
+    if n_known == 0:
+        return verdict
+    told = f"The champion was trained on {n_known:,} of the {len(tested):,} photos of the split"
+    return replace(verdict, reason=f"{verdict.reason} {told} test.")
 
 
 def _comparison(evaluated: list[EvaluatedModel], versions: list[str]) -> pd.DataFrame:

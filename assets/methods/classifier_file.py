@@ -42,7 +42,7 @@ OPEN_NSFW = "open_nsfw"
 CODE_VERSION = 1
 
 _METADATA = "classifier"
-_LARGEST_SIDE = 4096  # px; no network reads more, and a damaged file should not ask for it
+LARGEST_SIDE = 4096  # px; no network reads more, and a damaged file should not ask for it
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _class_names(value: Any) -> tuple[str, ...]:
 
 def _preprocessing(value: Any) -> Preprocessing:
     read = Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
-    if not 1 <= int(read.crop) <= int(read.resize) <= _LARGEST_SIDE:
+    if not 1 <= int(read.crop) <= int(read.resize) <= LARGEST_SIDE:
         raise ValueError("resize and crop have to be sizes in px, crop the smaller")
     for numbers in (read.mean, read.std):
         if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):

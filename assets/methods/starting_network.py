@@ -6,6 +6,10 @@
 | `efficientnet-lite0` | in a package; the classifier is new |
 | `timm:NAME`, `torchvision:NAME` | downloaded from timm or torchvision; the classifier is new |
 | `PATH.safetensors` | a file of ``classifier_file`` with the same two classes |
+
+OpenNSFW's classifier is of `sfw` and `nsfw`. Where the negative class is called `nsfw`, or the
+positive one `sfw`, its two rows change places; classes of any other names start with the positive
+one as `nsfw`.
 """
 
 import copy
@@ -72,6 +76,28 @@ def start_network(
     return StartingNetwork(built.module, architecture, preprocessing, draws)
 
 
+def check_start(
+    name: str, pretrained: bool, input_side: int | None, head: bool, class_names: Sequence[str]
+) -> None:
+    """Build the network without downloading anything, to see what can be refused at once.
+
+    Args:
+        name: as for ``start_network``, and so are the others.
+        pretrained: of networks that would be downloaded random weights are taken all the same.
+        input_side: in px.
+        head: whether the head alone is to be trained.
+        class_names: the two.
+
+    Raises:
+        UserError: as for ``start_network``, and for ``head_of`` if ``head``; weights that cannot be
+            downloaded, or do not fit, show only later.
+    """
+    is_downloaded = ":" in name and not name.endswith(".safetensors")
+    start = start_network(name, pretrained and not is_downloaded, input_side, class_names)
+    if head:
+        head_of(start, name)
+
+
 def head_of(start: StartingNetwork, name: str) -> str:
     """Return the name of the one linear layer that turns a network's features into its logits.
 
@@ -86,7 +112,8 @@ def head_of(start: StartingNetwork, name: str) -> str:
         if isinstance(layer, torch.nn.Linear) and layer.out_features == 2
     ]
     side = start.preprocessing.crop
-    # Zeros might hide a step between the features and the head.
+    # Zeros might hide a step between the features and the head; random weights of a deep network
+    # may overflow.
     image = torch.linspace(-1, 1, 3 * side * side).view(1, 3, side, side)
     whole = copy.deepcopy(start.module).eval()
     with torch.inference_mode():
@@ -94,12 +121,12 @@ def head_of(start: StartingNetwork, name: str) -> str:
             features = without_head(whole, layers[-1])(image)
             head: Any = whole.get_submodule(layers[-1])
             if features.shape == (1, head.in_features) and torch.allclose(
-                head(features), whole(image), atol=1e-6
+                head(features), whole(image), atol=1e-6, equal_nan=True
             ):
                 return layers[-1]
     raise UserError(
         f"The classifier of {name} is not one linear layer, so it has no head to train alone: "
-        "train the whole network, or choose another."
+        "set trained to all (--train all), or choose another base (--base)."
     )
 
 
@@ -117,7 +144,7 @@ def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Arc
     if name.endswith(".safetensors"):
         return _from_file(Path(name), pretrained, class_names)
     if name == OPEN_NSFW:
-        return _open_nsfw(pretrained), OPEN_NSFW
+        return _open_nsfw(pretrained, class_names), OPEN_NSFW
     if name == efficientnet_lite0.NAME:
         return _efficientnet(pretrained), f"timm:{efficientnet_lite0.ARCHITECTURE}"
     if ":" not in name and name != PLAIN_CONVNET:
@@ -137,13 +164,23 @@ def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Arc
     return built, name
 
 
-def _open_nsfw(pretrained: bool) -> Architecture:
+def _open_nsfw(pretrained: bool, class_names: Sequence[str]) -> Architecture:
     from assets.methods.open_nsfw_network import OpenNsfwNetwork
 
     module = OpenNsfwNetwork(inplace=True)
     if pretrained:
-        module.load_state_dict(open_nsfw.packaged_weights())
+        weights = open_nsfw.packaged_weights()
+        if _is_inverted(class_names):
+            for row in ("fc_nsfw.weight", "fc_nsfw.bias"):
+                weights[row] = weights[row].flip(0)
+        module.load_state_dict(weights)
     return Architecture(module, open_nsfw.PREPROCESSING)
+
+
+def _is_inverted(class_names: Sequence[str]) -> bool:
+    negative, positive = (name.strip().casefold() for name in class_names)
+    known_negative, known_positive = open_nsfw.CLASS_NAMES
+    return negative == known_positive or positive == known_negative
 
 
 def _efficientnet(pretrained: bool) -> Architecture:
@@ -162,10 +199,13 @@ def _from_file(
     if described.class_names != tuple(class_names):
         raise UserError(
             f"{path} tells {', '.join(described.class_names)} apart: a training that starts from "
-            f"it has to name its classes so, not {', '.join(class_names)}."
+            f"it has to name its classes so (--negative, --positive), not {', '.join(class_names)}."
         )
     if not pretrained:
-        raise UserError(f"To train {described.architecture} from random weights, name it as such.")
+        raise UserError(
+            f"To train {described.architecture} from random weights, give that name as base "
+            "(--base)."
+        )
     classifier = load_classifier(path, ComputePlan("cpu", 1, "float32", 1))
     return Architecture(classifier.module, described.preprocessing), described.architecture
 
@@ -183,11 +223,12 @@ def _draws_random_numbers(name: str, module: "torch.nn.Module", side: int) -> bo
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name} cannot read squares of {side} px ({reason}): ask for another input_side."
+            f"{name} cannot read squares of {side} px ({reason}): ask for another input_side "
+            "(--input-side)."
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, 2):
         raise UserError(
             f"{name} answers with more than two numbers for an image while it is trained: choose "
-            "another network."
+            "another base (--base)."
         )
     return not torch.equal(torch.get_rng_state(), before)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from assets.methods.architectures import PLAIN_CONVNET
-from assets.methods.classifier_file import OPEN_NSFW
+from assets.methods.classifier_file import LARGEST_SIDE, OPEN_NSFW
 from assets.methods.errors import UserError
 
 TrainedPart = Literal["head", "all"]
@@ -25,7 +25,8 @@ class TrainingSettings:
         pretrained: False starts from random weights; nothing is then downloaded.
         trained: "all", or the "head" alone: the last, linear layer. The rest then stays as it is,
             batch norm included.
-        input_side: px of the squares that the network reads; None leaves its own preprocessing.
+        input_side: px of the squares that the network reads, at most 4096, as a classifier's file;
+            None leaves its own preprocessing.
         epochs: passes over the training images, at most.
         batch_size: images a step, at most; at least 4, so that batch norm never sees one alone.
         learning_rate: the highest of the schedule (``training_loop.learning_rate_at``). None
@@ -68,6 +69,10 @@ class TrainingSettings:
             number = getattr(self, name)
             if number is not None and not (math.isfinite(number) and number >= least):
                 raise UserError(f"{name} is {number}: it has to be at least {least}.")
+        if self.input_side is not None and self.input_side > LARGEST_SIDE:
+            raise UserError(
+                f"input_side is {self.input_side}: it has to be at most {LARGEST_SIDE}."
+            )
         if not (math.isfinite(self.highest_rate) and self.highest_rate > 0):
             raise UserError(f"learning_rate is {self.learning_rate}: it has to be above 0.")
         for name, kind in (
@@ -80,17 +85,18 @@ class TrainingSettings:
                 raise UserError(f"{name} is {getattr(self, name)}: choose {choices}.")
         if self.base == OPEN_NSFW and self.input_side is not None:
             raise UserError(
-                "OpenNSFW reads squares of 224 px and no others: leave input_side out, or train "
-                "another network."
+                "OpenNSFW reads squares of 224 px and no others: leave input_side (--input-side) "
+                "out, or choose another base (--base)."
             )
         if self.base == PLAIN_CONVNET and self.pretrained:
             raise UserError(
-                "No weights of plain_convnet are published: train all of it from random weights."
+                "No weights of plain_convnet are published: set pretrained to false and trained to "
+                "all (--from-scratch --train all)."
             )
         if self.trained == "head" and not self.pretrained:
             raise UserError(
-                "A head alone learns little from a network of random weights: train all of it, or "
-                "start from pretrained weights."
+                "A head alone learns little from a network of random weights: set trained to all "
+                "(--train all), or pretrained to true (leave --from-scratch out)."
             )
 
     @property

@@ -37,8 +37,10 @@ class Models:
         """Load a classifier.
 
         ``name`` is an MLflow URI (``models:/nsfw@champion``, ``runs:/...``) or what
-        ``load_named_classifier`` knows; ``warn`` is told when the registry is down and another
-        version than the champion may be used. Raises UserError when there is no such classifier.
+        ``load_named_classifier`` knows. A version of the NSFW model that Tessera registered is read
+        as its file is, other models of MLflow's answer through pyfunc. ``warn`` is told when the
+        registry is down and another version than the champion may be used. Raises UserError when
+        there is no such classifier.
         """
         plan = plan_compute(compute, CPU_BATCH_SIZE)
         if name == CHAMPION_URI:
@@ -47,6 +49,9 @@ class Models:
                 warn(champion.unreachable)
             return load_classifier(champion.weights, plan)
         if name.startswith(("models:/", "runs:/")):
+            version = self.registry.version_at(name)
+            if version is not None:
+                return load_classifier(version.weights, plan)
             return PyfuncClassifier(self.registry.load_pyfunc(name))
         return load_named_classifier(name, plan)
 

@@ -6,6 +6,7 @@ wrapped as an MLflow model from code, so that no pickle is involved.
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -40,6 +41,10 @@ CODE = Path(__file__).with_name("registered_code.py")
 # What the code of a registered model imports, beside this project.
 # Tessera itself is not among them: on PyPI that name is another project's.
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch", "torchvision")
+
+
+class ChampionReplacedError(Exception):
+    """The alias `champion` names another version than the one that was judged against."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class ModelRegistry:
         with _locked(self._folder):
             try:
                 found = self._version_of(CHAMPION)
-                model = self._copied(found) if found else self._register(packaged(), run_id)
+                model = self._copied(found) if found else self._put_to_use(packaged(), run_id)
             except (MlflowException, OSError) as error:
                 if self._tracking.strict:
                     raise
@@ -93,20 +98,36 @@ class ModelRegistry:
         return model
 
     def publish(self, weights: Path, run_id: str = "") -> RegisteredModel:
-        """Return the version with these weights, registered anew if there is none."""
+        """Return the version with these weights, registered anew if there is none.
+
+        Where no version is champion, it becomes so.
+        """
         with _locked(self._folder):
+            if self._version_of(CHAMPION) is None:
+                return self._put_to_use(weights, run_id)
             return self._register(weights, run_id)
 
-    def enter(self, weights: Path, alias: str, run_id: str = "") -> RegisteredModel:
+    def enter(
+        self, weights: Path, alias: str, run_id: str = "", judged_against: str = ""
+    ) -> RegisteredModel:
         """Register a version with these weights, unless there is one, and give it ``alias``.
 
         When the registry is down, the model that is returned has no version and says so.
+
+        Raises ChampionReplacedError, and gives no alias, when ``alias`` is `champion` and the
+        champion is not the version ``judged_against`` any more. One home's runs wait for each
+        other; MLflow knows no condition, so another home's may come between the two questions.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            model = self.publish(weights, run_id)
-            self.set_alias(alias, model.version)
+            with _locked(self._folder):
+                model = self._register(weights, run_id)
+                if alias == CHAMPION and judged_against:
+                    champion = self._version_of(CHAMPION)
+                    if champion is None or str(champion.version) != judged_against:
+                        raise ChampionReplacedError
+                self.set_alias(alias, model.version)
         except (MlflowException, OSError) as error:
             if self._tracking.strict:
                 raise
@@ -119,6 +140,46 @@ class ModelRegistry:
     def set_alias(self, alias: str, version: str) -> None:
         """Let ``alias`` name ``version`` from now on."""
         self._tracking.client.set_registered_model_alias(MODEL, alias, version)
+
+    def logged_file(self, version: str, name: str) -> bytes | None:
+        """Return the artifact ``name`` of the run that made a version; None if it cannot be had."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client = self._tracking.client
+            run_id = client.get_model_version(MODEL, version).run_id
+            if not run_id:
+                return None
+            with tempfile.TemporaryDirectory() as folder:
+                return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+        except (MlflowException, OSError):
+            return None
+
+    def version_at(self, uri: str) -> RegisteredModel | None:
+        """Return the version that `models:/nsfw/NUMBER` or `models:/nsfw@ALIAS` names.
+
+        None stands for any other model, one of the same name that Tessera did not register too.
+
+        Raises UserError when there is no such version, or it cannot be had.
+        """
+        from mlflow.exceptions import MlflowException
+
+        named = re.fullmatch(rf"models:/{MODEL}(?:/(\d+)|@(.+))", uri)
+        if named is None:
+            return None
+        number, alias = named.groups()
+        try:
+            client = self._tracking.client
+            if number:
+                version = client.get_model_version(MODEL, number)
+            else:
+                version = client.get_model_version_by_alias(MODEL, alias)
+            if FILE_TAG not in version.tags:
+                return None
+            with _locked(self._folder):
+                return self._copied(version)
+        except (MlflowException, OSError) as error:
+            raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
 
     def load_pyfunc(self, uri: str) -> "PyFuncModel":
         """Load any MLflow model, ``models:/...`` or ``runs:/...``, unless it is a pickle.
@@ -150,9 +211,12 @@ class ModelRegistry:
         is_new = version is None
         if version is None:
             version = self._create(weights, description, run_id or self._run_of_its_own())
-        if self._version_of(CHAMPION) is None:
-            self.set_alias(CHAMPION, version.version)
         return RegisteredModel(str(version.version), weights, description, is_new)
+
+    def _put_to_use(self, weights: Path, run_id: str) -> RegisteredModel:
+        model = self._register(weights, run_id)
+        self.set_alias(CHAMPION, model.version)
+        return model
 
     def _create(
         self, weights: Path, description: ClassifierDescription, run_id: str

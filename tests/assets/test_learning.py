@@ -28,9 +28,9 @@ from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
-from assets.resources.registry import MODEL
+from assets.resources.registry import CHAMPION, MODEL
 from assets.resources.tracking import DAGSTER_RUN, Tracking
-from assets.trainings import CHAMPION_OF_BEFORE, NEW
+from assets.trainings import CHAMPION_OF_BEFORE, NEW, TRAINING_IMAGES, log_epoch
 from assets.values import NsfwEvaluation, NsfwTraining
 
 LEVELS = {"sfw": 70, "nsfw": 180}
@@ -499,6 +499,35 @@ def test_the_same_training_is_no_new_version(project, killed):
     versions = project.tracking.client.search_model_versions(f"name = '{MODEL}'")
     same = [str(one.version) for one in versions if one.tags["fingerprint"] == result.fingerprint]
     assert same == [result.version] == ["2"]
+
+
+def test_the_images_that_a_version_saw_are_logged_with_it(project, trained, tmp_path):
+    client = project.tracking.client
+    run_id = client.get_model_version(MODEL, "2").run_id
+    logged = pd.read_csv(client.download_artifacts(run_id, TRAINING_IMAGES, str(tmp_path)))
+    used = project.read("clean", "labelled_images").images
+    seen = used[used.split != "test"]
+    assert logged.to_dict("list") == seen[["image_id", "split"]].to_dict("list")
+    assert logged.split.value_counts().to_dict() == {"train": 16, "validation": 8}
+
+
+def test_a_training_is_judged_against_who_is_champion_when_it_ends(project, trained):
+    """The packaged model when it begins, another one after its first epoch."""
+    project.add("late", project.folder / "clean.csv")
+    assert project.run("late", "raw_images", "labelled_images").success
+    champion = project.aliases()["champion"]
+    project.models.registry.set_alias(CHAMPION, "1")
+
+    def promote(run, epoch):
+        project.models.registry.set_alias(CHAMPION, champion)
+        log_epoch(run, epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "log_epoch", promote)
+        assert project.train("late", config={"seed": 1}).success
+    result = project.read("late", "nsfw_training")
+    assert result.comparison.set_index("model").version[CHAMPION_OF_BEFORE] == champion
+    project.models.registry.set_alias(CHAMPION, champion)
 
 
 def test_a_training_of_wrong_labels_becomes_challenger(project, trained):

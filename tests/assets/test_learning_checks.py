@@ -188,7 +188,6 @@ def training(file: Path, alias: str, low: float = 0.9, low_of_before: float = 0.
         ("old", "challenger", (0.9, np.nan), True),
         ("old", "", (0.9, 0.8), True),
         # The registry does not do what the asset says.
-        ("old", "champion", (0.9, 0.8), False),
         ("new", "challenger", (0.8, 0.9), False),
     ],
 )
@@ -201,6 +200,15 @@ def test_champion_is_no_worse(models, files, served, alias, lows, passed):
     assert result.severity == dg.AssetCheckSeverity.ERROR
     serves = "champion" if served == "new" else "not champion"
     assert result.description == f"{serves}: So it is."
+
+
+def test_a_champion_that_was_replaced_since_is_a_warning(models, files):
+    serve(models, files["old"])
+    result = learning_checks.champion_is_no_worse(
+        training(files["new"], "champion", 0.9, 0.8), models=models
+    )
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == ("not champion: So it is. Another version is champion by now.")
 
 
 def test_a_worse_champion_stops_what_comes_after():

@@ -1,7 +1,10 @@
 """What becomes of a trained classifier, in a real registry; the networks are not trained."""
 
 import dataclasses
+import itertools
 import math
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pandas as pd
 import pytest
 from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights, grey
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.devices import ComputeSettings
@@ -22,10 +26,12 @@ from assets.resources.tracking import Tracking
 from assets.trainings import (
     CHAMPION_OF_BEFORE,
     NEW,
+    TRAINING_IMAGES,
     check_test_split,
     enter_version,
     examples_of,
     log_epoch,
+    training_images,
 )
 from assets.values import NsfwTraining
 
@@ -50,7 +56,7 @@ def judging(n: int = N) -> list[tuple[str, str, str]]:
     return [(f"image-{number}", CLASSES[number % 2], "test") for number in range(n)]
 
 
-def load_image(image_id: str):
+def load_image(image_id: str) -> Image.Image:
     number = int(image_id.removeprefix("image-"))
     return grey((40, 220)[number % 2], number)
 
@@ -80,13 +86,13 @@ def champion(models, tmp_path):
 
 def enter(
     slope: float,
-    champion: RegisteredModel,
     models: Models,
     folder: Path,
     data: LabelledData | None = None,
+    load: Callable[[str], Image.Image] = load_image,
 ) -> NsfwTraining:
     data = data or labelled(judging())
-    return enter_version(trained(slope), champion, data, load_image, models, COMPUTE, folder, "")
+    return enter_version(trained(slope), data, load, models, COMPUTE, folder, "")
 
 
 def aliases(tracking: Tracking) -> dict[str, str]:
@@ -142,8 +148,8 @@ def test_an_epoch_is_a_point_of_each_curve(tracking):
 
 
 def test_a_better_model_becomes_champion(models, champion, tracking, tmp_path):
-    before = champion(-1)
-    result = enter(1, before, models, tmp_path)
+    champion(-1)
+    result = enter(1, models, tmp_path)
     assert (result.version, result.alias) == ("2", "champion")
     assert aliases(tracking) == {"champion": "2"}
     assert models.champion().description.fingerprint == result.fingerprint
@@ -159,7 +165,7 @@ def test_a_better_model_becomes_champion(models, champion, tracking, tmp_path):
 @pytest.mark.parametrize("slope", [-1, 0], ids=["the wrong way round", "at random"])
 def test_a_worse_model_does_not_become_champion(models, champion, tracking, tmp_path, slope):
     before = champion(1)
-    result = enter(slope, before, models, tmp_path)
+    result = enter(slope, models, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert models.champion().description == before.description
@@ -167,14 +173,16 @@ def test_a_worse_model_does_not_become_champion(models, champion, tracking, tmp_
 
 
 def test_a_model_that_ranks_as_well_becomes_champion(models, champion, tracking, tmp_path):
-    result = enter(2, champion(1), models, tmp_path)
+    champion(1)
+    result = enter(2, models, tmp_path)
     assert (result.version, result.alias) == ("2", "champion")
     assert aliases(tracking) == {"champion": "2"}
 
 
 def test_the_same_weights_are_no_new_version(models, champion, tracking, tmp_path):
-    first = enter(1, champion(-1), models, tmp_path)
-    again = enter(1, models.champion(), models, tmp_path)
+    champion(-1)
+    first = enter(1, models, tmp_path)
+    again = enter(1, models, tmp_path)
     assert (again.version, again.alias) == (first.version, "champion")
     assert again.fingerprint == first.fingerprint
     assert n_versions(tracking) == 2
@@ -188,14 +196,16 @@ def test_only_the_test_set_judges(models, champion, tmp_path):
         for number in range(N, 3 * N)
     ]
     data = labelled([*judging(), *others])
-    result = enter(1, champion(-1), models, tmp_path, data)
+    champion(-1)
+    result = enter(1, models, tmp_path, data)
     assert result.comparison.auc.tolist() == [1, 0]
 
 
 def test_a_champion_without_the_class_stays_and_is_not_compared(
     models, champion, tracking, tmp_path
 ):
-    result = enter(1, champion(1, ("dark", "bright")), models, tmp_path)
+    champion(1, ("dark", "bright"))
+    result = enter(1, models, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert result.reason == ("The champion knows no class nsfw, so the two cannot be compared.")
@@ -206,7 +216,8 @@ def test_a_champion_without_the_class_stays_and_is_not_compared(
 
 
 def test_the_file_of_the_version_and_its_history_are_kept(models, champion, tmp_path):
-    result = enter(1, champion(-1), models, tmp_path / "new")
+    champion(-1)
+    result = enter(1, models, tmp_path / "new")
     described = describe_classifier(tmp_path / "new" / result.weights)
     assert described.fingerprint == result.fingerprint
     assert described.class_names == CLASSES
@@ -216,12 +227,90 @@ def test_the_file_of_the_version_and_its_history_are_kept(models, champion, tmp_
     assert result.best_epoch == 2
 
 
+def test_a_champion_that_was_replaced_while_it_was_judged_is_not_the_one_to_match(
+    models, champion, tracking, tmp_path
+):
+    """Better than the champion at first, worse than the one that took its place meanwhile."""
+    champion(-1)
+    promoted = threading.Lock()
+
+    def load(image_id: str) -> Image.Image:
+        # The photos are loaded when the first of the two is asked, by several threads.
+        if promoted.acquire(blocking=False):
+            champion(1)
+        return load_image(image_id)
+
+    result = enter(0, models, tmp_path, load=load)
+    assert promoted.locked()
+    assert (result.version, result.alias) == ("3", "challenger")
+    assert aliases(tracking) == {"champion": "2", "challenger": "3"}
+    assert result.comparison.version.tolist() == ["3", "2"]
+    assert result.comparison.auc.tolist() == [0.5, 1]
+
+
+def test_a_champion_that_was_replaced_after_it_was_judged_is_not_the_one_to_match(
+    models, champion, tracking, tmp_path
+):
+    champion(-1)
+    numbers = itertools.count(1)
+
+    def load(image_id: str) -> Image.Image:
+        # The last photo that the champion of before is asked about.
+        if next(numbers) == 2 * N:
+            champion(1)
+        return load_image(image_id)
+
+    result = enter(0, models, tmp_path, load=load)
+    assert next(numbers) == 3 * N + 1
+    assert (result.version, result.alias) == ("3", "challenger")
+    assert aliases(tracking) == {"champion": "2", "challenger": "3"}
+    assert result.comparison.version.tolist() == ["3", "2"]
+
+
+@pytest.mark.parametrize(
+    ("slope", "alias"), [(1, "champion"), (-1, "challenger")], ids=["no worse", "worse"]
+)
+def test_test_photos_that_the_champion_was_trained_on_are_told(
+    models, champion, tracking, tmp_path, slope, alias
+):
+    """Three of the sixteen were for training when it was made, and two for validation."""
+    champion(-1)
+    splits = ["train"] * 3 + ["validation"] * 2 + ["test"] * (N - 5)
+    before = [(one, label, split) for (one, label, _), split in zip(judging(), splits, strict=True)]
+    before += [(f"image-{N + number}", CLASSES[number % 2], "train") for number in range(4)]
+    with tracking.lone_run("training", pytest.fail) as run:
+        table = training_images(labelled(before))
+        run.file(TRAINING_IMAGES, table.to_csv(index=False).encode())
+    file = tmp_path / "seen.safetensors"
+    save_classifier(file, brightness_weights(1), ARCHITECTURE, CLASSES, PREPROCESSING)
+    models.registry.enter(file, CHAMPION, run.run_id)
+    result = enter(slope * 2, models, tmp_path)
+    assert result.alias == alias
+    assert result.reason.endswith(
+        "below the champion's. The champion was trained on 3 of the 16 photos of the split test."
+    )
+
+
+def test_the_images_of_a_training_are_those_that_it_saw():
+    rows = [("a", "sfw", "train"), ("b", "nsfw", "test"), ("c", "nsfw", "validation")]
+    assert training_images(labelled(rows)).to_dict("list") == {
+        "image_id": ["a", "c"],
+        "split": ["train", "validation"],
+    }
+
+
 def test_a_champion_that_could_not_be_asked_for_is_not_replaced(
     models, champion, tracking, tmp_path
 ):
     """What was seen last may not be champion any more, so that beating it proves nothing."""
     last_seen = dataclasses.replace(champion(-1), version="", unreachable="It was down.")
-    result = enter(1, last_seen, models, tmp_path)
+
+    class DownForOneQuestion(Models):
+        def champion(self, run_id: str = "") -> RegisteredModel:
+            return last_seen
+
+    back = DownForOneQuestion(Path(tracking.home), tracking)
+    result = enter(1, back, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert result.comparison.auc.tolist() == [1, 0]
@@ -233,7 +322,7 @@ def test_a_registry_that_is_down_costs_no_result(
 ):
     champion(-1)
     down = Models(Path(tracking.home), Tracking(home=tracking.home, tracking_uri=unreachable_uri))
-    result = enter(1, down.champion(), down, tmp_path)
+    result = enter(1, down, tmp_path)
     assert (result.version, result.alias) == ("", "")
     assert result.reason.startswith("The model registry could not be reached: ")
     assert "secret" not in result.reason
@@ -246,10 +335,10 @@ def test_a_registry_that_is_down_costs_no_result(
 def test_a_registry_that_is_down_fails_when_tracking_is_strict(
     models, champion, tracking, tmp_path, unreachable_uri
 ):
-    before = champion(-1)
+    champion(-1)
     down = Models(
         Path(tracking.home),
         Tracking(home=tracking.home, tracking_uri=unreachable_uri, strict=True),
     )
     with pytest.raises(MlflowException):
-        enter(1, before, down, tmp_path)
+        enter(1, down, tmp_path)

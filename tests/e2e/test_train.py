@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.resources.collections import CollectionRegistry
 from assets.resources.tracking import Tracking
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,6 @@ def test_a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--base", "no_such_net"], "no_such_net"),
         (["--epochs", "0"], "epochs"),
         (["--learning-rate", "-1"], "learning_rate is -1.0: it has to be above 0."),
         (["--positive", "lewd"], "lewd"),
@@ -85,6 +85,41 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tessera, labelled_dolls, opti
     assert ran.code == 2
     assert sentence in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--base", "no_such_net"], "There is no network no_such_net to train"),
+        (["--base", "timm:no_such_net"], "There is no network timm:no_such_net"),
+        (["--base", "gone.safetensors"], "There is no weights file gone.safetensors"),
+        ([*SMALL, "--input-side", "2"], "plain_convnet cannot read squares of 2 px"),
+        ([*SMALL, "--input-side", "4097"], "input_side is 4097: it has to be at most 4096."),
+        (["--base", "torchvision:squeezenet1_1"], "set trained to all (--train all)"),
+        (["--base", "plain_convnet"], "(--from-scratch --train all)"),
+        (["--base", "plain_convnet", "--from-scratch"], "set trained to all (--train all)"),
+    ],
+)
+def test_a_base_that_cannot_be_trained_is_told_of_before_a_photo_is_decoded(
+    tessera, shared_home, tmp_path, options, sentence
+):
+    """The photos are not there: a run would end with another sentence."""
+    manifest = tmp_path / "nothing.csv"
+    manifest.write_text("uri,label\ngone.png,sfw\ngone.jpg,nsfw\n")
+    ran = tessera("train", manifest, *options)
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+    assert CollectionRegistry(shared_home).find("nothing") is None
+
+
+def test_a_damaged_base_is_told_of_before_a_photo_is_decoded(tessera, tmp_path):
+    manifest, base = tmp_path / "nothing.csv", tmp_path / "damaged.safetensors"
+    manifest.write_text("uri,label\ngone.png,sfw\ngone.jpg,nsfw\n")
+    base.write_bytes(b"damaged")
+    ran = tessera("train", manifest, "--base", base)
+    assert ran.code == 2
+    assert "damaged.safetensors is not a whole safetensors file" in ran.err
 
 
 def test_a_test_split_that_is_too_small_is_told_of_before_anything_is_trained(

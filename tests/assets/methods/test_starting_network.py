@@ -9,7 +9,7 @@ from assets.methods.architectures import build_architecture
 from assets.methods.classifier_file import save_classifier
 from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing
-from assets.methods.starting_network import head_of, start_network, without_head
+from assets.methods.starting_network import check_start, head_of, start_network, without_head
 
 NAMES = ("a", "b")
 NUMBERS = Preprocessing(40, 32, (0.5,) * 3, (0.5,) * 3, "bicubic")
@@ -23,6 +23,14 @@ def file(tmp_path):
     return tmp_path / "net.safetensors"
 
 
+@pytest.fixture
+def no_download(monkeypatch):
+    def download(name, classes):
+        raise AssertionError(f"{name} is downloaded")
+
+    monkeypatch.setattr(starting_network, "download_architecture", download)
+
+
 def test_open_nsfw_begins_with_its_own_classifier():
     start = start_network("open_nsfw", True, None, NAMES)
     packaged = open_nsfw.packaged_weights()
@@ -31,6 +39,36 @@ def test_open_nsfw_begins_with_its_own_classifier():
     assert (start.architecture, start.preprocessing) == ("open_nsfw", open_nsfw.PREPROCESSING)
     assert head_of(start, "open_nsfw") == "fc_nsfw"
     assert not start.draws
+
+
+def nsfw_row(class_names) -> int:
+    """Which of the two logits starts as what OpenNSFW calls nsfw; the other is its sfw."""
+    packaged = open_nsfw.packaged_weights()
+    start = start_network("open_nsfw", True, None, class_names).module.state_dict()
+    for row in (0, 1):
+        order = [1 - row, row]
+        if all(
+            torch.equal(start[f"fc_nsfw.{part}"][order], packaged[f"fc_nsfw.{part}"])
+            for part in ("weight", "bias")
+        ):
+            return row
+    raise AssertionError("the head is another one")
+
+
+@pytest.mark.parametrize(
+    ("class_names", "row"),
+    [
+        (("sfw", "nsfw"), 1),
+        (("nsfw", "sfw"), 0),
+        ((" NSFW", "Sfw"), 0),
+        (("nsfw", "harmless"), 0),
+        (("explicit", "sfw"), 0),
+        (("sfw", "explicit"), 1),
+        (("kitchen", "garden"), 1),
+    ],
+)
+def test_the_head_of_open_nsfw_starts_with_its_classes_where_their_names_are(class_names, row):
+    assert nsfw_row(class_names) == row
 
 
 def test_efficientnet_keeps_its_body_and_gets_a_new_classifier():
@@ -67,7 +105,7 @@ def test_a_file_begins_with_all_its_weights(file):
 def test_a_file_of_other_classes_or_without_its_weights_is_refused(file):
     with pytest.raises(UserError, match=r"tells a, b apart: .* not a, c"):
         start_network(str(file), True, None, ("a", "c"))
-    with pytest.raises(UserError, match="name it as such"):
+    with pytest.raises(UserError, match=r"give that name as base \(--base\)"):
         start_network(str(file), False, None, NAMES)
 
 
@@ -135,6 +173,45 @@ def test_something_after_the_linear_layer_makes_it_no_head():
     changed = replace(start, module=torch.nn.Sequential(start.module, torch.nn.Softmax(dim=1)))
     with pytest.raises(UserError, match="not one linear layer"):
         head_of(changed, "changed")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "head", "told"),
+    [
+        ("nothing", None, True, "no network nothing to train"),
+        ("timm:nothing", None, True, "no network timm:nothing"),
+        ("torchvision:nothing", None, True, "no network torchvision:nothing"),
+        ("other:nothing", None, True, "no network other:nothing"),
+        ("gone.safetensors", None, True, "There is no weights file gone.safetensors"),
+        ("torchvision:squeezenet1_1", 4, False, "cannot read squares of 4 px"),
+        ("torchvision:squeezenet1_1", 64, True, "not one linear layer"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_without_a_download(name, side, head, told, no_download):
+    with pytest.raises(UserError, match=told):
+        check_start(name, True, side, head, NAMES)
+
+
+def test_a_damaged_file_and_one_of_other_classes_are_refused_at_once(file, no_download):
+    check_start(str(file), True, None, True, NAMES)
+    with pytest.raises(UserError, match=r"tells a, b apart"):
+        check_start(str(file), True, None, True, ("a", "c"))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(UserError, match="is not a whole safetensors file"):
+        check_start(str(file), True, None, True, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("open_nsfw", True),
+        ("efficientnet-lite0", True),
+        ("timm:test_resnet", True),
+        ("torchvision:squeezenet1_1", False),
+    ],
+)
+def test_what_can_be_trained_passes_without_a_download(name, head, no_download):
+    check_start(name, True, None, head, NAMES)
 
 
 def test_without_its_head_a_network_gives_the_heads_input(file):

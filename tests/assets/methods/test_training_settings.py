@@ -1,6 +1,9 @@
 import pytest
 
+from assets.methods.architectures import build_architecture
+from assets.methods.classifier_file import save_classifier
 from assets.methods.errors import UserError
+from assets.methods.preprocessing import Preprocessing
 from assets.methods.training_settings import TrainingSettings
 
 
@@ -16,17 +19,33 @@ from assets.methods.training_settings import TrainingSettings
         ({"learning_rate": 0.0}, "learning_rate is 0.0: it has to be above 0"),
         ({"learning_rate": float("inf")}, "learning_rate is inf"),
         ({"base": "timm:test_resnet", "input_side": 0}, "input_side is 0"),
+        (
+            {"base": "timm:test_resnet", "input_side": 4097},
+            "input_side is 4097: it has to be at most 4096",
+        ),
         ({"trained": "tail"}, "trained is tail: choose head or all"),
         ({"class_weights": "even"}, "class_weights is even: choose balanced or none"),
         ({"augmentation": "heavy"}, "augmentation is heavy: choose light or none"),
         ({"input_side": 112}, "OpenNSFW reads squares of 224 px"),
-        ({"base": "plain_convnet"}, "No weights of plain_convnet are published"),
-        ({"pretrained": False}, "A head alone learns little"),
+        ({"base": "plain_convnet"}, r"No weights .* published: .* \(--from-scratch --train all\)"),
+        (
+            {"pretrained": False},
+            r"A head alone learns little .* set trained to all \(--train all\)",
+        ),
     ],
 )
 def test_choices_that_cannot_be_are_refused(wrong, said):
     with pytest.raises(UserError, match=said):
         TrainingSettings(**wrong)
+
+
+def test_the_largest_squares_that_a_file_may_ask_for_can_be_trained_on(tmp_path):
+    side = TrainingSettings(base="timm:test_resnet", input_side=4096).input_side
+    weights = build_architecture("timm:test_resnet", 2).module.state_dict()
+    numbers = Preprocessing(side, side, (0.5,) * 3, (0.5,) * 3, "bilinear")
+    file = tmp_path / "large.safetensors"
+    described = save_classifier(file, weights, "timm:test_resnet", ("a", "b"), numbers)
+    assert described.preprocessing.crop == 4096
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from assets.methods.classifier_file import (
 from assets.methods.devices import ComputeSettings
 from assets.methods.errors import UserError
 from assets.methods.reference_images import reference_images
+from assets.methods.torch_classifier import TorchClassifier
 from assets.resources.models import Models
 from assets.resources.pyfunc_classifier import PyfuncClassifier
-from assets.resources.registry import CHAMPION, CHAMPION_URI
+from assets.resources.registry import CHAMPION, CHAMPION_URI, MODEL
 from assets.resources.tracking import Tracking
 
 COMPUTE = ComputeSettings(device="cpu")
@@ -113,9 +114,22 @@ def test_a_registry_that_is_down_leaves_the_packaged_network_to_load(
     assert "secret" not in heard[0]
 
 
-def test_a_version_is_loaded_through_mlflow(models, images):
+def test_any_version_that_tessera_registered_shows_its_layers(models, packaged, variant):
+    """Also one that is not champion: a deconvnet, say, goes back through its layers."""
+    models.champion()
+    models.registry.enter(variant, "challenger")
+    files = {"models:/nsfw/1": packaged, "models:/nsfw/2": variant}
+    for name, file in {**files, "models:/nsfw@challenger": variant}.items():
+        classifier = models.load(name, COMPUTE, unheard)
+        assert isinstance(classifier, TorchClassifier)
+        assert classifier.fingerprint == describe_classifier(file).fingerprint
+    assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint != classifier.fingerprint
+
+
+def test_the_model_of_a_run_is_loaded_through_mlflow(models, tracking, images):
     expected = classify(models.load(CHAMPION_URI, COMPUTE, unheard), images)
-    classifier = models.load("models:/nsfw/1", COMPUTE, unheard)
+    run_id = tracking.client.get_model_version(MODEL, "1").run_id
+    classifier = models.load(f"runs:/{run_id}/{MODEL}", COMPUTE, unheard)
     assert isinstance(classifier, PyfuncClassifier)
     assert classifier.class_names == ("sfw", "nsfw")
     np.testing.assert_allclose(classify(classifier, images)["nsfw"], expected["nsfw"], atol=1e-6)

@@ -17,7 +17,14 @@ from mlflow.exceptions import MlflowException
 from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing
-from assets.resources.registry import CHAMPION, CHAMPION_URI, MODEL, ModelRegistry, RegisteredModel
+from assets.resources.registry import (
+    CHAMPION,
+    CHAMPION_URI,
+    MODEL,
+    ChampionReplacedError,
+    ModelRegistry,
+    RegisteredModel,
+)
 from assets.resources.tracking import Tracking
 
 CLASSES = ("sfw", "nsfw")
@@ -236,9 +243,73 @@ def test_weights_that_are_entered_again_are_one_version_that_takes_the_new_alias
         assert str(tracking.client.get_model_version_by_alias(MODEL, alias).version) == "2"
 
 
-def test_the_first_version_of_all_is_champion_whatever_it_is_entered_as(registry, first):
-    assert registry.enter(first, "challenger").version == "1"
-    assert registry.champion(not_needed).version == "1"
+def test_a_challenger_is_not_champion_even_where_there_is_none(registry, first, second, tracking):
+    assert registry.enter(second, "challenger").version == "1"
+    assert tracking.client.get_registered_model(MODEL).aliases.keys() == {"challenger"}
+    champion = registry.champion(lambda: first)
+    assert (champion.version, champion.description) == ("2", describe_classifier(first))
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["another", "none"])
+def test_who_is_champion_is_asked_once_more_before_the_alias_moves(
+    registry, first, second, tmp_path, tracking, is_named
+):
+    judged_against = registry.champion(lambda: first).version
+    if is_named:
+        registry.enter(second, CHAMPION, judged_against=judged_against)
+    else:
+        tracking.client.delete_registered_model_alias(MODEL, CHAMPION)
+    before = tracking.client.get_registered_model(MODEL).aliases
+    third = save_tiny(tmp_path / "third.safetensors", seed=2)
+    with pytest.raises(ChampionReplacedError):
+        registry.enter(third, CHAMPION, judged_against=judged_against)
+    assert tracking.client.get_registered_model(MODEL).aliases == before
+    # A challenger takes nobody's place.
+    registry.enter(third, "challenger", judged_against=judged_against)
+    assert "challenger" in tracking.client.get_registered_model(MODEL).aliases
+
+
+def test_a_file_of_the_run_that_made_a_version_is_read(
+    registry, first, second, tracking, home, unreachable_uri
+):
+    with tracking.lone_run("training", pytest.fail) as run:
+        run.file("told.csv", b"a,b\n")
+    registry.champion(lambda: first)
+    version = registry.enter(second, "challenger", run.run_id).version
+    assert registry.logged_file(version, "told.csv") == b"a,b\n"
+    assert registry.logged_file(version, "other.csv") is None
+    assert registry.logged_file("1", "told.csv") is None
+    down = ModelRegistry(Tracking(home=str(home), tracking_uri=unreachable_uri), home / "models")
+    assert down.logged_file(version, "told.csv") is None
+
+
+def test_a_version_is_found_by_its_number_and_by_any_alias(registry, first, second, home):
+    registry.champion(lambda: first)
+    registry.enter(second, "challenger")
+    for name, number, file in (
+        ("/1", "1", first),
+        ("/2", "2", second),
+        ("@challenger", "2", second),
+        ("@champion", "1", first),
+    ):
+        found = registry.version_at(f"models:/{MODEL}{name}")
+        assert (found.version, found.description) == (number, describe_classifier(file))
+        assert found.weights.read_bytes() == file.read_bytes()
+        assert found.weights.parent == home / "models"
+
+
+def test_what_is_no_version_of_tesseras_is_left_to_mlflow(registry, log_model, brightness):
+    logged = log_model(python_model=brightness, registered_model_name=MODEL)
+    names = (f"models:/{MODEL}/1", "models:/other/1", f"models:/{logged.model_id}")
+    for name in (*names, f"runs:/{logged.run_id}/model"):
+        assert registry.version_at(name) is None
+
+
+@pytest.mark.parametrize("name", ["/7", "@best"])
+def test_a_version_that_is_not_there_is_told_in_a_sentence(registry, first, name):
+    registry.champion(lambda: first)
+    with pytest.raises(UserError, match=f"The model models:/nsfw{name} cannot be loaded"):
+        registry.version_at(f"models:/nsfw{name}")
 
 
 def test_a_registry_that_is_down_leaves_an_entered_model_without_a_version(
