@@ -66,12 +66,12 @@ def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
 def champion_is_no_worse(
     nsfw_training: NsfwTraining, models: dg.ResourceParam[Models]
 ) -> dg.AssetCheckResult:
-    """A new version has the alias `champion` only if its AUC's lower bound is not below.
+    """A new version has the alias `champion` only if its AUC and its lower bound are not below.
 
     The registry is asked, not the asset; where it is down nothing is known, which stops nothing.
     """
-    low = nsfw_training.comparison.set_index("model").auc_low
-    is_no_worse = bool(low[NEW] >= low[CHAMPION_OF_BEFORE])
+    compared = nsfw_training.comparison.set_index("model")[["auc", "auc_low"]]
+    is_no_worse = bool((compared.loc[NEW] >= compared.loc[CHAMPION_OF_BEFORE]).all())
     champion = models.champion()
     claims_it = nsfw_training.alias == CHAMPION
     if champion.unreachable:

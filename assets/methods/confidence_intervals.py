@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating]
 
-# Rows of each class that the interval of the AUC adds to the set. With fewer it holds the truth too
-# seldom where positives spread more than negatives, with more too often where they do not.
-_ROWS_AT_CHANCE = 0.4
+# Errors that the interval of the AUC adds to what a set shows. With fewer it holds the truth too
+# seldom where 20 rows of a class show few errors, with more too often where positives are rare.
+_ADDED_ERRORS = 0.2
 # Below it a variance is a rounding of none.
 _LEAST_VARIANCE = 1e-20
 
@@ -87,25 +87,38 @@ def area_under_roc(is_positive: Flags, scores: Floats, confidence: float) -> Est
     DeLong's variance (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988) by the algorithm of
     Sun & Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014,
     tells how many trials of a proportion would be as uncertain: the interval is Wilson's with so
-    many, symmetric on the scale of logits. A small set hides the errors that make the variance, so
-    that 0.4 positives and 0.4 negatives are added to it at chance level, as Agresti & Coull add
-    successes and failures ("Approximate is better than exact", American Statistician 52, 1998). In
-    simulated sets of 40 positives and an AUC of 0.98 an interval without them held the truth 87
-    times in 100, with them 97. The 0.4 was chosen on normal scores; on others it held 94 to 98
-    times, and 91 to 95 where one positive in fifty scores as negatives do.
+    many, symmetric on the scale of logits. A set of few errors shows too little of the variance, so
+    that some are added, as Agresti & Coull do ("Approximate is better than exact", American
+    Statistician 52, 1998): each end is that of a set with 0.2 trials more that speak for it. Until
+    errors are seen a row of the rarer class counts as two trials, for one that scores as the other
+    class does loses half of its comparisons.
+
+    No ranking has a higher low end than the perfect one. Putting one pair into the right order may
+    lower it all the same, for the errors that remain may stand closer together. Of 7,300 such steps
+    in normal scores of 30 to 200 positives, at AUCs of 0.9 and more, 6 in 1,000 did, by 0.002 at
+    most.
+
+    In simulated sets of 20 to 400 positives and an AUC of 0.7 to 0.99, whether both classes spread
+    alike or one twice as much, it held the truth 93 to 97 times in 100 with as many negatives, 92
+    to 99 times with ten times as many; where one positive in fifty scores as negatives do, 94 to 98
+    times. Newcombe's method 5 (Statistics in Medicine 25, 2006), whose variance follows from the
+    AUC and the counts alone, rises with every step, but held it 85 to 100 times.
 
     Args:
         is_positive: (n,), both classes occur.
         scores: (n,) finite.
         confidence: such as 0.95.
     """
-    of_positives, of_negatives = placements(is_positive, scores)
-    mean, variance = _mean_with_chance(of_positives)
-    other_mean, other_variance = _mean_with_chance(of_negatives)
-    centre = (mean + other_mean) / 2
-    n_fewer = min(len(of_positives), len(of_negatives))
-    trials = _effective_trials(centre, variance + other_variance, n_fewer)
-    return _estimate(float(of_positives.mean()), centre, trials, _normal_quantile(confidence))
+    won, lost_to = _comparisons(is_positive, scores)
+    n_positive, n_negative = len(won), len(lost_to)
+    # Counts of halves are exact, so that rankings of the same AUC have the same to the last bit.
+    value = float(won.sum() / (n_positive * n_negative))
+    variance = _variance_of_mean(won / n_negative) + _variance_of_mean(lost_to / n_positive)
+    low, high, perfect = (
+        _low_end(*given, 2 * min(n_positive, n_negative), _normal_quantile(confidence))
+        for given in ((value, variance), (1 - value, variance), (1.0, 0.0))
+    )
+    return _estimate(value, min(low, perfect), 1 - min(high, perfect))
 
 
 def placements(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
@@ -113,13 +126,8 @@ def placements(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
 
     Equal scores count half. The mean of either is the AUC; Sun & Xu 2014, equations 5 to 8.
     """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(scores)
-    positive, negative = scores[is_positive], scores[~is_positive]
-    of_positives = (ranks[is_positive] - rankdata(positive)) / len(negative)
-    of_negatives = 1 - (ranks[~is_positive] - rankdata(negative)) / len(positive)
-    return of_positives, of_negatives
+    won, lost_to = _comparisons(is_positive, scores)
+    return won / len(lost_to), lost_to / len(won)
 
 
 def average_precision(is_positive: Flags, scores: Floats, confidence: float) -> Estimate:
@@ -141,7 +149,9 @@ def average_precision(is_positive: Flags, scores: Floats, confidence: float) -> 
     value, variance = _average_precision(is_positive, scores)
     n_positive = int(is_positive.sum())
     quantile = float(student.ppf((1 + confidence) / 2, n_positive - 1))
-    return _estimate(value, value, _effective_trials(value, variance, n_positive), quantile)
+    trials = _effective_trials(value, variance, n_positive)
+    low, high = _wilson(np.array(value), np.array(trials), quantile)
+    return _estimate(value, float(low), float(high))
 
 
 def threshold_at_recall(positive_scores: Floats, recall: float, confidence: float) -> Estimate:
@@ -188,9 +198,10 @@ def _effective_trials(share: float, variance: float, otherwise: int) -> float:
     return share * (1 - share) / variance if variance > _LEAST_VARIANCE else otherwise
 
 
-def _estimate(value: float, centre: float, trials: float, quantile: float) -> Estimate:
-    low, high = _wilson(np.array(centre), np.array(trials), quantile)
-    return Estimate(value, min(float(low), value), max(float(high), value))
+def _estimate(value: float, low: float, high: float) -> Estimate:
+    """Return the estimate with 0 <= low <= value <= high <= 1, which roundings may break."""
+    value = min(max(value, 0.0), 1.0)
+    return Estimate(value, min(max(low, 0.0), value), max(min(high, 1.0), value))
 
 
 def _ratio(over: Estimate, under: Estimate) -> tuple[float, float, float]:
@@ -204,12 +215,32 @@ def _ratio(over: Estimate, under: Estimate) -> tuple[float, float, float]:
     return ratio, ratio * math.exp(-fall), ratio * math.exp(rise)
 
 
-def _mean_with_chance(values: Floats) -> tuple[float, float]:
-    """Return the mean of placements, and its variance, with some at chance level among them."""
-    weight = len(values) + _ROWS_AT_CHANCE
-    mean = (values.sum() + _ROWS_AT_CHANCE / 2) / weight
-    squares = ((values - mean) ** 2).sum() + _ROWS_AT_CHANCE * (0.5 - mean) ** 2
-    return float(mean), float(squares / (weight - 1) / weight)
+def _comparisons(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
+    """Return how many negatives are below each positive, and positives above each negative."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores)
+    positive, negative = scores[is_positive], scores[~is_positive]
+    won = ranks[is_positive] - rankdata(positive)
+    lost_to = len(positive) - (ranks[~is_positive] - rankdata(negative))
+    return won, lost_to
+
+
+def _variance_of_mean(values: Floats) -> float:
+    # With one row there is none to see.
+    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+
+
+def _low_end(value: float, variance: float, errorless: int, quantile: float) -> float:
+    """Return the low end of an AUC's interval; a set without errors counts as so many trials."""
+    added = _ADDED_ERRORS / errorless
+    # Where all scores are equal there is no variance either.
+    trials = (
+        (value * (1 - value) + added) / (variance + added / errorless)
+        if variance > _LEAST_VARIANCE
+        else errorless
+    )
+    return float(_wilson(np.array(value / (1 + added)), np.array(trials), quantile)[0])
 
 
 def _average_precision(is_positive: Flags, scores: Floats) -> tuple[float, float]:

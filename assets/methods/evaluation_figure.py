@@ -67,7 +67,7 @@ def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
     Tables of their figures are the legend too. Below are the ROC, with a logarithmic axis of
     false-positive rates, and the precision-recall curve, with a dot at the threshold; reliability
     before and after temperature scaling; where there are slices, the false-positive rates of the 20
-    that have the highest; and the notes.
+    whose intervals begin highest; and the notes.
 
     Returns:
         An RGB picture, 1,800 px wide, the same for the same arguments.
@@ -233,8 +233,9 @@ def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None
 def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
     rates = _slice_rates(models)
     shown = rates.head(_MOST_SLICES)
-    which = f" The {len(shown)} highest of {len(rates):,}." if len(rates) > len(shown) else ""
-    hint = f"At {_the_threshold(models)}; n counts negatives.{which}"
+    hint = f"At {_the_threshold(models)}; n counts negatives. By the low end of the interval" + (
+        f", the {len(shown)} highest of {len(rates):,}." if len(rates) > len(shown) else "."
+    )
     sheet.head(_MARGIN, upper, "False-positive rate of slices", hint)
     left = _MARGIN + _SLICE_LABELS
     row = _slice_row(models)
@@ -264,14 +265,15 @@ def _slice_row(models: list[_Model]) -> int:
 
 
 def _slice_rates(models: list[_Model]) -> pd.DataFrame:
-    """Return slice, value, n_negative and false_positive_rate, highest rates first.
+    """Return slice, value, n_negative and low, the low end of the rate's interval, highest first.
 
-    The last two are the largest that a model has.
+    The last two are the largest that a model has. By the rate itself the values of a column in
+    which each occurs once would come first, with one false positive of one.
     """
     table = pd.concat([one.evaluation.slices for one in models], ignore_index=True)
     by_slice = table.groupby(["slice", "value"], as_index=False)
-    largest = by_slice[["n_negative", "false_positive_rate"]].max()
-    return largest.sort_values("false_positive_rate", ascending=False, kind="stable")
+    largest = by_slice[["n_negative", "low"]].max()
+    return largest.sort_values("low", ascending=False, kind="stable")
 
 
 def _note_lines(models: list[_Model]) -> list[str]:

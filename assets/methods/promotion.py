@@ -20,13 +20,20 @@ def judge(candidate: Estimate, champion: Estimate) -> Verdict:
     """Judge a new version by the AUC of both on one test set, each with its interval.
 
     It becomes champion when its lower bound is not below the champion's: what it surely reaches is
-    as much. On the point estimates alone a lucky draw of the test set would do.
+    as much. On the point estimates alone a lucky draw of the test set would do. Its AUC must not be
+    below the champion's either: an interval may be narrower although the ranking has more errors.
     """
-    is_no_worse = candidate.low >= champion.low
+    is_as_sure, is_as_high = candidate.low >= champion.low, candidate.value >= champion.value
+    compared = {
+        (True, True): "the AUC is as high, and its lower bound is not below the champion's.",
+        (True, False): "its lower bound is not below, but the AUC itself is below the champion's.",
+        (False, True): "the AUC is as high, but its lower bound is below the champion's.",
+        (False, False): "the AUC is lower, and its lower bound is below the champion's.",
+    }
     return Verdict(
-        "champion" if is_no_worse else "challenger",
-        f"AUC {_words(candidate)}, the champion of before {_words(champion)}: its lower bound is "
-        + ("not below the champion's." if is_no_worse else "below the champion's."),
+        "champion" if is_as_sure and is_as_high else "challenger",
+        f"AUC {_words(candidate)}, the champion of before {_words(champion)}: "
+        + compared[is_as_sure, is_as_high],
     )
 
 

@@ -202,6 +202,13 @@ def test_champion_is_no_worse(models, files, served, alias, lows, passed):
     assert result.description == f"{serves}: So it is."
 
 
+def test_a_lower_auc_is_worse_even_with_the_higher_bound(models, files):
+    serve(models, files["new"])
+    promoted = training(files["new"], "champion", 0.9, 0.8)
+    promoted.comparison.loc[0, "auc"] = 0.94
+    assert not learning_checks.champion_is_no_worse(promoted, models=models).passed
+
+
 def test_a_champion_that_was_replaced_since_is_a_warning(models, files):
     serve(models, files["old"])
     result = learning_checks.champion_is_no_worse(

@@ -152,6 +152,70 @@ def test_a_perfect_ranking_has_an_interval_that_narrows_with_the_rows(n):
         assert 1 - 5 / n < found.low < 1 - 0.5 / n
 
 
+def test_both_figures_of_a_perfect_ranking_end_at_one_exactly():
+    # For 34 of these counts Wilson's formula ends at 1.0000000000000002.
+    for n in range(2, 201):
+        is_positive = np.arange(2 * n) >= n
+        scores = np.arange(2 * n) / (2 * n)
+        for estimate in (area_under_roc, average_precision):
+            found = estimate(is_positive, scores, 0.95)
+            assert is_within(found)
+            assert found.value == found.high == 1
+
+
+def test_a_perfect_ranking_is_as_sure_as_two_trials_for_each_row_of_the_rarer_class():
+    low = area_under_roc(np.arange(400) < 40, -np.arange(400.0), 0.95).low
+    # The limit of 80 successes in 80.2, by the equation that Wilson's solves.
+    assert (80 / 80.2 - low) / np.sqrt(low * (1 - low) / 80) == pytest.approx(Z)
+
+
+@given(st.integers(0, 1_000), st.integers(10, 80), st.integers(10, 80), st.floats(2, 4))
+def test_no_ranking_has_a_higher_low_end_than_the_perfect_one(seed, n_positive, n_negative, apart):
+    is_positive = np.arange(n_positive + n_negative) < n_positive
+    noise = np.random.default_rng(seed).standard_normal(len(is_positive))
+    found = area_under_roc(is_positive, noise + apart * is_positive, 0.95)
+    perfect = area_under_roc(is_positive, is_positive.astype(float), 0.95)
+    assert found.low <= perfect.low
+
+
+def test_a_negative_above_fewer_positives_does_not_lower_the_low_end():
+    # 100 of each class; one negative stands above so many positives.
+    lows = [
+        area_under_roc(np.arange(200) >= 100, np.append(100.5 + above, np.arange(199)), 0.95).low
+        for above in range(100)
+    ]
+    assert (np.diff(lows) <= 0).all()
+    assert lows[0] > lows[-1]
+
+
+def test_correcting_a_pair_hardly_ever_lowers_the_low_end():
+    rng = np.random.default_rng(0)
+    steps = []
+    for n, apart in [(30, 2.5), (100, 3.3), (100, 3.9), (200, 3.9)]:
+        is_positive, scores = np.arange(2 * n) < n, rng.standard_normal(2 * n)
+        scores[:n] += apart
+        low = area_under_roc(is_positive, scores, 0.95).low
+        while True:
+            wrong = np.argwhere(scores[:n, None] < scores[n:])
+            if len(wrong) == 0:
+                break
+            positive, negative = rng.choice(wrong) + np.array([0, n])
+            scores[[positive, negative]] = scores[[negative, positive]]
+            before, low = low, area_under_roc(is_positive, scores, 0.95).low
+            steps.append(low - before)
+    assert np.mean(np.array(steps) < 0) < 0.03
+    assert min(steps) > -0.002
+
+
+@given(labelled_scores())
+def test_rankings_of_the_same_area_have_it_to_the_last_bit(given_set):
+    is_positive, scores = given_set
+    over = scores[is_positive][:, None] - scores[~is_positive]
+    # Counts of halves have no rounding.
+    won = (over > 0).sum() + (over == 0).sum() / 2
+    assert area_under_roc(is_positive, scores, 0.95).value == won / over.size
+
+
 @pytest.mark.parametrize(("n_positive", "n_negative"), [(5, 5), (7, 5), (50, 3_000)])
 def test_equal_scores_rank_as_chance_does(n_positive, n_negative):
     is_positive = np.arange(n_positive + n_negative) < n_positive
@@ -240,3 +304,29 @@ def test_in_93_to_97_of_100_sets_precision_and_area_lie_in_their_intervals(n, pr
             for one, truth in zip(found, (precision, area), strict=True)
         ]
     assert ((held >= 930) & (held <= 970)).all(), held
+
+
+@pytest.mark.parametrize("spread", [0.5, 1, 2])
+@pytest.mark.parametrize(("n", "area"), [(40, 0.9), (40, 0.99), (100, 0.95), (100, 0.99)])
+def test_the_area_lies_in_its_interval_whichever_class_spreads_more(n, area, spread):
+    apart = np.sqrt(1 + spread**2) * norm.ppf(area)
+    rng, is_positive = np.random.default_rng(0), np.arange(2 * n) < n
+    held = 0
+    for _ in range(600):
+        scores = rng.standard_normal(2 * n)
+        scores[:n] = spread * scores[:n] + apart
+        found = area_under_roc(is_positive, scores, 0.95)
+        held += found.low <= area <= found.high
+    assert 0.92 <= held / 600 <= 0.985
+
+
+@pytest.mark.parametrize("area", [0.999, 0.9999])
+def test_very_good_rankings_have_intervals_that_hold_the_area_too(area):
+    apart = np.sqrt(2) * norm.ppf(area)
+    rng, is_positive = np.random.default_rng(0), np.arange(200) < 100
+    held = 0
+    for _ in range(600):
+        scores = rng.standard_normal(200) + apart * is_positive
+        found = area_under_roc(is_positive, scores, 0.95)
+        held += found.low <= area <= found.high
+    assert held / 600 > 0.95

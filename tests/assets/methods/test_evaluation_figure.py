@@ -6,6 +6,7 @@ import pytest
 
 from assets.methods.evaluation import EvaluationSettings, evaluate_scores
 from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.figure_sheet import FigureSheet
 
 
 def evaluation(n=200, n_slices=3, seed=0, **settings):
@@ -64,6 +65,31 @@ def test_the_page_is_as_high_as_what_is_on_it():
     # Twenty slices at most are drawn, 26 px each.
     assert many - some == 17 * 26
     assert height(dataclasses.replace(ONE, notes=("A note.", "Another."))) == some + 48
+
+
+def test_slices_of_one_row_each_do_not_hide_one_that_is_surely_bad(monkeypatch):
+    n = 400
+    is_positive, number = np.arange(n) % 2 == 0, np.arange(n)
+    is_bad = number % 8 < 2
+    # Of the bad source half of the negatives are flagged, of the other a tenth.
+    scores = np.where(is_positive, 0.9, np.where(is_bad, number % 16 < 8, number % 20 == 3) * 0.8)
+    slices = pd.DataFrame({"id": number, "source": np.where(is_bad, "bad", "good")})
+    found = evaluate_scores(is_positive, scores, EvaluationSettings(), slices)
+    written = []
+    write = FigureSheet.write
+
+    def note(self, x, y, text, *args, **kwargs):
+        written.append(text)
+        return write(self, x, y, text, *args, **kwargs)
+
+    monkeypatch.setattr(FigureSheet, "write", note)
+    draw_evaluation({"model": found})
+    labels = [text for text in written if text.startswith(("source: ", "id: "))]
+    assert len(labels) == 20
+    assert labels[0] == "source: bad"
+    assert any(
+        text.endswith("By the low end of the interval, the 20 highest of 202.") for text in written
+    )
 
 
 @pytest.mark.parametrize(

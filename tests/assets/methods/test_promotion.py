@@ -1,7 +1,9 @@
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.confidence_intervals import Estimate
+from assets.methods.confidence_intervals import Estimate, area_under_roc
 from assets.methods.promotion import judge
 
 SERVED = Estimate(0.9, 0.8, 0.95)
@@ -12,7 +14,7 @@ def test_a_better_model_becomes_champion():
     assert verdict.alias == "champion"
     assert verdict.reason == (
         "AUC 0.9200 (0.8500 to 0.9700), the champion of before 0.9000 (0.8000 to 0.9500): "
-        "its lower bound is not below the champion's."
+        "the AUC is as high, and its lower bound is not below the champion's."
     )
 
 
@@ -21,7 +23,7 @@ def test_a_worse_model_does_not_become_champion():
     assert verdict.alias == "challenger"
     assert verdict.reason == (
         "AUC 0.7000 (0.6000 to 0.7900), the champion of before 0.9000 (0.8000 to 0.9500): "
-        "its lower bound is below the champion's."
+        "the AUC is lower, and its lower bound is below the champion's."
     )
 
 
@@ -30,21 +32,48 @@ def test_an_equal_model_becomes_champion():
 
 
 def test_a_higher_estimate_with_a_wider_interval_is_not_enough():
-    assert judge(Estimate(0.93, 0.79, 0.99), SERVED).alias == "challenger"
+    verdict = judge(Estimate(0.93, 0.79, 0.99), SERVED)
+    assert verdict.alias == "challenger"
+    assert verdict.reason.endswith(
+        ": the AUC is as high, but its lower bound is below the champion's."
+    )
 
 
-def test_a_lower_estimate_that_is_surer_is_enough():
-    assert judge(Estimate(0.88, 0.81, 0.9), SERVED).alias == "champion"
+def test_a_lower_estimate_that_is_surer_is_not_enough():
+    verdict = judge(Estimate(0.88, 0.81, 0.9), SERVED)
+    assert verdict.alias == "challenger"
+    assert verdict.reason.endswith(
+        ": its lower bound is not below, but the AUC itself is below the champion's."
+    )
 
 
 @st.composite
 def estimates(draw):
-    low, value, high = sorted(draw(st.tuples(*[st.floats(0, 1)] * 3)))
+    low, value, high = sorted(draw(st.tuples(*[st.sampled_from([0, 0.5, 0.75, 1])] * 3)))
     return Estimate(value, low, high)
 
 
 @given(estimates(), estimates())
-def test_of_two_models_one_at_least_may_follow_the_other(one, other):
+def test_each_of_two_models_may_follow_the_other_only_if_they_are_equal(one, other):
     aliases = {judge(one, other).alias, judge(other, one).alias}
-    assert "champion" in aliases
-    assert (aliases == {"champion"}) == (one.low == other.low)
+    is_equal = (one.low, one.value) == (other.low, other.value)
+    assert (aliases == {"champion"}) == is_equal
+
+
+@given(estimates(), estimates(), estimates())
+def test_a_chain_of_champions_never_leads_to_a_worse_one(first, second, third):
+    if judge(second, first).alias == judge(third, second).alias == "champion":
+        assert judge(third, first).alias == "champion"
+        assert third.value >= first.value
+
+
+@pytest.mark.parametrize("n", [20, 100, 400])
+def test_a_perfect_ranking_follows_every_other_and_none_follows_it(n):
+    rng = np.random.default_rng(0)
+    is_positive = np.arange(2 * n) < n
+    perfect = area_under_roc(is_positive, is_positive.astype(float), 0.95)
+    for apart in rng.uniform(2, 4, 100):
+        scores = rng.standard_normal(2 * n) + apart * is_positive
+        other = area_under_roc(is_positive, scores, 0.95)
+        assert judge(perfect, other).alias == "champion"
+        assert (judge(other, perfect).alias == "champion") == (other.value == 1)
