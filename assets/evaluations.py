@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,26 @@ def _check_enough(data: LabelledData, split: str) -> None:
             )
 
 
+def shown_names(models: Sequence[str]) -> list[str]:
+    """Return models by names that fit a table: of a file the last parts that tell it from others.
+
+    ``models`` are distinct, as `--model` takes them.
+    """
+    parts = [Path(model).parts if _is_path(model) else (model,) for model in models]
+    names = list(models)
+    for number, own in enumerate(parts):
+        for n_kept in range(1, len(own) + 1):
+            others = [other[-n_kept:] for index, other in enumerate(parts) if index != number]
+            if own[-n_kept:] not in others:
+                names[number] = str(PurePath(*own[-n_kept:]))
+                break
+    return names
+
+
+def _is_path(model: str) -> bool:
+    return model.endswith(".safetensors") and Path(model).is_absolute()
+
+
 def evaluation_value(
     models: Sequence[EvaluatedModel],
     figure: Image.Image,
@@ -146,15 +167,35 @@ def log_evaluation(
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
     """Return what is kept of an evaluation as files, by their names."""
     tables = ("figures", "slices", "curves", "reliability", "scores")
-    files = {
-        f"{name}.csv": getattr(value, name).to_csv(index=False).encode("utf-8", "surrogateescape")
-        for name in tables
-    }
+    files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
+    files["worst_errors.csv"] = csv_bytes(_worst_table(value))
     files["evaluation.png"] = value.figure.data
     for name, sheet in value.worst.items():
         alone = len(value.models) == 1
         files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
     return files
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as a CSV file; names of files that are no text keep their bytes."""
+    return table.to_csv(index=False).encode("utf-8", "surrogateescape")
+
+
+def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
+    """Return which image each number on the sheets of worst errors is."""
+    parts = []
+    for model, rows in value.scores.groupby("model", sort=False):
+        scores = rows.assign(is_positive=(rows.label == value.positive).astype(bool))
+        errors = worst_errors(scores, value.settings["threshold"], value.settings["worst"])
+        kinds = {
+            "false positive": errors.false_positives,
+            "false negative": errors.false_negatives,
+        }
+        for kind, worst in kinds.items():
+            numbered = worst.assign(model=model, error=kind, number=range(1, len(worst) + 1))
+            parts.append(numbered.merge(rows[["image_id", "uri", "label"]], on="image_id"))
+    columns = ["model", "error", "number", "score", "label", "uri", "image_id"]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:

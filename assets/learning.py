@@ -13,6 +13,7 @@ from assets.evaluations import (
     evaluation_value,
     label_figures,
     log_evaluation,
+    shown_names,
 )
 from assets.methods.cataloguing import Catalogue
 from assets.methods.devices import plan_compute
@@ -150,11 +151,11 @@ def nsfw_evaluation(
     """Precision, recall, ROC, PR and calibration of each model, with 95 % intervals, per slice."""
     with step(context, tracking, progress, config) as log:
         load_image = photos.store.open_working_copy
-        names = list(dict.fromkeys(config.models))
+        asked = list(dict.fromkeys(config.models))
         evaluated = [
             evaluate_model(
                 name,
-                models.load(name, compute.settings(), context.log.warning),
+                models.load(model, compute.settings(), context.log.warning),
                 labelled_images,
                 config.split,
                 config.settings(),
@@ -162,7 +163,7 @@ def nsfw_evaluation(
                 models.probabilities,
                 log.progress("photos"),
             )
-            for name in names
+            for name, model in zip(shown_names(asked), asked, strict=True)
         ]
         figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
         positive = labelled_images.class_names[1]

@@ -98,6 +98,9 @@ def enter_version(
             evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
             aucs = [one.evaluation.figures["auc"] for one in evaluated]
             verdict = _with_overlap(judge(*aucs), champion, data, models.registry)
+            if champion.description.fingerprint == description.fingerprint:
+                # A person may have promoted what is not surely better than chance.
+                verdict = Verdict("champion", "It is the champion already.")
         else:
             verdict = Verdict(
                 "challenger",

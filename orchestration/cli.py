@@ -1,5 +1,5 @@
-"""The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `evaluate`, `study`,
-`add`, `list`, `demo`, `check`, `dev`, `home`.
+"""The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `promote`,
+`evaluate`, `study`, `add`, `list`, `demo`, `check`, `dev`, `home`.
 
 Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
 130 when interrupted. `--debug` shows the traceback.
@@ -62,8 +62,8 @@ _classifier_options = _with_options(
         click.option(
             "--model",
             help="The classifier: models:/nsfw@champion (default), another of MLflow's, "
-            "skin-baseline, efficientnet-lite0, timm:NAME, torchvision:NAME, NAME.safetensors, "
-            "python:MODULE:ATTRIBUTE, or the address of a service (its key in "
+            "open_nsfw, skin-baseline, efficientnet-lite0, timm:NAME, torchvision:NAME, "
+            "NAME.safetensors, python:MODULE:ATTRIBUTE, or the address of a service (its key in "
             "TESSERA_CLASSIFIER_KEY).",
         ),
         click.option("--class", "class_", help="Whose probability; nsfw by default."),
@@ -266,13 +266,26 @@ def train(debug: bool, manifest: str, name: str | None, **options: Any) -> None:
     """Train a new version of the NSFW model on MANIFEST; interrupted, the same call goes on.
 
     MANIFEST is a CSV or Parquet file with the columns `uri` and `label`, and `split` (train,
-    validation or test) if the splits are given. The new version becomes champion if its AUC on the
-    split test is surely as good, and challenger otherwise. For example: tessera train labels.csv
+    validation or test) if the splits are given. The new version becomes champion if on the split
+    test neither its AUC nor the lower bound of it is below the champion's and it is surely better
+    than chance; challenger otherwise. For example: tessera train labels.csv
     """
     from orchestration.training import train_on_manifest
 
     source = _absolute(manifest)
     _exit_for(train_on_manifest(name or _name_for(source), source, options, debug))
+
+
+@cli.command(short_help="Make a version of the NSFW model the champion.")
+@click.argument("version", type=click.IntRange(1))
+def promote(version: int) -> None:
+    """Make VERSION of the NSFW model the champion, which is also the way back after a training.
+
+    For example: tessera promote 1
+    """
+    from orchestration.promoting import promote_version
+
+    promote_version(version)
 
 
 @cli.command(short_help="Evaluate models on a labelled manifest.")

@@ -8,10 +8,12 @@ from typing import Any
 import click
 import pandas as pd
 
-from assets.evaluations import evaluation_files
+from assets.evaluations import csv_bytes, evaluation_files
+from assets.methods.errors import UserError
 from assets.methods.files import write_whole
-from assets.methods.labelled_data import LabelledData
+from assets.methods.labelled_data import LabelledData, check_labels
 from assets.methods.sources import read_manifest
+from assets.resources.collections import Collection
 from assets.settings import (
     LabelledImagesConfig,
     NsfwEvaluationConfig,
@@ -59,15 +61,18 @@ def evaluate_manifest(
     collection = collection_for(name, source).with_settings(settings, SETTINGS_OF)
     check_settings(collection.settings)
     check_output_folder(out)
-    read_manifest(source, catalogue_settings(collection.settings).fetch)
+    check_manifest(collection)
     positive = LabelledImagesConfig(**collection.settings.get("labelled_images", {})).positive
     for model in NsfwEvaluationConfig(**collection.settings.get("nsfw_evaluation", {})).models:
-        check_classifier(model, positive, options)
+        try:
+            check_classifier(model, positive, options)
+        except UserError as error:
+            raise UserError(f"{model} cannot be evaluated: {error}") from error
     outputs, run = run_collection("evaluation", collection, options, debug)
     data = outputs.read(LabelledData, "labelled_images", name)
     value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
     files = evaluation_files(value)
-    files["findings.csv"] = data.findings.to_csv(index=False).encode("utf-8", "surrogateescape")
+    files["findings.csv"] = csv_bytes(data.findings)
     files["report.json"] = json.dumps(_report(value, run), indent=2).encode()
     for file, content in files.items():
         write_whole(out / file, content)
@@ -76,6 +81,14 @@ def evaluate_manifest(
     for file in ("evaluation.png", "figures.csv", "findings.csv"):
         click.echo(f"  {click.format_filename(str(out / file))}")
     return run
+
+
+def check_manifest(collection: Collection) -> None:
+    """Raise UserError, before hours of decoding, for a manifest that cannot be used."""
+    reading = catalogue_settings(collection.settings)
+    config = LabelledImagesConfig(**collection.settings.get("labelled_images", {}))
+    rows = read_manifest(collection.source, reading.fetch)
+    check_labels(rows, config.settings(reading.near_distance))
 
 
 def label_settings(options: Options) -> dict[str, dict[str, Any]]:

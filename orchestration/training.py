@@ -6,16 +6,16 @@ from typing import Any
 import click
 
 from assets.methods.labelled_data import LabelledData
-from assets.methods.sources import read_manifest
 from assets.methods.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder
+from assets.resources.registry import CHAMPION, MODEL
 from assets.settings import (
     LabelledImagesConfig,
     NsfwTrainingConfig,
-    catalogue_settings,
     check_settings,
 )
+from assets.trainings import CHAMPION_OF_BEFORE
 from assets.values import NsfwTraining
 from orchestration.collection_runs import (
     Options,
@@ -24,7 +24,8 @@ from orchestration.collection_runs import (
     given_file,
     run_collection,
 )
-from orchestration.evaluating import label_settings, tell_findings
+from orchestration.evaluating import check_manifest, label_settings, tell_findings
+from orchestration.promoting import USERS_OF_CHAMPION
 from orchestration.runs import FinishedRun
 
 
@@ -40,28 +41,42 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
         settings, {"labelled_images", "nsfw_training"}
     )
     check_settings(collection.settings)
-    read_manifest(source, catalogue_settings(collection.settings).fetch)
+    check_manifest(collection)
     _check_base(collection)
     outputs, run = run_collection("training", collection, options, debug)
     data = outputs.read(LabelledData, "labelled_images", name)
     result = outputs.read(NsfwTraining, "nsfw_training", name)
     tell_findings(data)
     best = result.history.set_index("epoch").loc[result.best_epoch]
+    n_epochs = len(result.history)
     click.echo(
-        f"Trained for {len(result.history)} epochs; the best was epoch {result.best_epoch}, with a "
-        f"validation loss of {best.validation_loss:.4f} and an AUC of {best.validation_auc:.4f}"
+        f"Trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the best was epoch "
+        f"{result.best_epoch}, with a validation loss of {best.validation_loss:.4f} and "
+        f"an AUC of {best.validation_auc:.4f}"
     )
     for row in result.comparison.dropna(subset="auc").itertuples():
         click.echo(
             f"  {row.model:<19}AUC {row.auc:.4f}  {row.auc_low:.4f} to {row.auc_high:.4f}"
             "  on the split test"
         )
-    version = f"version {result.version} is {result.alias}" if result.version else "not registered"
-    click.echo(f"{version}: {result.reason}")
-    path = home_folder() / "trainings" / name / result.weights
-    click.echo(f"  {click.format_filename(str(path))}")
+    tell_version(result, name)
     click.echo(f"Done in {time.monotonic() - begun:.0f} s.")
     return run
+
+
+def tell_version(result: NsfwTraining, name: str) -> None:
+    """Say what became of a training of the collection ``name``, and what can be done with it."""
+    if not result.version:
+        path = home_folder() / "trainings" / name / result.weights
+        click.echo(f"not registered: {result.reason}")
+        click.echo(f"  {click.format_filename(str(path))}")
+        return
+    # Not the path: the next training of the collection writes to the same file.
+    click.echo(f"version {result.version} is {result.alias}: {result.reason}")
+    click.echo(f"  --model models:/{MODEL}/{result.version}")
+    before = result.comparison.set_index("model").version[CHAMPION_OF_BEFORE]
+    if result.alias == CHAMPION and before not in ("", result.version):
+        click.echo(f"{USERS_OF_CHAMPION} now use it; to go back: tessera promote {before}")
 
 
 def _check_base(collection: Collection) -> None:

@@ -17,9 +17,11 @@ does come from the image is which activation is the strongest, and where.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,10 @@ from assets.methods.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+# Left, upper, right and lower edge in px of a network's input. They are exact, so that a region
+# does not overlap a cell that begins where it ends.
+Region = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def strongest_activations(
     layer: str,
     n: int,
     class_index: int | None = None,
+    region: Region | None = None,
 ) -> list[Activation]:
     """Find the strongest activation of each channel of a layer, and of those the ``n`` strongest.
 
@@ -109,6 +116,8 @@ def strongest_activations(
         layer: the dotted name of a module that gives (1, channels, rows, columns).
         n: how many at most.
         class_index: of the class.
+        region: of the inputs. Only places count whose cell overlaps it, the layer's (rows, columns)
+            being a grid of equal cells over the inputs; all do if none overlaps, or without it.
 
     Raises:
         UserError: there is no such layer, or it gives no map of channels.
@@ -120,6 +129,8 @@ def strongest_activations(
         values = strengths = features[0].detach()
         if class_index is not None:
             strengths = values * torch.autograd.grad(logits[0, class_index], features)[0][0]
+    if region is not None:
+        strengths = _within(strengths, region, inputs.shape[2], inputs.shape[3])
     columns = values.shape[2]
     best = strengths.flatten(1).max(dim=1)
     places = best.indices.cpu().numpy()
@@ -136,6 +147,23 @@ def strongest_activations(
         for channel in order
         if by_channel[channel] > 0
     ]
+
+
+def _within(strengths: "torch.Tensor", region: Region, height: int, width: int) -> "torch.Tensor":
+    """Put places of (channels, rows, columns) outside a region of (height, width) below all."""
+    import torch
+
+    left, upper, right, lower = region
+    rows = _overlapping(strengths.shape[1], upper / height, lower / height)
+    columns = _overlapping(strengths.shape[2], left / width, right / width)
+    within = torch.full_like(strengths, -math.inf)
+    within[:, rows, columns] = strengths[:, rows, columns]
+    return within if within[:, rows, columns].numel() else strengths
+
+
+def _overlapping(n: int, start: Fraction, end: Fraction) -> slice:
+    """Return which of ``n`` equal cells from 0 to 1 share more than an edge with a range."""
+    return slice(max(math.floor(start * n), 0), max(math.ceil(end * n), 0))
 
 
 def has_switches(module: "torch.nn.Module") -> bool:

@@ -1,6 +1,7 @@
 """A photograph and a network of torch: the deconvnet's pictures in the photograph's own pixels."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from assets.methods.class_ascent import log_odds, log_odds_gradient, step_along
 from assets.methods.classifiers import Classifier, check_class
 from assets.methods.deconvnet import (
     Activation,
+    Region,
     activation_at,
     deconvolve,
     has_switches,
@@ -37,7 +39,7 @@ class DeconvnetSettings:
 
     Without a ``layer`` it is the class's logit. With one, a module's dotted name, it is one of its
     activations: the one at ``place`` (channel, row, column), from 0, or else the one that adds
-    most to the class's logit.
+    most to the class's logit of those over the photograph, not its padding.
 
     Raises:
         UserError: there is a place and no layer, or a place is not three numbers from 0.
@@ -87,8 +89,8 @@ class DeconvnetMap:
             class is the same for every photograph.
         relevance: (h, w) float32, the sum of |reconstruction| over the channels.
         top_layer: of ``top``: the layer asked for, or the last that still has places.
-        top: the activations that add most to the class's logit, at most one a channel and
-            ``N_TOP`` in all, those that add most first.
+        top: the activations over the photograph, not its padding, that add most to the class's
+            logit, at most one a channel and ``N_TOP`` in all, those that add most first.
         change: (h, w, 3) float32, RGB: by how much the class's log-odds rise by a grey level.
         changed: RGB, the photograph after a small step along ``change``.
         changed_score: its P(class), higher than ``score`` unless no small step raises it, when
@@ -150,7 +152,7 @@ def _map(
     values = read.values.to(classifier.device)
     _check_logits(classifier, values)
     layer = settings.layer or last_layer(module, values)
-    strongest = strongest_activations(module, values, layer, N_TOP, index)
+    strongest = strongest_activations(module, values, layer, N_TOP, index, _region(read))
     start = _start(module, values, settings, strongest, class_name)
     signal = deconvolve(module, values, index if start is None else start)
     reconstruction = read.picture(signal, image.size)
@@ -168,6 +170,22 @@ def _map(
         change=change,
         changed=changed,
         changed_score=_probability(_log_odds(changed, classifier, index)),
+    )
+
+
+def _region(read: NetworkInput) -> Region:
+    """Return where the photograph lies in the network's input, which may not hold all of it."""
+    padding, preprocessing = read.padding, read.preprocessing
+    border = round((preprocessing.resize - preprocessing.crop) / 2)
+
+    def edge(position: int) -> Fraction:
+        return Fraction(position * preprocessing.resize, padding.side) - border
+
+    return (
+        edge(padding.left),
+        edge(padding.upper),
+        edge(padding.left + padding.width),
+        edge(padding.upper + padding.height),
     )
 
 

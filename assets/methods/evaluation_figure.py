@@ -165,7 +165,7 @@ def _draw_table(
 
 
 def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
-    hint = f"Higher is better; the dot is {_the_threshold(models)}. Dashed: chance."
+    hint = f"Logarithmic to the right. The dot is {_the_threshold(models)}. Dashed: chance."
     axes = sheet.panel(0, upper, "ROC", hint)
     n_negative = max(one.evaluation.n - one.evaluation.n_positive for one in models)
     lowest = max(_LOWEST_RATE, 10.0 ** -np.ceil(np.log10(n_negative)))

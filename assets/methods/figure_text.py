@@ -18,6 +18,7 @@ DPI = 100
 COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#439894", "#9d755d", "#79706e")
 
 _LONGEST_NAME = 60
+_SMALL = 1e-3
 
 
 def format_values(values: "np.ndarray | list[float]") -> list[str]:
@@ -34,6 +35,9 @@ def format_values(values: "np.ndarray | list[float]") -> list[str]:
 
 def format_estimate(figure: Estimate) -> str:
     """Write a figure and its interval with as many digits as the interval's width is worth."""
+    if 0 < figure.high < _SMALL:
+        # A threshold may be small, and is written to be used.
+        return f"{figure.value:.2g} ({figure.low:.2g}–{figure.high:.2g})"
     width = max(figure.high - figure.low, 1e-9)
     digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
     value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))

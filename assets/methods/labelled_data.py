@@ -19,6 +19,7 @@ from assets.methods.near_duplicates import near_groups
 from assets.methods.splits import SPLITS, SplitFractions, assign_splits, split_name
 
 _MOST_ROWS_NAMED = 5
+_MOST_LABELS_NAMED = 5
 _IMAGE_DTYPES = {
     "image_id": "string",
     "uri": "string",
@@ -136,6 +137,19 @@ def label_images(
         raise UserError(_too_little(len(rows), table["label"], findings, settings))
     kept = table[list(_IMAGE_DTYPES)].join(rows[slices]).sort_values("image_id", ignore_index=True)
     return LabelledData(kept.astype(_IMAGE_DTYPES), findings, tuple(slices), settings.class_names)
+
+
+def check_labels(rows: pd.DataFrame, settings: LabelSettings) -> None:
+    """Raise UserError, before any file is read, unless rows of a manifest have both labels."""
+    labels = rows["label"].dropna()
+    found = {_normalised(label) for label in labels}
+    for name in settings.class_names:
+        if _normalised(name) not in found:
+            there = ", ".join(repr(label) for label in labels.unique()[:_MOST_LABELS_NAMED])
+            raise UserError(
+                f"No row of the manifest has the label {name}: its labels are {there or 'empty'}. "
+                "Name two of them as the classes (--negative, --positive)."
+            )
 
 
 def class_counts(data: LabelledData) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from assets.methods.callable_classifier import load_callable_classifier
 from assets.methods.classifier_file import classifier_fingerprint, load_classifier
 from assets.methods.classifiers import Classifier
 from assets.methods.devices import ComputePlan
+from assets.methods.errors import UserError
 from assets.methods.http_classifier import HttpClassifier
 from assets.methods.torch_classifier import TorchClassifier
 
@@ -53,6 +54,13 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
             efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING
         )
         return _classifier(f"timm:{efficientnet_lite0.ARCHITECTURE}", packaged, plan)
+    if ":" not in name:
+        # The registry's models and the packaged one have names as well (``Models.load``).
+        raise UserError(
+            f"There is no network {name}: use models:/nsfw@champion, open_nsfw, "
+            f"{skin_baseline.NAME}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
+            "file NAME.safetensors."
+        )
     build = download_architecture if pretrained else build_architecture
     return _classifier(name, build(name, classes=None), plan)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from assets.methods.confidence_intervals import Estimate
 
 Alias = Literal["champion", "challenger"]
+CHANCE = 0.5  # the AUC of scores that tell nothing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ def judge(candidate: Estimate, champion: Estimate) -> Verdict:
     It becomes champion when its lower bound is not below the champion's: what it surely reaches is
     as much. On the point estimates alone a lucky draw of the test set would do. Its AUC must not be
     below the champion's either: an interval may be narrower although the ranking has more errors.
+    And it must be surely better than chance: on a small test set the champion may rank worse, and
+    a network that diverged, to which all images are alike, would follow it.
     """
     is_as_sure, is_as_high = candidate.low >= champion.low, candidate.value >= champion.value
     compared = {
@@ -30,10 +33,13 @@ def judge(candidate: Estimate, champion: Estimate) -> Verdict:
         (False, True): "the AUC is as high, but its lower bound is below the champion's.",
         (False, False): "the AUC is lower, and its lower bound is below the champion's.",
     }
+    is_no_worse, is_by_chance = is_as_sure and is_as_high, candidate.low <= CHANCE
+    why = compared[is_as_sure, is_as_high]
+    if is_no_worse and is_by_chance:
+        why = f"it is not surely better than chance, which is {CHANCE}."
     return Verdict(
-        "champion" if is_as_sure and is_as_high else "challenger",
-        f"AUC {_words(candidate)}, the champion of before {_words(champion)}: "
-        + compared[is_as_sure, is_as_high],
+        "champion" if is_no_worse and not is_by_chance else "challenger",
+        f"AUC {_words(candidate)}, the champion of before {_words(champion)}: {why}",
     )
 
 

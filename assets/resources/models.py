@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
 from assets.methods.classifiers import Classifier
 from assets.methods.devices import ComputeSettings, plan_compute
 from assets.methods.embedding_store import EmbeddingStore
@@ -36,11 +36,11 @@ class Models:
     def load(self, name: str, compute: ComputeSettings, warn: Warn) -> Classifier:
         """Load a classifier.
 
-        ``name`` is an MLflow URI (``models:/nsfw@champion``, ``runs:/...``) or what
-        ``load_named_classifier`` knows. A version of the NSFW model that Tessera registered is read
-        as its file is, other models of MLflow's answer through pyfunc. ``warn`` is told when the
-        registry is down and another version than the champion may be used. Raises UserError when
-        there is no such classifier.
+        ``name`` is an MLflow URI (``models:/nsfw@champion``, ``runs:/...``), ``open_nsfw`` for the
+        packaged model, or what ``load_named_classifier`` knows. A version of the NSFW model that
+        Tessera registered is read as its file is, other models of MLflow's answer through pyfunc.
+        ``warn`` is told when the registry is down and another version than the champion may be
+        used. Raises UserError when there is no such classifier.
         """
         plan = plan_compute(compute, CPU_BATCH_SIZE)
         if name == CHAMPION_URI:
@@ -53,6 +53,8 @@ class Models:
             if version is not None:
                 return load_classifier(version.weights, plan)
             return PyfuncClassifier(self.registry.load_pyfunc(name))
+        if name == OPEN_NSFW:
+            return load_classifier(self.packaged(), plan)
         return load_named_classifier(name, plan)
 
     @cached_property

@@ -27,6 +27,7 @@ from assets.evaluations import (
     evaluation_value,
     label_figures,
     log_evaluation,
+    shown_names,
 )
 from assets.io_managers import FolderIOManager
 from assets.methods.callable_classifier import CallableClassifier
@@ -322,9 +323,8 @@ def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path)
     assert metrics == pytest.approx(model.evaluation.flat_figures())
     files = evaluation_files(value)
     tables = ["curves", "figures", "reliability", "scores", "slices"]
-    assert sorted(files) == sorted(
-        [*(f"{one}.csv" for one in tables), "evaluation.png", "worst_errors.png"]
-    )
+    others = ["evaluation.png", "worst_errors.csv", "worst_errors.png"]
+    assert sorted(files) == sorted([*(f"{one}.csv" for one in tables), *others])
     for name, data in files.items():
         logged = tracking.client.download_artifacts(run.run_id, name, str(tmp_path))
         assert Path(logged).read_bytes() == data
@@ -622,3 +622,39 @@ def test_what_cannot_be_evaluated_is_told_in_a_sentence(
     # What was found before is still there.
     value = world.outputs.read(NsfwEvaluation, "nsfw_evaluation", "dolls")
     assert value.models == ["skin-baseline", CHAMPION_URI]
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (
+            ["/a/b/before.safetensors", "/a/b/after.safetensors"],
+            ["before.safetensors", "after.safetensors"],
+        ),
+        (["/a/b.safetensors", "/c/b.safetensors"], ["a/b.safetensors", "c/b.safetensors"]),
+        (["/b.safetensors", "b.safetensors"], ["/b.safetensors", "b.safetensors"]),
+        (
+            ["models:/nsfw@champion", "/a/b/c.safetensors"],
+            ["models:/nsfw@champion", "c.safetensors"],
+        ),
+    ],
+)
+def test_files_are_shown_by_what_tells_them_apart(models, names):
+    assert shown_names(models) == names
+
+
+def test_the_numbers_on_the_sheets_lead_to_the_files(store):
+    labelled = Labelled(
+        [250, 240, 10, 20, *[200] * 5, *[5] * 5], [False] * 2 + [True] * 7 + [False] * 5
+    )
+    models = [evaluated(labelled, store, name) for name in ("one", "two")]
+    value = evaluation_value(models, PAGE, labelled.load, "nsfw", NsfwEvaluationConfig())
+    table = pd.read_csv(io.BytesIO(evaluation_files(value)["worst_errors.csv"]))
+    assert table.model.tolist() == ["one"] * 4 + ["two"] * 4
+    rows = table[table.model == "one"][["error", "number", "uri"]].to_numpy().tolist()
+    assert rows == [
+        ["false positive", 1, "/photos/0000.png"],
+        ["false positive", 2, "/photos/0001.png"],
+        ["false negative", 1, "/photos/0002.png"],
+        ["false negative", 2, "/photos/0003.png"],
+    ]

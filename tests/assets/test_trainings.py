@@ -18,6 +18,7 @@ from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.devices import ComputeSettings
 from assets.methods.errors import UserError
 from assets.methods.labelled_data import LabelledData
+from assets.methods.preprocessing import Preprocessing
 from assets.methods.training import TrainedClassifier
 from assets.methods.training_loop import EpochFigures
 from assets.resources.models import Models
@@ -61,9 +62,19 @@ def load_image(image_id: str) -> Image.Image:
     return grey((40, 220)[number % 2], number)
 
 
-def trained(slope: float) -> TrainedClassifier:
+def load_with_a_dim_one(image_id: str) -> Image.Image:
+    """One of the bright ones is less so: still above half of white, and below DIM_SIGHTED's."""
+    return grey(150, 1) if image_id == "image-1" else load_image(image_id)
+
+
+# To it all is 0 that is darker than 0.7 of white, so that one positive is like the negatives.
+DIM_SIGHTED = dataclasses.replace(PREPROCESSING, mean=(0.7,) * 3)
+AUC_OF_DIM_SIGHTED = 7.5 / 8
+
+
+def trained(slope: float, preprocessing: Preprocessing = PREPROCESSING) -> TrainedClassifier:
     weights = brightness_weights(slope)
-    return TrainedClassifier(weights, ARCHITECTURE, PREPROCESSING, CLASSES, HISTORY, 2, 0)
+    return TrainedClassifier(weights, ARCHITECTURE, preprocessing, CLASSES, HISTORY, 2, 0)
 
 
 @pytest.fixture
@@ -90,9 +101,10 @@ def enter(
     folder: Path,
     data: LabelledData | None = None,
     load: Callable[[str], Image.Image] = load_image,
+    preprocessing: Preprocessing = PREPROCESSING,
 ) -> NsfwTraining:
     data = data or labelled(judging())
-    return enter_version(trained(slope), data, load, models, COMPUTE, folder, "")
+    return enter_version(trained(slope, preprocessing), data, load, models, COMPUTE, folder, "")
 
 
 def aliases(tracking: Tracking) -> dict[str, str]:
@@ -179,6 +191,27 @@ def test_a_model_that_ranks_as_well_becomes_champion(models, champion, tracking,
     assert aliases(tracking) == {"champion": "2"}
 
 
+def test_a_network_that_diverged_does_not_follow_a_champion_that_is_below_chance(
+    models, champion, tracking, tmp_path
+):
+    champion(-1)
+    result = enter(0, models, tmp_path)
+    assert (result.version, result.alias) == ("2", "challenger")
+    assert aliases(tracking) == {"champion": "1", "challenger": "2"}
+    assert result.comparison.auc.tolist() == [0.5, 0]
+    assert result.reason.endswith(": it is not surely better than chance, which is 0.5.")
+
+
+def test_the_champion_that_is_trained_once_more_stays_champion_whatever_its_auc(
+    models, champion, tracking, tmp_path
+):
+    champion(0)
+    result = enter(0, models, tmp_path)
+    assert (result.version, result.alias) == ("1", "champion")
+    assert aliases(tracking) == {"champion": "1"}
+    assert result.reason == "It is the champion already."
+
+
 def test_the_same_weights_are_no_new_version(models, champion, tracking, tmp_path):
     champion(-1)
     first = enter(1, models, tmp_path)
@@ -238,14 +271,14 @@ def test_a_champion_that_was_replaced_while_it_was_judged_is_not_the_one_to_matc
         # The photos are loaded when the first of the two is asked, by several threads.
         if promoted.acquire(blocking=False):
             champion(1)
-        return load_image(image_id)
+        return load_with_a_dim_one(image_id)
 
-    result = enter(0, models, tmp_path, load=load)
+    result = enter(2, models, tmp_path, load=load, preprocessing=DIM_SIGHTED)
     assert promoted.locked()
     assert (result.version, result.alias) == ("3", "challenger")
     assert aliases(tracking) == {"champion": "2", "challenger": "3"}
     assert result.comparison.version.tolist() == ["3", "2"]
-    assert result.comparison.auc.tolist() == [0.5, 1]
+    assert result.comparison.auc.tolist() == [AUC_OF_DIM_SIGHTED, 1]
 
 
 def test_a_champion_that_was_replaced_after_it_was_judged_is_not_the_one_to_match(
@@ -258,9 +291,9 @@ def test_a_champion_that_was_replaced_after_it_was_judged_is_not_the_one_to_matc
         # The last photo that the champion of before is asked about.
         if next(numbers) == 2 * N:
             champion(1)
-        return load_image(image_id)
+        return load_with_a_dim_one(image_id)
 
-    result = enter(0, models, tmp_path, load=load)
+    result = enter(2, models, tmp_path, load=load, preprocessing=DIM_SIGHTED)
     assert next(numbers) == 3 * N + 1
     assert (result.version, result.alias) == ("3", "challenger")
     assert aliases(tracking) == {"champion": "2", "challenger": "3"}

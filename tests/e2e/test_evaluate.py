@@ -17,6 +17,7 @@ EVERY_RESULT = {
     "report.json",
     "scores.csv",
     "slices.csv",
+    "worst_errors.csv",
     "worst_errors_model_1.png",
     "worst_errors_model_2.png",
 }
@@ -57,12 +58,15 @@ def test_models_are_compared_and_every_row_is_accounted_for(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model", "efficientnet-lite0"], "There is no class nsfw"),
+        (["--model", "efficientnet-lite0"], "efficientnet-lite0 cannot be evaluated: There is no"),
         (["--threshold", "2"], "The threshold is 2.0: choose one from 0 to 1."),
         (["--prevalence", "0"], "The prevalence is 0.0"),
         (["--worst", "100"], "1<=x<=50"),
         (["--positive", "sfw"], "give two names that differ"),
-        (["--positive", "lewd"], "lewd"),
+        (
+            ["--positive", "lewd"],
+            "No row of the manifest has the label lewd: its labels are 'sfw', ",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(

@@ -31,7 +31,9 @@ def run(
     shutil.copy(photo_folder(12) / "photo_000.png", tmp_path / "photo.jpg")
     shutil.copytree(labelled_dolls(64).parent, tmp_path, dirs_exist_ok=True)
     environment = Path(sys.executable).parent
-    variables = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    # Under `make test` they would tell this make that it is a part of that one.
+    of_make = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    variables = {name: value for name, value in os.environ.items() if name not in of_make}
     variables |= {
         "PATH": f"{environment}:{os.environ['PATH']}",
         "TESSERA_HOME": str(tmp_path / ".tessera"),

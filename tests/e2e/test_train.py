@@ -7,12 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from assets.resources.collections import CollectionRegistry
 from assets.resources.tracking import Tracking
+from assets.trainings import CHAMPION_OF_BEFORE, NEW
+from assets.values import NsfwTraining
+from orchestration.training import tell_version
 
 ROOT = Path(__file__).parents[2]
+NOW_USED = "score, explain, deconv, evaluate and the nightly runs now use it; to go back:"
 SMALL = ("--base", "plain_convnet", "--from-scratch", "--train", "all", "--threads", "1")
 
 
@@ -20,11 +25,15 @@ def test_a_head_that_was_trained_is_judged_and_registered(tessera, shared_home, 
     manifest = labelled_dolls(64)
     ran = tessera("train", manifest, "--epochs", "1", "--name", "dolls")
     assert ran.code == 0, ran.err
-    assert "Trained for 1 epochs" in ran.out
+    assert "Trained for 1 epoch; " in ran.out
     assert "version 2 is champion" in ran.out or "version 2 is challenger" in ran.out
+    assert "  --model models:/nsfw/2\n" in ran.out
+    assert "classifier.safetensors" not in ran.out
+    assert ("to go back: tessera promote 1\n" in ran.out) == ("2 is champion" in ran.out)
     again = tessera("train", manifest, "--epochs", "1", "--name", "dolls")
     assert again.code == 0, again.err
     assert "version 2 is " in again.out
+    assert "to go back" not in again.out or "2 is challenger" in ran.out
 
 
 def test_a_worse_model_does_not_become_champion(tessera, shared_home, labelled_dolls):
@@ -44,6 +53,29 @@ def test_a_worse_model_does_not_become_champion(tessera, shared_home, labelled_d
     assert "below the champion's." in ran.out
     champion = Tracking(home=str(shared_home)).client.get_model_version_by_alias("nsfw", "champion")
     assert f"version {champion.version} is challenger" not in ran.out
+    assert "to go back" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("version", "alias", "before", "lines"),
+    [
+        ("3", "champion", "1", ["--model models:/nsfw/3", f"{NOW_USED} tessera promote 1"]),
+        ("3", "champion", "3", ["--model models:/nsfw/3"]),
+        ("3", "challenger", "1", ["--model models:/nsfw/3"]),
+        ("", "", "", ["{home}/trainings/dolls/classifier.safetensors"]),
+    ],
+)
+def test_what_can_be_done_with_the_version_is_told(
+    shared_home, capsys, version, alias, before, lines
+):
+    comparison = pd.DataFrame({"model": [NEW, CHAMPION_OF_BEFORE], "version": [version, before]})
+    weights, history = "classifier.safetensors", pd.DataFrame()
+    result = NsfwTraining(history, comparison, weights, "", version, alias, "So it is.", 1)
+    tell_version(result, "dolls")
+    first, *others = capsys.readouterr().out.splitlines()
+    what = f"version {version} is {alias}" if version else "not registered"
+    assert first == f"{what}: So it is."
+    assert [line.strip() for line in others] == [line.format(home=shared_home) for line in lines]
 
 
 def test_a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes(

@@ -1,5 +1,6 @@
 import copy
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -71,6 +72,38 @@ def test_the_strongest_activations_of_the_hand_worked_example():
         Activation("1", 0, 3, 0, value=3.0, contribution=9.0)
     ]
     assert strongest_activations(net, inputs, "1", 9) == [Activation("1", 0, 1, 1, value=5.0)]
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [
+        ((0, 0, 4, 4), (1, 1)),
+        ((0, 2, 4, 4), (3, 0)),
+        # An edge that is shared is no overlap; the least of a pixel is.
+        ((2, 0, 4, 4), (0, 2)),
+        ((Fraction(199, 100), 0, 4, 4), (1, 1)),
+        ((1, 0, 2, 1), None),
+        ((-9, 3, 1, 9), (3, 0)),
+        # Where no place overlaps, all count.
+        ((-2, 0, 0, 4), (1, 1)),
+        ((0, 4, 4, 6), (1, 1)),
+    ],
+)
+def test_only_places_over_a_region_count(region, place):
+    net, inputs = example()
+    net[4].weight.data[1, 1] = 1.0
+    edges = tuple(Fraction(edge) for edge in region)
+    found = strongest_activations(net, inputs, "1", 9, class_index=1, region=edges)
+    assert [(one.row, one.column) for one in found] == ([] if place is None else [place])
+
+
+def test_a_place_of_a_coarse_layer_stands_for_its_part_of_the_inputs():
+    net, inputs = example()
+    # Of the pooled 5, 3, 3 and 0, each over two by two px, 5 x 2 is most.
+    for left, place in ((1, (0, 0)), (2, (0, 1))):
+        region = (Fraction(left), Fraction(0), Fraction(4), Fraction(2))
+        (found,) = strongest_activations(net, inputs, "2", 1, region=region)
+        assert (found.row, found.column) == place
 
 
 def test_where_windows_overlap_signals_add_up():

@@ -97,6 +97,30 @@ def test_the_strongest_activation_is_where_the_class_looks():
     assert np.argwhere(other.relevance).tolist() == [[6, 13]]
 
 
+def darkness_net():
+    """Its class "bright" looks everywhere for what is dark, as padding is beside a light photo."""
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 2))
+    nn.init.constant_(net[0].weight, -1)
+    nn.init.constant_(net[0].bias, 9)
+    net[3].weight.data = torch.stack([torch.zeros(256), torch.ones(256)])
+    return net
+
+
+# The photograph lies at 7.2 to 8.8 px of 16, or at 9 to 11 px of 20, of which 2 are cut off.
+@pytest.mark.parametrize("resize", [16, 20])
+@pytest.mark.parametrize(("size", "across"), [((80, 8), "row"), ((8, 80), "column")])
+def test_what_speaks_for_the_class_lies_in_the_photograph(size, across, resize):
+    classifier = classifier_of(darkness_net(), dataclasses.replace(PLAIN, resize=resize))
+    image = Image.new("RGB", size, "white")
+    found = deconvnet_map(image, classifier, "bright", DeconvnetSettings("1"))
+    assert getattr(found.start, across) in (7, 8)
+    assert found.relevance.any()
+    assert [one.activation for one in found.top] == [found.start]
+    asked = deconvnet_map(image, classifier, "bright", DeconvnetSettings("1", (0, 0, 0)))
+    assert (asked.start.row, asked.start.column) == (0, 0)
+    assert asked.start.value > found.start.value
+
+
 def test_an_activation_is_shown_beside_its_part_of_the_image():
     pixels = np.full((32, 32, 3), 160, dtype=np.uint8)
     pixels[10:12, 6:8, 0] = 250

@@ -94,3 +94,8 @@ def test_a_part_longer_than_the_room_has_a_line_of_its_own():
 
 def test_a_point_is_a_72nd_of_an_inch_and_a_pixel_a_100th():
     assert in_points(100) == 72
+
+
+def test_a_small_threshold_can_be_read_off():
+    assert format_estimate(Estimate(3.29e-5, 1.2e-5, 0.00012)) == "3.3e-05 (1.2e-05–0.00012)"
+    assert format_estimate(Estimate(0.0, 0.0, 0.0)) == "0.0000 (0.0000–0.0000)"

@@ -11,7 +11,13 @@ from photo_fixtures import encoded, photo, scene
 from assets.methods.cataloguing import CatalogueSettings, catalogue_photos
 from assets.methods.decoding import image_id
 from assets.methods.errors import UserError
-from assets.methods.labelled_data import LabelledData, LabelSettings, class_counts, label_images
+from assets.methods.labelled_data import (
+    LabelledData,
+    LabelSettings,
+    check_labels,
+    class_counts,
+    label_images,
+)
 from assets.methods.photo_store import PhotoStore
 from assets.methods.sources import read_manifest
 from assets.methods.splits import SplitFractions
@@ -492,3 +498,16 @@ def test_a_hundred_thousand_rows():
     assert len(data.images) == n_photos
     splits = data.images["split"].to_numpy()
     assert (splits[50_000:60_000] == splits[:10_000]).all()
+
+
+def test_a_manifest_without_one_of_the_labels_is_refused_before_its_files_are_read():
+    rows = manifest(("a", " Dog ", None), ("b", "cat", None), ("c", None, None))
+    check_labels(rows, LabelSettings("CAT", "dog"))
+    with pytest.raises(UserError) as caught:
+        check_labels(rows, LabelSettings())
+    assert str(caught.value) == (
+        "No row of the manifest has the label sfw: its labels are ' Dog ', 'cat'. Name two of them "
+        "as the classes (--negative, --positive)."
+    )
+    with pytest.raises(UserError, match="its labels are empty"):
+        check_labels(rows[2:], LabelSettings())

@@ -47,9 +47,31 @@ def test_a_lower_estimate_that_is_surer_is_not_enough():
     )
 
 
+def test_a_network_that_tells_nothing_does_not_follow_a_champion_that_is_below_chance():
+    verdict = judge(Estimate(0.5, 0.33, 0.67), Estimate(0.42, 0.2, 0.64))
+    assert verdict.alias == "challenger"
+    assert verdict.reason == (
+        "AUC 0.5000 (0.3300 to 0.6700), the champion of before 0.4200 (0.2000 to 0.6400): "
+        "it is not surely better than chance, which is 0.5."
+    )
+
+
+@pytest.mark.parametrize(("low", "alias"), [(0.5, "challenger"), (0.501, "champion")])
+def test_a_lower_bound_at_chance_is_not_surely_better_than_it(low, alias):
+    assert judge(Estimate(0.9, low, 0.95), Estimate(0.4, 0.2, 0.6)).alias == alias
+
+
+def test_a_model_that_is_worse_is_told_so_although_it_is_no_better_than_chance():
+    verdict = judge(Estimate(0.5, 0.33, 0.67), SERVED)
+    assert verdict.alias == "challenger"
+    assert verdict.reason.endswith(
+        ": the AUC is lower, and its lower bound is below the champion's."
+    )
+
+
 @st.composite
 def estimates(draw):
-    low, value, high = sorted(draw(st.tuples(*[st.sampled_from([0, 0.5, 0.75, 1])] * 3)))
+    low, value, high = sorted(draw(st.tuples(*[st.sampled_from([0, 0.5, 0.6, 0.75, 1])] * 3)))
     return Estimate(value, low, high)
 
 
@@ -57,7 +79,13 @@ def estimates(draw):
 def test_each_of_two_models_may_follow_the_other_only_if_they_are_equal(one, other):
     aliases = {judge(one, other).alias, judge(other, one).alias}
     is_equal = (one.low, one.value) == (other.low, other.value)
-    assert (aliases == {"champion"}) == is_equal
+    assert (aliases == {"champion"}) == (is_equal and one.low > 0.5)
+
+
+@given(estimates(), estimates())
+def test_a_champion_is_surely_better_than_chance_whatever_it_follows(candidate, champion):
+    if candidate.low <= 0.5:
+        assert judge(candidate, champion).alias == "challenger"
 
 
 @given(estimates(), estimates(), estimates())

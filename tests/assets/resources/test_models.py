@@ -146,6 +146,13 @@ def test_a_classifier_that_is_no_model_of_mlflow_needs_no_registry(
         down.load("nonsense", COMPUTE, unheard)
 
 
+def test_the_packaged_model_has_a_name_of_its_own(models, variant):
+    models.registry.set_alias("champion", models.registry.publish(variant).version)
+    packaged = models.load("open_nsfw", COMPUTE, unheard)
+    assert packaged.fingerprint == describe_classifier(models.packaged()).fingerprint
+    assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint != packaged.fingerprint
+
+
 def test_what_was_answered_is_kept_below_the_home(tmp_path, tracking):
     models, again = (Models(tmp_path, tracking) for _ in range(2))
     models.probabilities.append("print", ["a"], np.array([[0.25, 0.75]], np.float32))

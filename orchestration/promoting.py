@@ -1,0 +1,48 @@
+"""From the number of a version to the champion: the choice of a person, whatever was measured."""
+
+from contextlib import suppress
+
+import click
+
+from assets.methods.errors import UserError
+from assets.resources.models import Models
+from assets.resources.registry import CHAMPION, MODEL
+from assets.resources.tracking import Tracking, first_line
+from orchestration.definitions import build_resources
+from orchestration.instance import prepare_home
+
+USERS_OF_CHAMPION = "score, explain, deconv, evaluate and the nightly runs"
+
+
+def promote_version(number: int) -> None:
+    """Make a version of the NSFW model the champion, and say which was it before.
+
+    Raises UserError for a version that is not there or not one of Tessera's, and when the registry
+    is down.
+    """
+    from mlflow.exceptions import MlflowException
+
+    prepare_home()
+    resources = build_resources(strict_tracking=True)
+    models: Models = resources["models"]
+    tracking: Tracking = resources["tracking"]
+    try:
+        # A champion that cannot be used is a reason to promote another.
+        with suppress(UserError):
+            # In an empty registry this makes version 1 of the packaged model.
+            models.champion()
+        before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
+        uri = f"models:/{MODEL}/{number}"
+        version = models.registry.version_at(uri)
+        if version is None:
+            raise UserError(
+                f"{uri} is a model that Tessera did not register, so it can be named for one run "
+                "but not stand for the NSFW model."
+            )
+        models.registry.set_alias(CHAMPION, version.version)
+        # From now on it is also the one last seen, for when the registry is down.
+        models.champion()
+    except (MlflowException, OSError) as error:
+        raise UserError(f"The model registry could not be reached: {first_line(error)}") from error
+    told = "It was so before." if before == version.version else f"Before it was version {before}."
+    click.echo(f"version {version.version} is champion: {USERS_OF_CHAMPION} use it. {told}")
