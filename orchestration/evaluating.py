@@ -11,29 +11,27 @@ import pandas as pd
 from assets.evaluations import csv_bytes, evaluation_files
 from assets.methods.errors import UserError
 from assets.methods.files import write_whole
-from assets.methods.labelled_data import LabelledData, check_labels
-from assets.methods.sources import read_manifest
-from assets.resources.collections import Collection
+from assets.methods.labelled_data import LabelledData
 from assets.settings import (
-    LabelledImagesConfig,
     NsfwEvaluationConfig,
-    catalogue_settings,
-    check_settings,
 )
 from assets.values import NsfwEvaluation
 from orchestration.collection_runs import (
     Options,
     check_classifier,
-    collection_for,
     given,
     run_collection,
     whole_path,
 )
+from orchestration.labelled_collections import (
+    check_manifest,
+    label_config,
+    labelled_collection,
+    tell_findings,
+)
 from orchestration.outputs import check_output_folder
 from orchestration.runs import FinishedRun
 
-# A call says all that it wants of these; what it leaves out is as by default.
-SETTINGS_OF = {"labelled_images", "nsfw_evaluation"}
 SHOWN = (
     ("AUC", "auc"),
     ("average precision", "average_precision"),
@@ -56,13 +54,10 @@ def evaluate_manifest(
     Raises UserError for a manifest, a setting, a model or a folder that cannot be used.
     """
     begun = time.monotonic()
-    settings = {**label_settings(options), "nsfw_evaluation": _settings(options)}
-    settings = {asset: values for asset, values in settings.items() if values}
-    collection = collection_for(name, source).with_settings(settings, SETTINGS_OF)
-    check_settings(collection.settings)
+    collection = labelled_collection(name, source, "nsfw_evaluation", _settings(options), options)
     check_output_folder(out)
     check_manifest(collection)
-    positive = LabelledImagesConfig(**collection.settings.get("labelled_images", {})).positive
+    positive = label_config(collection).positive
     for model in NsfwEvaluationConfig(**collection.settings.get("nsfw_evaluation", {})).models:
         try:
             check_classifier(model, positive, options)
@@ -81,34 +76,6 @@ def evaluate_manifest(
     for file in ("evaluation.png", "figures.csv", "findings.csv"):
         click.echo(f"  {click.format_filename(str(out / file))}")
     return run
-
-
-def check_manifest(collection: Collection) -> None:
-    """Raise UserError, before hours of decoding, for a manifest that cannot be used."""
-    reading = catalogue_settings(collection.settings)
-    config = LabelledImagesConfig(**collection.settings.get("labelled_images", {}))
-    rows = read_manifest(collection.source, reading.fetch)
-    check_labels(rows, config.settings(reading.near_distance))
-
-
-def label_settings(options: Options) -> dict[str, dict[str, Any]]:
-    """Return what the options say of how a manifest and its files are read."""
-    return {
-        "raw_images": given(options, "allow_private_addresses"),
-        "labelled_images": given(options, "negative", "positive"),
-    }
-
-
-def tell_findings(data: LabelledData) -> None:
-    """Say which rows of the manifest were left out, by reason."""
-    findings = data.findings
-    for reason, rows in findings.groupby("reason"):
-        kept = "" if rows.left_out.all() else ", kept all the same"
-        first = rows.iloc[0]
-        click.echo(
-            f"{len(rows):,} row{'s' * (len(rows) > 1)}: {reason}{kept}; for example row "
-            f"{first.row}: {first.detail}"
-        )
 
 
 def _settings(options: Options) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from assets.methods.evaluation_figure import draw_evaluation
 from assets.methods.files import write_whole
 from assets.methods.named_classifiers import load_named_classifier
 from assets.methods.skin_baseline import NAME as SKIN_BASELINE
-from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study, with_ends
+from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
 from assets.methods.study_figure import draw_doll_sheet, draw_study
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training_loop import EpochFigures
@@ -124,7 +124,7 @@ def _files(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, bytes]
 def _figures(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, float]:
     figures = study.figures()
     for name, evaluation in evaluations.items():
-        figures |= with_ends(f"{name}.auc_unflawed", evaluation.figures["auc"])
+        figures |= evaluation.figures["auc"].named(f"{name}.auc_unflawed")
     return figures
 
 

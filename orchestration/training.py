@@ -11,20 +11,22 @@ from assets.resources.collections import Collection
 from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
 from assets.settings import (
-    LabelledImagesConfig,
     NsfwTrainingConfig,
-    check_settings,
 )
 from assets.trainings import CHAMPION_OF_BEFORE
 from assets.values import NsfwTraining
 from orchestration.collection_runs import (
     Options,
-    collection_for,
     given,
     given_file,
     run_collection,
 )
-from orchestration.evaluating import check_manifest, label_settings, tell_findings
+from orchestration.labelled_collections import (
+    check_manifest,
+    label_config,
+    labelled_collection,
+    tell_findings,
+)
 from orchestration.promoting import USERS_OF_CHAMPION
 from orchestration.runs import FinishedRun
 
@@ -35,12 +37,7 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
     Raises UserError for a manifest or a setting that cannot be used.
     """
     begun = time.monotonic()
-    settings = {**label_settings(options), "nsfw_training": _settings(options)}
-    settings = {asset: values for asset, values in settings.items() if values}
-    collection = collection_for(name, source).with_settings(
-        settings, {"labelled_images", "nsfw_training"}
-    )
-    check_settings(collection.settings)
+    collection = labelled_collection(name, source, "nsfw_training", _settings(options), options)
     check_manifest(collection)
     _check_base(collection)
     outputs, run = run_collection("training", collection, options, debug)
@@ -82,7 +79,7 @@ def tell_version(result: NsfwTraining, name: str) -> None:
 def _check_base(collection: Collection) -> None:
     """Refuse a network that is not there, or cannot be trained so, before hours of decoding."""
     training = NsfwTrainingConfig(**collection.settings.get("nsfw_training", {}))
-    labels = LabelledImagesConfig(**collection.settings.get("labelled_images", {}))
+    labels = label_config(collection)
     check_start(
         training.base,
         training.pretrained,

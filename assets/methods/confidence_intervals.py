@@ -28,6 +28,10 @@ class Estimate:
     low: float
     high: float
 
+    def named(self, name: str) -> dict[str, float]:
+        """Return the figure under its name, and the ends beside it: auc, auc_low and auc_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def wilson_interval(
     successes: NDArray[np.integer], trials: NDArray[np.integer], confidence: float

@@ -175,11 +175,10 @@ def _map(
 
 def _region(read: NetworkInput) -> Region:
     """Return where the photograph lies in the network's input, which may not hold all of it."""
-    padding, preprocessing = read.padding, read.preprocessing
-    border = round((preprocessing.resize - preprocessing.crop) / 2)
+    padding, resize = read.padding, read.preprocessing.resize
 
     def edge(position: int) -> Fraction:
-        return Fraction(position * preprocessing.resize, padding.side) - border
+        return Fraction(position * resize, padding.side) - read.border
 
     return (
         edge(padding.left),

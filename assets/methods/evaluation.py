@@ -115,7 +115,7 @@ class Evaluation:
             "temperature": self.temperature,
         }
         for name, figure in self.figures.items():
-            flat |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+            flat |= figure.named(name)
         return flat
 
 

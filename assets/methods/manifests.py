@@ -132,8 +132,9 @@ def _csv_columns(data: bytes) -> dict[str, list[str | None]]:
     text = io.StringIO(data.decode("utf-8-sig"), newline="")
     reader = csv.DictReader(text, strict=True)
     rows = list(reader)
-    _check_names([name for name in reader.fieldnames or () if name])
-    return {name: [row[name] for row in rows] for name in reader.fieldnames or () if name}
+    names = [name for name in reader.fieldnames or () if name]
+    _check_names(names)
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _parquet_columns(data: bytes) -> dict[str, list[str | None]]:

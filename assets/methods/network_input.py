@@ -32,6 +32,11 @@ class NetworkInput:
     preprocessing: Preprocessing
     padding: SquarePadding
 
+    @property
+    def border(self) -> int:
+        """How many px of the scaled square the network does not read on the left and above."""
+        return round((self.preprocessing.resize - self.preprocessing.crop) / 2)
+
     def picture(self, values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """Bring a signed picture of the input to the photograph, in grey levels.
 
@@ -59,8 +64,7 @@ class NetworkInput:
     ) -> NDArray[np.float32]:
         in_order = values if self.preprocessing.channels == "RGB" else values[::-1]
         unread = self.preprocessing.resize - self.preprocessing.crop
-        before = round(unread / 2)
-        border = (before, unread - before)
+        border = (self.border, unread - self.border)
         square = np.pad(np.moveaxis(in_order, 0, 2), (border, border, (0, 0)))
         return self.padding.remove(square, size)
 

@@ -161,13 +161,8 @@ class Study:
                 ("auc_unflawed", network.unflawed.figures["auc"]),
                 ("false_positive_rate_red_lips", network.red_lips_rate),
             ):
-                found |= with_ends(f"{name}.{key}", estimate)
+                found |= estimate.named(f"{name}.{key}")
         return found
-
-
-def with_ends(name: str, estimate: Estimate) -> dict[str, float]:
-    """Return an estimate under its name, and the ends of its interval beside it."""
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def run_study(
