@@ -92,16 +92,17 @@ def _follow(url: str, limits: FetchLimits, known_stamp: str | None, deadline: fl
         answer = _ask(target, limits, known_stamp, deadline)
         if isinstance(answer, Fetched):
             return answer
-        target = _parsed(str(target.join(answer)))
+        target = _parsed(answer, target)
     raise _failed(f"The server redirects more than {limits.max_redirects} times.")
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parsed(url: str, beside: httpx.URL | None = None) -> httpx.URL:
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(url) if beside is None else beside.join(url)
+        has_host = bool(parsed.host)  # Raises ValueError for an invalid international name.
     except (httpx.InvalidURL, ValueError) as error:
         raise _failed("The address is not a valid web address.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not has_host:
         raise _failed("Only http and https addresses are downloaded.")
     if parsed.userinfo:
         raise _failed("The address carries a user name or password; those are never sent.")

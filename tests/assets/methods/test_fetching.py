@@ -253,7 +253,14 @@ def test_redirects_end():
 
 @pytest.mark.parametrize(
     "location",
-    ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://user:word@127.0.0.1/", "http://["],
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "http://user:word@127.0.0.1/",
+        "http://[",
+        "http://xn--zzzzzz99999/",
+        "http://\xe9..com/",
+    ],
 )
 def test_redirects_elsewhere_are_refused(location):
     with serving(lambda handler: handler.reply(302, Location=location)) as (url, asked):
