@@ -47,7 +47,7 @@ def raw_images(
 ) -> Catalogue:
     """Every file of the collection's source: a row of the catalogue, or a row of the rejects."""
     with step(context, tracking, progress, config) as log:
-        source = photos.collection(context.partition_key).source
+        source = config.manifest or photos.collection(context.partition_key).source
         settings = config.settings(compute.threads)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
         log.figures(catalogue_figures(catalogue))

@@ -33,6 +33,9 @@ from assets.resources.registry import CHAMPION_URI
 class RawImagesConfig(dg.Config):
     """Which files count as photos, and how far a download may go."""
 
+    manifest: str | None = Field(
+        default=None, description="Read this manifest instead of the collection's source."
+    )
     max_megabytes: float = Field(default=256, description="Larger files are rejected unread.")
     max_megapixels: float = Field(
         default=200, description="Larger pictures are rejected undecoded."

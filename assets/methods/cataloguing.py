@@ -123,18 +123,49 @@ def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.Data
     return shown[["image_id", "uri", "label"]].reset_index(drop=True)
 
 
-class _Reader:
-    """Finds out what a file is, with the least reading and decoding; used by many threads."""
+class Decoder:
+    """Decodes into the store what is new to it; used by many threads.
 
-    def __init__(self, records: Records, settings: CatalogueSettings):
+    ``n_decoded`` counts the photos that were.
+    """
+
+    def __init__(self, records: Records, limits: DecodeLimits) -> None:
         self._records = records
-        self._settings = settings
+        self._limits = limits
         self._counting = threading.Lock()
         # Copies of one photo that are read at the same time must be decoded once.
         self._image_locks = [threading.Lock() for _ in range(_IMAGE_LOCKS)]
         # However many download, no more decode than there are processors: pixels are what is large.
         self._processors = threading.BoundedSemaphore(usable_cores())
         self.n_decoded = 0
+
+    def decode(self, data: bytes) -> KnownImage:
+        """Return what is known of the photo that a file with these bytes is. Raises Rejected."""
+        identity = image_id(data)
+        with self._image_locks[int(identity[:4], 16) % _IMAGE_LOCKS]:
+            known = self._records.image(identity)
+            if known is not None:
+                return known
+            with self._processors:
+                photo = decode(data, self._limits)
+            image = self._records.keep_image(identity, len(data), photo)
+        with self._counting:
+            self.n_decoded += 1
+        return image
+
+
+class _Reader:
+    """Finds out what a file is, with the least reading and decoding; used by many threads."""
+
+    def __init__(self, records: Records, settings: CatalogueSettings):
+        self._records = records
+        self._fetch = settings.fetch
+        self._decoder = Decoder(records, settings.decode)
+
+    @property
+    def n_decoded(self) -> int:
+        """How many photos were new to the store."""
+        return self._decoder.n_decoded
 
     def read(self, file: SourceFile) -> _Outcome:
         """The file, with the photo that it is or the reason why it is none."""
@@ -145,32 +176,19 @@ class _Reader:
 
     def _photo(self, file: SourceFile) -> KnownImage:
         known = self._records.file(file.uri)
-        content = read_if_changed(file, self._settings.fetch, known.stamp if known else None)
+        content = read_if_changed(file, self._fetch, known.stamp if known else None)
         if content.data is None and known is not None:
             if isinstance(known.verdict, Rejected):
                 raise known.verdict
             return known.verdict
         # What could not be read is tried again the next time; what could not be decoded is not.
         try:
-            photo = self._decoded(content.data or b"")
+            photo = self._decoder.decode(content.data or b"")
         except Rejected as rejected:
             self._records.keep_file(file.uri, KnownFile(content.stamp, rejected))
             raise
         self._records.keep_file(file.uri, KnownFile(content.stamp, photo))
         return photo
-
-    def _decoded(self, data: bytes) -> KnownImage:
-        identity = image_id(data)
-        with self._image_locks[int(identity[:4], 16) % _IMAGE_LOCKS]:
-            known = self._records.image(identity)
-            if known is not None:
-                return known
-            with self._processors:
-                photo = decode(data, self._settings.decode)
-            image = self._records.keep_image(identity, len(data), photo)
-        with self._counting:
-            self.n_decoded += 1
-        return image
 
 
 def _workers(listing: Listing) -> int:

@@ -5,6 +5,7 @@ the batch it came in; ``forward`` says how.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,26 @@ from assets.methods.errors import UserError
 from assets.methods.forward import Network, unsplit_pool
 from assets.methods.preprocessing import preprocess
 from assets.methods.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Embedder:
+    """A backbone on the plan's device, to be called in the threads of ``unsplit_pool``."""
+
+    def __init__(self, backbone: Backbone, plan: ComputePlan) -> None:
+        self._preprocessing = backbone.preprocessing
+        self._network = Network(backbone.module, plan, _channels_first)
+
+    def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Map n >= 1 photos to (n, d) float32, as ``embed`` does.
+
+        Raises:
+            UserError: as for ``embed``.
+        """
+        arrays = [preprocess(image, self._preprocessing) for image in images]
+        return _unit_length(self._network(np.stack(arrays)))
 
 
 def embed(
@@ -39,18 +60,12 @@ def embed(
     Raises:
         UserError: memory does not suffice even for one photo, or a vector is not finite.
     """
-    import torch
-
-    def prepare(images: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(images).permute(0, 3, 1, 2)
-
     vectors = np.empty((len(image_ids), backbone.dimensions), dtype=np.float32)
-    network = Network(backbone.module, plan, prepare)
+    embedder = Embedder(backbone, plan)
 
     def work(start: int) -> np.ndarray:
         batch = image_ids[start : start + plan.batch_size]
-        images = [preprocess(load_image(one), backbone.preprocessing) for one in batch]
-        return _unit_length(network(np.stack(images)))
+        return embedder([load_image(one) for one in batch])
 
     starts = range(0, len(image_ids), plan.batch_size)
     with unsplit_pool(plan.threads) as pool:
@@ -58,6 +73,12 @@ def embed(
             vectors[start : start + len(rows)] = rows
             progress(start + len(rows), len(image_ids))
     return vectors
+
+
+def _channels_first(images: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
 from assets.methods.backbones import backbone_fingerprint, load_backbone
 from assets.methods.decoding import DECODE_VERSION
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.devices import ComputeSettings, Precision, plan_compute
 from assets.methods.embedding import embed
 from assets.methods.files import set_aside, written_whole
 from assets.methods.progress import Progress, silent
@@ -36,6 +35,8 @@ class EmbeddingStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # A service asks again and again for the vectors of a few new photos.
+        self._ids_of_shards: dict[Path, frozenset[str]] = {}
 
     def known_ids(self, fingerprint: str) -> set[str]:
         """Return the ids that have a vector; reads no vectors."""
@@ -44,10 +45,11 @@ class EmbeddingStore:
 
     def find(self, fingerprint: str, image_ids: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the vectors, (d,) float32 each, of those of ``image_ids`` that have one."""
-        wanted = pa.array(sorted(set(image_ids)), type=pa.string())
+        wanted = set(image_ids)
         found: dict[str, np.ndarray] = {}
-        for table in self._tables(fingerprint, columns=["image_id", "vector"]):
-            rows = table.filter(pc.is_in(table["image_id"], value_set=wanted))
+        for table in self._tables(fingerprint, columns=["image_id", "vector"], holding=wanted):
+            # Not Arrow's is_in, which hashes all that is wanted anew for each shard.
+            rows = table.filter([one in wanted for one in table["image_id"].to_pylist()])
             found.update(zip(rows["image_id"].to_pylist(), _matrix(rows["vector"]), strict=True))
         return found
 
@@ -96,13 +98,23 @@ class EmbeddingStore:
                 table, beside, compression="none", use_dictionary=False, write_page_checksum=True
             )
 
-    def _tables(self, fingerprint: str, columns: list[str]) -> Iterator[pa.Table]:
+    def _tables(
+        self, fingerprint: str, columns: list[str], holding: set[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """Read the shards, without those that hold none of ``holding``."""
         # Names that begin with a dot are shards that somebody is still writing.
         for shard in sorted((self._folder / fingerprint).glob("[!.]*.parquet")):
+            ids = self._ids_of_shards.get(shard)
+            if ids is not None and holding is not None and ids.isdisjoint(holding):
+                continue
             try:
-                yield pq.read_table(shard, columns=columns, page_checksum_verification=True)
+                table = pq.read_table(shard, columns=columns, page_checksum_verification=True)
             except (OSError, pa.ArrowException) as error:
                 set_aside(shard, f"cannot be read ({error})")
+                continue
+            if ids is None:
+                self._ids_of_shards[shard] = frozenset(table["image_id"].to_pylist())
+            yield table
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,16 @@ class EmbeddingResult:
     vectors: np.ndarray
     n_computed: int
     fingerprint: str
+
+
+def vector_key(backbone: str, precision: Precision) -> str:
+    """Return the fingerprint under which the vectors of a backbone are stored.
+
+    Raises:
+        UserError: as for ``load_backbone``.
+    """
+    # Another precision or another decoder gives other vectors, which must not pass for these.
+    return f"{backbone_fingerprint(backbone)}-{precision}-{DECODE_VERSION}"
 
 
 def embed_unseen(
@@ -141,8 +163,7 @@ def embed_unseen(
     Raises:
         UserError: as for ``load_backbone``, ``plan_compute`` and ``embed``.
     """
-    # Another precision or another decoder gives other vectors, which must not pass for these.
-    key = f"{backbone_fingerprint(backbone)}-{compute.precision}-{DECODE_VERSION}"
+    key = vector_key(backbone, compute.precision)
 
     def prepare() -> Compute:
         plan, network = plan_compute(compute), load_backbone(backbone)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 from PIL import Image
@@ -64,6 +64,19 @@ class KnownFile:
     verdict: KnownImage | Rejected
 
 
+def encode_working_copy(photo: DecodedPhoto) -> bytes:
+    """The bytes of the JPEG that a photo's working copy is kept as."""
+    encoded = io.BytesIO()
+    photo.working_copy.save(encoded, "JPEG", quality=95, subsampling="4:4:4")
+    return encoded.getvalue()
+
+
+def read_working_copy(file: Path | BinaryIO) -> Image.Image:
+    """A working copy that was kept, RGB and decoded. Raises FileNotFoundError."""
+    with Image.open(file, formats=["JPEG"]) as image:
+        return image.convert("RGB")
+
+
 @dataclass(frozen=True)
 class PhotoStore:
     """The store below ``folder``, which need not exist yet."""
@@ -76,8 +89,7 @@ class PhotoStore:
 
     def open_working_copy(self, image_id: str) -> Image.Image:
         """The working copy, RGB and decoded. Raises FileNotFoundError."""
-        with Image.open(self.working_copy_path(image_id), formats=["JPEG"]) as image:
-            return image.convert("RGB")
+        return read_working_copy(self.working_copy_path(image_id))
 
     @contextmanager
     def records(self, settings: str) -> Iterator["Records"]:
@@ -138,9 +150,7 @@ class Records:
 
     def keep_image(self, image_id: str, n_bytes: int, photo: DecodedPhoto) -> KnownImage:
         """Keep a decoded photo: its working copy first, then the record that it is there."""
-        encoded = io.BytesIO()
-        photo.working_copy.save(encoded, "JPEG", quality=95, subsampling="4:4:4")
-        write_whole(self._store.working_copy_path(image_id), encoded.getvalue())
+        write_whole(self._store.working_copy_path(image_id), encode_working_copy(photo))
         facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
         self._insert("images", image_id, self._settings, *facts)
         return KnownImage(image_id, *facts)

@@ -69,6 +69,18 @@ def score_unseen(
     return ScoringResult(scores, n_computed, key)
 
 
+def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
+    """Map n photos to (n, classes) float32 probabilities; to be called in ``call_pool``.
+
+    Raises:
+        UserError: an answer is no probability; and what the classifier raises.
+    """
+    arrays = [np.array(image.convert("RGB")) for image in images]
+    answer = classifier.classify(image_tensors(classifier, arrays))
+    columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
+    return np.stack(columns, axis=1)
+
+
 def _classify(
     load_image: Callable[[str], Image.Image],
     classifier: Classifier,
@@ -78,10 +90,7 @@ def _classify(
     """Return (n, classes) float32."""
 
     def work(batch: list[str]) -> np.ndarray:
-        arrays = [np.array(load_image(one).convert("RGB")) for one in batch]
-        answer = classifier.classify(image_tensors(classifier, arrays))
-        columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
-        return np.stack(columns, axis=1)
+        return classify_photos(classifier, [load_image(one) for one in batch])
 
     size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
     batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]

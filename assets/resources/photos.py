@@ -1,5 +1,6 @@
 """Where images come from: collections, and what has been read of them already."""
 
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -7,11 +8,19 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.errors import UserError
+from assets.methods.input_store import InputStore
 from assets.methods.photo_store import PhotoStore
 from assets.methods.projection_store import ProjectionStore
 from assets.resources.collections import Collection, CollectionRegistry
 
 DEMO_SOURCE = "demo:"
+INPUTS_SOURCE = "inputs:"
+
+
+def inputs_folder(home: Path, name: str) -> Path:
+    """Where the pictures that were posted to an app are stored."""
+    return home / "inputs" / name
 
 
 class Photos(dg.ConfigurableResource):
@@ -26,15 +35,18 @@ class Photos(dg.ConfigurableResource):
     def collection(self, name: str) -> Collection:
         """Return the collection called ``name``, its source something that can be listed.
 
-        The source ``demo:`` stands for the tiles of the demo, which are made when first asked for.
-        Raises UserError when there is no such collection.
+        The source ``demo:`` stands for the tiles of the demo, which are made when first asked for,
+        and ``inputs:`` for the pictures that were posted, a manifest of which is made each time.
+        Raises UserError when there is no such collection, or nothing was posted.
         """
         collection = self.registered(name)
-        if collection.source != DEMO_SOURCE:
-            return collection
-        from assets.methods.demo_photos import write_demo_collection
+        if collection.source == DEMO_SOURCE:
+            from assets.methods.demo_photos import write_demo_collection
 
-        return replace(collection, source=str(write_demo_collection(Path(self.home) / "demo")))
+            return replace(collection, source=str(write_demo_collection(Path(self.home) / "demo")))
+        if collection.source == INPUTS_SOURCE:
+            return replace(collection, source=str(self._write_manifest_of_inputs(name)))
+        return collection
 
     @cached_property
     def store(self) -> PhotoStore:
@@ -50,3 +62,11 @@ class Photos(dg.ConfigurableResource):
     def points(self) -> ProjectionStore:
         """The projections that have been computed already."""
         return ProjectionStore(Path(self.home) / "points")
+
+    def _write_manifest_of_inputs(self, name: str) -> Path:
+        folder = inputs_folder(Path(self.home), name)
+        manifest = folder / "manifest.csv"
+        with closing(InputStore(folder)) as store:
+            if not store.write_manifest(manifest):
+                raise UserError(f"The collection {name} has no photos: post some to /v2/inputs.")
+        return manifest.absolute()

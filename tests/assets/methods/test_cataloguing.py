@@ -14,7 +14,7 @@ import pytest
 from photo_fixtures import FORMATS, encoded, photo, png_bomb, scene
 
 from assets.methods import cataloguing, decoding, sources
-from assets.methods.cataloguing import Catalogue, CatalogueSettings, catalogue_photos
+from assets.methods.cataloguing import Catalogue, CatalogueSettings, Decoder, catalogue_photos
 from assets.methods.decoding import DecodeLimits
 from assets.methods.errors import UserError
 from assets.methods.fetching import Fetched, FetchLimits
@@ -342,6 +342,18 @@ def test_bugs_are_not_hidden(photos, store, monkeypatch):
     monkeypatch.setattr(cataloguing, "decode", broken)
     with pytest.raises(ZeroDivisionError):
         catalogue_photos(str(photos), store, SETTINGS)
+
+
+def test_what_was_decoded_before_the_catalogue_is_not_decoded_again(photos, store):
+    fill(photos, 3)
+    with store.records(SETTINGS.fingerprint()) as records:
+        decoder = Decoder(records, SETTINGS.decode)
+        for path in [*photos.iterdir(), *photos.iterdir()]:
+            assert decoder.decode(path.read_bytes()).format
+        with pytest.raises(Rejected):
+            decoder.decode(b"hallo")
+    assert decoder.n_decoded == 3
+    assert catalogue_photos(str(photos), store, SETTINGS).n_decoded == 0
 
 
 INTERRUPTED = """

@@ -91,6 +91,22 @@ def test_an_id_in_two_shards_is_harmless(store):
     assert np.array_equal(store.read("a", ["3", "2", "1"]), rows(["3", "2", "1"]))
 
 
+def test_a_shard_without_what_is_looked_for_is_read_once(store, monkeypatch):
+    store.append("a", ["1", "2"], rows(["1", "2"]))
+    store.append("a", ["3"], rows(["3"]))
+    store.find("a", ["1"])
+    read, read_table = [], embedding_store.pq.read_table
+    monkeypatch.setattr(
+        embedding_store.pq,
+        "read_table",
+        lambda shard, **how: (read.append(shard), read_table(shard, **how))[1],
+    )
+    assert list(store.find("a", ["2", "4"])) == ["2"]
+    assert len(read) == 1
+    store.append("a", ["4"], rows(["4"]))
+    assert sorted(store.find("a", ["2", "4"])) == ["2", "4"]
+
+
 def test_many_may_append_at_once(store):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: store.append("a", [one], rows([one])), map(str, range(40))))
