@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import PrivateAttr
 
 from assets.methods.errors import UserError
 from assets.methods.files import write_whole, written_whole
@@ -32,6 +33,9 @@ UNTOUCHED_SECONDS = 3600
 UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
 NAMED_PICTURES = dict[str, Picture]
+# The assets, by commas, whose values a run with this tag keeps beyond newer ones.
+KEEP_TAG = "tessera/keep"
+KEPT = "kept"
 STORED_AS_FILES = (pd.DataFrame, pa.Table, Picture, NAMED_ARRAYS, NAMED_PICTURES)
 
 
@@ -42,27 +46,37 @@ class FolderIOManager(dg.ConfigurableIOManager):
     """
 
     base_folder: str
+    # Of this run. A run beside it may set `current`, and values of two runs must not meet in one.
+    _written: dict[Path, str] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a table or a dataclass, and make it the current value."""
         if obj is None:
             return
         partition = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
-        folder = Path(self.base_folder, context.asset_key.path[-1], partition)
+        asset = context.asset_key.path[-1]
+        folder = Path(self.base_folder, asset, partition)
         generation = uuid.uuid4().hex
         save(obj, folder / generation)
+        if asset in _kept_assets(context):
+            (folder / generation / KEPT).touch()
+        self._written[folder] = generation
         previous = _current(folder)
         write_whole(folder / "current", generation.encode())
         _forget_all_but({generation, previous}, folder)
         context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the current value as the type that the asset asks for."""
+        """Load the value as the type that the asset asks for: this run's own, else the current."""
         # The run's partition, not the asset's: to Dagster a check has none, and so would get all.
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_asset_partitions else UNPARTITIONED
+        value_type = context.dagster_type.typing_type
+        folder = Path(self.base_folder, asset, partition)
+        if folder in self._written:
+            return load(value_type, folder / self._written[folder])
         try:
-            return self.read(context.dagster_type.typing_type, asset, partition)
+            return self.read(value_type, asset, partition)
         except UserError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 
@@ -76,6 +90,13 @@ class FolderIOManager(dg.ConfigurableIOManager):
                 f"{asset} has not been materialised{of_partition}: materialise it first."
             )
         return load(value_type, folder / generation)
+
+
+def release(generation: Path) -> None:
+    """Keep a value no longer than others; its folder goes at once, unless it is the current one."""
+    (generation / KEPT).unlink(missing_ok=True)
+    if _current(generation.parent) != generation.name:
+        shutil.rmtree(generation, ignore_errors=True)
 
 
 def save(value: Any, folder: Path) -> None:
@@ -154,6 +175,15 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def _kept_assets(context: dg.OutputContext) -> list[str]:
+    try:
+        tags = context.step_context.run_tags
+    except dg.DagsterInvariantViolationError:
+        # Outside of a run there are no tags.
+        return []
+    return tags.get(KEEP_TAG, "").split(",")
+
+
 def _current(folder: Path) -> str | None:
     pointer = folder / "current"
     return pointer.read_text() if pointer.exists() else None
@@ -163,5 +193,7 @@ def _forget_all_but(generations: set[str | None], folder: Path) -> None:
     """Remove older generations, but none that a run beside this one may be reading or writing."""
     long_ago = time.time() - UNTOUCHED_SECONDS
     for old in folder.iterdir():
-        if old.is_dir() and old.name not in generations and old.stat().st_mtime < long_ago:
+        if not old.is_dir() or old.name in generations or (old / KEPT).exists():
+            continue
+        if old.stat().st_mtime < long_ago:
             shutil.rmtree(old, ignore_errors=True)

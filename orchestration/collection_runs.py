@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 
 from assets.io_managers import FolderIOManager
@@ -19,7 +19,7 @@ from assets.resources.compute import Compute
 from assets.resources.home import home_folder
 from assets.resources.models import Models
 from orchestration.definitions import build_definitions, build_resources
-from orchestration.instance import forget, open_instance, register
+from orchestration.instance import collection_lock, forget, open_instance, register
 from orchestration.progress import TerminalProgress
 from orchestration.runs import FinishedRun, carry_out
 
@@ -102,10 +102,9 @@ def whole_path(value: str) -> str:
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
     """Keep a second command line from mapping the same collection at the same time."""
-    lock = home_folder() / "locks" / f"{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=0):
+        # Somebody may be looking whether the lock is free, for a moment.
+        with collection_lock(name, timeout=1):
             yield
     except Timeout as error:
         raise UserError(f"Another tessera is at work on {name}: wait for it to end.") from error

@@ -27,7 +27,7 @@ def serve(home: Path, dagster_port: int, mlflow_port: int) -> None:
     is being served already.
     """
     try:
-        with FileLock(home / "dev.lock", timeout=0):
+        with FileLock(home / "dev.lock", timeout=1):
             with dg.DagsterInstance.get() as instance:
                 bury_orphaned_runs(instance)
             _serve(home, f"http://{LOOPBACK}:{dagster_port}", f"http://{LOOPBACK}:{mlflow_port}")

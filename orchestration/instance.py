@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import psutil
+from filelock import FileLock
 
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 
 PROCESS_TAG = "tessera/process"
+PROCESS_GONE = "The process that carried out this run is gone."
+# Two processes with one number differ by more, and a clock that is put right by less.
+SAME_START_SECONDS = 10.0
 UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -52,9 +57,31 @@ def forget(instance: dg.DagsterInstance, name: str) -> None:
     CollectionRegistry(home_folder()).remove(name)
 
 
+def collection_lock(name: str, timeout: float = -1) -> FileLock:
+    """Return what keeps two processes from working on one collection at the same time.
+
+    ``timeout`` is in seconds; below 0 it waits for as long as it takes.
+    """
+    lock = home_folder() / "locks" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock, timeout)
+
+
 def this_process() -> str:
-    """Return what names this process, for the tag by which a dead one is recognised."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Return what names this process, for the tag by which a dead one is recognised.
+
+    The moment it began is a part of it: numbers of processes are given out again.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def process_number(process: str) -> int | None:
+    """Return the number of a living process of this machine by its tag; None if it has ended.
+
+    None also for a process of another machine, of which nothing is known here.
+    """
+    host, number, begun = _parts(process)
+    return number if host == socket.gethostname() and _lives(number, begun) else None
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
@@ -69,9 +96,15 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         if _is_dead(run.tags.get(PROCESS_TAG, ""))
     ]
     for run in dead:
-        instance.report_run_failed(run, "The process that carried out this run is gone.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        bury(instance, run)
     return dead
+
+
+def bury(instance: dg.DagsterInstance, run: dg.DagsterRun, last_words: str = "") -> None:
+    """Report as failed a run whose process is gone, and free its pool slots."""
+    message = f"{PROCESS_GONE} Its last words: {last_words}" if last_words else PROCESS_GONE
+    instance.report_run_failed(run, message)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def bury_orphaned_runs(instance: dg.DagsterInstance) -> None:
@@ -82,22 +115,8 @@ def bury_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """
     bury_dead_runs(instance)
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if PROCESS_TAG not in run.tags:
+        if not run.tags.get(PROCESS_TAG):
             instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")
-
-
-def _is_dead(process: str) -> bool:
-    host, _, number = process.rpartition(":")
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        # Somebody else's process, but one that lives.
-        pass
-    return False
 
 
 def project_file(name: str) -> Path:
@@ -105,3 +124,27 @@ def project_file(name: str) -> Path:
     package = Path(__file__).parent
     installed = package / name
     return installed if installed.exists() else package.parent / name
+
+
+def _is_dead(process: str) -> bool:
+    host, number, begun = _parts(process)
+    return host == socket.gethostname() and not _lives(number, begun)
+
+
+def _parts(process: str) -> tuple[str, int, float | None]:
+    """Take a tag apart: host, number, and when it began, which older tags do not say."""
+    host, number, begun, *_ = [*process.split(":"), "", "", ""]
+    return host, int(number or 0), float(begun) if begun else None
+
+
+def _lives(number: int, begun: float | None) -> bool:
+    try:
+        process = psutil.Process(number)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return begun is None or abs(process.create_time() - begun) < SAME_START_SECONDS
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        # Somebody else's process, but one that lives.
+        return True

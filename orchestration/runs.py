@@ -1,6 +1,6 @@
 """Carrying a job out in this process, on the same instance as the UI."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from dagster_shared.error import SerializableErrorInfo
 from assets.methods.errors import UserError
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
-from orchestration.instance import PROCESS_TAG, bury_dead_runs, this_process
+from orchestration.instance import PROCESS_GONE, PROCESS_TAG, bury_dead_runs, this_process
 from orchestration.jobs import ASSETS_OF
 
 # By name: of an exception in a run, Dagster keeps no more.
@@ -19,6 +19,10 @@ INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
 
 class RunError(Exception):
     """A run ended in something other than a user's mistake; the message names it in a line."""
+
+
+class ProcessGoneError(RunError):
+    """The process that carried a run out was killed; the same work may be done by another."""
 
 
 @dataclass(frozen=True)
@@ -50,36 +54,38 @@ def carry_out(
     interrupted, RunError for anything else.
     """
     for dead in bury_dead_runs(instance):
-        _settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
+        settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=collection.name,
-        run_config={**collection.run_config(ASSETS_OF[job]), **_console(debug)},
+        run_config={**collection.run_config(ASSETS_OF[job]), **console(debug)},
         tags={PROCESS_TAG: this_process()},
         raise_on_error=debug,
     )
     if not result.success:
-        failure = _failure(result)
+        failure = failure_of(result.all_events)
         status = dg.DagsterRunStatus.FAILURE
         if isinstance(failure, KeyboardInterrupt):
             # Dagster calls it a failure unless its UI has asked for the interrupt.
             instance.report_run_canceled(result.dagster_run, "Interrupted at the terminal.")
             status = dg.DagsterRunStatus.CANCELED
-        _settle(tracking, result.run_id, status)
+        settle(tracking, result.run_id, status)
         raise failure
     return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
 
 
-def _console(debug: bool) -> dict[str, Any]:
+def console(debug: bool = False) -> dict[str, Any]:
+    """Return the part of a run's configuration that says what it writes to its standard error."""
     # The bars have the terminal to themselves; the run's log in the UI has every line.
     level = "INFO" if debug else "CRITICAL"
     return {"loggers": {"console": {"config": {"log_level": level}}}}
 
 
-def _settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
-    # A tracking server that is down never costs a result; the run itself has said so already.
+def settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
+    """Tell MLflow how a run ended, as ``Tracking.settle``; one that is down costs no result."""
     from mlflow.exceptions import MlflowException
 
+    # The run itself has said already that it could not be tracked.
     try:
         tracking.settle(run_id, status)
     except (MlflowException, OSError):
@@ -87,18 +93,21 @@ def _settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> Non
             raise
 
 
-def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
-    return {
-        str(event.step_key): round(event.step_success_data.duration_ms / 1000, 2)
-        for event in result.all_events
-        if event.is_step_success
-    }
+def failure_of(events: Iterable[dg.DagsterEvent]) -> BaseException:
+    """Return why a run failed, from its events.
 
-
-def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
-    for event in result.all_events:
-        if event.is_run_failure and _was_interrupted(event.job_failure_data.error):
-            return KeyboardInterrupt()
+    UserError with the sentence of the asset that refused, KeyboardInterrupt if the run was
+    interrupted, ProcessGoneError if its process was killed, else RunError.
+    """
+    for event in events:
+        if event.is_run_failure:
+            if (event.message or "").startswith(PROCESS_GONE):
+                return ProcessGoneError(event.message)
+            # Reported from outside, it has a message and no data.
+            if event.event_specific_data is None:
+                return RunError(event.message or "")
+            if _was_interrupted(event.job_failure_data.error):
+                return KeyboardInterrupt()
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
@@ -111,6 +120,14 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
             line = cause.message.strip().split("\n")[0]
             return RunError(f"{event.step_key} failed: {line}")
     return RunError("The run failed before its first asset.")
+
+
+def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
+    return {
+        str(event.step_key): round(event.step_success_data.duration_ms / 1000, 2)
+        for event in result.all_events
+        if event.is_step_success
+    }
 
 
 def _was_interrupted(error: SerializableErrorInfo | None) -> bool:

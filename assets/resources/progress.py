@@ -1,12 +1,15 @@
 """How a person sees a long step move: a line in the run's log, or a bar in a terminal."""
 
 import logging
+import re
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 from assets.methods.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
+_LINE = re.compile(r"(\w+): ([\d,]+) of ([\d,]+) (.+), about ([\d,]+) s left")
 
 
 class ProgressReporter(Protocol):
@@ -16,8 +19,37 @@ class ProgressReporter(Protocol):
         """Return what a method calls as it works through the ``unit``s of ``step``."""
 
 
+@dataclass(frozen=True)
+class ProgressLine:
+    """How far a step is: ``done`` of ``total`` of its ``unit``s, and the seconds that are left."""
+
+    step: str
+    done: int
+    total: int
+    unit: str
+    seconds_left: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.step}: {self.done:,} of {self.total:,} {self.unit}, "
+            f"about {self.seconds_left:,} s left"
+        )
+
+    @classmethod
+    def read(cls, line: str) -> "ProgressLine | None":
+        """Return what ``str`` made a line of; None for any other line."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            return None
+        step, done, total, unit, seconds = found.groups()
+        return cls(step, _number(done), _number(total), unit, _number(seconds))
+
+
 class LogProgress:
     """Writes a line every few seconds: how many are done, how many there are, the time left."""
+
+    def __init__(self, seconds_between_lines: float = SECONDS_BETWEEN_LINES) -> None:
+        self._seconds_between_lines = seconds_between_lines
 
     def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
         """Return a listener that writes to the run's ``log``."""
@@ -26,10 +58,14 @@ class LogProgress:
         def listen(done: int, total: int) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last < SECONDS_BETWEEN_LINES or done == 0:
+            if now - last < self._seconds_between_lines or done == 0:
                 return
             last = now
             left = (now - begun) / done * (total - done)
-            log.info(f"{step}: {done:,} of {total:,} {unit}, about {left:,.0f} s left")
+            log.info(str(ProgressLine(step, done, total, unit, round(left))))
 
         return listen
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 from assets.io_managers import (
+    KEEP_TAG,
     UNPARTITIONED,
     UNTOUCHED_SECONDS,
     FolderIOManager,
     load,
+    release,
     save,
 )
 from assets.methods.errors import UserError
@@ -255,3 +257,71 @@ def test_an_input_that_was_never_materialised_fails_the_step_with_a_sentence(tmp
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     told = failure.step_failure_data.error.to_string()
     assert "nsfw_model has not been materialised: materialise it first." in told
+
+
+@dg.asset(name="tsne_2d", partitions_def=dg.StaticPartitionsDefinition(["demo", "other"]))
+def _points(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return pd.DataFrame({"run": [context.run.run_id]})
+
+
+def _materialize(manager: FolderIOManager, assets: list, **tags: str) -> dg.ExecuteInProcessResult:
+    resources = {"io_manager": manager}
+    return dg.materialize(assets, resources=resources, partition_key="demo", tags=tags)
+
+
+def _age(folder) -> None:
+    long_ago = time.time() - 2 * UNTOUCHED_SECONDS
+    for generation in folder.iterdir():
+        if generation.is_dir():
+            os.utime(generation, (long_ago, long_ago))
+
+
+def test_a_value_is_kept_if_the_runs_tag_names_its_asset(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    folder = tmp_path / "tsne_2d" / "demo"
+    kept = _materialize(manager, [_points], **{KEEP_TAG: "mosaic,tsne_2d"})
+    _materialize(manager, [_points], **{KEEP_TAG: "mosaic"})
+    for _ in range(3):
+        _age(folder)
+        _store(manager, pd.DataFrame({"x": [0]}))
+    generations = [path for path in folder.iterdir() if path.is_dir()]
+    assert len(generations) == 3
+    (event,) = kept.get_asset_materialization_events()
+    generation = folder / event.materialization.metadata["folder"].value
+    assert load(pd.DataFrame, generation).run.tolist() == [kept.run_id]
+    release(generation)
+    assert not generation.exists()
+
+
+def test_a_kept_value_that_is_current_stays_current_when_it_is_released(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    run = _materialize(manager, [_points], **{KEEP_TAG: "tsne_2d"})
+    (generation,) = [path for path in (tmp_path / "tsne_2d" / "demo").iterdir() if path.is_dir()]
+    release(generation)
+    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == [run.run_id]
+    for _ in range(2):
+        _store(manager, pd.DataFrame({"x": [0]}))
+    _age(tmp_path / "tsne_2d" / "demo")
+    _store(manager, pd.DataFrame({"x": [0]}))
+    assert not generation.exists()
+
+
+def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
+    """A run goes on from its own values, whatever another has written in the meantime."""
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    seen = {}
+
+    @dg.asset(partitions_def=_points.partitions_def)
+    def grid(context: dg.AssetExecutionContext, tsne_2d: pd.DataFrame) -> None:
+        seen[context.run.run_id] = tsne_2d.run.tolist()
+
+    @dg.asset_check(asset=_points, blocking=True)
+    def interrupted(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        _store(manager, pd.DataFrame({"run": ["another"]}))
+        return dg.AssetCheckResult(passed=True)
+
+    result = _materialize(manager, [_points, interrupted, grid])
+    assert seen == {result.run_id: [result.run_id]}
+    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == ["another"]
+    assert _materialize(manager, [_points.to_source_asset(), grid]).success
+    assert list(seen.values())[-1] == ["another"]

@@ -5,9 +5,19 @@ import sys
 
 import dagster as dg
 import pytest
+from filelock import Timeout
 
 from assets.resources.collections import PARTITIONS_NAME, Collection
-from orchestration.instance import PROCESS_TAG, bury_dead_runs, prepare_home, register, this_process
+from orchestration.instance import (
+    PROCESS_TAG,
+    bury_dead_runs,
+    bury_orphaned_runs,
+    collection_lock,
+    prepare_home,
+    process_number,
+    register,
+    this_process,
+)
 
 
 def test_the_home_is_dagsters_home_and_holds_the_projects_settings(home):
@@ -63,13 +73,47 @@ def _ended_process() -> int:
     [
         (lambda: f"{socket.gethostname()}:{_ended_process()}", dg.DagsterRunStatus.FAILURE),
         (this_process, dg.DagsterRunStatus.STARTED),
+        (lambda: f"{socket.gethostname()}:{os.getpid()}", dg.DagsterRunStatus.STARTED),
+        (lambda: f"{socket.gethostname()}:{os.getpid()}:12.50", dg.DagsterRunStatus.FAILURE),
         (lambda: f"another-host:{_ended_process()}", dg.DagsterRunStatus.STARTED),
         (lambda: "", dg.DagsterRunStatus.STARTED),
     ],
-    ids=["dead", "alive", "elsewhere", "not ours"],
+    ids=["dead", "alive", "alive, older tag", "number given again", "elsewhere", "not ours"],
 )
 def test_only_runs_of_dead_processes_are_buried(instance, process, status):
     run = _started_run(instance, process())
     buried = bury_dead_runs(instance)
     assert instance.get_run_by_id(run.run_id).status == status
     assert bool(buried) == (status == dg.DagsterRunStatus.FAILURE)
+
+
+def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tag = f"{socket.gethostname()}:{process.pid}"
+    assert process_number(tag) == process.pid
+    run = _started_run(instance, tag)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert [dead.run_id for dead in bury_dead_runs(instance)] == [run.run_id]
+    assert process_number(tag) is None
+    process.communicate()
+
+
+def test_the_number_of_a_process_is_known_on_its_own_machine_alone():
+    assert process_number(this_process()) == os.getpid()
+    assert process_number("another-host:1") is None
+    assert process_number("") is None
+
+
+def test_a_run_without_a_process_ends_with_the_daemon_that_started_it(instance):
+    orphan, ours = _started_run(instance, ""), _started_run(instance, this_process())
+    bury_orphaned_runs(instance)
+    assert instance.get_run_by_id(orphan.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert instance.get_run_by_id(ours.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def test_one_at_a_time_has_a_collection(home):
+    with collection_lock("photos"), collection_lock("others", timeout=0), pytest.raises(Timeout):
+        collection_lock("photos", timeout=0).acquire()
+    with collection_lock("photos", timeout=0):
+        pass

@@ -1,7 +1,11 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assets.resources import progress
-from assets.resources.progress import LogProgress
+from assets.resources.progress import LogProgress, ProgressLine
+
+COUNTS = st.integers(0, 10**9)
 
 
 class _Log:
@@ -29,3 +33,22 @@ def test_a_line_every_few_seconds_with_the_time_that_is_left(clock):
         "embeddings: 1,000 of 4,000 photos, about 18 s left",
         "embeddings: 2,000 of 4,000 photos, about 12 s left",
     ]
+
+
+def test_a_reporter_may_write_more_often(clock):
+    log = _Log()
+    listen = LogProgress(seconds_between_lines=1).listener(log, "embeddings", "photos")
+    for done in (100, 1_000, 1_200, 2_000):
+        listen(done, 4_000)
+    assert len(log.lines) == 4
+
+
+@given(COUNTS, COUNTS, st.sampled_from(["photos", "photos assigned", "tiles"]), COUNTS)
+def test_a_line_is_read_back_as_it_was_written(done, total, unit, seconds):
+    line = ProgressLine("tsne_2d", done, total, unit, seconds)
+    assert ProgressLine.read(str(line)) == line
+
+
+@given(st.text())
+def test_any_other_line_is_none(text):
+    assert ProgressLine.read(text) is None

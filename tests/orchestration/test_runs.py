@@ -1,0 +1,66 @@
+import dagster as dg
+import pytest
+
+from assets.methods.errors import UserError
+from orchestration.instance import bury
+from orchestration.runs import ProcessGoneError, RunError, failure_of
+
+
+def _events(raised: BaseException | None, instance: dg.DagsterInstance) -> list[dg.DagsterEvent]:
+    @dg.op
+    def laying_out() -> None:
+        if raised is not None:
+            raise raised
+
+    @dg.job
+    def mapping() -> None:
+        laying_out()
+
+    run_id = mapping.execute_in_process(instance=instance, raise_on_error=False).run_id
+    return _stored(instance, run_id)
+
+
+@dg.job
+def _nothing() -> None:
+    pass
+
+
+def _stored(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    return [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
+
+
+@pytest.mark.parametrize(
+    ("raised", "failure", "told"),
+    [
+        (dg.Failure("There are no photos."), UserError, "There are no photos."),
+        (OSError("the disk is full"), RunError, "laying_out failed: OSError: the disk is full"),
+        (dg.DagsterExecutionInterruptedError(), KeyboardInterrupt, ""),
+    ],
+    ids=["a users mistake", "a fault", "an interrupt"],
+)
+def test_the_events_of_a_run_tell_why_it_failed(instance, raised, failure, told):
+    found = failure_of(_events(raised, instance))
+    assert type(found) is failure
+    assert str(found) == told
+
+
+def test_a_run_whose_process_is_gone_says_so_with_its_last_words(instance):
+    run = instance.create_run_for_job(_nothing)
+    bury(instance, run, "MemoryError")
+    failure = failure_of(_stored(instance, run.run_id))
+    assert type(failure) is ProcessGoneError
+    assert str(failure) == (
+        "The process that carried out this run is gone. Its last words: MemoryError"
+    )
+
+
+def test_a_run_that_was_called_failed_from_outside_has_the_reason_given(instance):
+    run = instance.create_run_for_job(_nothing)
+    instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")
+    failure = failure_of(_stored(instance, run.run_id))
+    assert type(failure) is RunError
+    assert str(failure) == "It ended with the `tessera dev` that started it."
+
+
+def test_no_events_are_a_failure_too():
+    assert str(failure_of([])) == "The run failed before its first asset."
