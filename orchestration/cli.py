@@ -1,5 +1,5 @@
 """The command line: `tessera map`, `score`, `explain`, `deconv`, `train`, `promote`,
-`evaluate`, `study`, `add`, `list`, `demo`, `check`, `dev`, `home`.
+`evaluate`, `study`, `add`, `list`, `demo`, `check`, `dev`, `serve`, `key`, `home`.
 
 Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a failed run or check,
 130 when interrupted. `--debug` shows the traceback.
@@ -415,6 +415,97 @@ def dev(port: int, mlflow_port: int) -> None:
     with suppress(KeyboardInterrupt):
         serve(prepare_home(), port, mlflow_port)
     click.echo("stopped")
+
+
+@cli.command("serve", short_help="Serve inputs, models, searches and visualizations over HTTP.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--runs",
+    "runs_at_once",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Visualizations carried out at a time; the rest wait.",
+)
+@click.option(
+    "--download-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=20,
+    show_default=True,
+    help="Time limit of one download.",
+)
+@click.option(
+    "--image-megabytes",
+    type=click.FloatRange(0, min_open=True),
+    default=32,
+    show_default=True,
+    help="Larger images are refused.",
+)
+@click.option("--public-url", help="Where clients reach the service, if it is behind a proxy.")
+@_allow_private_addresses
+@_compute_options
+def serve_command(
+    allow_private_addresses: bool | None,
+    device: str | None,
+    batch_size: int | None,
+    threads: int | None,
+    **settings: Any,
+) -> None:
+    """Serve the HTTP API and carry its visualizations out, until Ctrl-C.
+
+    Without a key it listens on loopback alone; make one with `tessera key new COLLECTION`.
+    """
+    from orchestration.api.service import ServeSettings
+    from orchestration.collection_runs import compute_resource
+    from orchestration.instance import prepare_home
+    from orchestration.serving import serve
+
+    settings |= {
+        "allow_private_addresses": bool(allow_private_addresses),
+        "compute": compute_resource(
+            {"device": device, "batch_size": batch_size, "threads": threads}
+        ),
+    }
+    with suppress(KeyboardInterrupt):
+        serve(prepare_home(), ServeSettings(**settings))
+    click.echo("stopped")
+
+
+@cli.group(short_help="Make, list and revoke the keys of the HTTP service.")
+def key() -> None:
+    """Make, list and revoke the keys of the HTTP service."""
+
+
+@key.command("new")
+@click.argument("collection")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Requests a second; 200.")
+@click.option("--megabytes", type=click.FloatRange(0, min_open=True), help="Of a request; 64.")
+@click.option("--inputs", type=click.IntRange(0), help="Stored at most; 100,000.")
+def key_new(
+    collection: str, rate: float | None, megabytes: float | None, inputs: int | None
+) -> None:
+    """Make a key of the app COLLECTION and print it: the last line, shown this once."""
+    from orchestration.keys_command import new_key
+
+    new_key(collection, rate, megabytes, inputs)
+
+
+@key.command("list")
+def key_list() -> None:
+    """List the keys, without the keys themselves."""
+    from orchestration.keys_command import list_keys
+
+    list_keys()
+
+
+@key.command("revoke")
+@click.argument("key_id")
+def key_revoke(key_id: str) -> None:
+    """Revoke the key KEY_ID, at once."""
+    from orchestration.keys_command import revoke_key
+
+    revoke_key(key_id)
 
 
 @cli.command(short_help="Print the folder that holds all state.")

@@ -1,0 +1,1 @@
+"""The HTTP service: inputs, models, outputs, searches and visualizations of an app."""

@@ -1,0 +1,492 @@
+"""What goes over the wire: the status codes, and the shape of each request and reply.
+
+An app is a collection; the key of a request says which. Times are RFC 3339, UTC, microseconds.
+"""
+
+import json
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+LARGEST_BATCH = 128
+LARGEST_METADATA = 65_536
+# What writes the replies gives up at 255.
+DEEPEST_METADATA = 64
+LARGEST_PAGE = 1_000
+LAST_PAGE = 1_000_000
+PAGE_SIZE = 20
+
+
+class Code(Enum):
+    """The status codes: each with its number, its description and its HTTP status."""
+
+    OK = 10000, "Ok", 200
+    MIXED = 10010, "Mixed status", 200
+    FAILURE = 10020, "Failure", 400
+    KEY_REFUSED = 11001, "API key not found or not valid", 401
+    THROTTLED = 11005, "Too many requests", 429
+    NOT_JSON = 11100, "Request is not JSON", 400
+    NO_SUCH_ROUTE = 11101, "No such route", 404
+    INVALID_REQUEST = 11102, "Invalid request", 400
+    NO_SUCH_METHOD = 11103, "Method not allowed", 405
+    MODEL_READY = 21100, "Model is trained and ready", 200
+    NO_SUCH_MODEL = 21200, "Model does not exist", 404
+    INPUT_DONE = 30000, "Download complete", 200
+    INPUT_PENDING = 30001, "Download pending", 200
+    INPUT_DOWNLOAD_FAILED = 30002, "Download failed", 400
+    INPUT_DUPLICATE = 30100, "Duplicate input", 400
+    INPUT_UNSUPPORTED = 30101, "Not an image that can be read", 400
+    NO_SUCH_INPUT = 30102, "Input does not exist", 404
+    INVALID_PREDICTION = 40001, "Invalid predict request", 400
+    INVALID_SEARCH = 40002, "Invalid search request", 400
+    VISUALIZATION_READY = 42000, "ready", 200
+    VISUALIZATION_PENDING = 42001, "pending", 202
+    VISUALIZATION_FAILED = 42002, "failed", 200
+    INVALID_VISUALIZATION = 42003, "Invalid visualization request", 400
+    NO_SUCH_VISUALIZATION = 42004, "Visualization does not exist", 404
+
+    def __init__(self, number: int, description: str, http_status: int) -> None:
+        self.number = number
+        self.description = description
+        self.http_status = http_status
+
+    @classmethod
+    def of(cls, number: int) -> "Code":
+        """Return the code with this number."""
+        return next(code for code in cls if code.number == number)
+
+
+class ApiError(Exception):
+    """A request that is refused: the code, and a sentence for the one who sent it."""
+
+    def __init__(
+        self,
+        code: Code,
+        details: str,
+        headers: dict[str, str] | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.headers = headers or {}
+        self.http_status = http_status or code.http_status
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as the contract writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def now() -> str:
+    """Return the present moment as the contract writes it."""
+    return timestamp(datetime.now(UTC))
+
+
+# ---- requests: what they do not name is passed over, as clients of the original send more ----
+
+
+def _text_can_be_written(text: str) -> str:
+    # JSON can hold half of a surrogate pair, UTF-8 cannot.
+    try:
+        return text if text.isascii() else text.encode().decode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair") from None
+
+
+def _crop_is_a_box(crop: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    top, left, bottom, right = crop
+    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+        raise ValueError("crop is [top, left, bottom, right], each from 0 to 1")
+    return crop
+
+
+def _metadata_can_be_sent_back(metadata: dict[str, Any]) -> dict[str, Any]:
+    # NaN is no JSON, and half of a surrogate pair no text, although Python reads both.
+    try:
+        written = json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise ValueError("metadata holds what JSON cannot") from None
+    if len(written) > LARGEST_METADATA:
+        raise ValueError(f"metadata is larger than {LARGEST_METADATA} bytes")
+    if _depth(metadata) > DEEPEST_METADATA:
+        raise ValueError(f"metadata is nested more than {DEEPEST_METADATA} deep")
+    return metadata
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects lie in each other."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_metadata_can_be_sent_back)]
+Text = Annotated[str, AfterValidator(_text_can_be_written)]
+Crop = Annotated[tuple[float, float, float, float], AfterValidator(_crop_is_a_box)]
+
+
+def _id_is_no_word_of_the_addresses(input_id: str) -> str:
+    if input_id in {".", "..", "status"}:
+        raise ValueError("this word cannot be an id")
+    return input_id
+
+
+# An id is a part of an address, so it has no slash, and it is none of the words used there.
+InputId = Annotated[
+    Text,
+    StringConstraints(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x20\x7f]+$"),
+    AfterValidator(_id_is_no_word_of_the_addresses),
+]
+
+
+class ImageData(BaseModel):
+    """A picture: its file in base64, or the address it is downloaded from; one of the two.
+
+    ``crop`` is [top, left, bottom, right] as shares of the height and the width.
+    """
+
+    base64: Text | None = None
+    url: Annotated[Text, StringConstraints(min_length=1, max_length=8192)] | None = None
+    allow_duplicate_url: bool = False
+    crop: Crop | None = None
+
+
+class ConceptGiven(BaseModel):
+    """A label that an input is posted with: 1 if it applies, 0 if it does not."""
+
+    id: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+    value: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class PostedData(BaseModel):
+    """What an input is posted with."""
+
+    image: ImageData
+    concepts: Annotated[list[ConceptGiven], Field(max_length=128)] = []
+    metadata: Metadata = {}
+
+
+class PostedInput(BaseModel):
+    """An input of ``POST /v2/inputs``."""
+
+    id: InputId | None = None
+    data: PostedData
+
+
+class PostInputs(BaseModel):
+    """``POST /v2/inputs``."""
+
+    inputs: Annotated[list[PostedInput], Field(min_length=1, max_length=LARGEST_BATCH)]
+
+
+class DeleteInputs(BaseModel):
+    """``DELETE /v2/inputs``: some by their ids, or all."""
+
+    ids: Annotated[list[Text], Field(max_length=LARGEST_PAGE)] | None = None
+    delete_all: bool = False
+
+
+class AskedData(BaseModel):
+    """What a model is asked of."""
+
+    image: ImageData
+
+
+class AskedInput(BaseModel):
+    """An input of ``POST /v2/models/{id}/outputs``; nothing of it is kept."""
+
+    id: InputId | None = None
+    data: AskedData
+
+
+class PostOutputs(BaseModel):
+    """``POST /v2/models/{id}/outputs``."""
+
+    inputs: Annotated[list[AskedInput], Field(min_length=1, max_length=LARGEST_BATCH)]
+
+
+class ModelQuery(BaseModel):
+    """Which models are looked for: by name (``*`` stands for anything) and type."""
+
+    name: Annotated[Text, StringConstraints(max_length=256)] = "*"
+    type: Annotated[Text, StringConstraints(max_length=256)] | None = None
+
+
+class SearchModels(BaseModel):
+    """``POST /v2/models/searches``."""
+
+    model_query: ModelQuery = ModelQuery()
+
+
+class SearchedInput(BaseModel):
+    """The picture that others are compared with."""
+
+    data: AskedData
+
+
+class SearchedOutput(BaseModel):
+    """The picture, as the original nests it."""
+
+    input: SearchedInput
+
+
+class Condition(BaseModel):
+    """One condition of a search."""
+
+    output: SearchedOutput
+
+
+class Query(BaseModel):
+    """The conditions of a search: one."""
+
+    ands: Annotated[list[Condition], Field(min_length=1, max_length=1)]
+
+
+class Pagination(BaseModel):
+    """Which part of the hits."""
+
+    page: Annotated[int, Field(ge=1, le=LAST_PAGE)] = 1
+    per_page: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = PAGE_SIZE
+
+
+class PostSearch(BaseModel):
+    """``POST /v2/searches``."""
+
+    query: Query
+    pagination: Pagination = Pagination()
+
+
+class InputNamed(BaseModel):
+    """An input, by its id."""
+
+    id: Text
+
+
+class PostVisualization(BaseModel):
+    """``POST /v2/visualizations``: over all inputs of the app unless some are named.
+
+    ``type`` is the projection, ``grid`` COLUMNSxROWS or an aspect ratio, ``tile`` in pixels.
+    """
+
+    type: Literal["tsne", "largevis", "umap", "pca"] = "tsne"
+    inputs: Annotated[list[InputNamed], Field(min_length=1, max_length=100_000)] | None = None
+    grid: Annotated[Text, StringConstraints(min_length=1, max_length=32)] | None = None
+    tile: Annotated[int, Field(ge=8, le=512)] | None = None
+
+
+# ---- replies ----
+
+
+class Reply(BaseModel):
+    """What every reply carries."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class Status(Reply):
+    """What became of a request, or of a part of it."""
+
+    code: int
+    description: str
+    details: str | None = None
+    req_id: str | None = None
+    percent_completed: int | None = None
+    time_remaining: float | None = None
+
+    @classmethod
+    def of(cls, code: Code, details: str | None = None) -> "Status":
+        """Return the status of this code."""
+        return cls(code=code.number, description=code.description, details=details)
+
+
+class StatusReply(Reply):
+    """A reply that is no more than its status; every error is one."""
+
+    status: Status
+
+
+class ImageReply(Reply):
+    """Where a picture can be had."""
+
+    url: str | None = None
+    crop: tuple[float, float, float, float] | None = None
+
+
+class Concept(Reply):
+    """A class of a model, or a label of an input."""
+
+    id: str
+    name: str
+    app_id: str
+    created_at: str | None = None
+    value: float | None = None
+
+
+class Embedding(Reply):
+    """A vector."""
+
+    vector: list[float]
+    num_dimensions: int
+
+
+class InputData(Reply):
+    """What is known of an input."""
+
+    image: ImageReply
+    concepts: list[Concept] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class InputReply(Reply):
+    """An input."""
+
+    id: str
+    data: InputData
+    created_at: str
+    modified_at: str
+    status: Status
+
+
+class InputsReply(StatusReply):
+    """Several inputs."""
+
+    inputs: list[InputReply]
+
+
+class OneInputReply(StatusReply):
+    """One input."""
+
+    input: InputReply
+
+
+class Counts(Reply):
+    """How many inputs have been processed, are still to be, and failed."""
+
+    processed: int
+    to_process: int
+    errors: int
+    processing: int
+
+
+class CountsReply(StatusReply):
+    """``GET /v2/inputs/status``."""
+
+    counts: Counts
+
+
+class OutputInfoData(Reply):
+    """The classes of a model."""
+
+    concepts: list[Concept] | None = None
+
+
+class OutputInfo(Reply):
+    """What a model answers with: concepts, or an embedding."""
+
+    type: Literal["concept", "embed"]
+    output_config: dict[str, Any]
+    data: OutputInfoData | None = None
+
+
+class ModelVersion(Reply):
+    """A version of a model."""
+
+    id: str
+    created_at: str
+    status: Status
+
+
+class ModelReply(Reply):
+    """A model."""
+
+    id: str
+    name: str
+    app_id: str
+    created_at: str
+    output_info: OutputInfo
+    model_version: ModelVersion
+
+
+class ModelsReply(StatusReply):
+    """Several models."""
+
+    models: list[ModelReply]
+
+
+class OneModelReply(StatusReply):
+    """One model."""
+
+    model: ModelReply
+
+
+class AskedImageReply(Reply):
+    """The input that an output belongs to."""
+
+    id: str
+    data: InputData
+
+
+class OutputData(Reply):
+    """A model's answer: the concepts by falling value, or a vector."""
+
+    concepts: list[Concept] | None = None
+    embeddings: list[Embedding] | None = None
+
+
+class OutputReply(Reply):
+    """What a model says of one input; without data if the input could not be read."""
+
+    id: str
+    status: Status
+    created_at: str
+    model: ModelReply
+    input: AskedImageReply
+    data: OutputData | None = None
+
+
+class OutputsReply(StatusReply):
+    """``POST /v2/models/{id}/outputs``: an output for each input, in their order."""
+
+    outputs: list[OutputReply]
+
+
+class Hit(Reply):
+    """An input that was found: the cosine of its vector with that of the picture asked for."""
+
+    score: float
+    input: InputReply
+
+
+class HitsReply(StatusReply):
+    """``POST /v2/searches``: the most similar first."""
+
+    hits: list[Hit]
+
+
+class VisualizationData(Reply):
+    """The picture of a visualization that is ready, and the page that shows it."""
+
+    image: ImageReply
+    page: ImageReply
+
+
+class VisualizationOutput(Reply):
+    """A visualization: pending, ready or failed."""
+
+    id: str
+    app_id: str
+    status: Status
+    created_at: str
+    data: VisualizationData | None = None
+
+
+class VisualizationReply(StatusReply):
+    """A visualization, under both of the names that the original had for it."""
+
+    output: VisualizationOutput
+    visualization_output: VisualizationOutput

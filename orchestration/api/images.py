@@ -1,0 +1,109 @@
+"""The pictures of requests: from base64 or an address to a file's bytes, or to a working copy."""
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+
+from assets.methods.decoding import DecodeLimits, decode, decode_picture
+from assets.methods.fetching import FetchLimits, fetch, too_large
+from assets.methods.photo_store import encode_working_copy, read_working_copy
+from assets.methods.rejects import Rejected
+from orchestration.api.contract import ApiError, Code, Crop, ImageData
+from orchestration.api.service import ServeSettings
+
+# What is only looked at may be small; what is stored is held to the collection's own limits.
+_ANY_SIDE = DecodeLimits(min_side=1)
+
+
+class ImageRefused(Exception):  # noqa: N818 - a verdict on a picture, not an error of the program
+    """A picture cannot be had: the code, and a sentence for the one who sent it."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def fetch_limits(settings: ServeSettings) -> FetchLimits:
+    """Return what one picture of a request may cost, downloaded or sent along."""
+    return FetchLimits(
+        max_bytes=int(settings.image_megabytes * 2**20),
+        timeout_seconds=settings.download_seconds,
+        allow_private_addresses=settings.allow_private_addresses,
+    )
+
+
+def check_sources(images: Sequence[ImageData], code: Code = Code.INVALID_REQUEST) -> None:
+    """Raise ApiError with this code if a picture has no source, or two."""
+    for number, image in enumerate(images, start=1):
+        if (image.base64 is None) == (image.url is None):
+            raise ApiError(
+                code, f"Image {number} of {len(images)} needs either base64 or url, and only one."
+            )
+
+
+def read_image(image: ImageData, limits: FetchLimits) -> bytes:
+    """Return the bytes of a picture: the file itself, or what was cropped from it as a PNG.
+
+    ``limits.max_bytes`` holds for base64 as well. Raises ImageRefused, and ApiError for a picture
+    without a source or with two.
+    """
+    check_sources([image])
+    if image.url is not None:
+        data = _downloaded(image.url, limits)
+    else:
+        data = _from_base64(image.base64 or "", limits.max_bytes)
+    return data if image.crop is None else _cropped(data, image.crop)
+
+
+def working_copy(data: bytes) -> Image.Image:
+    """Return the working copy of a picture of any size, as `PhotoStore` would give it: RGB.
+
+    Raises ImageRefused.
+    """
+    try:
+        photo = decode(data, _ANY_SIDE)
+    except Rejected as rejected:
+        raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+    return read_working_copy(io.BytesIO(encode_working_copy(photo)))
+
+
+def _downloaded(url: str, limits: FetchLimits) -> bytes:
+    try:
+        return fetch(url, limits).data or b""
+    except Rejected as rejected:
+        raise ImageRefused(Code.INPUT_DOWNLOAD_FAILED, rejected.detail) from rejected
+
+
+def _from_base64(text: str, max_bytes: int) -> bytes:
+    packed = "".join(text.split())
+    n_bytes = len(packed) * 3 // 4 - packed[-2:].count("=")
+    if n_bytes > max_bytes:
+        raise ImageRefused(Code.INPUT_UNSUPPORTED, too_large(n_bytes, max_bytes).detail)
+    try:
+        return base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageRefused(Code.INPUT_UNSUPPORTED, "The image is not valid base64.") from error
+
+
+def _cropped(data: bytes, crop: Crop) -> bytes:
+    try:
+        picture = decode_picture(data, _ANY_SIDE)
+    except Rejected as rejected:
+        raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+    top, left, bottom, right = crop
+    upper, lower = _pixels(top, bottom, picture.height)
+    first, last = _pixels(left, right, picture.width)
+    png = io.BytesIO()
+    # Level 1: the higher ones take many times as long for a few per cent.
+    picture.crop((first, upper, last, lower)).save(png, "PNG", compress_level=1)
+    return png.getvalue()
+
+
+def _pixels(start: float, end: float, n: int) -> tuple[int, int]:
+    """The pixels from ``start`` to ``end``, shares of ``n``: one at least."""
+    first = min(round(start * n), n - 1)
+    return first, max(round(end * n), first + 1)

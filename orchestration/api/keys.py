@@ -1,0 +1,149 @@
+"""API keys: which app a request is of, and how much it may ask for.
+
+A key's text is shown once, when it is made; what is kept is its SHA-256, in a file a key.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from assets.methods.errors import UserError
+from assets.methods.files import write_whole
+from orchestration.api.contract import now
+
+# The app of a service on loopback for which no key was ever made.
+OPEN_APP = "default"
+
+# A change so soon after the folder was read could have the time stamp of the one before.
+_STAMP_SECONDS = 2.0
+_NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True)
+class KeyLimits:
+    """How much may be asked for with a key.
+
+    ``request_megabytes`` bounds a request's body (2**20 bytes each), ``inputs`` how many an app
+    stores.
+
+    Raises:
+        UserError: a limit is no number that something could be counted against.
+    """
+
+    requests_per_second: float = 200
+    request_megabytes: float = 64
+    inputs: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("requests_per_second", "request_megabytes"):
+            limit = getattr(self, name)
+            if not 0 < limit < math.inf:
+                raise UserError(f"{name} is {limit}: it has to be above 0 and finite.")
+        if self.inputs < 0:
+            raise UserError(f"inputs is {self.inputs}: it has to be at least 0.")
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is kept of a key: not its text, but the SHA-256 of it, in hex."""
+
+    id: str
+    app: str
+    digest: str
+    created_at: str
+    revoked_at: str | None = None
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+
+class KeyRing:
+    """The keys in a folder, which only its owner may look into.
+
+    Any number of processes may use one folder; what one of them changes, the others see at once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: tuple[int, dict[str, Key]] | None = None
+
+    def new_key(self, app: str, limits: KeyLimits) -> tuple[Key, str]:
+        """Make a key for ``app``; returns it with its text, which is not kept."""
+        key_id = secrets.token_hex(8)
+        text = f"{key_id}.{secrets.token_urlsafe(32)}"
+        key = Key(key_id, app, _digest(text), now(), limits=limits)
+        self._write(key)
+        return key, text
+
+    def revoke(self, key_id: str) -> Key:
+        """Make a key worthless; raises UserError if there is none with this id."""
+        key = self._keys().get(key_id)
+        if key is None:
+            raise UserError(
+                f"There is no key {key_id!r}: `tessera key list` shows those there are."
+            )
+        if key.revoked_at is None:
+            key = replace(key, revoked_at=now())
+            self._write(key)
+        return key
+
+    def all(self) -> list[Key]:
+        """Return every key, the revoked ones too, the oldest first."""
+        return sorted(self._keys().values(), key=lambda key: (key.created_at, key.id))
+
+    def any_ever(self) -> bool:
+        """Whether a key was ever made, be it revoked."""
+        return bool(self._keys())
+
+    def find(self, text: str) -> Key | None:
+        """Return the key with this text; None if there is none or it was revoked.
+
+        Takes as long for an unknown id as for a wrong text.
+        """
+        key = self._keys().get(text.partition(".")[0])
+        # The text is 256 random bits: a slow hash would make it no harder to guess.
+        right = hmac.compare_digest(_digest(text), key.digest if key else _NO_DIGEST)
+        return key if key and right and key.revoked_at is None else None
+
+    def _keys(self) -> dict[str, Key]:
+        try:
+            stamp = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if self._read is not None and self._read[0] == stamp:
+            return self._read[1]
+        keys = {key.id: key for key in map(_read_key, self._files())}
+        settled = time.time_ns() - stamp > _STAMP_SECONDS * 1e9
+        self._read = (stamp, keys) if settled else None
+        return keys
+
+    def _files(self) -> list[Path]:
+        # A file that is being written has a name with a dot in front.
+        return [path for path in self._folder.glob("*.json") if not path.name.startswith(".")]
+
+    def _write(self, key: Key) -> None:
+        write_private(self._folder / f"{key.id}.json", json.dumps(asdict(key)).encode())
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, into a folder that only its owner may enter."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    write_whole(path, data)
+    os.chmod(path, 0o600)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_key(path: Path) -> Key:
+    try:
+        fields = json.loads(path.read_text())
+        return Key(**fields | {"limits": KeyLimits(**fields["limits"])})
+    except (ValueError, TypeError, KeyError, UserError) as error:
+        raise UserError(f"{path} is no key: remove it, and make the key anew.") from error

@@ -1,0 +1,224 @@
+"""The routes of models: what there are, and what they say of pictures."""
+
+import asyncio
+import fnmatch
+import re
+import uuid
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from assets.methods.errors import UserError
+from orchestration.api.contract import (
+    LARGEST_PAGE,
+    LAST_PAGE,
+    PAGE_SIZE,
+    AskedImageReply,
+    AskedInput,
+    Code,
+    Concept,
+    Embedding,
+    ImageReply,
+    InputData,
+    ModelQuery,
+    ModelReply,
+    ModelsReply,
+    ModelVersion,
+    OneModelReply,
+    OutputData,
+    OutputInfo,
+    OutputInfoData,
+    OutputReply,
+    OutputsReply,
+    PostOutputs,
+    SearchModels,
+    Status,
+    StatusReply,
+    now,
+)
+from orchestration.api.images import ImageRefused, check_sources
+from orchestration.api.replies import batch_code, reply_status
+from orchestration.api.served_models import ServedModel, ServedModels
+
+# Models belong to no collection; the original says so of its own ones.
+MODELS_APP = "main"
+
+_OUTPUT_CONFIG: dict[str, dict[str, Any]] = {
+    "concept": {"concepts_mutually_exclusive": True, "closed_environment": True},
+    "embed": {},
+}
+
+Page = Annotated[int, Query(ge=1, le=LAST_PAGE)]
+PerPage = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
+Result = TypeVar("Result")
+
+router = APIRouter(tags=["models"])
+
+# A batch all of which failed says so of each input.
+_ALL_FAILED: dict[int | str, dict[str, Any]] = {400: {"model": OutputsReply | StatusReply}}
+
+
+@router.get("/v2/models", response_model_exclude_none=True)
+async def list_models(
+    request: Request, page: Page = 1, per_page: PerPage = PAGE_SIZE
+) -> ModelsReply:
+    """List the models."""
+    found = await _models(request).all()
+    return _listed(request, found[(page - 1) * per_page : page * per_page])
+
+
+@router.post("/v2/models/searches", response_model_exclude_none=True)
+async def search_models(request: Request, body: SearchModels) -> ModelsReply:
+    """Find models by name and type."""
+    found = await _models(request).all()
+    return _listed(request, [model for model in found if _matches(model, body.model_query)])
+
+
+@router.get("/v2/models/{model_id}", response_model_exclude_none=True)
+async def get_model(request: Request, model_id: str) -> OneModelReply:
+    """Describe a model."""
+    model = await _models(request).find(model_id)
+    return OneModelReply(status=reply_status(request, Code.OK), model=_described(model))
+
+
+@router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
+async def get_output_info(request: Request, model_id: str) -> OneModelReply:
+    """Describe a model and what it answers with."""
+    return await get_model(request, model_id)
+
+
+@router.post(
+    "/v2/models/{model_id}/outputs", response_model_exclude_none=True, responses=_ALL_FAILED
+)
+async def post_outputs(
+    request: Request, response: Response, model_id: str, body: PostOutputs
+) -> OutputsReply:
+    """Ask a model of pictures; nothing is kept of them."""
+    return await _outputs(request, response, body.inputs, model_id)
+
+
+@router.post(
+    "/v2/models/{model_id}/versions/{version_id}/outputs",
+    response_model_exclude_none=True,
+    responses=_ALL_FAILED,
+)
+async def post_outputs_of_version(
+    request: Request, response: Response, model_id: str, version_id: str, body: PostOutputs
+) -> OutputsReply:
+    """Ask a version of a model of pictures; nothing is kept of them."""
+    return await _outputs(request, response, body.inputs, model_id, version_id)
+
+
+async def _outputs(
+    request: Request,
+    response: Response,
+    inputs: Sequence[AskedInput],
+    model_id: str,
+    version: str | None = None,
+) -> OutputsReply:
+    check_sources([asked.data.image for asked in inputs], Code.INVALID_PREDICTION)
+    models = _models(request)
+    model = await models.find(model_id, version)
+    answers = await _all_or_cancelled([_answer(models, model, asked) for asked in inputs])
+    described = _described(model, with_concepts=False)
+    outputs = [
+        _output(asked, answer, model, described)
+        for asked, answer in zip(inputs, answers, strict=True)
+    ]
+    code = batch_code(sum(output.data is None for output in outputs), len(outputs))
+    response.status_code = code.http_status
+    return OutputsReply(status=reply_status(request, code), outputs=outputs)
+
+
+async def _answer(
+    models: ServedModels, model: ServedModel, asked: AskedInput
+) -> np.ndarray | Status:
+    try:
+        return await models.answer(model, asked.data.image)
+    except ImageRefused as refused:
+        return Status.of(refused.code, refused.detail)
+    except UserError as error:
+        return Status.of(Code.FAILURE, str(error))
+
+
+async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Await all; when one raises, so does this, and what has not begun of the others never does."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+
+
+def _output(
+    asked: AskedInput, answer: np.ndarray | Status, model: ServedModel, described: ModelReply
+) -> OutputReply:
+    image = asked.data.image
+    if isinstance(answer, Status):
+        status, data = answer, None
+    else:
+        status, data = Status.of(Code.OK), _output_data(model, answer)
+    return OutputReply(
+        id=uuid.uuid4().hex,
+        status=status,
+        created_at=now(),
+        model=described,
+        input=AskedImageReply(
+            id=asked.id or uuid.uuid4().hex,
+            data=InputData(image=ImageReply(url=image.url, crop=image.crop)),
+        ),
+        data=data,
+    )
+
+
+def _output_data(model: ServedModel, answer: np.ndarray) -> OutputData:
+    numbers = answer.tolist()
+    if model.type == "embed":
+        return OutputData(embeddings=[Embedding(vector=numbers, num_dimensions=len(numbers))])
+    by_name = zip(model.class_names, numbers, strict=True)
+    ranked = sorted(by_name, key=lambda pair: pair[1], reverse=True)
+    return OutputData(concepts=[_concept(model, name, value) for name, value in ranked])
+
+
+def _listed(request: Request, models: Sequence[ServedModel]) -> ModelsReply:
+    return ModelsReply(
+        status=reply_status(request, Code.OK), models=[_described(model) for model in models]
+    )
+
+
+def _described(model: ServedModel, with_concepts: bool = True) -> ModelReply:
+    concepts = [_concept(model, name) for name in model.class_names]
+    return ModelReply(
+        id=model.id,
+        name=model.name,
+        app_id=MODELS_APP,
+        created_at=model.created_at,
+        output_info=OutputInfo(
+            type=model.type,
+            output_config=_OUTPUT_CONFIG[model.type],
+            data=OutputInfoData(concepts=concepts) if concepts and with_concepts else None,
+        ),
+        model_version=ModelVersion(
+            id=model.version, created_at=model.created_at, status=Status.of(Code.MODEL_READY)
+        ),
+    )
+
+
+def _concept(model: ServedModel, name: str, value: float | None = None) -> Concept:
+    created_at = model.created_at if value is None else None
+    return Concept(id=name, name=name, app_id=MODELS_APP, created_at=created_at, value=value)
+
+
+def _matches(model: ServedModel, query: ModelQuery) -> bool:
+    # Of the wildcards of fnmatch only * is one here.
+    pattern = re.sub(r"[\[?]", r"[\g<0>]", query.name.lower())
+    return fnmatch.fnmatchcase(model.name, pattern) and query.type in (None, model.type)
+
+
+def _models(request: Request) -> ServedModels:
+    models: ServedModels = request.app.state.service.models
+    return models

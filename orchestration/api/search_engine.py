@@ -1,0 +1,188 @@
+"""Search by likeness: an index for each app, brought up to date when it is searched."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.backbones import DEFAULT_BACKBONE
+from assets.methods.devices import Precision, usable_cores
+from assets.methods.embedding_store import SHARD_SIZE, vector_key
+from assets.methods.input_store import InputStore, StoredInput
+from assets.methods.similarity import SimilarityIndex
+from assets.resources.photos import Photos
+from orchestration.api.images import working_copy
+from orchestration.api.intake import Intake
+from orchestration.api.served_models import EMBEDDING, ServedModel, ServedModels
+
+# Of different apps; the updates of one follow one another.
+UPDATES_AT_ONCE = 2
+WAIT_SECONDS = 30.0
+
+_INDEXED_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Found:
+    """Inputs with their cosines, the most similar first.
+
+    ``n_missing`` inputs were not compared, as they have yet to be embedded.
+    """
+
+    hits: list[tuple[StoredInput, float]]
+    n_missing: int
+
+
+@dataclass
+class _AppIndex:
+    """The vectors of an app's inputs as of a revision of these."""
+
+    vectors: SimilarityIndex
+    image_of: dict[str, str] = field(default_factory=dict)
+    revision: int = -1
+    n_missing: int = 0
+    update: Future[None] | None = None
+
+
+class SearchEngine:
+    """Finds the inputs of an app that look most like a picture.
+
+    The vectors are those of the asset `embeddings`; the ones that are missing are made by the same
+    model and kept in the same store.
+
+    Args:
+        home: where that store is.
+        intake: where the inputs are.
+        models: what embeds.
+        precision: what the models compute with.
+        wait_seconds: how long a search waits for new inputs to be embedded.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        intake: Intake,
+        models: ServedModels,
+        precision: Precision = "float32",
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._intake = intake
+        self._models = models
+        self._precision = precision
+        self._wait_seconds = wait_seconds
+        self._photos = Photos(home=str(home))
+        self._indexes: dict[str, _AppIndex] = {}
+        self._updating = ThreadPoolExecutor(UPDATES_AT_ONCE, "search-updates")
+        self._searching = ThreadPoolExecutor(usable_cores(), "searches")
+
+    def close(self) -> None:
+        """Take no more searches; what runs ends by itself, or when the models are closed."""
+        self._updating.shutdown(wait=False, cancel_futures=True)
+        self._searching.shutdown(wait=False, cancel_futures=True)
+
+    async def search(self, app: str, vector: np.ndarray, page: int, per_page: int) -> Found:
+        """Compare a vector, (d,) float32 of unit length, with those of the app's inputs.
+
+        Inputs that were there before are embedded first. If that takes too long, those that are
+        ready are compared, and the rest go on being embedded.
+
+        Raises ApiError when too much waits for the model already.
+        """
+        model = await self._models.find(EMBEDDING)
+        index = self._indexes.setdefault(app, _AppIndex(SimilarityIndex(len(vector))))
+        await self._bring_up_to_date(app, index, model)
+        loop = asyncio.get_running_loop()
+        hits = await loop.run_in_executor(
+            self._searching, self._hits, app, index, vector, page, per_page
+        )
+        return Found(hits, index.n_missing)
+
+    @cached_property
+    def _key(self) -> str:
+        return vector_key(DEFAULT_BACKBONE, self._precision)
+
+    async def _bring_up_to_date(self, app: str, index: _AppIndex, model: ServedModel) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_seconds
+        wanted = await loop.run_in_executor(self._searching, self._revision, app)
+        while index.revision < wanted:
+            # One that runs already may have begun before the newest inputs came.
+            if index.update is None or index.update.done():
+                index.update = self._updating.submit(self._update, app, index, model)
+            ended = asyncio.wrap_future(index.update)
+            await asyncio.wait([ended], timeout=deadline - loop.time())
+            if not ended.done():
+                return
+            ended.result()
+
+    def _revision(self, app: str) -> int:
+        return self._intake.store(app).revision()
+
+    def _hits(
+        self, app: str, index: _AppIndex, vector: np.ndarray, page: int, per_page: int
+    ) -> list[tuple[StoredInput, float]]:
+        ids, cosines = index.vectors.search(vector, page * per_page)
+        begin = (page - 1) * per_page
+        inputs = self._intake.store(app)
+        found = [
+            (inputs.find(one), float(cosine))
+            for one, cosine in zip(ids[begin:], cosines[begin:], strict=True)
+        ]
+        # An input may have been deleted a moment ago.
+        return [(stored, cosine) for stored, cosine in found if stored is not None]
+
+    def _update(self, app: str, index: _AppIndex, model: ServedModel) -> None:
+        inputs = self._intake.store(app)
+        # Asked first: what changes in between is looked at once more.
+        revision = inputs.revision()
+        wanted = {photo.id: photo.image_id for photo in inputs.done()}
+        gone = [one for one, image_id in index.image_of.items() if wanted.get(one) != image_id]
+        index.vectors.remove(gone)
+        for one in gone:
+            del index.image_of[one]
+        ids_of = defaultdict(list)
+        for one in wanted.keys() - index.image_of.keys():
+            ids_of[wanted[one]].append(one)
+        index.n_missing = sum(map(len, ids_of.values()))
+        known = self._photos.vectors.find(self._key, ids_of)
+        _add(index, ids_of, known)
+        unseen = sorted(ids_of.keys() - known.keys())
+        for begin in range(0, len(unseen), SHARD_SIZE):
+            shard = unseen[begin : begin + SHARD_SIZE]
+            vectors = self._embedded(inputs, model, shard)
+            self._photos.vectors.append(self._key, shard, vectors)
+            _add(index, ids_of, dict(zip(shard, vectors, strict=True)))
+        index.revision = revision
+
+    def _embedded(
+        self, inputs: InputStore, model: ServedModel, image_ids: Sequence[str]
+    ) -> np.ndarray:
+        loads = [partial(self._open, inputs, image_id) for image_id in image_ids]
+        answers = [self._models.submit(model, load) for load in loads]
+        return np.stack([answer.result() for answer in answers])
+
+    def _open(self, inputs: InputStore, image_id: str) -> Image.Image:
+        try:
+            return self._photos.store.open_working_copy(image_id)
+        except FileNotFoundError:
+            # Somebody may have cleared what can be made again.
+            return working_copy(inputs.path(image_id).read_bytes())
+
+
+def _add(
+    index: _AppIndex, ids_of: Mapping[str, Sequence[str]], vectors: Mapping[str, np.ndarray]
+) -> None:
+    """Index the inputs with these pictures, some at a time: they are many when a service starts."""
+    image_of = {one: image_id for image_id in vectors for one in ids_of[image_id]}
+    ids = list(image_of)
+    for begin in range(0, len(ids), _INDEXED_AT_ONCE):
+        part = ids[begin : begin + _INDEXED_AT_ONCE]
+        index.vectors.add(part, np.stack([vectors[image_of[one]] for one in part]))
+    index.image_of.update(image_of)
+    index.n_missing -= len(ids)

@@ -1,0 +1,34 @@
+"""The route of searches by likeness."""
+
+from fastapi import APIRouter, Request
+
+from orchestration.api.contract import ApiError, Code, Hit, HitsReply, PostSearch
+from orchestration.api.images import ImageRefused, check_sources
+from orchestration.api.inputs import input_reply
+from orchestration.api.replies import reply_status
+from orchestration.api.served_models import EMBEDDING
+
+router = APIRouter(tags=["searches"])
+
+
+@router.post("/v2/searches", response_model_exclude_none=True)
+async def post_search(request: Request, body: PostSearch) -> HitsReply:
+    """Find the inputs that look most like a picture, the most similar first."""
+    service, app = request.app.state.service, request.state.caller.app
+    image = body.query.ands[0].output.input.data.image
+    check_sources([image], Code.INVALID_SEARCH)
+    model = await service.models.find(EMBEDDING)
+    try:
+        vector = await service.models.answer(model, image)
+    except ImageRefused as refused:
+        raise ApiError(Code.INVALID_SEARCH, refused.detail) from refused
+    page, per_page = body.pagination.page, body.pagination.per_page
+    found = await service.searches.search(app, vector, page, per_page)
+    hits = [
+        Hit(score=cosine, input=input_reply(request, app, stored)) for stored, cosine in found.hits
+    ]
+    return HitsReply(status=reply_status(request, Code.OK, _missing(found.n_missing)), hits=hits)
+
+
+def _missing(n: int) -> str | None:
+    return f"{n:,} inputs have yet to be embedded and were not compared." if n else None

@@ -1,0 +1,467 @@
+"""The visualizations of the apps: asked for, looked at, cancelled, and their pictures found."""
+
+import csv
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from filelock import FileLock
+
+from assets.io_managers import KEPT, release
+from assets.methods.errors import UserError
+from assets.methods.grid import choose_grid
+from assets.methods.input_store import InputStore
+from assets.methods.mosaic import plan_mosaic
+from assets.resources.collections import Collection, CollectionRegistry
+from assets.settings import (
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    RawImagesConfig,
+    TsneConfig,
+    check_settings,
+)
+from orchestration.api.contract import ApiError, Code, PostVisualization
+from orchestration.api.map_runs import (
+    APP,
+    CANCELLED,
+    DELETED,
+    DIGEST,
+    PHOTOS,
+    WAITING,
+    MapRequest,
+    MapRuns,
+)
+from orchestration.api.picture_page import AboutVisualization
+from orchestration.api.progress_of_runs import RunProgress, RunWatch, expected_total
+from orchestration.api.run_dispatcher import Dispatcher
+from orchestration.instance import open_instance
+from orchestration.jobs import PHOTO_MAP
+from orchestration.runs import console, settle
+
+if TYPE_CHECKING:
+    from orchestration.api.service import ServeSettings
+
+CANCELLED_REASON = "Cancelled."
+_CONFIG_OF: dict[str, type[dg.Config]] = {
+    "raw_images": RawImagesConfig,
+    "embeddings": EmbeddingsConfig,
+    "tsne_2d": TsneConfig,
+    "grid_assignment": GridConfig,
+    "mosaic": MosaicConfig,
+}
+_PENDING_SECONDS = 0.5
+# What is over may still change: somebody may run it again in Dagster's UI.
+_ENDED_SECONDS = 10.0
+_REMEMBERED = 1_000
+_UNTOUCHED_SECONDS = 3600
+
+Settings = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Visualization:
+    """What is known of a visualization: pending with its progress, ready with its pictures, or
+    failed for a reason that a person understands.
+    """
+
+    id: str
+    app: str
+    n_photos: int
+    created_at: datetime
+    code: Code
+    reason: str | None = None
+    progress: RunProgress | None = None
+    mosaic: Path | None = None
+    figure: Path | None = None
+
+
+class Visualizations:
+    """The visualizations below ``home``; ``store`` gives the inputs of an app."""
+
+    def __init__(
+        self, home: Path, settings: "ServeSettings", store: Callable[[str], InputStore]
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._store = store
+        self._open = ExitStack()
+
+    def start(self) -> None:
+        """Open Dagster's storage, and go on with what an earlier service left undone."""
+        self._runs = MapRuns(self._open.enter_context(open_instance()))
+        self._states = _States(self._home, self._runs, self._settings.runs_at_once)
+        self._dispatcher = Dispatcher(
+            self._home,
+            self._runs,
+            self._settings.runs_at_once,
+            self._settle,
+            self._tidy,
+            self._settings.compute.model_dump_json(),
+        )
+        self._sweep()
+        self._dispatcher.start()
+        self._open.callback(self._dispatcher.close)
+
+    def close(self) -> None:
+        """End; what is being carried out goes on without the service."""
+        self._open.close()
+
+    def request(self, app: str, body: PostVisualization) -> Visualization:
+        """Return the visualization that was asked for: a new one, or the same asked for before.
+
+        Raises:
+            ApiError: there are no such inputs, or they cannot be mapped with these options.
+        """
+        collection = CollectionRegistry(self._home).find(app)
+        if collection is None:
+            raise _invalid("The app has no inputs: post some first.")
+        collection = collection.with_settings(_merged(collection.settings, body), PHOTO_MAP)
+        run_id = str(uuid.uuid4())
+        snapshot = self._snapshot(app, run_id)
+        wanted = None if body.inputs is None else [named.id for named in body.inputs]
+        with self._alone(app):
+            try:
+                photos = self._write(app, snapshot, wanted)
+                _check(collection.settings, photos)
+                request = self._request(collection, photos, snapshot)
+                known = self._known(request)
+                if known is None:
+                    self._runs.create(run_id, request)
+            except BaseException:
+                snapshot.unlink(missing_ok=True)
+                raise
+        if known is not None:
+            snapshot.unlink(missing_ok=True)
+            return known
+        self._dispatcher.look()
+        return self.find(app, run_id)
+
+    def find(self, app: str, run_id: str) -> Visualization:
+        """Return a visualization of an app; ApiError if the app has none with this id."""
+        found = self._states.find(run_id)
+        if found is None or found.app != app:
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "The app has no visualization with this id.")
+        return found
+
+    def newest(self, app: str) -> Visualization:
+        """Return the newest visualization of an app that is ready; ApiError if there is none."""
+        for run_id in self._runs.roots({APP: app}, dg.DagsterRunStatus.SUCCESS):
+            found = self._states.find(run_id)
+            if found is not None and found.code is Code.VISUALIZATION_READY:
+                return found
+        raise ApiError(
+            Code.NO_SUCH_VISUALIZATION, "No visualization of the app is ready: post one first."
+        )
+
+    def delete(self, app: str, run_id: str) -> None:
+        """Cancel a visualization that is pending; forget one that is over, with its pictures.
+
+        Raises:
+            ApiError: the app has none with this id.
+        """
+        self.find(app, run_id)
+        with self._alone(app):
+            self._states.forget(run_id)
+            known = self.find(app, run_id)
+            if known.code is Code.VISUALIZATION_PENDING:
+                self._runs.mark(run_id, CANCELLED)
+            else:
+                self._runs.mark(run_id, DELETED)
+                if known.mosaic is not None:
+                    release(known.mosaic.parent)
+        self._states.forget(run_id)
+        self._dispatcher.look()
+
+    def files(self, run_id: str) -> tuple[Path, Path]:
+        """Return the mosaic and the figure of a visualization; ApiError unless it is ready."""
+        known = self._states.find(run_id)
+        if known is None or known.mosaic is None or known.figure is None:
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no visualization to be seen.")
+        return known.mosaic, known.figure
+
+    def about(self, run_id: str) -> AboutVisualization:
+        """Return what a page says of a visualization; ApiError if there is none."""
+        known = self._states.find(run_id)
+        if known is None:
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no such visualization.")
+        return AboutVisualization(known.app, known.n_photos, known.created_at)
+
+    def count(self) -> Mapping[str, int]:
+        """Return how many runs of visualizations are in each state, over all apps."""
+        status = dg.DagsterRunStatus
+        return {
+            "waiting": self._runs.count(WAITING),
+            "running": self._runs.count(status.STARTING, status.STARTED, status.CANCELING),
+            "ready": self._runs.count(status.SUCCESS),
+            "failed": self._runs.count(status.FAILURE),
+            "cancelled": self._runs.count(status.CANCELED),
+        }
+
+    def _alone(self, app: str) -> FileLock:
+        """Keep two requests of an app apart, also those of two services."""
+        lock = self._home / "serve" / "apps" / f"{app}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(lock)
+
+    def _snapshot(self, app: str, run_id: str) -> Path:
+        return self._home / "inputs" / app / "snapshots" / f"{run_id}.csv"
+
+    def _write(self, app: str, snapshot: Path, ids: list[str] | None) -> list[tuple[str, str]]:
+        """Write down which photos are to be shown; return the image_id and the label of each."""
+        store = self._store(app)
+        n = store.write_manifest(snapshot, ids)
+        if ids is not None and n < len(set(ids)):
+            done = {known.id for known in store.done(ids)}
+            missing = next((one for one in ids if one not in done), ids[0])
+            raise _invalid(f"There is no input {missing!r} that is done.")
+        if n == 0:
+            raise _invalid("The app has no inputs that are done: post some first.")
+        with snapshot.open(newline="") as file:
+            return sorted((Path(row["uri"]).name, row["label"]) for row in csv.DictReader(file))
+
+    def _request(
+        self, collection: Collection, photos: list[tuple[str, str]], snapshot: Path
+    ) -> MapRequest:
+        settings = collection.settings
+        decides = [version("tessera"), _whole(settings), photos]
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        raw_images = {**settings.get("raw_images", {}), "manifest": str(snapshot)}
+        run_config = replace(
+            collection, settings={**settings, "raw_images": raw_images}
+        ).run_config(PHOTO_MAP)
+        return MapRequest(
+            collection.name, digest, _n_shown(settings, photos), {**run_config, **console()}
+        )
+
+    def _known(self, request: MapRequest) -> Visualization | None:
+        """Return the visualization of the same inputs and options, unless it has failed."""
+        for run_id in self._runs.roots({APP: request.app, DIGEST: request.digest}):
+            self._states.forget(run_id)
+            known = self._states.find(run_id)
+            if known is not None and known.code is not Code.VISUALIZATION_FAILED:
+                return known
+        return None
+
+    def _sweep(self) -> None:
+        """Remove the snapshots of a service that was killed before it had made their runs."""
+        needed = {run.root_run_id or run.run_id for run in self._runs.open()}
+        long_ago = time.time() - _UNTOUCHED_SECONDS
+        for snapshot in self._home.glob("inputs/*/snapshots/*.csv"):
+            if snapshot.stem not in needed and snapshot.stat().st_mtime < long_ago:
+                snapshot.unlink(missing_ok=True)
+
+    def _settle(self, run: dg.DagsterRun) -> None:
+        from orchestration.definitions import build_resources
+
+        settle(build_resources()["tracking"], run.run_id, run.status)
+
+    def _tidy(self, run: dg.DagsterRun) -> None:
+        """Remove what a visualization that is over does not need, or nobody wants any more."""
+        root_id = run.root_run_id or run.run_id
+        self._snapshot(run.tags[APP], root_id).unlink(missing_ok=True)
+        if self._runs.is_cancelled(run) and (folder := self._runs.folder(run)) is not None:
+            release(folder)
+        self._states.forget(root_id)
+
+
+class _States:
+    """Reads the states of visualizations, each no more than twice a second, however often asked."""
+
+    def __init__(self, home: Path, runs: MapRuns, runs_at_once: int) -> None:
+        self._home = home
+        self._runs = runs
+        self._runs_at_once = runs_at_once
+        self._reading = threading.RLock()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def find(self, run_id: str) -> Visualization | None:
+        """Return the state, at most a moment old; None if there is no such visualization."""
+        known = self._known.get(run_id)
+        if known is not None and known.is_fresh():
+            return known.state
+        # While one asks the storage, the others are content with what was known before.
+        if not self._reading.acquire(blocking=known is None):
+            return known.state if known else None
+        try:
+            return self._read(run_id)
+        finally:
+            self._reading.release()
+
+    def forget(self, run_id: str) -> None:
+        """Read a visualization anew the next time; its progress is still known."""
+        with self._reading:
+            known = self._known.get(run_id)
+            if known is not None:
+                known.read_at = None
+
+    def _read(self, run_id: str) -> Visualization | None:
+        known = self._known.get(run_id)
+        if known is not None and known.is_fresh():
+            return known.state
+        record = self._runs.find(run_id)
+        if record is None:
+            self._known.pop(run_id, None)
+            return None
+        if known is None:
+            known = self._known[run_id] = _Known(_bare(record))
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        known.state = self._state(known, record.dagster_run)
+        known.read_at = time.monotonic()
+        return known.state
+
+    def _state(self, known: "_Known", root: dg.DagsterRun) -> Visualization:
+        bare = replace(known.state, reason=None, progress=None, mosaic=None, figure=None)
+        if self._runs.has(root.run_id, CANCELLED):
+            return replace(bare, code=Code.VISUALIZATION_FAILED, reason=CANCELLED_REASON)
+        runs = self._runs.runs_of(root)
+        ready = [run for run in runs if run.status is dg.DagsterRunStatus.SUCCESS]
+        # What was once ready stays ready, whatever became of a later run of the same.
+        run = (ready or runs)[-1]
+        if ready:
+            return self._ready(bare, run)
+        if run.status is dg.DagsterRunStatus.CANCELED:
+            return replace(bare, code=Code.VISUALIZATION_FAILED, reason=CANCELLED_REASON)
+        if run.status is dg.DagsterRunStatus.FAILURE:
+            failure = self._runs.failure(run)
+            if not (self._runs.is_worth_another(run, failure) and self._runs.is_open(run)):
+                reason = _reason(failure, self._home)
+                return replace(bare, code=Code.VISUALIZATION_FAILED, reason=reason)
+        progress = self._progress(known, run)
+        return replace(bare, code=Code.VISUALIZATION_PENDING, progress=progress)
+
+    def _ready(self, bare: Visualization, run: dg.DagsterRun) -> Visualization:
+        folder = self._runs.folder(run)
+        mosaic = next(folder.glob("mosaic.*"), None) if folder else None
+        figure = next(folder.glob("figure.*"), None) if folder else None
+        if folder is None or mosaic is None or figure is None or not (folder / KEPT).exists():
+            return replace(
+                bare, code=Code.VISUALIZATION_FAILED, reason="Its picture has been removed."
+            )
+        return replace(bare, code=Code.VISUALIZATION_READY, mosaic=mosaic, figure=figure)
+
+    def _progress(self, known: "_Known", run: dg.DagsterRun) -> RunProgress:
+        if known.watch is None or known.watched != run.run_id:
+            known.watch, known.watched, known.cursor = (
+                RunWatch(known.state.n_photos),
+                run.run_id,
+                None,
+            )
+        page = self._runs.instance.get_records_for_run(run.run_id, known.cursor)
+        known.cursor = page.cursor
+        known.watch.follow(record.event_log_entry for record in page.records)
+        progress = known.watch.at(time.time())
+        before = known.state.progress
+        share = max(progress.share, before.share if before else 0.0)
+        seconds_left = progress.seconds_left
+        if run.status is WAITING:
+            seconds_left += self._seconds_before(run) / self._runs_at_once
+        return RunProgress(share, seconds_left)
+
+    def _seconds_before(self, run: dg.DagsterRun) -> float:
+        """Return the work in seconds that stands before a run in the queue."""
+        seconds = 0.0
+        for other in self._runs.open():
+            if other.run_id == run.run_id:
+                break
+            known = self._known.get(other.root_run_id or other.run_id)
+            progress = known.state.progress if known else None
+            has_begun = other.status is not WAITING
+            seconds += (
+                progress.seconds_left
+                if progress and has_begun
+                else expected_total(int(other.tags[PHOTOS]))
+            )
+        return seconds
+
+
+class _Known:
+    """What is remembered of a visualization."""
+
+    def __init__(self, state: Visualization) -> None:
+        self.state = state
+        self.read_at: float | None = None
+        self.watch: RunWatch | None = None
+        self.watched = ""
+        self.cursor: str | None = None
+
+    def is_fresh(self) -> bool:
+        """Whether it was read a moment ago."""
+        is_pending = self.state.code is Code.VISUALIZATION_PENDING
+        good_for = _PENDING_SECONDS if is_pending else _ENDED_SECONDS
+        return self.read_at is not None and time.monotonic() - self.read_at < good_for
+
+
+def _bare(record: dg.RunRecord) -> Visualization:
+    run = record.dagster_run
+    return Visualization(
+        run.run_id,
+        run.tags[APP],
+        int(run.tags[PHOTOS]),
+        record.create_timestamp,
+        Code.VISUALIZATION_PENDING,
+    )
+
+
+def _merged(settings: Settings, body: PostVisualization) -> Settings:
+    """Return the settings of the photo map: the collection's, and over them what was asked for."""
+    asked: Settings = {asset: {} for asset in PHOTO_MAP}
+    if "type" in body.model_fields_set:
+        asked["tsne_2d"]["method"] = body.type
+    if body.grid is not None:
+        asked["grid_assignment"]["shape"] = body.grid
+    if body.tile is not None:
+        asked["mosaic"]["tile"] = body.tile
+    merged = {asset: {**settings.get(asset, {}), **values} for asset, values in asked.items()}
+    return {asset: values for asset, values in merged.items() if values}
+
+
+def _whole(settings: Settings) -> Settings:
+    """Return the settings with what they leave open, so that equal ones look equal."""
+    return {
+        asset: config(**settings.get(asset, {})).model_dump()
+        for asset, config in _CONFIG_OF.items()
+    }
+
+
+def _n_shown(settings: Settings, photos: list[tuple[str, str]]) -> int:
+    if GridConfig(**settings.get("grid_assignment", {})).show_duplicates:
+        return len(photos)
+    return len({image_id for image_id, _ in photos})
+
+
+def _check(settings: Settings, photos: list[tuple[str, str]]) -> None:
+    """Raise ApiError for settings that would fail once the run has come to them."""
+    try:
+        check_settings(settings)
+        shape = GridConfig(**settings.get("grid_assignment", {})).shape
+        grid = choose_grid(_n_shown(settings, photos), shape)
+        plan_mosaic(grid.columns, grid.rows, MosaicConfig(**settings.get("mosaic", {})).settings())
+    except UserError as error:
+        raise _invalid(str(error)) from error
+
+
+def _reason(failure: BaseException, home: Path) -> str:
+    told = str(failure)
+    if isinstance(failure, KeyboardInterrupt):
+        told = "The run was interrupted."
+    elif not isinstance(failure, UserError):
+        told = f"A fault of the service: {told}"
+    # Where the home lies is no business of those who ask over the network.
+    return told.replace(f"{home}/", "")
+
+
+def _invalid(details: str) -> ApiError:
+    return ApiError(Code.INVALID_VISUALIZATION, details)

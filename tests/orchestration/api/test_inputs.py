@@ -1,0 +1,260 @@
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from picture_server import packed, picture, reply, serving
+
+from assets.methods.decoding import image_id
+from orchestration.api.contract import ApiError, StatusReply
+from orchestration.api.inputs import router
+from orchestration.api.intake import Intake
+from orchestration.api.metrics import Metrics
+from orchestration.api.replies import reply_status
+from orchestration.api.service import ServeSettings
+
+
+class Pictures:
+    """Addresses that say what they are of."""
+
+    def input_url(self, request: Request, app: str, image_id: str) -> str:
+        return f"{request.base_url}pictures/{app}/{image_id}"
+
+
+def small_app(intake: Intake) -> FastAPI:
+    """The routes, for whoever the header X-App says, of 100 inputs at most."""
+    app = FastAPI()
+    app.include_router(router)
+    app.state.service = SimpleNamespace(intake=intake, pictures=Pictures(), metrics=Metrics())
+
+    @app.middleware("http")
+    async def let_in(request: Request, call_next: Callable) -> object:
+        limits = SimpleNamespace(inputs=100)
+        name = request.headers.get("X-App", "app")
+        request.state.caller = SimpleNamespace(app=name, key_id="key", limits=limits)
+        request.state.req_id = "0" * 32
+        return await call_next(request)
+
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
+        status = StatusReply(status=reply_status(request, error.code, error.details))
+        return JSONResponse(status.model_dump(exclude_none=True), error.http_status)
+
+    return app
+
+
+@pytest.fixture
+def intake(tmp_path: Path) -> Iterator[Intake]:
+    settings = ServeSettings(download_seconds=5, wait_seconds=1, allow_private_addresses=True)
+    with closing(Intake(tmp_path, settings, lambda _: None, lambda _: None)) as intake:
+        yield intake
+
+
+@pytest.fixture
+def client(intake: Intake) -> Iterator[TestClient]:
+    with TestClient(small_app(intake)) as client:
+        yield client
+
+
+def sent(seed: int, id: str | None = None, **others: object) -> dict:
+    return {"id": id, "data": {"image": {"base64": packed(picture(seed))}, **others}}
+
+
+def post(client: TestClient, *inputs: dict, status: int = 200, **headers: str) -> dict:
+    answer = client.post("/v2/inputs", json={"inputs": inputs}, headers=headers)
+    assert answer.status_code == status
+    return answer.json()
+
+
+def status_of(answer: dict) -> tuple[int, str]:
+    assert answer["status"]["req_id"] == "0" * 32
+    return answer["status"]["code"], answer["status"].get("details", "")
+
+
+def test_an_input_is_posted_and_asked_for(client):
+    concepts = [{"id": "cat"}, {"id": "dog", "value": 0}]
+    metadata = {"album": None, "pages": [1, 2.5, {"deep": None}]}
+    answer = post(client, sent(1, "one", concepts=concepts, metadata=metadata))
+    assert status_of(answer) == (10000, "")
+    (stored,) = answer["inputs"]
+    assert stored == {
+        "id": "one",
+        "data": {
+            "image": {"url": f"http://testserver/pictures/app/{image_id(picture(1))}"},
+            "concepts": [
+                {"id": "cat", "name": "cat", "app_id": "app", "value": 1.0},
+                {"id": "dog", "name": "dog", "app_id": "app", "value": 0.0},
+            ],
+            "metadata": metadata,
+        },
+        "created_at": stored["created_at"],
+        "modified_at": stored["created_at"],
+        "status": {"code": 30000, "description": "Download complete"},
+    }
+    found = client.get("/v2/inputs/one").json()
+    assert status_of(found) == (10000, "")
+    assert found["input"] == stored
+
+
+def test_metadata_may_be_nested_deeply(client):
+    nested: dict = {}
+    for _ in range(30):
+        nested = {"a": [nested]}
+    answer = post(client, sent(1, metadata=nested))
+    assert answer["inputs"][0]["data"]["metadata"] == nested
+
+
+def test_a_batch_tells_of_each(client):
+    text = {"data": {"image": {"base64": "aGFsbG8="}}}
+    answer = post(client, sent(1, "one"), text, sent(1, "two"))
+    assert status_of(answer) == (10010, "")
+    assert [one["status"]["code"] for one in answer["inputs"]] == [30000, 30101, 30100]
+    assert answer["inputs"][2]["id"] == "one"
+    assert answer["inputs"][2]["status"]["details"] == (
+        "Input one has the same picture, byte for byte."
+    )
+    assert answer["inputs"][1]["data"] == {"image": {}}
+
+
+def test_a_batch_all_of_which_failed_still_tells_of_each(client):
+    text = {"id": "text", "data": {"image": {"base64": "aGFsbG8="}}}
+    answer = post(client, text, status=400)
+    assert status_of(answer) == (10020, "")
+    assert [one["id"] for one in answer["inputs"]] == ["text"]
+    assert client.get("/v2/inputs").json()["inputs"] == []
+
+
+def test_a_limit_of_the_key_is_kept(client):
+    for start in (0, 60):
+        answer = post(client, *[sent(n) for n in range(start, start + 60)])
+    assert status_of(answer) == (10010, "")
+    assert [one["status"]["code"] for one in answer["inputs"]] == [30000] * 40 + [11102] * 20
+
+
+def test_an_address_is_told_as_it_was_posted(client):
+    with serving({"/a.png": picture(1)}) as url:
+        image = {"url": f"{url}/a.png", "crop": [0.0, 0.0, 0.5, 1.0]}
+        answer = post(client, {"data": {"image": image}})
+    assert answer["inputs"][0]["data"] == {"image": image}
+
+
+def test_an_input_without_a_picture_is_invalid(client):
+    answer = post(client, sent(1), {"data": {"image": {}}}, status=400)
+    assert status_of(answer) == (11102, "Image 2 of 2 needs either base64 or url, and only one.")
+    assert "inputs" not in answer
+
+
+def test_pages(client):
+    post(client, *[sent(n, f"id{n}") for n in range(5)])
+
+    def ids(query: str) -> list[str]:
+        answer = client.get(f"/v2/inputs{query}").json()
+        assert status_of(answer) == (10000, "")
+        return [one["id"] for one in answer["inputs"]]
+
+    assert ids("") == ["id0", "id1", "id2", "id3", "id4"]
+    assert ids("?page=2&per_page=2") == ["id2", "id3"]
+    assert ids("?page=4&per_page=2") == []
+    assert ids("?page=1000000&per_page=1000") == []
+    for query in ("page=0", "per_page=0", "per_page=1001", "page=x", "page=1000001"):
+        assert client.get(f"/v2/inputs?{query}").status_code == 422
+
+
+def test_counts(client):
+    post(client, sent(1), sent(2))
+    answer = client.get("/v2/inputs/status").json()
+    assert status_of(answer) == (10000, "")
+    assert answer["counts"] == {"processed": 2, "to_process": 0, "errors": 0, "processing": 0}
+
+
+def test_one_that_is_not_there(client):
+    for call in (client.get, client.delete):
+        answer = call("/v2/inputs/none")
+        assert answer.status_code == 404
+        assert status_of(answer.json()) == (30102, "There is no input none.")
+
+
+def test_inputs_are_deleted(client):
+    post(client, *[sent(n, f"id{n}") for n in range(5)])
+
+    def delete(body: dict) -> tuple[int, int, str]:
+        answer = client.request("DELETE", "/v2/inputs", json=body)
+        return answer.status_code, *status_of(answer.json())
+
+    def left() -> list[str]:
+        return [one["id"] for one in client.get("/v2/inputs").json()["inputs"]]
+
+    assert client.delete("/v2/inputs/id0").status_code == 200
+    assert delete({"ids": ["id1", "id1"]}) == (200, 10000, "")
+    assert delete({"ids": ["id1", "id2", "x", "y"]}) == (
+        200,
+        10010,
+        "There is no input id1 and 2 others.",
+    )
+    assert delete({"ids": ["id1"]}) == (404, 30102, "There is no input id1.")
+    assert left() == ["id3", "id4"]
+    for body in ({}, {"ids": []}, {"delete_all": False}, {"ids": ["id3"], "delete_all": True}):
+        assert delete(body)[:2] == (400, 11102)
+    assert left() == ["id3", "id4"]
+    assert delete({"delete_all": True}) == (200, 10000, "")
+    assert left() == []
+    assert delete({"delete_all": True}) == (200, 10000, "")
+
+
+@pytest.mark.parametrize("input_id", ["é", "50%", "a?b=c", "💥", "';--"])
+def test_any_id_is_an_address(client, input_id):
+    escaped = "".join(f"%{byte:02X}" for byte in input_id.encode())
+    post(client, sent(1, input_id))
+    assert client.get(f"/v2/inputs/{escaped}").json()["input"]["id"] == input_id
+    assert client.delete(f"/v2/inputs/{escaped}").status_code == 200
+    assert client.get(f"/v2/inputs/{escaped}").status_code == 404
+
+
+def test_the_apps_share_nothing(client):
+    post(client, sent(1, "one"), **{"X-App": "mine"})
+    theirs = {"X-App": "theirs"}
+    assert client.get("/v2/inputs", headers=theirs).json()["inputs"] == []
+    assert client.get("/v2/inputs/one", headers=theirs).status_code == 404
+    assert client.delete("/v2/inputs/one", headers=theirs).status_code == 404
+    client.request("DELETE", "/v2/inputs", json={"delete_all": True}, headers=theirs)
+    assert client.get("/v2/inputs/one", headers={"X-App": "mine"}).status_code == 200
+
+
+def test_others_are_answered_while_posts_wait_for_downloads(tmp_path):
+    asked, released = threading.Semaphore(0), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        asked.release()
+        released.wait(60)
+        reply(handler, 404)
+
+    answers = dict.fromkeys((f"/{n}" for n in range(60)), slow)
+    settings = ServeSettings(download_seconds=60, wait_seconds=60, allow_private_addresses=True)
+    with (
+        closing(Intake(tmp_path, settings, lambda _: None, lambda _: None)) as intake,
+        TestClient(small_app(intake)) as client,
+        serving(answers) as url,
+        ThreadPoolExecutor(60) as pool,
+    ):
+        inputs = [{"id": path[1:], "data": {"image": {"url": url + path}}} for path in answers]
+        posts = [pool.submit(post, client, each, status=400) for each in inputs]
+        assert asked.acquire(timeout=60)
+        assert client.get("/v2/inputs/none").status_code == 404
+        assert not any(waiting.done() for waiting in posts)
+        released.set()
+        told = [waiting.result() for waiting in posts]
+    assert {each["inputs"][0]["status"]["code"] for each in told} == {30002}
+
+
+def test_what_was_stored_is_counted(intake):
+    app = small_app(intake)
+    with TestClient(app) as client:
+        post(client, sent(1), sent(2), {"data": {"image": {"base64": ""}}})
+    assert b"tessera_inputs_stored_total 2.0" in app.state.service.metrics.text()

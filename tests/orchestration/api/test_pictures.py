@@ -1,0 +1,307 @@
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from orchestration.api import pictures
+from orchestration.api.contract import ApiError, Code
+from orchestration.api.picture_page import AboutVisualization
+from orchestration.api.pictures import PictureAddresses
+
+RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
+IMAGE = "ab" * 32
+
+
+class _Visualizations:
+    """Knows one that is ready, of the app birds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mosaic, self.figure = folder / "mosaic.jpg", folder / "figure.png"
+        Image.new("RGB", (64, 48), "red").save(self.mosaic)
+        Image.new("RGB", (32, 16), "blue").save(self.figure)
+        self.is_there = True
+
+    def files(self, run_id):
+        if run_id != RUN or not self.is_there:
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "none")
+        return self.mosaic, self.figure
+
+    def find(self, app, run_id):
+        if (app, run_id) != ("birds", RUN):
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "none")
+
+    def about(self, run_id):
+        return AboutVisualization("birds", 1024, datetime(2026, 11, 5, 9, 7, tzinfo=UTC))
+
+
+@pytest.fixture
+def service(tmp_path):
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    Image.new("RGB", (8, 8), "green").save(inputs / IMAGE, "WEBP")
+    (tmp_path / "secret.txt").write_text("not to be served")
+    return SimpleNamespace(
+        settings=SimpleNamespace(public_url=None),
+        pictures=PictureAddresses(tmp_path / "home"),
+        visualizations=_Visualizations(tmp_path),
+        intake=SimpleNamespace(
+            store=lambda app: SimpleNamespace(path=lambda image_id: inputs / image_id)
+        ),
+    )
+
+
+@pytest.fixture
+def client(service):
+    app = FastAPI(redirect_slashes=False)
+    app.state.service = service
+    app.include_router(pictures.router)
+
+    @app.get("/addresses")
+    def addresses(request: Request) -> dict:
+        made = service.pictures
+        return {
+            "mosaic": made.visualization_url(request, RUN, "mosaic.jpg"),
+            "figure": made.visualization_url(request, RUN, "figure.png"),
+            "page": made.page_url(request, RUN),
+            "other": made.visualization_url(request, OTHER_RUN, "mosaic.jpg"),
+            "input": made.input_url(request, "birds", IMAGE),
+        }
+
+    @app.middleware("http")
+    async def with_caller(request: Request, call_next):
+        request.state.caller = SimpleNamespace(app=request.headers.get("app", "birds"))
+        return await call_next(request)
+
+    @app.exception_handler(ApiError)
+    def refuse(request, error):
+        body = {"status": {"code": error.code.number}}
+        return JSONResponse(body, error.http_status, error.headers)
+
+    @app.exception_handler(HTTPException)
+    def unknown(request, error):
+        return JSONResponse({"status": {"code": 11101}}, error.status_code)
+
+    return TestClient(app, "http://photos.example")
+
+
+@pytest.fixture
+def addresses(client):
+    return client.get("/addresses").json()
+
+
+def _is_refused(answer, status=404, code=11101):
+    assert (answer.status_code, answer.json()) == (status, {"status": {"code": code}})
+    return True
+
+
+def test_the_mosaic_is_had_by_its_address(client, service, addresses):
+    answer = client.get(addresses["mosaic"])
+    assert answer.content == service.visualizations.mosaic.read_bytes()
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["accept-ranges"] == "bytes"
+
+
+def test_so_is_the_figure(client, service, addresses):
+    answer = client.get(addresses["figure"])
+    assert answer.content == service.visualizations.figure.read_bytes()
+    assert answer.headers["content-type"] == "image/png"
+
+
+def test_a_picture_is_called_what_it_is(client, service, addresses):
+    assert client.get(addresses["input"]).headers["content-type"] == "image/webp"
+
+
+def test_what_is_no_picture_is_called_none(client, service, addresses):
+    service.visualizations.mosaic.write_text("<script>")
+    assert client.get(addresses["mosaic"]).headers["content-type"] == "application/octet-stream"
+
+
+def test_head_tells_the_same_without_the_picture(client, addresses):
+    whole, head = client.get(addresses["mosaic"]), client.head(addresses["mosaic"])
+    assert head.content == b""
+    assert head.headers == whole.headers
+
+
+def test_pictures_have_etags_of_their_own(client, addresses):
+    etags = [client.get(addresses[name]).headers["etag"] for name in ("mosaic", "figure", "input")]
+    assert len(set(etags)) == 3
+    assert etags[2] == f'"{IMAGE}"'
+    assert not any(etag.startswith("W/") for etag in etags)
+
+
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"x", {}', "*"])
+def test_what_the_browser_has_is_not_sent_again(client, addresses, known):
+    etag = client.get(addresses["mosaic"]).headers["etag"]
+    answer = client.get(addresses["mosaic"], headers={"If-None-Match": known.format(etag)})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == etag
+    assert "max-age" in answer.headers["cache-control"]
+
+
+def test_what_the_browser_does_not_have_is_sent(client, addresses):
+    answer = client.get(addresses["mosaic"], headers={"If-None-Match": '"x"'})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [("0-0", slice(0, 1)), ("5-9", slice(5, 10)), ("10-", slice(10, None)),
+     ("-7", slice(-7, None)), ("-999999", slice(None)), ("3-999999", slice(3, None))],
+)  # fmt: skip
+def test_a_range_is_served(client, addresses, asked, part):
+    whole = client.get(addresses["mosaic"]).content
+    answer = client.get(addresses["mosaic"], headers={"Range": f"bytes={asked}"})
+    assert (answer.status_code, answer.content) == (206, whole[part])
+    start = range(len(whole))[part].start
+    assert answer.headers["content-range"] == (
+        f"bytes {start}-{start + len(answer.content) - 1}/{len(whole)}"
+    )
+
+
+@pytest.mark.parametrize("asked", ["999999-", "999999-9999999", "-0"])
+def test_a_range_outside_is_refused(client, addresses, asked):
+    size = len(client.get(addresses["mosaic"]).content)
+    answer = client.get(addresses["mosaic"], headers={"Range": f"bytes={asked}"})
+    assert _is_refused(answer, 416, 11102)
+    assert answer.headers["content-range"] == f"bytes */{size}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=5-2", "bytes=a-b", "bytes=0-1,4-5", "lines=1-2", "bytes", "", f"bytes={'9' * 5000}-"],
+)
+def test_what_is_no_single_range_is_passed_over(client, addresses, asked):
+    assert client.get(addresses["mosaic"], headers={"Range": asked}).status_code == 200
+
+
+def test_a_range_of_another_picture_is_passed_over(client, addresses):
+    headers = {"Range": "bytes=0-1", "If-Range": '"x"'}
+    assert client.get(addresses["mosaic"], headers=headers).status_code == 200
+    headers["If-Range"] = client.get(addresses["mosaic"]).headers["etag"]
+    assert client.get(addresses["mosaic"], headers=headers).status_code == 206
+
+
+def test_the_token_of_one_picture_opens_no_other(client, addresses):
+    token = urlsplit(addresses["mosaic"]).path.split("/")[4]
+    for path in (
+        f"/pictures/visualizations/{OTHER_RUN}/{token}/mosaic.jpg",
+        f"/pictures/inputs/birds/{IMAGE}/{token}",
+        f"/pictures/inputs/visualizations/{RUN}/{token}",
+    ):
+        assert _is_refused(client.get(path))
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "0" * 40, "\xe9", "%00", "..", "%2e%2e", "{}0", "{}%20", "{}%0a"]
+)
+def test_other_tokens_open_nothing(client, addresses, token):
+    right = urlsplit(addresses["mosaic"]).path.split("/")[4]
+    token = token.format(right)
+    assert _is_refused(client.get(f"/pictures/visualizations/{RUN}/{token}/mosaic.jpg"))
+    assert _is_refused(client.get(f"/pictures/visualizations/{RUN}/{token}/page"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mosaic.png", "secret.txt", "../secret.txt", "..%2fsecret.txt", "%2e%2e%2fsecret.txt",
+     "/etc/passwd", "..%5csecret.txt", "mosaic.jpg%00.png", "mosaic.jpg/", ".", ""],
+)  # fmt: skip
+def test_no_other_file_is_served(client, addresses, name):
+    start = addresses["mosaic"].removesuffix("mosaic.jpg")
+    assert _is_refused(client.get(start + name))
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_different_things_have_different_tokens(tmp_path_factory, one, other, third):
+    made = PictureAddresses(tmp_path_factory.getbasetemp() / "tokens")
+    assert made.token("inputs", one, other) == made.token("inputs", one, other)
+    if (one, other) != (other, third):
+        assert made.token("inputs", one, other) != made.token("inputs", other, third)
+    assert made.token("inputs", one + other) != made.token("inputs", one, other)
+
+
+def test_the_picture_of_a_visualization_that_is_gone_is_gone(client, service, addresses):
+    service.visualizations.is_there = False
+    for name in ("mosaic", "figure", "page"):
+        assert _is_refused(client.get(addresses[name]))
+    assert _is_refused(client.get(addresses["other"]))
+
+
+def test_the_picture_of_an_input_that_is_gone_is_gone(client, addresses, tmp_path):
+    os.remove(tmp_path / "inputs" / IMAGE)
+    assert _is_refused(client.get(addresses["input"]))
+
+
+def test_the_secret_is_made_once_and_is_nobody_elses(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: PictureAddresses(tmp_path), range(8)))
+    assert len({one.token("x") for one in made}) == 1
+    file = tmp_path / "keys" / "secret"
+    assert len(file.read_bytes()) == 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_another_home_has_another_secret(tmp_path):
+    one, other = PictureAddresses(tmp_path / "a"), PictureAddresses(tmp_path / "b")
+    assert one.token("x") != other.token("x")
+
+
+def test_a_token_has_at_least_128_bits(service):
+    assert len(bytes.fromhex(service.pictures.token("x"))) * 8 >= 128
+
+
+def test_addresses_begin_as_the_request_does_or_as_the_settings_say(client, service, addresses):
+    assert addresses["mosaic"].startswith("http://photos.example/pictures/")
+    service.settings.public_url = "https://maps.example/tessera/"
+    address = client.get("/addresses").json()["mosaic"]
+    assert address.startswith("https://maps.example/tessera/pictures/")
+
+
+def test_with_its_key_an_app_has_its_picture(client, service):
+    answer = client.get(f"/v2/visualizations/{RUN}/image")
+    assert answer.content == service.visualizations.mosaic.read_bytes()
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert _is_refused(client.get(f"/v2/visualizations/{OTHER_RUN}/image"), 404, 42004)
+    other = client.get(f"/v2/visualizations/{RUN}/image", headers={"app": "cats"})
+    assert _is_refused(other, 404, 42004)
+
+
+def test_the_page_shows_mosaic_and_figure_and_runs_nothing(client, addresses):
+    answer = client.get(addresses["page"])
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "1,024 photos" in answer.text
+    assert "5 November 2026, 09:07 UTC" in answer.text
+    assert 'src="mosaic.jpg"' in answer.text
+    assert 'src="figure.png"' in answer.text
+    assert "<script" not in answer.text
+    assert "//" not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert "unsafe" not in policy
+
+
+def test_the_page_has_no_markup_of_others(client, service, addresses, monkeypatch):
+    about = AboutVisualization("<script>&", 1, datetime(2026, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(service.visualizations, "about", lambda run_id: about)
+    text = client.get(addresses["page"]).text
+    assert "<script" not in text
+    assert "&lt;script&gt;&amp;" in text
+    assert "1 photo ·" in text

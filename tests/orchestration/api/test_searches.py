@@ -1,0 +1,105 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from picture_server import serving
+from small_models import KnownVersions, app_of, coloured, sent, use_small_models
+
+from assets.methods.devices import ComputeSettings
+from assets.methods.fetching import FetchLimits
+from assets.methods.input_store import StoredInput
+from orchestration.api.search_engine import Found
+from orchestration.api.searches import router
+from orchestration.api.served_models import ServedModels
+
+TIME = "2024-01-01T00:00:00.000000Z"
+
+
+def stored(one):
+    return StoredInput(
+        1, one, f"image-{one}", None, False, None, (("cat", 1.0),), {"n": 1}, TIME, TIME, 30000
+    )
+
+
+class KnownHits:
+    """In the place of `SearchEngine`: notes what it is asked, and finds two inputs."""
+
+    def __init__(self):
+        self.asked, self.n_missing = [], 0
+
+    async def search(self, app, vector, page, per_page):
+        self.asked.append((app, vector, page, per_page))
+        return Found([(stored("a"), 0.9), (stored("b"), 0.5)], self.n_missing)
+
+
+@pytest.fixture
+def searches():
+    return KnownHits()
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch, searches):
+    use_small_models(monkeypatch)
+    limits = FetchLimits(timeout_seconds=5, allow_private_addresses=True)
+    models = ServedModels(
+        KnownVersions(tmp_path), ComputeSettings("cpu"), limits, pytest.fail, lambda *batch: None
+    )
+    models.start()
+    pictures = SimpleNamespace(input_url=lambda request, app, one: f"/pictures/{app}/{one}")
+    with TestClient(app_of(router, models=models, searches=searches, pictures=pictures)) as client:
+        yield client
+    models.close()
+
+
+def post(client, query, **others):
+    body = {"query": {"ands": [{"output": {"input": query}}]}, **others}
+    return client.post("/v2/searches", json=body)
+
+
+def test_hits_have_a_score_and_the_input(client):
+    reply = post(client, sent(coloured(100))).json()
+    assert reply["status"] == {"code": 10000, "description": "Ok", "req_id": "r0"}
+    assert [hit["score"] for hit in reply["hits"]] == [0.9, 0.5]
+    found = reply["hits"][0]["input"]
+    assert (found["id"], found["status"]["code"]) == ("a", 30000)
+    assert found["data"]["image"]["url"] == "/pictures/animals/image-a"
+    assert found["data"]["concepts"][0]["id"] == "cat"
+
+
+def test_the_callers_app_is_searched_for_the_pictures_vector(client, searches):
+    post(client, sent(coloured(30, 40)), pagination={"page": 3, "per_page": 7})
+    post(client, sent(coloured(30, 40)))
+    (app, vector, *page), second = searches.asked
+    assert (app, page) == ("animals", [3, 7])
+    assert vector == pytest.approx(np.array([0.6, 0.8, 0]), abs=0.05)
+    assert second[2:] == (1, 20)
+
+
+def test_pictures_are_downloaded(client, searches):
+    with serving({"/a.png": coloured(200)}) as base:
+        assert post(client, {"data": {"image": {"url": f"{base}/a.png"}}}).status_code == 200
+    assert searches.asked[0][1] == pytest.approx([1, 0, 0], abs=0.05)
+
+
+def test_inputs_that_were_not_compared_are_told_of(client, searches):
+    searches.n_missing = 1234
+    details = post(client, sent(coloured(1))).json()["status"]["details"]
+    assert details == "1,234 inputs have yet to be embedded and were not compared."
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        sent(b"no picture"),
+        {"data": {"image": {"url": "ftp://example.org/a.png"}}},
+        {"data": {"image": {}}},
+        {"data": {"image": {"url": "http://a/b", "base64": "aaaa"}}},
+    ],
+)
+def test_a_picture_that_cannot_be_had_is_an_invalid_search(client, searches, query):
+    reply = post(client, query)
+    assert reply.status_code == 400
+    assert reply.json()["status"]["code"] == 40002
+    assert reply.json()["status"]["details"].endswith(".")
+    assert searches.asked == []

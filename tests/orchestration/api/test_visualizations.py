@@ -1,0 +1,176 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+
+from orchestration.api.contract import ApiError, Code, PostVisualization, StatusReply
+from orchestration.api.progress_of_runs import RunProgress
+from orchestration.api.replies import reply_status
+from orchestration.api.served_visualizations import Visualization
+from orchestration.api.visualizations import router
+
+MOMENT = datetime(2026, 11, 5, 9, 7, 3, 250, tzinfo=UTC)
+RUN = "7f0c0000-0000-4000-8000-000000000000"
+WAITING = Visualization(
+    RUN, "birds", 12, MOMENT, Code.VISUALIZATION_PENDING, progress=RunProgress(0.376, 41.26)
+)
+READY = replace(
+    WAITING,
+    code=Code.VISUALIZATION_READY,
+    progress=None,
+    mosaic=Path("/somewhere/mosaic.png"),
+    figure=Path("/somewhere/figure.png"),
+)
+FAILED = replace(WAITING, code=Code.VISUALIZATION_FAILED, progress=None, reason="Cancelled.")
+STATUS = {"code": 10000, "description": "Ok", "req_id": "0" * 32}
+
+
+class Visualizations:
+    """Knows one, of the app birds."""
+
+    def __init__(self) -> None:
+        self.state = WAITING
+        self.asked: list[PostVisualization] = []
+        self.deleted: list[str] = []
+
+    def request(self, app: str, body: PostVisualization) -> Visualization:
+        self.asked.append(body)
+        return self.state
+
+    def find(self, app: str, run_id: str) -> Visualization:
+        if (app, run_id) != ("birds", RUN):
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "none")
+        return self.state
+
+    def newest(self, app: str) -> Visualization:
+        return self.state
+
+    def delete(self, app: str, run_id: str) -> None:
+        self.find(app, run_id)
+        self.deleted.append(run_id)
+
+
+class Pictures:
+    """Addresses that say what they are of."""
+
+    def visualization_url(self, request: Request, run_id: str, name: str) -> str:
+        return f"{request.base_url}pictures/{run_id}/{name}"
+
+    def page_url(self, request: Request, run_id: str) -> str:
+        return self.visualization_url(request, run_id, "page")
+
+
+@pytest.fixture
+def visualizations() -> Visualizations:
+    return Visualizations()
+
+
+@pytest.fixture
+def client(visualizations):
+    app = FastAPI()
+    app.include_router(router)
+    app.state.service = SimpleNamespace(visualizations=visualizations, pictures=Pictures())
+
+    @app.middleware("http")
+    async def let_in(request: Request, call_next):
+        request.state.caller = SimpleNamespace(app=request.headers.get("X-App", "birds"))
+        request.state.req_id = "0" * 32
+        return await call_next(request)
+
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
+        status = StatusReply(status=reply_status(request, error.code, error.details))
+        return JSONResponse(status.model_dump(exclude_none=True), error.http_status)
+
+    with TestClient(app) as client:
+        yield client
+
+
+PENDING_OUTPUT = {
+    "id": RUN,
+    "app_id": "birds",
+    "status": {
+        "code": 42001,
+        "description": "pending",
+        "percent_completed": 37,
+        "time_remaining": 41.3,
+    },
+    "created_at": "2026-11-05T09:07:03.000250Z",
+}
+
+
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"null"], ids=["none", "empty", "{}", "null"])
+def test_one_is_asked_for_without_a_word(client, visualizations, body):
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v2/visualizations", content=body, headers=headers)
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "status": STATUS,
+        "output": PENDING_OUTPUT,
+        "visualization_output": PENDING_OUTPUT,
+    }
+    (asked,) = visualizations.asked
+    assert asked.model_fields_set == set()
+
+
+def test_one_is_asked_for_with_options(client, visualizations):
+    body = {"type": "pca", "grid": "16:9", "tile": 64, "inputs": [{"id": "a"}, {"id": "b"}]}
+    assert client.post("/v2/visualizations", json=body).status_code == 202
+    (asked,) = visualizations.asked
+    assert asked.model_dump() == body
+
+
+def test_one_that_is_ready_already_is_answered_at_once(client, visualizations):
+    visualizations.state = READY
+    answer = client.post("/v2/visualizations")
+    assert answer.status_code == 200
+    assert answer.json()["output"]["status"] == {"code": 42000, "description": "ready"}
+
+
+@pytest.mark.parametrize("address", [RUN, "app"])
+def test_one_that_is_ready_has_its_picture_and_its_page(client, visualizations, address):
+    visualizations.state = READY
+    answer = client.get(f"/v2/visualizations/{address}")
+    assert answer.status_code == 200
+    assert answer.json()["visualization_output"] == answer.json()["output"]
+    assert answer.json()["output"]["data"] == {
+        "image": {"url": f"http://testserver/pictures/{RUN}/mosaic.png"},
+        "page": {"url": f"http://testserver/pictures/{RUN}/page"},
+    }
+
+
+def test_one_that_is_pending_is_answered_with_its_progress(client):
+    answer = client.get(f"/v2/visualizations/{RUN}")
+    assert answer.status_code == 200
+    assert answer.json()["output"] == PENDING_OUTPUT
+
+
+def test_one_that_failed_has_its_reason(client, visualizations):
+    visualizations.state = FAILED
+    answer = client.get(f"/v2/visualizations/{RUN}")
+    assert answer.status_code == 200
+    assert answer.json()["output"]["status"] == {
+        "code": 42002,
+        "description": "failed",
+        "details": "Cancelled.",
+    }
+    assert "data" not in answer.json()["output"]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_one_of_another_app_does_not_exist(client, visualizations, method):
+    answer = client.request(method, f"/v2/visualizations/{RUN}", headers={"X-App": "cats"})
+    assert answer.status_code == 404
+    assert answer.json()["status"]["code"] == 42004
+    assert visualizations.deleted == []
+
+
+def test_one_is_deleted(client, visualizations):
+    answer = client.delete(f"/v2/visualizations/{RUN}")
+    assert (answer.status_code, answer.json()) == (200, {"status": STATUS})
+    assert visualizations.deleted == [RUN]

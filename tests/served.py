@@ -1,0 +1,97 @@
+"""The HTTP service as a person starts it: `tessera serve` in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[1]
+TESSERA = [sys.executable, "-m", "orchestration.cli"]
+
+
+class Served:
+    """A running service: its address, and a client that speaks JSON with it."""
+
+    def __init__(self, process: subprocess.Popen, base: str, log: Path) -> None:
+        self.process, self.base, self.log = process, base, log
+        self.client = httpx.Client(base_url=base, timeout=120, trust_env=False)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: self.client.get("/readyz").status_code == 200, 120, "it is not ready")
+
+    def visualization(self, identity: str, **headers: str) -> dict:
+        return self.client.get(f"/v2/visualizations/{identity}", headers=headers).json()["output"]
+
+    def ended_visualization(self, identity: str, seconds: float = 240) -> dict:
+        """Wait until a visualization is no longer pending, and return it."""
+        wait_for(
+            lambda: self.visualization(identity)["status"]["code"] != 42001,
+            seconds,
+            f"{identity} is pending for ever",
+        )
+        return self.visualization(identity)
+
+
+def wait_for(condition, seconds: float, complaint: str):
+    """Return the first true answer; fail with the complaint when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.2)
+    return answer
+
+
+def end_workers(home: Path) -> None:
+    """Kill the runs that outlive the service of a home."""
+    for process in psutil.process_iter(["cmdline"]):
+        if "orchestration.api.run_worker" not in (process.info["cmdline"] or ()):
+            continue
+        with suppress(psutil.Error):
+            if process.environ().get("TESSERA_HOME") == str(home):
+                process.kill()
+                process.wait(30)
+
+
+@contextmanager
+def served(home: Path, *options: str, log: Path | None = None, workers_outlive: bool = False):
+    """Serve the home on a free port of loopback until the end of the block."""
+    log = log or home.parent / f"serve-{time.monotonic_ns()}.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [*TESSERA, "serve", "--port", "0", *options],
+            env={**os.environ, "TESSERA_HOME": str(home)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    service = None
+    try:
+        first = process.stdout.readline()
+        assert first.startswith("Service  http"), first + log.read_text()
+        service = Served(process, first.split()[1], log)
+        service.wait_until_ready()
+        yield service
+    finally:
+        if service is not None:
+            service.client.close()
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            if not workers_outlive:
+                end_workers(home)

@@ -1,0 +1,116 @@
+"""Models whose answers are known, and an app of some routes for tests to ask."""
+
+import io
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from picture_server import packed
+from PIL import Image
+
+from assets.methods.backbones import Backbone
+from assets.methods.errors import UserError
+from assets.methods.preprocessing import Preprocessing
+from assets.resources.registry import RegisteredModel
+from orchestration.api import served_models
+from orchestration.api.contract import ApiError, StatusReply
+from orchestration.api.replies import reply_status
+
+SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
+
+
+class Means(torch.nn.Module):
+    """The mean of each channel."""
+
+    def forward(self, batch):
+        return batch.mean(dim=(2, 3))
+
+
+class Redness:
+    """Says `red` with the mean of the first channel, over 255."""
+
+    class_names = ("other", "red")
+    device, batch_size, workers = "cpu", 2, 1
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def classify(self, images):
+        red = np.array([float(image[0].float().mean()) / 255 for image in images], np.float32)
+        if (red > 0.98).any():
+            raise UserError("So red a picture is refused.")
+        return {"red": red, "other": 1 - red}
+
+
+class KnownVersions:
+    """In the place of `Models`: versions of the NSFW model, one of them the champion."""
+
+    def __init__(self, folder: Path, n: int = 1):
+        self.versions = {str(number): self._made(folder, str(number)) for number in range(1, n + 1)}
+        self.current, self.fault, self.asked = "1", None, []
+        self.registry = self
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def champion(self):
+        self.gate.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        return self.versions[self.current]
+
+    def version_at(self, uri):
+        number = uri.rpartition("/")[2]
+        self.asked.append(number)
+        if number not in self.versions:
+            raise UserError(f"The model {uri} cannot be loaded.")
+        return self.versions[number]
+
+    def _made(self, folder, number):
+        weights = folder / f"{number}.safetensors"
+        weights.write_bytes(b"")
+        return RegisteredModel(number, weights, SimpleNamespace(fingerprint=f"f{number}"))
+
+
+def use_small_models(monkeypatch):
+    """Have `ServedModels` load the models above."""
+    backbone = Backbone(Means(), SMALL, 3, "tiny")
+    monkeypatch.setattr(served_models, "load_backbone", lambda name: backbone)
+    monkeypatch.setattr(served_models, "load_classifier", lambda weights, plan: Redness(weights))
+
+
+def app_of(router, caller=None, **service):
+    """An application of one router, with a request's state as the gate leaves it."""
+    app = FastAPI()
+    app.state.service = SimpleNamespace(**service)
+    app.include_router(router)
+
+    @app.middleware("http")
+    async def state(request, call_next):
+        request.state.req_id = "r0"
+        request.state.caller = caller or SimpleNamespace(app="animals")
+        return await call_next(request)
+
+    @app.exception_handler(ApiError)
+    async def refused(request, error):
+        reply = StatusReply(status=reply_status(request, error.code, error.details))
+        return JSONResponse(
+            reply.model_dump(exclude_none=True), error.http_status, headers=error.headers
+        )
+
+    return app
+
+
+def coloured(red, green=0, blue=0):
+    """A picture's bytes."""
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, green, blue)).save(out, "PNG")
+    return out.getvalue()
+
+
+def sent(data):
+    """A picture as requests send it along."""
+    return {"data": {"image": {"base64": packed(data)}}}
