@@ -1,0 +1,267 @@
+"""The HTTP service as code written for the original meets it: curl, a service and its runs."""
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from served import ROOT, TESSERA, served, wait_for
+
+from assets.io_managers import FolderIOManager
+from assets.methods.decoding import image_id
+from assets.methods.demo_photos import write_demo_collection
+from assets.values import Embeddings, GridAssignment
+from orchestration.instance import PROCESS_TAG
+
+PENDING, READY, FAILED = 42001, 42000, 42002
+BATCH = 128
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def _curl(*arguments: str) -> dict:
+    ran = subprocess.run(
+        ["curl", "--silent", "--show-error", "--noproxy", "*", *arguments],
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(ran.stdout)
+
+
+def _item(photo: Path, label: str | None = None) -> dict:
+    data = {"image": {"base64": base64.b64encode(photo.read_bytes()).decode()}}
+    if label:
+        data["concepts"] = [{"id": label, "value": 1}]
+    return {"data": data}
+
+
+def _post_photos(service, photos: list[Path], **headers: str) -> list[dict]:
+    posted = []
+    for start in range(0, len(photos), BATCH):
+        body = {"inputs": [_item(photo) for photo in photos[start : start + BATCH]]}
+        reply = service.client.post("/v2/inputs", json=body, headers=headers).json()
+        assert reply["status"]["code"] == 10000, reply["status"]
+        posted += reply["inputs"]
+    return posted
+
+
+def _worker_of(home: Path, identity: str) -> int | None:
+    """Return the process that carries a visualization out, once there is one."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run = instance.get_run_by_id(identity)
+    if run.status != dg.DagsterRunStatus.STARTED or PROCESS_TAG not in run.tags:
+        return None
+    return int(run.tags[PROCESS_TAG].split(":")[1])
+
+
+def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_path):
+    manifest = write_demo_collection(tmp_path / "demo")
+    rows = pd.read_csv(manifest)
+    with served(home) as service:
+        base = service.base
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            items = [
+                _item(Path(manifest).parent / uri, label)
+                for uri, label in zip(batch.uri, batch.label, strict=True)
+            ]
+            (tmp_path / "batch.json").write_text(json.dumps({"inputs": items}))
+            posted = _curl("-d", f"@{tmp_path / 'batch.json'}", f"{base}/v2/inputs")
+            assert posted["status"]["code"] == 10000
+        counts = _curl(f"{base}/v2/inputs/status")["counts"]
+        assert counts == {"processed": 1024, "to_process": 0, "errors": 0, "processing": 0}
+
+        begun = _curl("-X", "POST", f"{base}/v2/visualizations/")
+        assert begun["output"] == begun["visualization_output"]
+        assert begun["output"]["status"]["code"] == PENDING
+        assert begun["output"]["status"]["description"] == "pending"
+        address = f"{base}/v2/visualizations/{begun['output']['id']}"
+
+        percents = []
+
+        def ended() -> dict | None:
+            output = _curl(address)["output"]
+            if output["status"]["code"] != PENDING:
+                return output
+            percents.append(output["status"]["percent_completed"])
+            assert output["status"]["time_remaining"] >= 0
+            return None
+
+        ready = wait_for(ended, 300, "the visualization is pending for ever")
+        assert ready["status"]["code"] == READY, ready
+        assert percents == sorted(percents)
+        assert len(set(percents)) >= 5, percents
+        assert max(percents) < 100
+
+        picture = tmp_path / "mosaic.jpg"
+        subprocess.run(
+            ["curl", "--silent", "--fail", "-o", picture, ready["data"]["image"]["url"]], check=True
+        )
+        with Image.open(picture) as mosaic:
+            assert mosaic.size == (32 * 98 - 2, 32 * 98 - 2)
+        assert _curl(f"{base}/v2/visualizations/app")["output"]["id"] == ready["id"]
+        again = _curl("-X", "POST", f"{base}/v2/visualizations")
+        assert again["output"]["id"] == ready["id"]
+        assert again["output"]["status"]["code"] == READY
+    if folder := os.environ.get("TESSERA_SCREENSHOTS"):
+        Path(folder, "served_mosaic.jpg").write_bytes(picture.read_bytes())
+    grid = FolderIOManager(base_folder=str(home / "outputs")).read(
+        GridAssignment, "grid_assignment", "default"
+    )
+    # Measured: 0.9 and more; at random 0.06.
+    assert grid.figures["quality"]["neighbourhood_purity"] > 0.8
+
+
+def test_a_service_that_is_killed_goes_on_with_its_visualization(home, photo_folder):
+    photos = sorted(photo_folder(120).iterdir())
+    with served(home, workers_outlive=True) as service:
+        _post_photos(service, photos)
+        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
+        waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"]
+        wait_for(lambda: _worker_of(home, identity), 120, "no run has started")
+        service.kill()
+    with served(home) as service:
+        assert service.ended_visualization(identity)["status"]["code"] == READY
+        assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
+
+
+def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, photo_folder):
+    photos = sorted(photo_folder(60).iterdir())
+    with served(home) as service:
+        _post_photos(service, photos)
+        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
+        worker = wait_for(lambda: _worker_of(home, identity), 120, "no run has started")
+        service.kill()
+        os.kill(worker, signal.SIGKILL)
+    with served(home) as service:
+        assert service.ended_visualization(identity)["status"]["code"] == READY
+
+
+def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(home, photo_folder):
+    photos = sorted(photo_folder(60).iterdir())
+    with served(home) as service:
+        _post_photos(service, photos)
+        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
+        killed: set[int] = set()
+
+        def kill_each_worker() -> dict | None:
+            with dg.DagsterInstance.from_config(str(home)) as instance:
+                runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            for run in runs:
+                worker = int(run.tags.get(PROCESS_TAG, ":0").split(":")[1])
+                if worker and worker not in killed:
+                    killed.add(worker)
+                    os.kill(worker, signal.SIGKILL)
+            output = service.visualization(identity)
+            return output if output["status"]["code"] != PENDING else None
+
+        ended = wait_for(kill_each_worker, 240, "it is pending for ever")
+        assert ended["status"]["code"] == FAILED
+        assert "process" in ended["status"]["details"]
+        assert len(killed) == 2
+        # What was done is kept, and asking once more is a new visualization.
+        once_more = service.client.post("/v2/visualizations").json()["output"]["id"]
+        assert once_more != identity
+        assert service.ended_visualization(once_more)["status"]["code"] == READY
+
+
+def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_photo(
+    home, photo_folder
+):
+    photos = sorted(photo_folder(30).iterdir())
+    with served(home) as service:
+        posted = _post_photos(service, photos)
+        body = {"inputs": [_item(photo) for photo in photos[:5]]}
+        reply = service.client.post(
+            "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs", json=body
+        ).json()
+        vectors = [output["data"]["embeddings"][0]["vector"] for output in reply["outputs"]]
+        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
+        assert service.ended_visualization(identity)["status"]["code"] == READY
+        query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
+        hits = service.client.post("/v2/searches/", json=query).json()["hits"]
+    ids = [image_id(photo.read_bytes()) for photo in photos[:5]]
+    made = FolderIOManager(base_folder=str(home / "outputs")).read(
+        Embeddings, "embeddings", "default"
+    )
+    np.testing.assert_array_equal(np.float32(vectors), made.of(ids))
+    assert hits[0]["input"]["id"] == posted[3]["id"]
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-5)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_two_apps_do_not_reach_each_other(home, photo_folder, tessera_key):
+    ours, theirs = tessera_key("ours"), tessera_key("theirs")
+    photos = sorted(photo_folder(12).iterdir())
+    with served(home) as service:
+        (first, *_) = _post_photos(service, photos, Authorization=f"Key {ours}")
+        client = service.client
+        client.headers["Authorization"] = f"Key {theirs}"
+        assert client.get(f"/v2/inputs/{first['id']}").json()["status"]["code"] == 30102
+        assert client.get("/v2/inputs").json()["inputs"] == []
+        client.headers["Authorization"] = f"Key {ours}"
+        picture = client.get(first["data"]["image"]["url"])
+        assert Image.open(io.BytesIO(picture.content)).format == "PNG"
+
+
+def test_explain_asks_the_service_for_its_classifier(home, photo_folder, tessera_key, tmp_path):
+    key = tessera_key("shop")
+    photo = sorted(photo_folder(1).iterdir())[0]
+    with served(home) as service:
+        environment = {
+            **os.environ,
+            "TESSERA_HOME": str(tmp_path / "other"),
+            "TESSERA_CLASSIFIER_KEY": key,
+        }
+        url = f"{service.base}/v2/models/nsfw-v1.0/outputs"
+        command = ["explain", photo, "--out", tmp_path / "explained", "--model", url]
+        ran = _tessera(environment, *command)
+        assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "explained" / "photo_000" / "seen.npy").exists()
+
+
+def _tessera(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*TESSERA, *map(str, arguments)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tessera_key(home):
+    """Returns a function that makes a key of an app, by the command line."""
+
+    def make(app: str) -> str:
+        ran = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "key", "new", app)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.splitlines()[-1]
+
+    return make
+
+
+def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home):
+    refused = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "serve", "--host", "0.0.0.0")
+    assert refused.returncode == 2
+    assert "loopback alone" in refused.stderr
+    with served(home) as service:
+        assert "No key has been made yet" in service.process.stdout.readline()
+        second = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "serve", "--port", "0")
+        assert second.returncode == 2
+        assert "being served" in second.stderr
+        port = httpx.URL(service.base).port
+    with served(home, "--port", str(port)) as service:
+        taken = {**os.environ, "TESSERA_HOME": str(home.parent / "another")}
+        assert "cannot be listened on" in _tessera(taken, "serve", "--port", str(port)).stderr
