@@ -51,6 +51,7 @@ bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/classifiers.py
 	$(BIN)/python bench/occlusion.py
 	$(BIN)/python bench/evaluation.py
+	$(BIN)/python bench/serving.py
 
 figures: $(INSTALLED)  ## Draw the figures in docs/ anew; a quarter of an hour.
 	$(BIN)/python docs/make_figures.py

@@ -479,7 +479,7 @@ def key() -> None:
 
 @key.command("new")
 @click.argument("collection")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Requests a second; 200.")
+@click.option("--rate", type=click.FloatRange(0.001), help="Requests a second; 200.")
 @click.option("--megabytes", type=click.FloatRange(0, min_open=True), help="Of a request; 64.")
 @click.option("--inputs", type=click.IntRange(0), help="Stored at most; 100,000.")
 def key_new(

@@ -1,5 +1,6 @@
 """`tessera serve`: the HTTP service and what carries its visualizations out."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def serve(home: Path, settings: ServeSettings) -> None:
             _listening(settings) as listening,
         ):
             configure_logs()
+            # Its lines are no JSON otherwise.
+            os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
             service = Service(home, settings)
             _announce(service, listening)
             _run(service, listening)

@@ -86,7 +86,7 @@ class CollectionRegistry:
 
     def all(self) -> list[Collection]:
         """Return every collection, in the order of their names."""
-        return [self.get(path.stem) for path in sorted(self._folder.glob("*.json"))]
+        return [self.get(path.stem) for path in sorted(self._folder.glob("[!.]*.json"))]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

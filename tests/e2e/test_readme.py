@@ -4,18 +4,23 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-# `make dev` is run by test_dev.py, which needs a browser; this environment is the activated one.
-ELSEWHERE = {"make dev", "source .venv/bin/activate"}
+# `make dev` is run by test_dev.py, which needs a browser, `tessera serve` by test_serve.py; this
+# environment is the activated one.
+ELSEWHERE = {"make dev", "tessera serve", "source .venv/bin/activate"}
+# Pages whose commands build on a service in the background: one script, at any port.
+SCRIPTS = {"http-service.md"}
 # What takes minutes is run for one page alone.
 ONLY_FOR = {"make study": "study.md"}
 # Those weights would have to be downloaded.
@@ -129,11 +134,29 @@ def test_the_study_finds_and_mends_what_it_planted(run, tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES[1:] if page.name != "study.md" and _commands(page)],
+    [page for page in PAGES[1:] if page.name not in {"study.md", *SCRIPTS} and _commands(page)],
     ids=lambda page: page.name,
 )
 def test_every_command_of_a_page_runs(page, run):
     _run_page(page, run)
+
+
+@pytest.mark.timeout(900)
+def test_the_page_about_the_service_runs_from_its_start_to_its_end(run, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = "\n".join(_commands(ROOT / "docs" / "http-service.md"))
+    ran = run("set -e\ntrap 'kill %1' ERR\n" + script.replace("8000", str(port)))
+    log = (tmp_path / "requests.log").read_text()
+    assert ran.returncode == 0, ran.stdout + ran.stderr + log
+    assert '"code":42000' in (tmp_path / "map.json").read_text()
+    with Image.open(tmp_path / "mosaic.jpg") as mosaic:
+        assert mosaic.size == (4 * 66 - 2, 3 * 66 - 2)
+    assert '"hits":[{"score":' in ran.stdout
+    assert (tmp_path / "explained" / "photo" / "figure.png").is_file()
+    assert "is revoked" in ran.stdout
+    assert "traceback" not in log
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
