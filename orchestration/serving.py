@@ -68,7 +68,9 @@ def _announce(service: Service, listening: socket.socket) -> None:
             "No key has been made yet: it listens on loopback alone, and everyone on this machine "
             "is the app `default`.\nMake a key with `tessera key new COLLECTION`."
         )
-    print("Ctrl-C ends it.", flush=True)
+    print(
+        "Ctrl-C ends it; a visualization that is being carried out is still finished.", flush=True
+    )
 
 
 def _run(service: Service, listening: socket.socket) -> None:

@@ -273,6 +273,9 @@ class PostVisualization(BaseModel):
     ``type`` is the projection, ``grid`` COLUMNSxROWS or an aspect ratio, ``tile`` in pixels.
     """
 
+    # A misspelt option would cost a run over everything.
+    model_config = ConfigDict(extra="forbid")
+
     type: Literal["tsne", "largevis", "umap", "pca"] = "tsne"
     inputs: Annotated[list[InputNamed], Field(min_length=1, max_length=100_000)] | None = None
     grid: Annotated[Text, StringConstraints(min_length=1, max_length=32)] | None = None

@@ -25,7 +25,6 @@ BODY_SECONDS = 60.0
 
 _GUARDED = "/v2"
 _METRICS = "/metrics"
-_FORM = "application/x-www-form-urlencoded"
 # As nginx counts a request whose client went away.
 _CLIENT_GONE = 499
 _NO_ROUTE = "none"
@@ -229,18 +228,16 @@ def _too_large(megabytes: float) -> ApiError:
 
 
 def _smooth(exchange: _Exchange) -> None:
-    """Take one slash off the path's end, and call a body JSON that is called nothing or a form.
+    """Take one slash off the path's end, and call the body JSON, whatever it is called.
 
-    curl calls every body a form.
+    curl calls every body a form, and what is no JSON is refused as such.
     """
     scope = exchange.scope
     for name, slash in (("path", "/"), ("raw_path", b"/")):
         if scope.get(name):
             scope[name] = scope[name].removesuffix(slash)
-    media_type = exchange.headers.get("content-type", _FORM).partition(";")[0].strip()
-    if media_type.lower() in ("", _FORM):
-        others = [header for header in scope["headers"] if header[0].lower() != b"content-type"]
-        scope["headers"] = [*others, (b"content-type", b"application/json")]
+    others = [header for header in scope["headers"] if header[0].lower() != b"content-type"]
+    scope["headers"] = [*others, (b"content-type", b"application/json")]
 
 
 def _is_of_this_machine(exchange: _Exchange) -> bool:

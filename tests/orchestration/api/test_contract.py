@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from orchestration.api.contract import Code, ImageData, PostedData, PostInputs, Status, timestamp
+from orchestration.api.contract import (
+    Code,
+    ImageData,
+    PostedData,
+    PostInputs,
+    PostVisualization,
+    Status,
+    timestamp,
+)
 
 
 def test_a_time_is_written_in_utc_with_microseconds():
@@ -58,6 +66,11 @@ def test_metadata_that_could_not_be_sent_back_is_refused(metadata):
 def test_an_id_that_could_not_stand_in_an_address_is_refused(input_id):
     with pytest.raises(ValidationError):
         PostInputs(inputs=[{"id": input_id, "data": {"image": {"base64": ""}}}])
+
+
+def test_a_misspelt_option_of_a_visualization_is_refused():
+    with pytest.raises(ValidationError, match="input"):
+        PostVisualization(input=[{"id": "one"}])
 
 
 def test_what_the_contract_does_not_name_is_passed_over():

@@ -231,16 +231,11 @@ def test_one_slash_at_the_end_is_taken_off(client):
 
 
 @pytest.mark.parametrize(
-    "media_type", [None, "", "application/x-www-form-urlencoded", "application/json; charset=utf-8"]
+    "media_type", [None, "", "application/x-www-form-urlencoded", "text/plain", "image/jpeg; a=b"]
 )
-def test_a_body_is_json_whatever_curl_calls_it(client, media_type):
+def test_a_body_is_json_whatever_it_is_called(client, media_type):
     headers = {} if media_type is None else {"Content-Type": media_type}
     assert client().post("/v2/echo", content=b'{"a": 1}', headers=headers).json() == {"a": 1}
-
-
-def test_another_media_type_is_left_alone(client):
-    answer = client().post("/v2/echo", content=b"{}", headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 422
 
 
 def test_more_than_the_rate_is_throttled_for_one_key_alone(client, service):
