@@ -358,16 +358,18 @@ def demo(debug: bool, **options: Any) -> None:
 def add(name: str, source: str) -> None:
     """Remember SOURCE as collection NAME: it shows in the UI, and in the nightly run."""
     from assets.methods.sources import list_source
-    from assets.resources.collections import Collection, CollectionRegistry
+    from assets.resources.collections import CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
+    from orchestration.collection_runs import collection_for
     from orchestration.instance import open_instance, register
 
     source = _absolute(source)
+    collection = collection_for(name, source)
     n_files = "the demo's" if source == DEMO_SOURCE else f"{len(list_source(source).files):,}"
     before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:
-        register(instance, Collection(name, source, before.settings if before else {}))
+        register(instance, collection)
     moved = f" (was at {before.source})" if before and before.source != source else ""
     click.echo(f"{name}: {n_files} files at {source}{moved}")
 

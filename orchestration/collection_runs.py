@@ -18,6 +18,7 @@ from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
 from assets.resources.models import Models
+from assets.resources.photos import INPUTS_SOURCE
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.instance import collection_lock, forget, open_instance, register
 from orchestration.progress import TerminalProgress
@@ -59,6 +60,10 @@ def run_collection(
 def collection_for(name: str, source: str) -> Collection:
     """Return the collection called ``name`` with this source, and the settings that it has had."""
     before = CollectionRegistry(home_folder()).find(name)
+    if before is not None and before.source == INPUTS_SOURCE != source:
+        raise UserError(
+            f"{name} holds what is posted to the HTTP service: choose another name for {source}."
+        )
     return Collection(name, source, before.settings if before else {})
 
 

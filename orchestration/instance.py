@@ -2,6 +2,7 @@
 
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,9 @@ def prepare_home() -> Path:
     os.environ["TESSERA_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
     settings = home / "dagster.yaml"
     # A file that somebody put there is theirs; our link follows the checkout.
+    ours = project_file("dagster.yaml")
     if settings.is_symlink() or not settings.exists():
-        settings.unlink(missing_ok=True)
-        settings.symlink_to(project_file("dagster.yaml"))
+        _link(settings, ours)
     return home
 
 
@@ -117,6 +118,15 @@ def bury_orphaned_runs(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         if not run.tags.get(PROCESS_TAG):
             instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")
+
+
+def _link(place: Path, target: Path) -> None:
+    """Make a link, in one step where there is an older one: others may be reading through it."""
+    if place.is_symlink() and place.readlink() == target:
+        return
+    beside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    beside.symlink_to(target)
+    beside.replace(place)
 
 
 def project_file(name: str) -> Path:

@@ -70,15 +70,23 @@ class CollectionRegistry:
 
     def get(self, name: str) -> Collection:
         """Return the collection called ``name``; raises UserError when there is none."""
-        if not NAME_PATTERN.fullmatch(name) or not self._path(name).exists():
+        try:
+            # A name that is none would lead out of the folder.
+            text = self._path(name).read_text() if NAME_PATTERN.fullmatch(name) else None
+        except FileNotFoundError:
+            text = None
+        if text is None:
             raise UserError(
                 f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
             )
-        return Collection(**json.loads(self._path(name).read_text()))
+        return Collection(**json.loads(text))
 
     def find(self, name: str) -> Collection | None:
         """Return the collection called ``name``, or None."""
-        return next((known for known in self.all() if known.name == name), None)
+        try:
+            return self.get(name)
+        except UserError:
+            return None
 
     def remove(self, name: str) -> None:
         """Forget the collection called ``name``."""
@@ -86,7 +94,9 @@ class CollectionRegistry:
 
     def all(self) -> list[Collection]:
         """Return every collection, in the order of their names."""
-        return [self.get(path.stem) for path in sorted(self._folder.glob("[!.]*.json"))]
+        names = [path.stem for path in sorted(self._folder.glob("[!.]*.json"))]
+        # One may be removed meanwhile.
+        return [known for known in map(self.find, names) if known is not None]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

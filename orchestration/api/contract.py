@@ -89,6 +89,9 @@ def now() -> str:
 
 
 def _text_can_be_written(text: str) -> str:
+    if "\x00" in text:
+        # To SQLite's functions it ends the text.
+        raise ValueError("the text holds a null character")
     # JSON can hold half of a surrogate pair, UTF-8 cannot.
     try:
         return text if text.isascii() else text.encode().decode()

@@ -32,6 +32,9 @@ from orchestration.api.contract import ApiError, Code, Counts, ImageData, Posted
 from orchestration.api.images import ImageRefused, check_sources, fetch_limits, read_image
 from orchestration.api.service import ServeSettings
 
+# Of one app: all share the threads that download.
+MOST_PENDING = 1_024
+_PAUSE_SECONDS = 30
 _DOWNLOADS_AT_ONCE = 16
 # Posts mostly wait for downloads.
 _POSTS_AT_ONCE = 64
@@ -137,6 +140,11 @@ class Intake:
         """
         check_sources([posted.data.image for posted in inputs])
         self._check_source(app)
+        counts = self.store(app).counts()
+        if counts.done + counts.pending + counts.failed >= max_inputs:
+            # Before anything is decoded, and its working copy kept.
+            return [_told(posted, StoreFull(max_inputs)) for posted in inputs]
+        _check_downloads(inputs, counts.pending)
         reader = self._reader(app)
         read = list(self._decoding.map(lambda posted: self._read(reader, posted), inputs))
         new = [one for one in read if isinstance(one, NewInput)]
@@ -304,6 +312,16 @@ class Intake:
             return CollectionRegistry(self._home).get(app)
         except UserError:
             return None
+
+
+def _check_downloads(inputs: Sequence[PostedInput], n_pending: int) -> None:
+    n_new = sum(posted.data.image.url is not None for posted in inputs)
+    if n_new and n_pending + n_new > MOST_PENDING:
+        raise ApiError(
+            Code.THROTTLED,
+            f"{n_pending:,} downloads of the app are pending: post more when some have ended.",
+            {"Retry-After": str(_PAUSE_SECONDS)},
+        )
 
 
 def _told(posted: PostedInput, outcome: _Outcome) -> StoredInput:

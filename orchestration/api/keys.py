@@ -6,6 +6,7 @@ A key's text is shown once, when it is made; what is kept is its SHA-256, in a f
 import hashlib
 import hmac
 import json
+import logging
 import math
 import os
 import secrets
@@ -16,6 +17,8 @@ from pathlib import Path
 from assets.methods.errors import UserError
 from assets.methods.files import write_whole
 from orchestration.api.contract import now
+
+_log = logging.getLogger(__name__)
 
 # The app of a service on loopback for which no key was ever made.
 OPEN_APP = "default"
@@ -97,7 +100,7 @@ class KeyRing:
 
     def any_ever(self) -> bool:
         """Whether a key was ever made, be it revoked."""
-        return bool(self._keys())
+        return any(self._files())
 
     def find(self, text: str) -> Key | None:
         """Return the key with this text; None if there is none or it was revoked.
@@ -116,7 +119,8 @@ class KeyRing:
             return {}
         if self._read is not None and self._read[0] == stamp:
             return self._read[1]
-        keys = {key.id: key for key in map(_read_key, self._files())}
+        found = map(_read_key, self._files())
+        keys = {key.id: key for key in found if key is not None}
         settled = time.time_ns() - stamp > _STAMP_SECONDS * 1e9
         self._read = (stamp, keys) if settled else None
         return keys
@@ -141,9 +145,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_key(path: Path) -> Key:
+def _read_key(path: Path) -> Key | None:
+    """Return a key; None, which opens nothing, if its file is damaged or has just gone."""
     try:
         fields = json.loads(path.read_text())
         return Key(**fields | {"limits": KeyLimits(**fields["limits"])})
-    except (ValueError, TypeError, KeyError, UserError) as error:
-        raise UserError(f"{path} is no key: remove it, and make the key anew.") from error
+    except (OSError, ValueError, TypeError, KeyError, UserError):
+        _log.warning("%s is no key: remove it, and make the key anew.", path)
+        return None

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ from orchestration.instance import (
 SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_AFTER_A_FAULT = 5.0
+_MOST_FAULTS = 5
 _LAST_WORDS = 300  # characters
 _PARTITION = "dagster/partition"
 
@@ -63,6 +65,7 @@ class Dispatcher:
         self._compute = compute
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._asked_to_end: dict[str, float] = {}
+        self._faults: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._work, name="dispatcher", daemon=True)
@@ -111,16 +114,37 @@ class Dispatcher:
         busy = {run.tags[APP] for run in at_work}
         n_free = self._runs_at_once - len(at_work)
         for run in self._without_worker(runs, at_work):
-            if run.is_finished:
-                self._close(run)
-            elif self._runs.is_cancelled(run):
-                self._cancel(run)
-            elif self._has_died(run):
-                self._bury(run)
-            elif n_free > 0 and run.tags[APP] not in busy and not self._is_taken(run.tags[APP]):
-                self._begin(run)
+            try:
+                has_begun = self._see_to(run, n_free > 0 and run.tags[APP] not in busy)
+            except Exception:
+                self._note_fault(run)
+                continue
+            if has_begun:
                 busy.add(run.tags[APP])
                 n_free -= 1
+
+    def _see_to(self, run: dg.DagsterRun, may_begin: bool) -> bool:
+        """Do what is next for a run without a worker; returns whether it was given one."""
+        if run.is_finished:
+            self._close(run)
+        elif self._runs.is_cancelled(run):
+            self._cancel(run)
+        elif self._has_died(run):
+            self._bury(run)
+        elif may_begin and not self._is_taken(run.tags[APP]):
+            self._begin(run)
+            return True
+        return False
+
+    def _note_fault(self, run: dg.DagsterRun) -> None:
+        """Give up a run after some tries: it must neither hold others up nor wait for ever."""
+        _log.exception("The visualization %s could not be seen to.", run.run_id)
+        self._faults[run.run_id] += 1
+        if self._faults[run.run_id] < _MOST_FAULTS:
+            return
+        if not run.is_finished:
+            self._instance.report_run_failed(run, "The service could not see to it.")
+        self._runs.close(run)
 
     def _without_worker(
         self, runs: list[dg.DagsterRun], at_work: list[dg.DagsterRun]

@@ -64,7 +64,11 @@ _CONFIG_OF: dict[str, type[dg.Config]] = {
 _PENDING_SECONDS = 0.5
 # What is over may still change: somebody may run it again in Dagster's UI.
 _ENDED_SECONDS = 10.0
+_READING_SECONDS = 2.0
 _REMEMBERED = 1_000
+# Of one app: the others' stand in the same queue.
+MOST_PENDING = 100
+_PAUSE_SECONDS = 30
 _UNTOUCHED_SECONDS = 3600
 
 Settings = dict[str, dict[str, Any]]
@@ -138,6 +142,7 @@ class Visualizations:
                 request = self._request(collection, photos, snapshot)
                 known = self._known(request)
                 if known is None:
+                    self._check_pending(app)
                     self._runs.create(run_id, request)
             except BaseException:
                 snapshot.unlink(missing_ok=True)
@@ -147,6 +152,14 @@ class Visualizations:
             return known
         self._dispatcher.look()
         return self.find(app, run_id)
+
+    def _check_pending(self, app: str) -> None:
+        if sum(run.tags[APP] == app for run in self._runs.open()) >= MOST_PENDING:
+            raise ApiError(
+                Code.THROTTLED,
+                f"{MOST_PENDING} visualizations of the app are pending: wait for one to end.",
+                {"Retry-After": str(_PAUSE_SECONDS)},
+            )
 
     def find(self, app: str, run_id: str) -> Visualization:
         """Return a visualization of an app; ApiError if the app has none with this id."""
@@ -291,8 +304,9 @@ class _States:
         known = self._known.get(run_id)
         if known is not None and known.is_fresh():
             return known.state
-        # While one asks the storage, the others are content with what was known before.
-        if not self._reading.acquire(blocking=known is None):
+        # While one asks the storage, the others are content with what was known just before.
+        is_usable = known is not None and known.is_usable()
+        if not self._reading.acquire(blocking=not is_usable):
             return known.state if known else None
         try:
             return self._read(run_id)
@@ -399,9 +413,19 @@ class _Known:
 
     def is_fresh(self) -> bool:
         """Whether it was read a moment ago."""
+        return self._is_younger_than(self._good_for())
+
+    def is_usable(self) -> bool:
+        """Whether it may still be told while it is being read anew."""
+        return self._is_younger_than(self._good_for() + _READING_SECONDS)
+
+    def _good_for(self) -> float:
         is_pending = self.state.code is Code.VISUALIZATION_PENDING
-        good_for = _PENDING_SECONDS if is_pending else _ENDED_SECONDS
-        return self.read_at is not None and time.monotonic() - self.read_at < good_for
+        return _PENDING_SECONDS if is_pending else _ENDED_SECONDS
+
+    def _is_younger_than(self, seconds: float) -> bool:
+        read_at = self.read_at
+        return read_at is not None and time.monotonic() - read_at < seconds
 
 
 def _bare(record: dg.RunRecord) -> Visualization:

@@ -32,6 +32,14 @@ def test_settings_that_somebody_put_into_the_home_stay(home):
     assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
 
 
+def test_the_link_to_the_settings_follows_the_checkout(home, tmp_path):
+    (home / "dagster.yaml").unlink()
+    (home / "dagster.yaml").symlink_to(tmp_path / "an-older-checkout")
+    prepare_home()
+    assert (home / "dagster.yaml").read_text().startswith("# Dagster's instance.")
+    assert [path.name for path in home.glob("*dagster.yaml*")] == ["dagster.yaml"]
+
+
 def test_a_collection_becomes_a_partition(instance):
     register(instance, Collection("photos", "/photos"))
     assert instance.get_dynamic_partitions(PARTITIONS_NAME) == ["photos"]

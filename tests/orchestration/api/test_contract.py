@@ -62,7 +62,9 @@ def test_metadata_that_could_not_be_sent_back_is_refused(metadata):
         PostedData(image=ImageData(base64=""), metadata=json.loads(metadata))
 
 
-@pytest.mark.parametrize("input_id", ["", "a/b", "a b", "a\n", "x" * 129, "a\\b", "..", "status"])
+@pytest.mark.parametrize(
+    "input_id", ["", "a/b", "a b", "a\n", "a\x00", "x" * 129, "a\\b", "..", "status"]
+)
 def test_an_id_that_could_not_stand_in_an_address_is_refused(input_id):
     with pytest.raises(ValidationError):
         PostInputs(inputs=[{"id": input_id, "data": {"image": {"base64": ""}}}])

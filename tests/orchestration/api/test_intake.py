@@ -310,6 +310,25 @@ def test_a_collection_whose_last_input_went_before_a_kill_is_forgotten(home):
     assert home.said == ["-app"]
 
 
+def test_a_full_app_decodes_nothing_more(home):
+    with closing(home.intake()) as intake:
+        intake.post("app", [sent(picture(1))], 1)
+        (refused,) = intake.post("app", [sent(picture(2))], 1)
+    assert refused.code == Code.INVALID_REQUEST.number
+    assert "as many as this key may store" in refused.detail
+    assert len(list((home.path / "photos" / "working_copies").rglob("*.jpg"))) == 1
+
+
+def test_an_app_has_so_many_pending_downloads_at_most(home, monkeypatch):
+    monkeypatch.setattr("orchestration.api.intake.MOST_PENDING", 1)
+    urls = [PostedInput(data={"image": {"url": f"http://photos.test/{n}"}}) for n in range(2)]
+    with closing(home.intake()) as intake:
+        with pytest.raises(ApiError) as refused:
+            intake.post("app", urls, MANY)
+        assert refused.value.code is Code.THROTTLED
+        assert intake.store("app").page(1, 9) == []
+
+
 def test_a_collection_of_another_source_is_left_alone(home):
     CollectionRegistry(home.path).add(Collection("app", "/photos"))
     with closing(home.intake()) as intake:

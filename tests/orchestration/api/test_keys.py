@@ -139,11 +139,15 @@ def test_a_file_that_is_being_written_is_passed_over(ring, tmp_path):
     assert ring.all() == [key]
 
 
-def test_a_damaged_file_is_named(ring, tmp_path):
+def test_a_damaged_file_is_named_and_opens_nothing(ring, tmp_path, caplog):
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "a.json").write_text(json.dumps({"id": "a"}))
-    with pytest.raises(UserError, match=r"a\.json is no key"):
-        ring.all()
+    assert ring.all() == []
+    assert "a.json is no key" in caplog.text
+    # Nor does it open the service to all.
+    assert ring.any_ever()
+    key, text = ring.new_key("birds", KeyLimits())
+    assert ring.find(text) == key
 
 
 @pytest.mark.parametrize(

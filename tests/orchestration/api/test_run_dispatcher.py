@@ -408,6 +408,23 @@ def test_a_fault_in_one_look_is_logged_and_forgotten(bench, monkeypatch, caplog)
     assert "the disk is full" in caplog.text
 
 
+def test_a_run_that_cannot_be_seen_to_holds_up_no_other_and_is_given_up(bench, monkeypatch):
+    broken, sound = bench.ask("a"), bench.ask("b")
+    begin = Dispatcher._begin
+
+    def begins(dispatcher: Dispatcher, run: dg.DagsterRun) -> None:
+        if run.run_id == broken:
+            raise RuntimeError("no")
+        begin(dispatcher, run)
+
+    monkeypatch.setattr(Dispatcher, "_begin", begins)
+    bench.dispatch()
+    wait_for(lambda: bench.holds(sound), 20, "it was held up")
+    bench.succeed(sound)
+    bench.wait_for_status(broken, dg.DagsterRunStatus.FAILURE)
+    wait_for(lambda: not bench.runs.open(), 20, "it was not closed")
+
+
 def test_a_run_that_has_ended_is_closed_for_good(bench):
     run_id = bench.ask()
     bench.dispatch()
