@@ -141,7 +141,9 @@ class SimilarityIndex:
         # The types that faiss comes with know neither its classes nor what Python adds to them.
         selector = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))  # type: ignore[call-arg, arg-type]
         how = faiss.SearchParametersHNSW(sel=selector, efSearch=_SEARCH_BREADTH)  # type: ignore[attr-defined]
-        _, rows = self._graph.search(vector[None], k, params=how)
+        # Once torchdr was imported, `search` takes no such parameters any more.
+        search = getattr(self._graph, "search_numpy", self._graph.search)
+        _, rows = search(vector[None], k, params=how)
         found = rows[0][rows[0] >= 0]
         return found if len(found) == k else None
 

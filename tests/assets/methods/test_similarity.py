@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -115,6 +117,19 @@ def test_room_of_what_was_removed_is_used_again(monkeypatch, exact_limit):
     assert len(index._ids) < 250
     known = dict(zip(ids[550:], vectors[550:], strict=True))
     assert index.search(vectors[0], 60)[0] == by_brute_force(known, vectors[0], 60)
+
+
+def test_the_graph_is_searched_whatever_else_has_changed_faiss():
+    # As torchdr does, for good.
+    script = (
+        "import faiss.contrib.torch_utils, numpy as np\n"
+        "from assets.methods.similarity import SimilarityIndex\n"
+        "index = SimilarityIndex(4, exact_limit=2)\n"
+        "index.add(list('abcd'), np.eye(4, dtype=np.float32))\n"
+        "assert index._graph is not None\n"
+        "assert index.search(np.eye(4, dtype=np.float32)[2], 1)[0] == ['c']\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_graph_finds_what_is_nearest():
