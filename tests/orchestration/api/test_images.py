@@ -60,7 +60,7 @@ def test_an_address_is_downloaded():
         assert refused(ImageData(url=f"{url}/b.png")).code == Code.INPUT_DOWNLOAD_FAILED
 
 
-@pytest.mark.parametrize("url", ["http://", "ftp://x/a.png", "file:///etc/hosts", "nonsense", "\0"])
+@pytest.mark.parametrize("url", ["http://", "ftp://x/a.png", "file:///etc/hosts", "nonsense"])
 def test_an_address_that_cannot_be_downloaded_is_refused(url):
     assert refused(ImageData(url=url)).code == Code.INPUT_DOWNLOAD_FAILED
 
