@@ -458,7 +458,7 @@ def serve_command(
 
     Without a key it listens on loopback alone; make one with `tessera key new COLLECTION`.
     """
-    from orchestration.api.service import ServeSettings
+    from orchestration.api.settings import ServeSettings
     from orchestration.collection_runs import compute_resource
     from orchestration.instance import prepare_home
     from orchestration.serving import serve

@@ -32,9 +32,8 @@ def prepare_home() -> Path:
     os.environ["TESSERA_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
     settings = home / "dagster.yaml"
     # A file that somebody put there is theirs; our link follows the checkout.
-    ours = project_file("dagster.yaml")
     if settings.is_symlink() or not settings.exists():
-        _link(settings, ours)
+        _link(settings, project_file("dagster.yaml"))
     return home
 
 

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from filelock import FileLock
 
 from assets.methods.decoding import image_id
 from assets.methods.files import write_whole
+from assets.methods.timestamps import now
 
 # What became of an input, numbered as the HTTP contract numbers it; other numbers are failures.
 DONE = 30000
@@ -205,7 +205,7 @@ class InputStore:
             connection.execute(
                 "UPDATE inputs SET image_id = ?, format = ?, width = ?, height = ?, code = ?,"
                 " modified_at = ? WHERE number = ?",
-                (identity, picture.format, picture.width, picture.height, DONE, _now(), number),
+                (identity, picture.format, picture.width, picture.height, DONE, now(), number),
             )
             return _one(connection, "number", number)
 
@@ -215,7 +215,7 @@ class InputStore:
             connection.execute(
                 "UPDATE inputs SET code = ?, detail = ?, modified_at = ?"
                 " WHERE number = ? AND code = ?",
-                (code, detail, _now(), number, PENDING),
+                (code, detail, now(), number, PENDING),
             )
 
     def withdraw(self, numbers: Iterable[int]) -> None:
@@ -249,6 +249,15 @@ class InputStore:
         """Return the input with this id, or None."""
         with self._reading() as connection:
             return _one(connection, "id", identifier)
+
+    def find_all(self, ids: Sequence[str]) -> dict[str, StoredInput]:
+        """Return those of the inputs with these ids that there are, by their ids."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM inputs WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            ).fetchall()
+        return {stored.id: stored for stored in map(_stored, rows)}
 
     def page(self, number: int, per_page: int) -> list[StoredInput]:
         """Return page ``number``, from 1, of all inputs, the oldest first."""
@@ -303,8 +312,8 @@ class InputStore:
         """Where the file of an input that is done is kept."""
         return self._folder / "files" / image_id[:2] / image_id
 
-    def write_manifest(self, path: Path, ids: Sequence[str] | None = None) -> int:
-        """Write the inputs that are done, all or these, as a manifest; return how many they are.
+    def write_manifest(self, path: Path, ids: Sequence[str] | None = None) -> list[InputPhoto]:
+        """Write the inputs that are done, all or these, as a manifest; return them.
 
         Its columns are uri, the path of the file, and label.
         """
@@ -314,7 +323,7 @@ class InputStore:
         photos = self.done(ids)
         rows.writerows([self.path(photo.image_id), photo.label] for photo in photos)
         write_whole(path, text.getvalue().encode())
-        return len(photos)
+        return photos
 
     def close(self) -> None:
         """Close the store, once no other thread is in the middle of a change."""
@@ -360,7 +369,7 @@ class InputStore:
             identity = image_id(new.picture.data)
             facts = (new.picture.format, new.picture.width, new.picture.height)
             self._write_file(identity, new.picture.data)
-        moment = _now()
+        moment = now()
         # Replaces the failed input with this id, if there is one.
         cursor = connection.execute(
             "INSERT OR REPLACE INTO inputs"
@@ -481,8 +490,3 @@ def _json(value: Any) -> str | None:
 def _label(concepts: tuple[tuple[str, float], ...]) -> str:
     name, value = max(concepts, key=lambda concept: concept[1], default=("", 0.0))
     return name if value > _LABEL_ABOVE else ""
-
-
-def _now() -> str:
-    """The present moment in RFC 3339, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -4,10 +4,10 @@ An app is a collection; the key of a request says which. Times are RFC 3339, UTC
 """
 
 import json
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
 
+import fastapi
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 LARGEST_BATCH = 128
@@ -75,14 +75,9 @@ class ApiError(Exception):
         self.http_status = http_status or code.http_status
 
 
-def timestamp(moment: datetime) -> str:
-    """Return a moment as the contract writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def now() -> str:
-    """Return the present moment as the contract writes it."""
-    return timestamp(datetime.now(UTC))
+def throttled(details: str, seconds: int) -> ApiError:
+    """Return the refusal of what may be asked for again after so many seconds."""
+    return ApiError(Code.THROTTLED, details, {"Retry-After": str(seconds)})
 
 
 # ---- requests: what they do not name is passed over, as clients of the original send more ----
@@ -139,6 +134,8 @@ def _id_is_no_word_of_the_addresses(input_id: str) -> str:
     return input_id
 
 
+Page = Annotated[int, fastapi.Query(ge=1, le=LAST_PAGE)]
+PerPage = Annotated[int, fastapi.Query(ge=1, le=LARGEST_PAGE)]
 # An id is a part of an address, so it has no slash, and it is none of the words used there.
 InputId = Annotated[
     Text,

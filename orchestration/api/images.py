@@ -12,7 +12,7 @@ from assets.methods.fetching import FetchLimits, fetch, too_large
 from assets.methods.photo_store import encode_working_copy, read_working_copy
 from assets.methods.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 # What is only looked at may be small; what is stored is held to the collection's own limits.
 _ANY_SIDE = DecodeLimits(min_side=1)

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from assets.methods.input_store import DONE, PENDING, StoredInput
 from orchestration.api.contract import (
-    LARGEST_PAGE,
-    LAST_PAGE,
     PAGE_SIZE,
     ApiError,
     Code,
@@ -21,6 +19,8 @@ from orchestration.api.contract import (
     InputReply,
     InputsReply,
     OneInputReply,
+    Page,
+    PerPage,
     PostInputs,
     Status,
     StatusReply,
@@ -51,8 +51,8 @@ async def post_inputs(request: Request, response: Response, body: PostInputs) ->
 @router.get("/v2/inputs", response_model_exclude_none=True)
 def list_inputs(
     request: Request,
-    page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
-    per_page: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE_SIZE,
+    page: Page = 1,
+    per_page: PerPage = PAGE_SIZE,
 ) -> InputsReply:
     """Return a page of the inputs, the oldest first; empty after the last."""
     app = request.state.caller.app

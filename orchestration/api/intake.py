@@ -12,7 +12,6 @@ from pathlib import Path
 
 from assets.methods.cataloguing import Decoder
 from assets.methods.devices import usable_cores
-from assets.methods.errors import UserError
 from assets.methods.fetching import too_large
 from assets.methods.input_store import (
     PENDING,
@@ -25,12 +24,13 @@ from assets.methods.input_store import (
 )
 from assets.methods.photo_store import PhotoStore
 from assets.methods.rejects import Rejected
+from assets.methods.timestamps import now
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, inputs_folder
 from assets.settings import catalogue_settings
-from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, now
+from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
 from orchestration.api.images import ImageRefused, check_sources, fetch_limits, read_image
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 # Of one app: all share the threads that download.
 MOST_PENDING = 1_024
@@ -87,7 +87,6 @@ class Intake:
         self._stores: dict[str, InputStore] = {}
         self._readers: dict[str, _Reader] = {}
         self._registering = threading.Lock()
-        self._registered: dict[str, bool] = {}
         self._counting = threading.Lock()
         self._n_downloading: Counter[str] = Counter()
         self._posts = ThreadPoolExecutor(_POSTS_AT_ONCE, "posts")
@@ -100,8 +99,11 @@ class Intake:
             app = path.parent.name
             store = self.store(app)
             store.sweep()
-            self._registered[app] = not store.has_done() and self._is_registered(app)
-            self._settle_registration(app)
+            if store.has_done():
+                # A kill may have come between the registry and Dagster's partitions.
+                self._register(app)
+            else:
+                self._settle_registration(app)
             reader = self._reader(app)
             for waiting in store.pending():
                 self._download_later(app, reader, waiting)
@@ -289,11 +291,8 @@ class Intake:
         """Register an app that has pictures, and forget one that has none any more."""
         with self._registering:
             is_wanted = self.store(app).has_done()
-            if app not in self._registered:
-                self._registered[app] = self._is_registered(app)
-            if is_wanted != self._registered[app]:
+            if is_wanted != self._is_registered(app):
                 (self._register if is_wanted else self._forget)(app)
-                self._registered[app] = is_wanted
 
     def _check_source(self, app: str) -> None:
         collection = self._collection(app)
@@ -308,19 +307,15 @@ class Intake:
         return collection is not None and collection.source == INPUTS_SOURCE
 
     def _collection(self, app: str) -> Collection | None:
-        try:
-            return CollectionRegistry(self._home).get(app)
-        except UserError:
-            return None
+        return CollectionRegistry(self._home).find(app)
 
 
 def _check_downloads(inputs: Sequence[PostedInput], n_pending: int) -> None:
     n_new = sum(posted.data.image.url is not None for posted in inputs)
     if n_new and n_pending + n_new > MOST_PENDING:
-        raise ApiError(
-            Code.THROTTLED,
+        raise throttled(
             f"{n_pending:,} downloads of the app are pending: post more when some have ended.",
-            {"Retry-After": str(_PAUSE_SECONDS)},
+            _PAUSE_SECONDS,
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from assets.methods.errors import UserError
 from assets.methods.files import write_whole
-from orchestration.api.contract import now
+from assets.methods.timestamps import now
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from orchestration.api.contract import ApiError, Code
+from orchestration.api.contract import throttled
 
 
 class RateLimits:
@@ -28,8 +28,7 @@ class RateLimits:
         if self._limiter.hit(limit, who):
             return
         wait = self._limiter.get_window_stats(limit, who).reset_time - time.time()
-        raise ApiError(
-            Code.THROTTLED,
+        raise throttled(
             f"More than {requests_per_second:,g} requests a second were sent with this key.",
-            {"Retry-After": str(max(1, math.ceil(wait)))},
+            max(1, math.ceil(wait)),
         )

@@ -5,15 +5,14 @@ import fnmatch
 import re
 import uuid
 from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from assets.methods.errors import UserError
+from assets.methods.timestamps import now
 from orchestration.api.contract import (
-    LARGEST_PAGE,
-    LAST_PAGE,
     PAGE_SIZE,
     AskedImageReply,
     AskedInput,
@@ -32,11 +31,12 @@ from orchestration.api.contract import (
     OutputInfoData,
     OutputReply,
     OutputsReply,
+    Page,
+    PerPage,
     PostOutputs,
     SearchModels,
     Status,
     StatusReply,
-    now,
 )
 from orchestration.api.images import ImageRefused, check_sources
 from orchestration.api.replies import batch_code, reply_status
@@ -50,8 +50,6 @@ _OUTPUT_CONFIG: dict[str, dict[str, Any]] = {
     "embed": {},
 }
 
-Page = Annotated[int, Query(ge=1, le=LAST_PAGE)]
-PerPage = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 Result = TypeVar("Result")
 
 router = APIRouter(tags=["models"])

@@ -129,13 +129,13 @@ class SearchEngine:
     ) -> list[tuple[StoredInput, float]]:
         ids, cosines = index.vectors.search(vector, page * per_page)
         begin = (page - 1) * per_page
-        inputs = self._intake.store(app)
-        found = [
-            (inputs.find(one), float(cosine))
+        inputs = self._intake.store(app).find_all(ids[begin:])
+        return [
+            (inputs[one], float(cosine))
             for one, cosine in zip(ids[begin:], cosines[begin:], strict=True)
+            # It may have been deleted a moment ago.
+            if one in inputs
         ]
-        # An input may have been deleted a moment ago.
-        return [(stored, cosine) for stored, cosine in found if stored is not None]
 
     def _update(self, app: str, index: _AppIndex, model: ServedModel) -> None:
         inputs = self._intake.store(app)

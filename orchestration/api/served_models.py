@@ -23,12 +23,13 @@ from assets.methods.embedding import Embedder
 from assets.methods.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.scoring import classify_photos
+from assets.methods.timestamps import timestamp
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
 from orchestration.api.batching import Batcher, BatchModel, Busy
-from orchestration.api.contract import ApiError, Code, ImageData, timestamp
+from orchestration.api.contract import ApiError, Code, ImageData, throttled
 from orchestration.api.images import read_image, working_copy
 
 NSFW = "nsfw"
@@ -164,9 +165,7 @@ class ServedModels:
         try:
             return self._batcher.submit(model.network, load)
         except Busy as busy:
-            raise ApiError(
-                Code.THROTTLED, str(busy), headers={"Retry-After": str(BUSY_SECONDS)}
-            ) from busy
+            raise throttled(str(busy), BUSY_SECONDS) from busy
 
     def _keep_current(self) -> None:
         self._batcher.start()

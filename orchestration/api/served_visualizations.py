@@ -1,6 +1,5 @@
 """The visualizations of the apps: asked for, looked at, cancelled, and their pictures found."""
 
-import csv
 import hashlib
 import json
 import threading
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from filelock import FileLock
@@ -32,7 +31,7 @@ from assets.settings import (
     TsneConfig,
     check_settings,
 )
-from orchestration.api.contract import ApiError, Code, PostVisualization
+from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
 from orchestration.api.map_runs import (
     APP,
     CANCELLED,
@@ -46,12 +45,10 @@ from orchestration.api.map_runs import (
 from orchestration.api.picture_page import AboutVisualization
 from orchestration.api.progress_of_runs import RunProgress, RunWatch, expected_total
 from orchestration.api.run_dispatcher import Dispatcher
+from orchestration.api.settings import ServeSettings
 from orchestration.instance import open_instance
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import console, settle
-
-if TYPE_CHECKING:
-    from orchestration.api.service import ServeSettings
 
 CANCELLED_REASON = "Cancelled."
 _CONFIG_OF: dict[str, type[dg.Config]] = {
@@ -95,7 +92,7 @@ class Visualizations:
     """The visualizations below ``home``; ``store`` gives the inputs of an app."""
 
     def __init__(
-        self, home: Path, settings: "ServeSettings", store: Callable[[str], InputStore]
+        self, home: Path, settings: ServeSettings, store: Callable[[str], InputStore]
     ) -> None:
         self._home = home
         self._settings = settings
@@ -155,10 +152,9 @@ class Visualizations:
 
     def _check_pending(self, app: str) -> None:
         if sum(run.tags[APP] == app for run in self._runs.open()) >= MOST_PENDING:
-            raise ApiError(
-                Code.THROTTLED,
+            raise throttled(
                 f"{MOST_PENDING} visualizations of the app are pending: wait for one to end.",
-                {"Retry-After": str(_PAUSE_SECONDS)},
+                _PAUSE_SECONDS,
             )
 
     def find(self, app: str, run_id: str) -> Visualization:
@@ -233,16 +229,14 @@ class Visualizations:
 
     def _write(self, app: str, snapshot: Path, ids: list[str] | None) -> list[tuple[str, str]]:
         """Write down which photos are to be shown; return the image_id and the label of each."""
-        store = self._store(app)
-        n = store.write_manifest(snapshot, ids)
-        if ids is not None and n < len(set(ids)):
-            done = {known.id for known in store.done(ids)}
-            missing = next((one for one in ids if one not in done), ids[0])
-            raise _invalid(f"There is no input {missing!r} that is done.")
-        if n == 0:
+        photos = self._store(app).write_manifest(snapshot, ids)
+        done = {photo.id for photo in photos}
+        for one in ids or ():
+            if one not in done:
+                raise _invalid(f"There is no input {one!r} that is done.")
+        if not photos:
             raise _invalid("The app has no inputs that are done: post some first.")
-        with snapshot.open(newline="") as file:
-            return sorted((Path(row["uri"]).name, row["label"]) for row in csv.DictReader(file))
+        return sorted((photo.image_id, photo.label) for photo in photos)
 
     def _request(
         self, collection: Collection, photos: list[tuple[str, str]], snapshot: Path

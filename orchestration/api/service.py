@@ -2,85 +2,46 @@
 
 import logging
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from assets.resources.compute import Compute
-
-if TYPE_CHECKING:
-    from orchestration.api.intake import Intake
-    from orchestration.api.keys import KeyRing
-    from orchestration.api.metrics import Metrics
-    from orchestration.api.pictures import PictureAddresses
-    from orchestration.api.search_engine import SearchEngine
-    from orchestration.api.served_models import ServedModels
-    from orchestration.api.served_visualizations import Visualizations
+from assets.resources.photos import INPUTS_SOURCE
+from orchestration.api.gate import is_loopback
+from orchestration.api.images import fetch_limits
+from orchestration.api.intake import Intake
+from orchestration.api.keys import KeyRing
+from orchestration.api.metrics import Metrics
+from orchestration.api.pictures import PictureAddresses
+from orchestration.api.search_engine import SearchEngine
+from orchestration.api.served_models import ServedModels
+from orchestration.api.served_visualizations import Visualizations
+from orchestration.api.settings import ServeSettings
+from orchestration.collection_runs import collection_for
+from orchestration.definitions import build_resources
+from orchestration.instance import forget, open_instance, register
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServeSettings:
-    """How the service is run.
-
-    ``download_seconds`` bounds one download in all; ``wait_seconds`` is how long the posting of
-    inputs waits for its downloads before it answers that they are pending. ``public_url`` is the
-    base of the addresses in replies where it is not that of the request.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    runs_at_once: int = 1
-    download_seconds: float = 20.0
-    wait_seconds: float = 30.0
-    image_megabytes: float = 32.0
-    allow_private_addresses: bool = False
-    public_url: str | None = None
-    compute: Compute = field(default_factory=Compute)
 
 
 class Service:
     """The parts of the service of one home; to be started, and closed in the end."""
 
-    keys: "KeyRing"
-    metrics: "Metrics"
-    intake: "Intake"
-    models: "ServedModels"
-    searches: "SearchEngine"
-    visualizations: "Visualizations"
-    pictures: "PictureAddresses"
-
     def __init__(self, home: Path, settings: ServeSettings) -> None:
-        # Imported late: images and intake need the settings of this file.
-        from orchestration.api.gate import is_loopback
-        from orchestration.api.images import fetch_limits
-        from orchestration.api.intake import Intake
-        from orchestration.api.keys import KeyRing
-        from orchestration.api.metrics import Metrics
-        from orchestration.api.pictures import PictureAddresses
-        from orchestration.api.search_engine import SearchEngine
-        from orchestration.api.served_models import ServedModels
-        from orchestration.api.served_visualizations import Visualizations
-        from orchestration.definitions import build_resources
-
-        compute = settings.compute
-        resources = build_resources(compute=compute)
+        resources = build_resources(compute=settings.compute)
         self._tracking = resources["tracking"]
         self._is_loopback = is_loopback(settings.host)
         self.settings = settings
         self.keys = KeyRing(home / "keys")
         self.metrics = Metrics()
         self.pictures = PictureAddresses(home)
-        self.intake = Intake(home, settings, self._register, self._forget)
+        self.intake = Intake(home, settings, _register, _forget)
         self.models = ServedModels(
             resources["models"],
-            compute.settings(),
+            settings.compute.settings(),
             fetch_limits(settings),
             _log.warning,
             self.metrics.batch,
         )
-        self.searches = SearchEngine(home, self.intake, self.models, compute.precision)
+        self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)
 
     @property
@@ -110,16 +71,12 @@ class Service:
         self.models.close()
         self.intake.close()
 
-    def _register(self, app: str) -> None:
-        from assets.resources.photos import INPUTS_SOURCE
-        from orchestration.collection_runs import collection_for
-        from orchestration.instance import open_instance, register
 
-        with open_instance() as instance:
-            register(instance, collection_for(app, INPUTS_SOURCE))
+def _register(app: str) -> None:
+    with open_instance() as instance:
+        register(instance, collection_for(app, INPUTS_SOURCE))
 
-    def _forget(self, app: str) -> None:
-        from orchestration.instance import forget, open_instance
 
-        with open_instance() as instance:
-            forget(instance, app)
+def _forget(app: str) -> None:
+    with open_instance() as instance:
+        forget(instance, app)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
+from assets.methods.timestamps import timestamp
 from orchestration.api.contract import (
     Code,
     ImageReply,
@@ -13,7 +14,6 @@ from orchestration.api.contract import (
     VisualizationData,
     VisualizationOutput,
     VisualizationReply,
-    timestamp,
 )
 from orchestration.api.replies import reply_status
 from orchestration.api.served_visualizations import Visualization

@@ -16,7 +16,7 @@ from orchestration.api.images import (
     read_image,
     working_copy,
 )
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 LIMITS = FetchLimits(max_bytes=100_000, timeout_seconds=5, retries=0, allow_private_addresses=True)
 

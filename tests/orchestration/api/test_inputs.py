@@ -18,7 +18,7 @@ from orchestration.api.inputs import router
 from orchestration.api.intake import Intake
 from orchestration.api.metrics import Metrics
 from orchestration.api.replies import reply_status
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 
 class Pictures:

@@ -17,7 +17,7 @@ from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 from assets.settings import catalogue_settings
 from orchestration.api.contract import ApiError, Code, PostedInput
 from orchestration.api.intake import Intake
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 SETTINGS = ServeSettings(
     download_seconds=5, wait_seconds=5, image_megabytes=0.1, allow_private_addresses=True

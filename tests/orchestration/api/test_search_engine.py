@@ -17,7 +17,7 @@ from orchestration.api.contract import PostedInput
 from orchestration.api.intake import Intake
 from orchestration.api.search_engine import SearchEngine
 from orchestration.api.served_models import ServedModels
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 
 RED = np.array([1, 0, 0], np.float32)
 GREEN = np.array([0, 1, 0], np.float32)

@@ -21,7 +21,7 @@ from orchestration.api import run_dispatcher, served_visualizations
 from orchestration.api.contract import ApiError, Code, InputNamed, PostVisualization
 from orchestration.api.map_runs import CLOSED, STATE, WAITING
 from orchestration.api.served_visualizations import Visualizations
-from orchestration.api.service import ServeSettings
+from orchestration.api.settings import ServeSettings
 from orchestration.instance import PROCESS_TAG, bury, process_number, register
 
 N = 12
