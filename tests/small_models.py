@@ -7,8 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 from picture_server import packed
 from PIL import Image
 
@@ -17,8 +15,6 @@ from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.resources.registry import RegisteredModel
 from orchestration.api import served_models
-from orchestration.api.contract import ApiError, StatusReply
-from orchestration.api.replies import reply_status
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
 
@@ -80,28 +76,6 @@ def use_small_models(monkeypatch):
     backbone = Backbone(Means(), SMALL, 3, "tiny")
     monkeypatch.setattr(served_models, "load_backbone", lambda name: backbone)
     monkeypatch.setattr(served_models, "load_classifier", lambda weights, plan: Redness(weights))
-
-
-def app_of(router, caller=None, **service):
-    """An application of one router, with a request's state as the gate leaves it."""
-    app = FastAPI()
-    app.state.service = SimpleNamespace(**service)
-    app.include_router(router)
-
-    @app.middleware("http")
-    async def state(request, call_next):
-        request.state.req_id = "r0"
-        request.state.caller = caller or SimpleNamespace(app="animals")
-        return await call_next(request)
-
-    @app.exception_handler(ApiError)
-    async def refused(request, error):
-        reply = StatusReply(status=reply_status(request, error.code, error.details))
-        return JSONResponse(
-            reply.model_dump(exclude_none=True), error.http_status, headers=error.headers
-        )
-
-    return app
 
 
 def coloured(red, green=0, blue=0):

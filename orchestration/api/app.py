@@ -63,12 +63,17 @@ def build_app(service: Service) -> FastAPI:
     app.state.service = service
     for routes in (inputs, models, searches, visualizations, pictures, metrics, health):
         app.include_router(routes.router)
-    app.exception_handler(ApiError)(_refused)
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_not_served)
+    answer_errors(app)
     app.add_middleware(Gate, service=service)
     _describe(app)
     return app
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have an application answer what is wrong with a request in the contract's words."""
+    app.exception_handler(ApiError)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_not_served)
 
 
 def _refused(request: Request, error: ApiError) -> JSONResponse:

@@ -1,23 +1,20 @@
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from picture_server import packed, picture, reply, serving
+from small_app import REQ_ID, app_of
 
 from assets.methods.decoding import image_id
-from orchestration.api.contract import ApiError, StatusReply
 from orchestration.api.inputs import router
 from orchestration.api.intake import Intake
 from orchestration.api.metrics import Metrics
-from orchestration.api.replies import reply_status
 from orchestration.api.settings import ServeSettings
 
 
@@ -29,25 +26,10 @@ class Pictures:
 
 
 def small_app(intake: Intake) -> FastAPI:
-    """The routes, for whoever the header X-App says, of 100 inputs at most."""
-    app = FastAPI()
-    app.include_router(router)
-    app.state.service = SimpleNamespace(intake=intake, pictures=Pictures(), metrics=Metrics())
-
-    @app.middleware("http")
-    async def let_in(request: Request, call_next: Callable) -> object:
-        limits = SimpleNamespace(inputs=100)
-        name = request.headers.get("X-App", "app")
-        request.state.caller = SimpleNamespace(app=name, key_id="key", limits=limits)
-        request.state.req_id = "0" * 32
-        return await call_next(request)
-
-    @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> JSONResponse:
-        status = StatusReply(status=reply_status(request, error.code, error.details))
-        return JSONResponse(status.model_dump(exclude_none=True), error.http_status)
-
-    return app
+    """The routes, for an app of 100 inputs at most."""
+    return app_of(
+        router, "app", max_inputs=100, intake=intake, pictures=Pictures(), metrics=Metrics()
+    )
 
 
 @pytest.fixture
@@ -74,7 +56,7 @@ def post(client: TestClient, *inputs: dict, status: int = 200, **headers: str) -
 
 
 def status_of(answer: dict) -> tuple[int, str]:
-    assert answer["status"]["req_id"] == "0" * 32
+    assert answer["status"]["req_id"] == REQ_ID
     return answer["status"]["code"], answer["status"].get("details", "")
 
 
@@ -164,7 +146,8 @@ def test_pages(client):
     assert ids("?page=4&per_page=2") == []
     assert ids("?page=1000000&per_page=1000") == []
     for query in ("page=0", "per_page=0", "per_page=1001", "page=x", "page=1000001"):
-        assert client.get(f"/v2/inputs?{query}").status_code == 422
+        answer = client.get(f"/v2/inputs?{query}")
+        assert (answer.status_code, answer.json()["status"]["code"]) == (400, 11102)
 
 
 def test_counts(client):

@@ -6,7 +6,8 @@ import pytest
 from fastapi.testclient import TestClient
 from picture_server import serving
 from PIL import Image
-from small_models import KnownVersions, app_of, coloured, sent, use_small_models
+from small_app import REQ_ID, app_of
+from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.devices import ComputeSettings
 from assets.methods.fetching import FetchLimits
@@ -46,7 +47,7 @@ def codes(reply):
 
 def test_the_models_are_listed(client):
     reply = client.get("/v2/models").json()
-    assert reply["status"] == {"code": 10000, "description": "Ok", "req_id": "r0"}
+    assert reply["status"] == {"code": 10000, "description": "Ok", "req_id": REQ_ID}
     nsfw, general = reply["models"]
     assert (nsfw["id"], nsfw["name"], nsfw["app_id"]) == ("nsfw", "nsfw-v1.0", "main")
     assert nsfw["output_info"]["type"] == "concept"
@@ -74,7 +75,8 @@ def test_models_come_in_pages(client, page, per_page, ids):
 
 @pytest.mark.parametrize("page", [0, -1, LAST_PAGE + 1, "x"])
 def test_there_are_no_other_pages(client, page):
-    assert client.get("/v2/models", params={"page": page}).status_code == 422
+    answer = client.get("/v2/models", params={"page": page})
+    assert (answer.status_code, answer.json()["status"]["code"]) == (400, 11102)
 
 
 @pytest.mark.parametrize("path", ["", "/output_info"])

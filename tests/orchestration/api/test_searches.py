@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from picture_server import serving
-from small_models import KnownVersions, app_of, coloured, sent, use_small_models
+from small_app import REQ_ID, app_of
+from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.devices import ComputeSettings
 from assets.methods.fetching import FetchLimits
@@ -59,7 +60,7 @@ def post(client, query, **others):
 
 def test_hits_have_a_score_and_the_input(client):
     reply = post(client, sent(coloured(100))).json()
-    assert reply["status"] == {"code": 10000, "description": "Ok", "req_id": "r0"}
+    assert reply["status"] == {"code": 10000, "description": "Ok", "req_id": REQ_ID}
     assert [hit["score"] for hit in reply["hits"]] == [0.9, 0.5]
     found = reply["hits"][0]["input"]
     assert (found["id"], found["status"]["code"]) == ("a", 30000)

@@ -1,16 +1,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import Request
 from fastapi.testclient import TestClient
+from small_app import REQ_ID, app_of
 
-from orchestration.api.contract import ApiError, Code, PostVisualization, StatusReply
+from orchestration.api.contract import ApiError, Code, PostVisualization
 from orchestration.api.progress_of_runs import RunProgress
-from orchestration.api.replies import reply_status
 from orchestration.api.served_visualizations import Visualization
 from orchestration.api.visualizations import router
 
@@ -27,7 +25,7 @@ READY = replace(
     figure=Path("/somewhere/figure.png"),
 )
 FAILED = replace(WAITING, code=Code.VISUALIZATION_FAILED, progress=None, reason="Cancelled.")
-STATUS = {"code": 10000, "description": "Ok", "req_id": "0" * 32}
+STATUS = {"code": 10000, "description": "Ok", "req_id": REQ_ID}
 
 
 class Visualizations:
@@ -72,21 +70,7 @@ def visualizations() -> Visualizations:
 
 @pytest.fixture
 def client(visualizations):
-    app = FastAPI()
-    app.include_router(router)
-    app.state.service = SimpleNamespace(visualizations=visualizations, pictures=Pictures())
-
-    @app.middleware("http")
-    async def let_in(request: Request, call_next):
-        request.state.caller = SimpleNamespace(app=request.headers.get("X-App", "birds"))
-        request.state.req_id = "0" * 32
-        return await call_next(request)
-
-    @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> JSONResponse:
-        status = StatusReply(status=reply_status(request, error.code, error.details))
-        return JSONResponse(status.model_dump(exclude_none=True), error.http_status)
-
+    app = app_of(router, "birds", visualizations=visualizations, pictures=Pictures())
     with TestClient(app) as client:
         yield client
 
