@@ -44,6 +44,7 @@ test: lint  ## Lint, then the tests.
 lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.

@@ -7,11 +7,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from assets.methods.errors import UserError
-from orchestration.api.gate import is_loopback
 from orchestration.api.keys import KeyRing
 from orchestration.api.logs import configure_logs
 from orchestration.api.service import Service
-from orchestration.api.settings import ServeSettings
+from orchestration.api.settings import ServeSettings, is_loopback
 
 SECONDS_FOR_REQUESTS_TO_END = 10
 IDLE_SECONDS = 30

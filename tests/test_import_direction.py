@@ -1,5 +1,6 @@
-"""The lint rule that keeps the arrows of DESIGN.md pointing one way."""
+"""The lint contracts that keep the arrows of the house pointing one way, and heavy imports late."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,30 +10,76 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code, in which a test may plant an import."""
+    copy = tmp_path_factory.mktemp("house")
+    for name in ("assets", "orchestration"):
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.toml")
+        )
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def lint_imports(house: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    return subprocess.run(
+        [*command, "--no-logo", "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=house,
+        check=False,
+    )
+
+
+def test_the_house_keeps_its_contracts(house):
+    linted = lint_imports(house)
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+    assert "0 broken" in linted.stdout
+
+
 @pytest.mark.parametrize(
-    ("module", "line"),
+    ("module", "line", "contract"),
     [
-        ("assets/methods/probe.py", "import dagster"),
-        ("assets/methods/probe.py", "import mlflow"),
-        ("assets/methods/probe.py", "from assets.resources.photos import Photos"),
-        ("assets/methods/probe.py", "from orchestration import cli"),
-        ("assets/methods/probe.py", "from assets.steps import step"),
-        ("assets/methods/probe.py", "from assets.io_managers import save"),
-        ("assets/resources/probe.py", "from assets.photo_map import mosaic"),
-        ("assets/resources/probe.py", "from assets.figures import flat"),
-        ("assets/probe.py", "from orchestration.jobs import photo_map_job"),
-        ("assets/probe.py", "import torch"),
-        ("orchestration/probe.py", "import torch"),
+        ("assets/methods/probe.py", "import dagster", "no dagster, no mlflow"),
+        ("assets/methods/probe.py", "import mlflow", "no dagster, no mlflow"),
+        ("assets/methods/probe.py", "import assets.resources.photos", "assets -> assets.resources"),
+        ("assets/methods/probe.py", "import orchestration.cli", "orchestration -> assets"),
+        ("assets/methods/probe.py", "import assets.steps", "assets -> assets.resources"),
+        ("assets/methods/errors.py", "import assets.methods.sources", "no circles"),
+        ("assets/resources/probe.py", "import assets.photo_map", "assets -> assets.resources"),
+        ("assets/resources/probe.py", "import assets.figures", "assets -> assets.resources"),
+        ("assets/values.py", "import assets.photo_map", "assets -> assets.resources"),
+        ("assets/values.py", "import orchestration.jobs", "orchestration -> assets"),
+        ("assets/probe.py", "import assets.values", "assets -> assets.resources"),
     ],
 )
-def test_an_import_against_the_arrows_is_refused(module, line):
+def test_an_import_against_the_arrows_is_refused(house, module, line, contract):
+    place = house / module
+    before = place.read_text() if place.exists() else None
+    place.write_text(f"{before or ''}\n{line}\n")
+    try:
+        linted = lint_imports(house)
+    finally:
+        if before is None:
+            place.unlink()
+        else:
+            place.write_text(before)
+    assert linted.returncode == 1, linted.stdout + linted.stderr
+    broken = [row for row in linted.stdout.splitlines() if row.endswith("BROKEN")]
+    assert any(contract in row for row in broken), linted.stdout
+
+
+@pytest.mark.parametrize("module", ["assets/probe.py", "orchestration/probe.py"])
+def test_a_heavy_import_at_module_level_is_refused(module):
     ruff = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--select", "TID", "--stdin-filename", module, "-"],
-        input=f"{line}\n",
+        input="import torch\n",
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
     assert ruff.returncode == 1, ruff.stdout + ruff.stderr
-    assert "TID25" in ruff.stdout
+    assert "TID253" in ruff.stdout

@@ -1,7 +1,6 @@
 """What every request passes: it gets an id, shows its key, is measured, and is logged."""
 
 import asyncio
-import ipaddress
 import time
 import uuid
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from orchestration.api.contract import ApiError, Code, Status, StatusReply
 from orchestration.api.keys import OPEN_APP, KeyLimits
 from orchestration.api.limits import RateLimits
 from orchestration.api.logs import log_fault, log_request
+from orchestration.api.settings import is_loopback
 
 if TYPE_CHECKING:
     from orchestration.api.service import Service
@@ -133,14 +133,6 @@ class Gate:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is one by which a machine reaches itself."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Exchange:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from assets.resources.photos import INPUTS_SOURCE
-from orchestration.api.gate import is_loopback
 from orchestration.api.images import fetch_limits
 from orchestration.api.intake import Intake
 from orchestration.api.keys import KeyRing
@@ -14,7 +13,7 @@ from orchestration.api.pictures import PictureAddresses
 from orchestration.api.search_engine import SearchEngine
 from orchestration.api.served_models import ServedModels
 from orchestration.api.served_visualizations import Visualizations
-from orchestration.api.settings import ServeSettings
+from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.collection_runs import collection_for
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register

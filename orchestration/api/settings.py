@@ -1,5 +1,6 @@
 """How the service is run."""
 
+import ipaddress
 from dataclasses import dataclass, field
 
 from assets.resources.compute import Compute
@@ -23,3 +24,11 @@ class ServeSettings:
     allow_private_addresses: bool = False
     public_url: str | None = None
     compute: Compute = field(default_factory=Compute)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is one by which a machine reaches itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -13,9 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from orchestration.api import gate, metrics
-from orchestration.api.gate import Gate, is_loopback
+from orchestration.api.gate import Gate
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.api.metrics import Metrics
+from orchestration.api.settings import is_loopback
 
 LOCAL = ("127.0.0.1", 50000)
 AWAY = ("203.0.113.7", 50000)
