@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.methods.cataloguing import CatalogueSettings
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.local_files import local_path
 from assets.methods.originals import read_original
 from assets.methods.rejects import Reject, Rejected

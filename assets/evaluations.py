@@ -11,8 +11,9 @@ from PIL import Image
 
 from assets.figures import png
 from assets.methods.classifiers import Classifier
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 from assets.methods.embedding_store import EmbeddingStore
-from assets.methods.errors import UserError
 from assets.methods.evaluation import (
     LEAST_OF_EACH_CLASS,
     Evaluation,
@@ -20,7 +21,6 @@ from assets.methods.evaluation import (
     evaluate_scores,
 )
 from assets.methods.labelled_data import LabelledData, class_counts
-from assets.methods.progress import Progress, silent
 from assets.methods.scoring import score_unseen
 from assets.methods.worst_errors import draw_worst_errors, worst_errors
 from assets.resources.tracking import TrackedRun

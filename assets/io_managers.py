@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import PrivateAttr
 
-from assets.methods.errors import UserError
-from assets.methods.files import write_whole, written_whole
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole, written_whole
 from assets.values import Picture
 
 Value = TypeVar("Value")

@@ -16,7 +16,7 @@ from assets.evaluations import (
     shown_names,
 )
 from assets.methods.cataloguing import Catalogue
-from assets.methods.devices import plan_compute
+from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation_figure import draw_evaluation
 from assets.methods.labelled_data import LabelledData, label_images
 from assets.methods.sources import read_manifest

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress
 from assets.methods.histogram import draw_histogram
-from assets.methods.progress import Progress
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import ChildRun, Tracking
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from assets.evaluations import EvaluatedModel, evaluate_model
 from assets.methods.classifier_file import load_classifier
-from assets.methods.devices import ComputeSettings, plan_compute
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.common.errors import UserError
 from assets.methods.evaluation import LEAST_OF_EACH_CLASS, EvaluationSettings
 from assets.methods.labelled_data import LabelledData, class_counts
 from assets.methods.promotion import Verdict, judge

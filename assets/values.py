@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 
 @dataclass(frozen=True)

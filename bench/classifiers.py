@@ -21,7 +21,7 @@ from PIL import Image
 from assets.methods import open_nsfw
 from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.classifiers import call_pool
-from assets.methods.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan
 from assets.methods.preprocessing import preprocess
 from assets.methods.torch_classifier import TorchClassifier
 

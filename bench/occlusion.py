@@ -20,7 +20,7 @@ from PIL import Image
 from skimage import data
 
 from assets.methods.classifier_file import convert_open_nsfw, load_classifier
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.explanation import explain
 from assets.methods.occlusion import OcclusionSettings, windows_of
 from assets.methods.preprocessing import preprocess_batch

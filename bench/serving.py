@@ -160,7 +160,7 @@ def offline_batches() -> None:
     """
     from assets.methods.classifier_file import convert_open_nsfw, load_classifier
     from assets.methods.classifiers import call_pool, image_tensors
-    from assets.methods.devices import ComputeSettings, plan_compute
+    from assets.methods.common.devices import ComputeSettings, plan_compute
     from assets.methods.torch_classifier import CPU_BATCH_SIZE
     from orchestration.api.images import working_copy
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 DEBUG = "--debug"
 DEVICES = ("auto", "cuda", "mps", "cpu")

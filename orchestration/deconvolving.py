@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from assets.methods.files import write_whole
+from assets.methods.common.files import write_whole
 from assets.reconstructions import (
     DeconvnetQuestion,
     Reconstruction,

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.tracking import Tracking
 from orchestration.instance import bury_orphaned_runs, project_file
 

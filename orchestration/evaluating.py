@@ -9,8 +9,8 @@ import click
 import pandas as pd
 
 from assets.evaluations import csv_bytes, evaluation_files
-from assets.methods.errors import UserError
-from assets.methods.files import write_whole
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
 from assets.methods.labelled_data import LabelledData
 from assets.settings import (
     NsfwEvaluationConfig,

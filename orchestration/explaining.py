@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from assets.explanations import explained_files, log_explained
+from assets.methods.common.files import write_whole
 from assets.methods.explained_image import ExplainedImage, Question, explain_image
 from assets.methods.explanation import Announcement
-from assets.methods.files import write_whole
 from assets.methods.occlusion import EXPERIMENTS
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun

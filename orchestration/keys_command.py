@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.photos import INPUTS_SOURCE

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 
 def check_output_folder(out: Path, source: str | None = None) -> None:

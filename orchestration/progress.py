@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from assets.methods.progress import Progress as Listener
+from assets.methods.common.progress import Progress as Listener
 from assets.resources.progress import LogProgress
 
 

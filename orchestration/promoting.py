@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import click
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, MODEL
 from assets.resources.tracking import Tracking, first_line

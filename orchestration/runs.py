@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
 from orchestration.instance import PROCESS_GONE, PROCESS_TAG, bury_dead_runs, this_process

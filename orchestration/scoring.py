@@ -7,7 +7,7 @@ import click
 import pandas as pd
 
 from assets.methods.cataloguing import Catalogue
-from assets.methods.files import write_whole
+from assets.methods.common.files import write_whole
 from assets.settings import NsfwScoresConfig, check_settings
 from assets.values import NsfwScores
 from orchestration.collection_runs import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from orchestration.api.keys import KeyRing
 from orchestration.api.logs import configure_logs
 from orchestration.api.service import Service

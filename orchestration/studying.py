@@ -11,12 +11,12 @@ import pandas as pd
 from rich.console import Console
 
 from assets.figures import png
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.common.files import write_whole
 from assets.methods.doll_sets import CLASS_NAMES, DollSet
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.evaluation import Evaluation
 from assets.methods.evaluation_figure import draw_evaluation
-from assets.methods.files import write_whole
 from assets.methods.named_classifiers import load_named_classifier
 from assets.methods.skin_baseline import NAME as SKIN_BASELINE
 from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study

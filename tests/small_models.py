@@ -11,7 +11,7 @@ from picture_server import packed
 from PIL import Image
 
 from assets.methods.backbones import Backbone
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.resources.registry import RegisteredModel
 from orchestration.api import served_models

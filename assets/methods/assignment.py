@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.progress import Progress, silent
 from assets.methods.grid import GridShape
-from assets.methods.progress import Progress, silent
 
 LAPJV_CELLS = 2_048  # lapjv's time grows with the cube of the cells: about 1.5 s here
 EXACT_PHOTOS = 10_000  # up to here ShuffleSnap proves optimality in seconds without being asked

@@ -25,8 +25,8 @@ from assets.methods.architectures import (
     load_weights,
     read_safetensors,
 )
-from assets.methods.errors import UserError
-from assets.methods.fingerprints import digest_parts, digest_weights
+from assets.methods.common.errors import UserError
+from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.classifiers import Images
-from assets.methods.errors import UserError
-from assets.methods.fingerprints import digest_parts
+from assets.methods.common.errors import UserError
+from assets.methods.common.fingerprints import digest_parts
 from assets.methods.preprocessing import to_pillow
 
 # A list of n RGB images to (n, classes), or to n probabilities by class name.

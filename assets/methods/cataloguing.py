@@ -11,13 +11,13 @@ from itertools import islice
 
 import pandas as pd
 
+from assets.methods.common.devices import usable_cores
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 from assets.methods.decoding import DECODE_VERSION, DecodeLimits, decode, image_id
-from assets.methods.devices import usable_cores
-from assets.methods.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.near_duplicates import mark_duplicates
 from assets.methods.photo_store import KnownFile, KnownImage, PhotoStore, Records
-from assets.methods.progress import Progress, silent
 from assets.methods.rejects import Reject, Rejected
 from assets.methods.sources import Listing, SourceFile, list_source, read_if_changed
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.methods.files import set_aside, write_whole
+from assets.methods.common.files import set_aside, write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -25,10 +25,10 @@ from assets.methods.architectures import (
     load_weights,
     read_safetensors,
 )
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
-from assets.methods.files import written_whole
-from assets.methods.fingerprints import digest_parts, digest_weights
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import written_whole
+from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import OPEN_NSFW_SCORES
 from assets.methods.torch_classifier import TorchClassifier

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.forward import unsplit_pool
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -10,6 +10,7 @@ from PIL import Image
 
 from assets.methods.class_ascent import log_odds, log_odds_gradient, step_along
 from assets.methods.classifiers import Classifier, check_class
+from assets.methods.common.errors import UserError
 from assets.methods.deconvnet import (
     Activation,
     Region,
@@ -19,7 +20,6 @@ from assets.methods.deconvnet import (
     last_layer,
     strongest_activations,
 )
-from assets.methods.errors import UserError
 from assets.methods.forward import unsplit_pool
 from assets.methods.network_input import NetworkInput, network_input
 from assets.methods.torch_classifier import TorchClassifier

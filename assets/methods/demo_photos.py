@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assets.methods.files import write_whole
+from assets.methods.common.files import write_whole
 
 N_TILES = 1024
 TILE_SIDE = 96

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.backbones import Backbone
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 from assets.methods.forward import Network, unsplit_pool
 from assets.methods.preprocessing import preprocess
-from assets.methods.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch

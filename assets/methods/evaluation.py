@@ -17,6 +17,7 @@ from assets.methods.calibration import (
     scale,
     scale_cross_fitted,
 )
+from assets.methods.common.errors import UserError
 from assets.methods.confidence_intervals import (
     Estimate,
     Flags,
@@ -29,7 +30,6 @@ from assets.methods.confidence_intervals import (
     threshold_at_recall,
     wilson_interval,
 )
-from assets.methods.errors import UserError
 
 # The interval of a recall of 5 in 5 begins at 0.57; with fewer there is nothing left to report.
 LEAST_OF_EACH_CLASS = 5

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.classifiers import Classifier, checked_probabilities, classify_arrays
+from assets.methods.common.progress import Progress, silent
 from assets.methods.explanation import Announcement, explain, ignore
 from assets.methods.heat_map import HeatMapSettings, draw_overlay
 from assets.methods.occlusion import (
@@ -19,7 +20,6 @@ from assets.methods.occlusion import (
     scale_down,
 )
 from assets.methods.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
-from assets.methods.progress import Progress, silent
 from assets.methods.window_images import window_picture
 from assets.methods.window_scores import WindowScoreStore, window_score_key
 

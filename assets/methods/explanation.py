@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.classifiers import Classifier, Images, call_pool, score_function
+from assets.methods.common.progress import Progress, silent
 from assets.methods.occlusion import (
     EXPERIMENTS,
     Experiment,
@@ -21,7 +22,6 @@ from assets.methods.occlusion import (
     scale_down,
     windows_of,
 )
-from assets.methods.progress import Progress, silent
 from assets.methods.window_images import WindowImages
 from assets.methods.window_scores import WindowScoreStore, window_score_key
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 
 if TYPE_CHECKING:
     import torch

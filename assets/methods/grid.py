@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 # How wide the default grid may get, as columns over rows, to leave fewer cells empty.
 NEAR_SQUARE = 4 / 3

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.figure_sheet import rasterised
 from assets.methods.figure_text import (
     DARK,

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.near_duplicates import near_groups
 from assets.methods.splits import SPLITS, SplitFractions, assign_splits, split_name
 

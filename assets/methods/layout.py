@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.assignment import Assignment, assign
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 from assets.methods.grid import GridShape, choose_grid, points_to_cells
 from assets.methods.layout_quality import LayoutQuality, layout_quality
-from assets.methods.progress import Progress, silent
 from assets.methods.refinement import Refinement, refine
 
 

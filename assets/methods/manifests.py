@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.local_files import local_file, local_path, local_uri
 from assets.methods.rejects import Reason, Reject
 from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of, sorted_listing

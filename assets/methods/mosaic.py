@@ -13,9 +13,9 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from assets.methods.devices import usable_cores
-from assets.methods.errors import UserError
-from assets.methods.progress import Progress, silent
+from assets.methods.common.devices import usable_cores
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 
 # Browsers and image viewers give up on larger pictures.
 LARGEST_SIDE = 16_384

@@ -23,8 +23,8 @@ from assets.methods.architectures import (
 from assets.methods.callable_classifier import load_callable_classifier
 from assets.methods.classifier_file import classifier_fingerprint, load_classifier
 from assets.methods.classifiers import Classifier
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.http_classifier import HttpClassifier
 from assets.methods.torch_classifier import TorchClassifier
 

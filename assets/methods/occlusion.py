@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.fill import FILLS, Fill
 from assets.methods.windows import Windows, place_windows
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

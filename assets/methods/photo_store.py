@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 from PIL import Image
 
+from assets.methods.common.files import write_whole
 from assets.methods.decoding import DecodedPhoto
-from assets.methods.files import write_whole
 from assets.methods.rejects import Reason, Rejected
 
 _SCHEMA = """

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
 from assets.methods.largevis import largevis
 from assets.methods.pca import pca
 from assets.methods.principal_components import reduce
-from assets.methods.progress import Progress, silent
 from assets.methods.tsne import tsne
 from assets.methods.umap import umap
 

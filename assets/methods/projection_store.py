@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.devices import DevicePreference, choose_device
-from assets.methods.files import written_whole
-from assets.methods.progress import Progress, silent
+from assets.methods.common.devices import DevicePreference, choose_device
+from assets.methods.common.files import written_whole
+from assets.methods.common.progress import Progress, silent
 from assets.methods.projection import ProjectionSettings, project
 
 PROJECTION_VERSION = 1  # to be raised when the same vectors would come to lie elsewhere

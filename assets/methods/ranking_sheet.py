@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.figure_text import DARK, format_values, sheet_font
 
 MOST_PHOTOS = 50

@@ -15,7 +15,7 @@ from typing import Any
 import torch  # noqa: TID253
 from torch.overrides import TorchFunctionMode  # noqa: TID253
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 _OTHER_ACTIVATIONS = {
     *("celu", "elu", "gelu", "glu", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu"),

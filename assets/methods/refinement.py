@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.progress import Progress, silent
 from assets.methods.grid import GridShape
 from assets.methods.principal_components import reduce
-from assets.methods.progress import Progress, silent
 
 RADIUS = 2  # cells: the neighbourhood is 5 x 5
 # Standard deviations, in cells, of the Gaussian weights of the neighbourhood, one climb after the

@@ -7,7 +7,7 @@ from typing import Any
 
 import fsspec
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.fetching import Fetched, too_large
 from assets.methods.rejects import Reason, Rejected
 from assets.methods.source_files import Listing, SourceFile, is_ignored, protocol_of, sorted_listing

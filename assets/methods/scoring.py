@@ -14,9 +14,9 @@ from assets.methods.classifiers import (
     checked_probabilities,
     image_tensors,
 )
+from assets.methods.common.progress import Progress, silent
 from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import Compute, EmbeddingStore
-from assets.methods.progress import Progress, silent
 
 
 @dataclass(frozen=True)

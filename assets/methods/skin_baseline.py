@@ -12,7 +12,7 @@ import numpy as np
 
 from assets.methods import limb_grouping, skin_filter
 from assets.methods.classifiers import Images
-from assets.methods.fingerprints import digest_parts
+from assets.methods.common.fingerprints import digest_parts
 from assets.methods.limb_grouping import Figure, Limb, find_limbs, group_limbs
 from assets.methods.preprocessing import to_pillow
 from assets.methods.skin_filter import SkinPlanes, skin_planes

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.fetching import Fetched, FetchLimits, fetch, too_large
 from assets.methods.local_files import error_cause, list_folder, local_path, local_uri, read_local
 from assets.methods.manifests import (

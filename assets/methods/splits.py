@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 # From the weakest to the strongest claim on a group of photos.
 SPLITS = ("train", "validation", "test")

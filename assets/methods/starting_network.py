@@ -27,8 +27,8 @@ from assets.methods.architectures import (
     load_weights,
 )
 from assets.methods.classifier_file import OPEN_NSFW, describe_classifier, load_classifier
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets.methods.classifiers import Images
-from assets.methods.devices import ComputePlan, Precision
-from assets.methods.errors import UserError
-from assets.methods.fingerprints import digest_parts
+from assets.methods.common.devices import ComputePlan, Precision
+from assets.methods.common.errors import UserError
+from assets.methods.common.fingerprints import digest_parts
 from assets.methods.forward import Network
 from assets.methods.preprocessing import Preprocessing, preprocess_batch
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.progress import Progress
 from assets.methods.initial_points import initial_points
-from assets.methods.progress import Progress
 
 # Noise on the vectors, relative to their spread: torchdr finds no bandwidth for copies.
 _JITTER = 1e-3

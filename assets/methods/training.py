@@ -27,14 +27,14 @@ from assets.methods.classifier_file import (
     save_classifier,
 )
 from assets.methods.classifiers import classify_arrays
+from assets.methods.common.devices import ComputePlan, ComputeSettings, plan_compute
+from assets.methods.common.errors import UserError
+from assets.methods.common.fingerprints import digest_parts, digest_weights
+from assets.methods.common.progress import Progress, silent
 from assets.methods.decoding import DECODE_VERSION
-from assets.methods.devices import ComputePlan, ComputeSettings, plan_compute
 from assets.methods.embedding_store import EmbeddingStore
-from assets.methods.errors import UserError
-from assets.methods.fingerprints import digest_parts, digest_weights
 from assets.methods.forward import Network, unsplit_pool
 from assets.methods.preprocessing import Preprocessing
-from assets.methods.progress import Progress, silent
 from assets.methods.reference_images import reference_images
 from assets.methods.square_images import KEPT_BYTES, SquareImages
 from assets.methods.starting_network import (

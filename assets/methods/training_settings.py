@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from assets.methods.architectures import PLAIN_CONVNET
 from assets.methods.classifier_file import LARGEST_SIDE, OPEN_NSFW
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 TrainedPart = Literal["head", "all"]
 ClassWeights = Literal["balanced", "none"]

@@ -7,9 +7,9 @@ CUDA by torchdr.
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.progress import Progress, silent
 from assets.methods.initial_points import initial_points
 from assets.methods.nearest_neighbours import nearest_neighbours
-from assets.methods.progress import Progress, silent
 from assets.methods.torchdr_model import fit_torchdr
 
 # The first third of the iterations pulls neighbours together, as in openTSNE's 250 of 750.

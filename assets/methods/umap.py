@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.progress import Progress, silent
+from assets.methods.common.progress import Progress, silent
 from assets.methods.torchdr_model import fit_torchdr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assets.methods.files import set_aside, write_whole
+from assets.methods.common.files import set_aside, write_whole
 from assets.methods.occlusion import OcclusionSettings
 
 # Raise it whenever the picture of a window changes: another blur, say.

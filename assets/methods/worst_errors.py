@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.figure_text import DARK, printable, sheet_font
 from assets.methods.ranking_sheet import MOST_PHOTOS, LoadImage, draw_tiles
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.methods.errors import UserError
-from assets.methods.files import write_whole
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
 
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)

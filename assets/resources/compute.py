@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from assets.methods.devices import ComputeSettings, DevicePreference, Precision
+from assets.methods.common.devices import ComputeSettings, DevicePreference, Precision
 
 
 class Compute(dg.ConfigurableResource):

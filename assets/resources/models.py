@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assets.methods.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
 from assets.methods.classifiers import Classifier
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.named_classifiers import load_named_classifier
 from assets.methods.torch_classifier import CPU_BATCH_SIZE

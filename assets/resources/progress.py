@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from assets.methods.progress import Progress
+from assets.methods.common.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
 _LINE = re.compile(r"(\w+): ([\d,]+) of ([\d,]+) (.+), about ([\d,]+) s left")

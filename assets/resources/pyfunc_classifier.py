@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.classifiers import Images
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.tracking import first_line
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from assets.methods.classifier_file import load_classifier
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.common.devices import ComputeSettings, plan_compute
 
 
 class RegisteredClassifier(PythonModel):

@@ -23,8 +23,8 @@ from assets.methods.classifier_file import (
     classifier_file_name,
     describe_classifier,
 )
-from assets.methods.errors import UserError
-from assets.methods.files import write_whole
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
 from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.methods.cataloguing import Decoder
-from assets.methods.devices import usable_cores
+from assets.methods.common.devices import usable_cores
+from assets.methods.common.timestamps import now
 from assets.methods.fetching import too_large
 from assets.methods.input_store import (
     PENDING,
@@ -24,7 +25,6 @@ from assets.methods.input_store import (
 )
 from assets.methods.photo_store import PhotoStore
 from assets.methods.rejects import Rejected
-from assets.methods.timestamps import now
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, inputs_folder
 from assets.settings import catalogue_settings

@@ -14,9 +14,9 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from assets.methods.errors import UserError
-from assets.methods.files import write_whole
-from assets.methods.timestamps import now
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
+from assets.methods.common.timestamps import now
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from assets.methods.timestamps import timestamp
+from assets.methods.common.timestamps import timestamp
 
 _requests = logging.getLogger("tessera.requests")
 _faults = logging.getLogger("tessera.faults")

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from assets.methods.errors import UserError
-from assets.methods.timestamps import now
+from assets.methods.common.errors import UserError
+from assets.methods.common.timestamps import now
 from orchestration.api.contract import (
     PAGE_SIZE,
     AskedImageReply,

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.backbones import DEFAULT_BACKBONE
-from assets.methods.devices import Precision, usable_cores
+from assets.methods.common.devices import Precision, usable_cores
 from assets.methods.embedding_store import SHARD_SIZE, vector_key
 from assets.methods.input_store import InputStore, StoredInput
 from assets.methods.similarity import SimilarityIndex

@@ -18,7 +18,7 @@ import dagster as dg
 from filelock import FileLock
 
 from assets.io_managers import KEPT, release
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.grid import choose_grid
 from assets.methods.input_store import InputStore
 from assets.methods.mosaic import plan_mosaic

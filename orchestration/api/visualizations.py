@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from assets.methods.timestamps import timestamp
+from assets.methods.common.timestamps import timestamp
 from orchestration.api.contract import (
     Code,
     ImageReply,

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from assets.chosen_originals import choose_images, folder_names
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.settings import OcclusionMapsConfig
 
 IMAGES = pd.DataFrame(

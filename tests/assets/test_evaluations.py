@@ -31,9 +31,9 @@ from assets.evaluations import (
 )
 from assets.io_managers import FolderIOManager
 from assets.methods.callable_classifier import CallableClassifier
+from assets.methods.common.errors import UserError
 from assets.methods.doll_sets import draw_doll_set
 from assets.methods.embedding_store import EmbeddingStore
-from assets.methods.errors import UserError
 from assets.methods.evaluation import EvaluationSettings
 from assets.methods.labelled_data import LabelledData
 from assets.methods.worst_errors import worst_errors

@@ -17,8 +17,8 @@ from assets.figures import png
 from assets.io_managers import load, save
 from assets.methods.callable_classifier import CallableClassifier
 from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.common.errors import UserError
 from assets.methods.decoding import image_id
-from assets.methods.errors import UserError
 from assets.methods.explained_image import Question, explain_image
 from assets.methods.heat_map import HeatMapSettings
 from assets.methods.occlusion import OcclusionSettings

@@ -17,7 +17,7 @@ from assets.io_managers import (
     release,
     save,
 )
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.values import (
     Embeddings,
     GridAssignment,

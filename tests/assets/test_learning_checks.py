@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from assets import learning_checks
 from assets.methods.cataloguing import Catalogue
 from assets.methods.classifier_file import describe_classifier, save_classifier
-from assets.methods.files import write_whole
+from assets.methods.common.files import write_whole
 from assets.methods.labelled_data import LabelledData
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION

@@ -13,7 +13,7 @@ import torch
 from assets import nsfw_checks
 from assets.methods.cataloguing import Catalogue
 from assets.methods.classifier_file import describe_classifier, load_classifier, save_classifier
-from assets.methods.devices import ComputeSettings, plan_compute
+from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import reference_images
 from assets.resources.models import Models

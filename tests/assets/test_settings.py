@@ -3,8 +3,8 @@ import pytest
 from pydantic import ValidationError
 
 from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_map import DeconvnetSettings
-from assets.methods.errors import UserError
 from assets.methods.evaluation import EvaluationSettings
 from assets.methods.heat_map import HeatMapSettings
 from assets.methods.labelled_data import LabelSettings

@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from assets.methods.classifier_file import describe_classifier, save_classifier
-from assets.methods.devices import ComputeSettings
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.errors import UserError
 from assets.methods.labelled_data import LabelledData
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.training import TrainedClassifier

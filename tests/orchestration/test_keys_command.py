@@ -1,6 +1,6 @@
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
 from orchestration.keys_command import key_ring, list_keys, new_key, revoke_key
 

@@ -1,7 +1,7 @@
 import dagster as dg
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from orchestration.instance import bury
 from orchestration.runs import ProcessGoneError, RunError, failure_of
 

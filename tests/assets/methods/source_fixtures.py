@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.sources import Listing, list_source
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from assets.methods.architectures import build_architecture, class_names_of, unique_names
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 
 def test_only_names_that_occur_twice_get_an_id():

@@ -16,8 +16,8 @@ from assets.methods.backbones import (
     backbone_fingerprint,
     load_backbone,
 )
+from assets.methods.common.errors import UserError
 from assets.methods.efficientnet_lite0 import packaged_classifier
-from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing, preprocess
 
 CATS = range(281, 288)  # ImageNet's tabby to lynx

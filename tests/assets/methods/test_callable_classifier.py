@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from assets.methods.callable_classifier import CallableClassifier, load_callable_classifier
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 IMAGES = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 4, 5)
 

@@ -15,8 +15,8 @@ from photo_fixtures import FORMATS, encoded, photo, png_bomb, scene
 
 from assets.methods import cataloguing, decoding, sources
 from assets.methods.cataloguing import Catalogue, CatalogueSettings, Decoder, catalogue_photos
+from assets.methods.common.errors import UserError
 from assets.methods.decoding import DecodeLimits
-from assets.methods.errors import UserError
 from assets.methods.fetching import Fetched, FetchLimits
 from assets.methods.photo_store import PhotoStore
 from assets.methods.rejects import Reason, Rejected

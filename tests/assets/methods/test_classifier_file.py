@@ -16,8 +16,8 @@ from assets.methods.classifier_file import (
     load_classifier,
     save_classifier,
 )
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.torch_classifier import TorchClassifier

@@ -4,7 +4,7 @@ import torch
 from classifier_fixtures import Brightness
 
 from assets.methods.classifiers import call_pool, check_class, score_function
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 IMAGES = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 4, 5)
 

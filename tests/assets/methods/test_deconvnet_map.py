@@ -10,9 +10,9 @@ from torch import nn
 
 from assets.methods import efficientnet_lite0
 from assets.methods.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_map import N_TOP, DeconvnetSettings, deconvnet_map
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.torch_classifier import TorchClassifier

@@ -5,9 +5,9 @@ from PIL import Image
 from skimage import data
 
 from assets.methods.backbones import DEFAULT_BACKBONE, Backbone, load_backbone
-from assets.methods.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.embedding import embed
-from assets.methods.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")

@@ -16,8 +16,8 @@ from sklearn.metrics import (
 )
 
 from assets.methods.calibration import fit_temperature, scale
+from assets.methods.common.errors import UserError
 from assets.methods.confidence_intervals import proportion
-from assets.methods.errors import UserError
 from assets.methods.evaluation import EvaluationSettings, evaluate_scores
 
 # Ten of each class; at 0.5 eight of the positives are flagged, and two of the negatives.

@@ -6,7 +6,7 @@ from classifier_fixtures import Brightness
 from PIL import Image
 
 from assets.methods import explained_image
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.explained_image import Question, explain_image
 from assets.methods.explanation import explain
 from assets.methods.heat_map import HeatMapSettings

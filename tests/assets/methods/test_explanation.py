@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.explanation import Announcement, explain
 from assets.methods.fill import fill_picture
 from assets.methods.occlusion import EXPERIMENTS, OcclusionSettings, windows_of

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from assets.methods.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan
 from assets.methods.forward import Network, unsplit_pool
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.grid import NEAR_SQUARE, GridShape, choose_grid, points_to_cells
 
 

@@ -9,7 +9,7 @@ from classifier_fixtures import Brightness
 from PIL import Image
 
 from assets.methods.classifiers import call_pool
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.explanation import explain
 from assets.methods.http_classifier import KEY_VARIABLE, HttpClassifier, HttpSettings
 from assets.methods.occlusion import OcclusionSettings

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from photo_fixtures import encoded, photo, scene
 
 from assets.methods.cataloguing import CatalogueSettings, catalogue_photos
+from assets.methods.common.errors import UserError
 from assets.methods.decoding import image_id
-from assets.methods.errors import UserError
 from assets.methods.labelled_data import (
     LabelledData,
     LabelSettings,

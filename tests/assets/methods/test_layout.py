@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.layout import LayoutSettings, lay_out
 
 

@@ -6,7 +6,7 @@ import pytest
 from source_fixtures import LIMITS, NAMES, names, refused, write
 
 from assets.methods import sources
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.rejects import Reason
 from assets.methods.sources import (

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.mosaic import (
     LARGEST_SIDE,
     MosaicSettings,

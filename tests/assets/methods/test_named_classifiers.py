@@ -6,8 +6,8 @@ import torch
 from skimage import data
 
 from assets.methods.classifier_file import convert_open_nsfw
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.named_classifiers import load_named_classifier
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)

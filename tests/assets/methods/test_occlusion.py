@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.occlusion import (
     PRESETS,
     OcclusionSettings,

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import nn
 
 from assets.methods import open_nsfw
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.demo_photos import write_demo_collection
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
 from assets.methods.open_nsfw_network import OpenNsfwNetwork
 from assets.methods.preprocessing import preprocess
 from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images

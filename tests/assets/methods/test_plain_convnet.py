@@ -5,8 +5,8 @@ import torch
 from assets.methods.architectures import PLAIN_CONVNET, build_architecture
 from assets.methods.classifier_file import load_classifier
 from assets.methods.classifiers import classify_arrays
+from assets.methods.common.devices import ComputePlan
 from assets.methods.deconvnet import deconvolve, has_switches, last_layer
-from assets.methods.devices import ComputePlan
 from assets.methods.explicit_deconvnet import explicit_deconvnet
 from assets.methods.plain_convnet import plain_convnet
 from assets.methods.training import TrainedClassifier, save_trained

@@ -8,7 +8,7 @@ from skimage import data
 from torchvision.transforms import v2
 
 from assets.methods import preprocessing
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import (
     Preprocessing,
     preprocess,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.rectification import Rectification
 
 VALUES = torch.tensor([-2.0, -1, 3, 9])

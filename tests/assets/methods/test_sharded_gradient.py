@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.forward import unsplit_pool
 from assets.methods.sharded_gradient import Shard, ShardedGradient
 

@@ -5,7 +5,7 @@ import fsspec
 import pytest
 from source_fixtures import LIMITS, names, refused, write
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.sources import (
     Listing,
     SourceFile,

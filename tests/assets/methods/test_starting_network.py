@@ -7,7 +7,7 @@ import torch
 from assets.methods import efficientnet_lite0, open_nsfw, starting_network
 from assets.methods.architectures import build_architecture
 from assets.methods.classifier_file import save_classifier
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.starting_network import check_start, head_of, start_network, without_head
 

@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from skimage import data
 
-from assets.methods.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.efficientnet_lite0 import PREPROCESSING, packaged_classifier
-from assets.methods.errors import UserError
 from assets.methods.forward import unsplit_pool
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.torch_classifier import TorchClassifier

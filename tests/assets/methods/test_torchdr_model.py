@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from assets.methods.progress import silent
+from assets.methods.common.progress import silent
 from assets.methods.torchdr_model import fit_torchdr
 
 

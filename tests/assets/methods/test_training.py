@@ -16,8 +16,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from assets.methods import embedding_store, open_nsfw
 from assets.methods.classifier_file import describe_classifier, load_classifier, save_classifier
 from assets.methods.classifiers import classify_arrays
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.torch_classifier import TorchClassifier

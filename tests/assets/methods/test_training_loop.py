@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from assets.methods.devices import ComputePlan
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import silent
 from assets.methods.forward import unsplit_pool
-from assets.methods.progress import silent
 from assets.methods.training_loop import (
     Examples,
     Listeners,

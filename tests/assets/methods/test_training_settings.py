@@ -2,7 +2,7 @@ import pytest
 
 from assets.methods.architectures import build_architecture
 from assets.methods.classifier_file import save_classifier
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.training_settings import TrainingSettings
 

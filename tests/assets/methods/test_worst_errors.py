@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.ranking_sheet import tile_box
 from assets.methods.worst_errors import draw_worst_errors, worst_errors
 

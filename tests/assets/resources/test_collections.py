@@ -1,6 +1,6 @@
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
 
 

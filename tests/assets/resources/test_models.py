@@ -13,8 +13,8 @@ from assets.methods.classifier_file import (
     describe_classifier,
     save_classifier,
 )
-from assets.methods.devices import ComputeSettings
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.errors import UserError
 from assets.methods.reference_images import reference_images
 from assets.methods.torch_classifier import TorchClassifier
 from assets.resources.models import Models

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.input_store import InputPicture, InputStore, NewInput
 from assets.methods.sources import list_source, listing_digest
 from assets.resources.collections import Collection, CollectionRegistry

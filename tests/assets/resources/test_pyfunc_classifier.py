@@ -9,8 +9,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from PIL import Image
 
-from assets.methods.devices import ComputeSettings
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.errors import UserError
 from assets.methods.explanation import explain
 from assets.methods.occlusion import OcclusionSettings
 from assets.methods.window_scores import WindowScoreStore

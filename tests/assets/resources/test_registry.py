@@ -15,7 +15,7 @@ import yaml
 from mlflow.exceptions import MlflowException
 
 from assets.methods.classifier_file import describe_classifier, save_classifier
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.methods.preprocessing import Preprocessing
 from assets.resources.registry import (
     CHAMPION,

@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import DAGSTER_RUN, EXPERIMENT, TrackedRun, Tracking

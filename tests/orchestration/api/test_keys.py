@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 from orchestration.api.keys import KeyLimits, KeyRing
 
 

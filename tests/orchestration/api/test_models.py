@@ -9,7 +9,7 @@ from PIL import Image
 from small_app import REQ_ID, app_of
 from small_models import KnownVersions, coloured, sent, use_small_models
 
-from assets.methods.devices import ComputeSettings
+from assets.methods.common.devices import ComputeSettings
 from assets.methods.fetching import FetchLimits
 from orchestration.api.contract import LAST_PAGE
 from orchestration.api.models import router

@@ -8,7 +8,7 @@ from picture_server import packed
 from small_models import KnownVersions, coloured, use_small_models
 
 from assets.methods.backbones import DEFAULT_BACKBONE
-from assets.methods.devices import ComputeSettings
+from assets.methods.common.devices import ComputeSettings
 from assets.methods.embedding_store import embed_unseen, vector_key
 from assets.methods.fetching import FetchLimits
 from assets.resources.photos import Photos

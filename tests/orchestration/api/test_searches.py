@@ -7,7 +7,7 @@ from picture_server import serving
 from small_app import REQ_ID, app_of
 from small_models import KnownVersions, coloured, sent, use_small_models
 
-from assets.methods.devices import ComputeSettings
+from assets.methods.common.devices import ComputeSettings
 from assets.methods.fetching import FetchLimits
 from assets.methods.input_store import StoredInput
 from orchestration.api.search_engine import Found

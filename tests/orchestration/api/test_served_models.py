@@ -11,9 +11,9 @@ from small_models import KnownVersions, Redness, coloured, sent, use_small_model
 
 from assets.methods.backbones import DEFAULT_BACKBONE
 from assets.methods.cataloguing import catalogue_photos
-from assets.methods.devices import ComputeSettings
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.errors import UserError
 from assets.methods.embedding_store import EmbeddingStore, embed_unseen
-from assets.methods.errors import UserError
 from assets.methods.fetching import FetchLimits
 from assets.methods.photo_store import PhotoStore
 from assets.methods.scoring import score_unseen

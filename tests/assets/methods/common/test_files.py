@@ -1,6 +1,6 @@
 import pytest
 
-from assets.methods.files import set_aside, write_whole, written_whole
+from assets.methods.common.files import set_aside, write_whole, written_whole
 
 
 def test_folders_are_made_and_nothing_stays_beside(tmp_path):

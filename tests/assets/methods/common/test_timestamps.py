@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.timestamps import timestamp
+from assets.methods.common.timestamps import timestamp
 
 
 def test_a_time_is_written_in_utc_with_microseconds():

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from assets.methods.devices import ComputePlan, ComputeSettings, choose_device, plan_compute
-from assets.methods.errors import UserError
+from assets.methods.common.devices import ComputePlan, ComputeSettings, choose_device, plan_compute
+from assets.methods.common.errors import UserError
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import numpy as np
 
-from assets.methods.fingerprints import digest_parts, digest_weights
+from assets.methods.common.fingerprints import digest_parts, digest_weights
 
 
 def test_names_types_shapes_and_numbers_make_a_digest():

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from assets.methods.errors import UserError
+from assets.methods.common.errors import UserError
 
 Precision = Literal["float32", "float16", "bfloat16"]
 DevicePreference = Literal["auto", "cuda", "mps", "cpu"]
