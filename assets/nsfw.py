@@ -10,7 +10,7 @@ from assets.chosen_originals import choose_images
 from assets.explanations import explain_originals
 from assets.figures import score_figures
 from assets.methods.cataloguing import Catalogue
-from assets.methods.ranking_sheet import draw_ranking
+from assets.methods.plotting.contact_sheet import draw_ranking
 from assets.methods.scoring import score_unseen
 from assets.reconstructions import DeconvnetQuestion, reconstruct_originals
 from assets.resources.collections import COLLECTIONS

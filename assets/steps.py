@@ -15,7 +15,7 @@ from PIL import Image
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
-from assets.methods.histogram import draw_histogram
+from assets.methods.plotting.histogram import draw_histogram
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import ChildRun, Tracking
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.deconvnet_map import N_TOP, DeconvnetMap, TopActivation
-from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
-from assets.methods.figure_text import PALE, fitting, format_values, in_lines
 from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 
 # Lengths in px.
 _WIDTH = 1800

@@ -11,8 +11,8 @@ from PIL import Image
 
 from assets.methods.confidence_intervals import Estimate
 from assets.methods.evaluation import Evaluation
-from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet
-from assets.methods.figure_text import (
+from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
+from assets.methods.plotting.text import (
     CHANCE,
     COLOURS,
     GRID,

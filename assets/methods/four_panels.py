@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from assets.methods.figure_sheet import rasterised
+from assets.methods.plotting.sheet import rasterised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

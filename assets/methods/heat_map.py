@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.figure_sheet import rasterised
-from assets.methods.figure_text import (
+from assets.methods.plotting.sheet import rasterised
+from assets.methods.plotting.text import (
     DARK,
     DPI,
     PALE,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
-from assets.methods.figure_text import PALE, fitting, format_values, in_lines, text_length
 from assets.methods.heat_map import HeatMap, HeatMapSettings, fill_bar, heat_map, scaled_photo
+from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.plotting.text import PALE, fitting, format_values, in_lines, text_length
 
 # Lengths in px, chosen so that beside a square map two square windows end where it ends.
 _MARGIN = 40

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assets.methods.figure_text import DARK, sheet_font
 from assets.methods.limb_grouping import Limb
+from assets.methods.plotting.text import DARK, sheet_font
 from assets.methods.skin_baseline import SkinEvidence
 
 # Lengths in px.

@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw
 from assets.methods.attribution_share import attribution_shares
 from assets.methods.confidence_intervals import Estimate
 from assets.methods.doll_sets import Design, draw_doll_set
-from assets.methods.figure_sheet import LARGE, MEDIUM, FigureSheet
-from assets.methods.figure_text import (
+from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
+from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
+from assets.methods.plotting.text import (
     CHANCE,
     COLOURS,
     DARK,
@@ -21,8 +23,6 @@ from assets.methods.figure_text import (
     in_points,
     sheet_font,
 )
-from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
-from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
 from assets.methods.study import ExplainedDoll, StudiedNetwork, Study
 
 if TYPE_CHECKING:

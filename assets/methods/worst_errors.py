@@ -6,8 +6,8 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from assets.methods.common.errors import UserError
-from assets.methods.figure_text import DARK, printable, sheet_font
-from assets.methods.ranking_sheet import MOST_PHOTOS, LoadImage, draw_tiles
+from assets.methods.plotting.contact_sheet import MOST_PHOTOS, LoadImage, draw_tiles
+from assets.methods.plotting.text import DARK, printable, sheet_font
 
 # Lengths in px.
 _MARGIN = 14

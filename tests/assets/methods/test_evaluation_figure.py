@@ -6,7 +6,7 @@ import pytest
 
 from assets.methods.evaluation import EvaluationSettings, evaluate_scores
 from assets.methods.evaluation_figure import draw_evaluation
-from assets.methods.figure_sheet import FigureSheet
+from assets.methods.plotting.sheet import FigureSheet
 
 
 def evaluation(n=200, n_slices=3, seed=0, **settings):

@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from assets.methods.common.errors import UserError
-from assets.methods.figure_text import DARK, format_values, sheet_font
+from assets.methods.plotting.text import DARK, format_values, sheet_font
 
 MOST_PHOTOS = 50
 

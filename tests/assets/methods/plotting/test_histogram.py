@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from assets.methods.histogram import draw_histogram
+from assets.methods.plotting.histogram import draw_histogram
 
 
 @pytest.mark.parametrize(

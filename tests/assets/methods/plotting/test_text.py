@@ -1,7 +1,7 @@
 import pytest
 
 from assets.methods.confidence_intervals import Estimate
-from assets.methods.figure_text import (
+from assets.methods.plotting.text import (
     fitting,
     format_estimate,
     format_values,

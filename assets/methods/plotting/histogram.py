@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from assets.methods.figure_sheet import rasterised
+from assets.methods.plotting.sheet import rasterised
 
 
 def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:

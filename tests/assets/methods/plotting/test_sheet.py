@@ -3,8 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from assets.methods.figure_sheet import FigureSheet, fitted, rasterised
-from assets.methods.figure_text import text_length
+from assets.methods.plotting.sheet import FigureSheet, fitted, rasterised
+from assets.methods.plotting.text import text_length
 
 
 def sheet():

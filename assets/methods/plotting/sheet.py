@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from assets.methods.figure_text import DARK, DPI, in_points
+from assets.methods.plotting.text import DARK, DPI, in_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

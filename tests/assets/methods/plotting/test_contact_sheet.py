@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.ranking_sheet import TILE, draw_ranking, tile_box
+from assets.methods.plotting.contact_sheet import TILE, draw_ranking, tile_box
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "gray": (128, 128, 128)}
 

@@ -1,0 +1,1 @@
+"""The sheet that figures are laid out on, the words on it, contact sheets."""
