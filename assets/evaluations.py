@@ -20,7 +20,7 @@ from assets.methods.evaluation import (
     EvaluationSettings,
     evaluate_scores,
 )
-from assets.methods.labelled_data import LabelledData, class_counts
+from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.scoring import score_unseen
 from assets.methods.worst_errors import draw_worst_errors, worst_errors
 from assets.resources.tracking import TrackedRun

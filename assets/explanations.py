@@ -10,10 +10,10 @@ import pandas as pd
 from assets.chosen_originals import check_any_read, read_chosen, rejects_table
 from assets.figures import png
 from assets.io_managers import npy_bytes
-from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.explained_image import ExplainedImage, Question, explain_image
 from assets.methods.explanation import Announcement
-from assets.methods.rejects import Reject
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.rejects import Reject
 from assets.methods.window_scores import WindowScoreStore
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step

@@ -15,11 +15,11 @@ from assets.evaluations import (
     log_evaluation,
     shown_names,
 )
-from assets.methods.cataloguing import Catalogue
 from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation_figure import draw_evaluation
-from assets.methods.labelled_data import LabelledData, label_images
-from assets.methods.sources import read_manifest
+from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.labels import LabelledData, label_images
+from assets.methods.photos.source import read_manifest
 from assets.methods.training import train_classifier
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute

@@ -4,8 +4,8 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from assets.methods.cataloguing import Catalogue
-from assets.methods.labelled_data import LabelledData, class_counts
+from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.trainings import CHAMPION_OF_BEFORE, NEW

@@ -3,11 +3,11 @@
 import dagster as dg
 import numpy as np
 
-from assets.methods.cataloguing import Catalogue
 from assets.methods.classifier_file import load_classifier
 from assets.methods.classifiers import classify_arrays
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.occlusion import window_values
+from assets.methods.photos.catalogue import Catalogue
 from assets.methods.reference_images import reference_images
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models

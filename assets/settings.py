@@ -6,21 +6,21 @@ import dagster as dg
 from pydantic import Field
 
 from assets.methods.backbones import DEFAULT_BACKBONE, backbone_fingerprint
-from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.classifiers import Classifier
-from assets.methods.decoding import DecodeLimits
 from assets.methods.deconvnet_map import DeconvnetSettings
 from assets.methods.evaluation import EvaluationSettings
 from assets.methods.explained_image import Question
-from assets.methods.fetching import FetchLimits
 from assets.methods.fill import Fill
 from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
-from assets.methods.labelled_data import LabelSettings
 from assets.methods.layout import LayoutSettings
 from assets.methods.mosaic import MosaicSettings
 from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.decode import DecodeLimits
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.labels import LabelSettings
+from assets.methods.photos.splits import SplitFractions
 from assets.methods.projection import ProjectionSettings
-from assets.methods.splits import SplitFractions
 from assets.methods.training_settings import (
     Augmentation,
     ClassWeights,

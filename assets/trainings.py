@@ -12,7 +12,7 @@ from assets.methods.classifier_file import load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation import LEAST_OF_EACH_CLASS, EvaluationSettings
-from assets.methods.labelled_data import LabelledData, class_counts
+from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.promotion import Verdict, judge
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training import LabelledImages, TrainedClassifier, save_trained

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.methods.demo_photos import write_demo_collection
+from assets.methods.photos.demo import write_demo_collection
 
 N_IMAGES = 384
 N_CLIENTS = 16

@@ -357,7 +357,7 @@ def demo(debug: bool, **options: Any) -> None:
 @click.argument("source")
 def add(name: str, source: str) -> None:
     """Remember SOURCE as collection NAME: it shows in the UI, and in the nightly run."""
-    from assets.methods.sources import list_source
+    from assets.methods.photos.source import list_source
     from assets.resources.collections import CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE

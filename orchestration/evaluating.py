@@ -11,7 +11,7 @@ import pandas as pd
 from assets.evaluations import csv_bytes, evaluation_files
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
-from assets.methods.labelled_data import LabelledData
+from assets.methods.photos.labels import LabelledData
 from assets.settings import (
     NsfwEvaluationConfig,
 )

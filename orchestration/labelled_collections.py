@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from assets.methods.labelled_data import LabelledData, check_labels
-from assets.methods.sources import read_manifest
+from assets.methods.photos.labels import LabelledData, check_labels
+from assets.methods.photos.source import read_manifest
 from assets.resources.collections import Collection
 from assets.settings import LabelledImagesConfig, catalogue_settings, check_settings
 from orchestration.collection_runs import Options, collection_for, given

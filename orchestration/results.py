@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.io_managers import FolderIOManager
-from assets.methods.cataloguing import Catalogue
 from assets.methods.common.files import write_whole, written_whole
+from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import Collection
 from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.runs import FinishedRun

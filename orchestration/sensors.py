@@ -5,7 +5,7 @@ import json
 import dagster as dg
 
 from assets.methods.common.errors import UserError
-from assets.methods.sources import list_source, listing_digest
+from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from assets.methods.labelled_data import LabelledData
+from assets.methods.photos.labels import LabelledData
 from assets.methods.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder

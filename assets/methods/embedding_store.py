@@ -20,8 +20,8 @@ from assets.methods.backbones import backbone_fingerprint, load_backbone
 from assets.methods.common.devices import ComputeSettings, Precision, plan_compute
 from assets.methods.common.files import set_aside, written_whole
 from assets.methods.common.progress import Progress, silent
-from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding import embed
+from assets.methods.photos.decode import DECODE_VERSION
 
 # About a quarter of a minute's work on two cores: what an interruption can cost.
 SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from assets.methods.common.files import write_whole
 from assets.methods.common.timestamps import now
-from assets.methods.decoding import image_id
+from assets.methods.photos.decode import image_id
 
 # What became of an input, numbered as the HTTP contract numbers it; other numbers are failures.
 DONE = 30000

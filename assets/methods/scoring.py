@@ -15,8 +15,8 @@ from assets.methods.classifiers import (
     image_tensors,
 )
 from assets.methods.common.progress import Progress, silent
-from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import Compute, EmbeddingStore
+from assets.methods.photos.decode import DECODE_VERSION
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from assets.methods.common.devices import ComputePlan, ComputeSettings, plan_com
 from assets.methods.common.errors import UserError
 from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.common.progress import Progress, silent
-from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.forward import Network, unsplit_pool
+from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.reference_images import reference_images
 from assets.methods.square_images import KEPT_BYTES, SquareImages

@@ -10,7 +10,7 @@ import dagster as dg
 from assets.methods.common.errors import UserError
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.input_store import InputStore
-from assets.methods.photo_store import PhotoStore
+from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.projection_store import ProjectionStore
 from assets.resources.collections import Collection, CollectionRegistry
 
@@ -41,7 +41,7 @@ class Photos(dg.ConfigurableResource):
         """
         collection = self.registered(name)
         if collection.source == DEMO_SOURCE:
-            from assets.methods.demo_photos import write_demo_collection
+            from assets.methods.photos.demo import write_demo_collection
 
             return replace(collection, source=str(write_demo_collection(Path(self.home) / "demo")))
         if collection.source == INPUTS_SOURCE:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from assets.methods.decoding import DecodeLimits, decode, decode_picture
-from assets.methods.fetching import FetchLimits, fetch, too_large
-from assets.methods.photo_store import encode_working_copy, read_working_copy
-from assets.methods.rejects import Rejected
+from assets.methods.photos.decode import DecodeLimits, decode, decode_picture
+from assets.methods.photos.download import FetchLimits, fetch, too_large
+from assets.methods.photos.photo_store import encode_working_copy, read_working_copy
+from assets.methods.photos.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData
 from orchestration.api.settings import ServeSettings
 

@@ -10,10 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assets.methods.cataloguing import Decoder
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.timestamps import now
-from assets.methods.fetching import too_large
 from assets.methods.input_store import (
     PENDING,
     DuplicateInput,
@@ -23,8 +21,10 @@ from assets.methods.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.methods.photo_store import PhotoStore
-from assets.methods.rejects import Rejected
+from assets.methods.photos.catalogue import Decoder
+from assets.methods.photos.download import too_large
+from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.photos.rejects import Rejected
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, inputs_folder
 from assets.settings import catalogue_settings

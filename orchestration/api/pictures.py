@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from filelock import FileLock
 
-from assets.methods.file_kinds import decoded_format
+from assets.methods.photos.file_formats import decoded_format
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.keys import write_private
 from orchestration.api.picture_page import POLICY, draw_page

@@ -20,9 +20,9 @@ from assets.methods.classifier_file import load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute, usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import timestamp
-from assets.methods.decoding import WORKING_SHORT_SIDE
 from assets.methods.embedding import Embedder
-from assets.methods.fetching import FetchLimits
+from assets.methods.photos.decode import WORKING_SHORT_SIDE
+from assets.methods.photos.download import FetchLimits
 from assets.methods.scoring import classify_photos
 from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models

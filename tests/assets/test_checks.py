@@ -11,8 +11,8 @@ from PIL import Image
 
 from assets import checks
 from assets.methods.assignment import EXACT_PHOTOS
-from assets.methods.cataloguing import Catalogue
 from assets.methods.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
+from assets.methods.photos.catalogue import Catalogue
 from assets.values import Embeddings, GridAssignment, Mosaic, Picture
 
 SIDE = 12

@@ -35,7 +35,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.doll_sets import draw_doll_set
 from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.evaluation import EvaluationSettings
-from assets.methods.labelled_data import LabelledData
+from assets.methods.photos.labels import LabelledData
 from assets.methods.worst_errors import worst_errors
 from assets.resources.collections import (
     COLLECTIONS,

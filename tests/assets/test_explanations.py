@@ -16,13 +16,13 @@ from assets.explanations import (
 from assets.figures import png
 from assets.io_managers import load, save
 from assets.methods.callable_classifier import CallableClassifier
-from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.common.errors import UserError
-from assets.methods.decoding import image_id
 from assets.methods.explained_image import Question, explain_image
 from assets.methods.heat_map import HeatMapSettings
 from assets.methods.occlusion import OcclusionSettings
-from assets.methods.rejects import Reason, Reject
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.rejects import Reason, Reject
 from assets.methods.window_scores import WindowScoreStore
 from assets.resources.progress import LogProgress
 from assets.settings import OcclusionMapsConfig

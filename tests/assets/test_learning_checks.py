@@ -12,10 +12,10 @@ from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 from sklearn.metrics import roc_auc_score
 
 from assets import learning_checks
-from assets.methods.cataloguing import Catalogue
 from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.common.files import write_whole
-from assets.methods.labelled_data import LabelledData
+from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.labels import LabelledData
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.resources.tracking import Tracking

@@ -2,14 +2,14 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from assets.methods.cataloguing import CatalogueSettings
 from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_map import DeconvnetSettings
 from assets.methods.evaluation import EvaluationSettings
 from assets.methods.heat_map import HeatMapSettings
-from assets.methods.labelled_data import LabelSettings
 from assets.methods.occlusion import OcclusionSettings
-from assets.methods.splits import SplitFractions
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.labels import LabelSettings
+from assets.methods.photos.splits import SplitFractions
 from assets.methods.training_settings import TrainingSettings
 from assets.settings import (
     DeconvnetMapsConfig,

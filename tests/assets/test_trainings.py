@@ -17,7 +17,7 @@ from PIL import Image
 from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
-from assets.methods.labelled_data import LabelledData
+from assets.methods.photos.labels import LabelledData
 from assets.methods.preprocessing import Preprocessing
 from assets.methods.training import TrainedClassifier
 from assets.methods.training_loop import EpochFigures

@@ -7,7 +7,7 @@ import pytest
 from assets.chosen_originals import rejects_table
 from assets.io_managers import load, save
 from assets.methods.common.errors import UserError
-from assets.methods.rejects import Reason, Reject
+from assets.methods.photos.rejects import Reason, Reject
 from assets.values import (
     DeconvnetMaps,
     Embeddings,

@@ -17,8 +17,8 @@ from PIL import Image
 from served import ROOT, TESSERA, served, wait_for
 
 from assets.io_managers import FolderIOManager
-from assets.methods.decoding import image_id
-from assets.methods.demo_photos import write_demo_collection
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.demo import write_demo_collection
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import PROCESS_TAG
 

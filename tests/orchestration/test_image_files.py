@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.cataloguing import CatalogueSettings
+from assets.methods.photos.catalogue import CatalogueSettings
 from orchestration.image_files import ImageFiles, reading_settings
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from assets.methods.common.errors import UserError
-from assets.methods.fetching import FetchLimits
-from assets.methods.sources import Listing, list_source
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.source import Listing, list_source
 
 LIMITS = FetchLimits(max_bytes=1000)
 

@@ -15,8 +15,8 @@ from PIL import Image
 from assets.methods import embedding_store
 from assets.methods.backbones import DEFAULT_BACKBONE, Backbone, backbone_fingerprint
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import EmbeddingStore, embed_unseen
+from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.preprocessing import Preprocessing
 
 KEY = f"tiny-float32-{DECODE_VERSION}"
@@ -202,7 +202,7 @@ def test_torch_is_not_imported_when_nothing_is_unseen(store, tmp_path):
     program = f"""
 import sys
 from pathlib import Path
-from assets.methods.decoding import DECODE_VERSION
+from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.embedding_store import EmbeddingStore, embed_unseen
 store = EmbeddingStore(Path({str(tmp_path)!r}))

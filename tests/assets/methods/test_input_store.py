@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.decoding import image_id
 from assets.methods.input_store import (
     DONE,
     PENDING,
@@ -22,7 +21,8 @@ from assets.methods.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.methods.sources import list_source
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.source import list_source
 
 MANY = 1_000
 

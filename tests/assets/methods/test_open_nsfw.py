@@ -10,8 +10,8 @@ from torch import nn
 from assets.methods import open_nsfw
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.demo_photos import write_demo_collection
 from assets.methods.open_nsfw_network import OpenNsfwNetwork
+from assets.methods.photos.demo import write_demo_collection
 from assets.methods.preprocessing import preprocess
 from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.torch_classifier import TorchClassifier

@@ -8,8 +8,8 @@ from PIL import Image
 
 from assets.methods import embedding_store
 from assets.methods.common.errors import UserError
-from assets.methods.decoding import DECODE_VERSION
 from assets.methods.embedding_store import EmbeddingStore
+from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.scoring import score_unseen
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.methods.input_store import InputPicture, InputStore, NewInput
-from assets.methods.sources import list_source, listing_digest
+from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 

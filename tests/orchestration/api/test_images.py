@@ -5,9 +5,9 @@ import pytest
 from picture_server import packed, picture, reply, serving
 from PIL import Image
 
-from assets.methods.decoding import DecodeLimits, decode, image_id
-from assets.methods.fetching import FetchLimits
-from assets.methods.photo_store import PhotoStore
+from assets.methods.photos.decode import DecodeLimits, decode, image_id
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.photo_store import PhotoStore
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.images import (
     ImageRefused,

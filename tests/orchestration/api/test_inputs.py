@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from picture_server import packed, picture, reply, serving
 from small_app import REQ_ID, app_of
 
-from assets.methods.decoding import image_id
+from assets.methods.photos.decode import image_id
 from orchestration.api.inputs import router
 from orchestration.api.intake import Intake
 from orchestration.api.metrics import Metrics

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from picture_server import packed, picture, reply, serving
 
-from assets.methods import cataloguing
-from assets.methods.cataloguing import catalogue_photos
-from assets.methods.decoding import image_id
 from assets.methods.input_store import InputCounts, InputStore, NewInput, StoredInput
+from assets.methods.photos import catalogue as cataloguing
+from assets.methods.photos.catalogue import catalogue_photos
+from assets.methods.photos.decode import image_id
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 from assets.settings import catalogue_settings

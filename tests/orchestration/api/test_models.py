@@ -10,7 +10,7 @@ from small_app import REQ_ID, app_of
 from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.fetching import FetchLimits
+from assets.methods.photos.download import FetchLimits
 from orchestration.api.contract import LAST_PAGE
 from orchestration.api.models import router
 from orchestration.api.served_models import ServedModels

@@ -10,7 +10,7 @@ from small_models import KnownVersions, coloured, use_small_models
 from assets.methods.backbones import DEFAULT_BACKBONE
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.embedding_store import embed_unseen, vector_key
-from assets.methods.fetching import FetchLimits
+from assets.methods.photos.download import FetchLimits
 from assets.resources.photos import Photos
 from orchestration.api import search_engine
 from orchestration.api.contract import PostedInput

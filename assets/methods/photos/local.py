@@ -6,9 +6,15 @@ from collections import deque
 from collections.abc import Iterator
 from urllib.parse import quote, unquote_to_bytes
 
-from assets.methods.fetching import Fetched, too_large
-from assets.methods.rejects import Reason, Reject, Rejected
-from assets.methods.source_files import Listing, SourceFile, is_ignored, protocol_of, sorted_listing
+from assets.methods.photos.download import Fetched, too_large
+from assets.methods.photos.listing import (
+    Listing,
+    SourceFile,
+    is_ignored,
+    protocol_of,
+    sorted_listing,
+)
+from assets.methods.photos.rejects import Reason, Reject, Rejected
 
 
 def list_folder(folder: str) -> Listing:

@@ -14,12 +14,12 @@ import pandas as pd
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.decoding import DECODE_VERSION, DecodeLimits, decode, image_id
-from assets.methods.fetching import FetchLimits
-from assets.methods.near_duplicates import mark_duplicates
-from assets.methods.photo_store import KnownFile, KnownImage, PhotoStore, Records
-from assets.methods.rejects import Reject, Rejected
-from assets.methods.sources import Listing, SourceFile, list_source, read_if_changed
+from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode, image_id
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.near_duplicates import mark_duplicates
+from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
+from assets.methods.photos.rejects import Reject, Rejected
+from assets.methods.photos.source import Listing, SourceFile, list_source, read_if_changed
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
 _WORKERS_FOR_DOWNLOADS = 16

@@ -2,12 +2,12 @@
 
 from PIL import Image
 
-from assets.methods.cataloguing import CatalogueSettings
-from assets.methods.decoding import decode_picture, image_id
-from assets.methods.local_files import local_file, local_path
-from assets.methods.rejects import Reason, Reject, Rejected
-from assets.methods.source_files import SourceFile, protocol_of
-from assets.methods.sources import read_bytes
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.decode import decode_picture, image_id
+from assets.methods.photos.listing import SourceFile, protocol_of
+from assets.methods.photos.local import local_file, local_path
+from assets.methods.photos.rejects import Reason, Reject, Rejected
+from assets.methods.photos.source import read_bytes
 
 
 def read_original(

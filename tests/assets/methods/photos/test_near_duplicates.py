@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.near_duplicates import earliest_near, mark_duplicates, near_groups
+from assets.methods.photos.near_duplicates import earliest_near, mark_duplicates, near_groups
 
 
 def images(*rows: tuple[str, str, str]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 from source_fixtures import LIMITS, names, refused, write
 
 from assets.methods.common.errors import UserError
-from assets.methods.sources import (
+from assets.methods.photos.source import (
     Listing,
     SourceFile,
     list_source,

@@ -6,12 +6,12 @@ from photo_fixtures import encoded, png_bomb, scene
 from PIL import Image
 from source_fixtures import write
 
-from assets.methods.cataloguing import CatalogueSettings, catalogue_photos
-from assets.methods.decoding import DecodeLimits, image_id
-from assets.methods.fetching import FetchLimits
-from assets.methods.originals import read_original
-from assets.methods.photo_store import PhotoStore
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
+from assets.methods.photos.decode import DecodeLimits, image_id
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.originals import read_original
+from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.photos.rejects import Reason, Rejected
 
 SETTINGS = CatalogueSettings()
 

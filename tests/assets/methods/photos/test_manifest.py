@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from source_fixtures import LIMITS, NAMES, names, refused, write
 
-from assets.methods import sources
 from assets.methods.common.errors import UserError
-from assets.methods.fetching import FetchLimits
-from assets.methods.rejects import Reason
-from assets.methods.sources import (
+from assets.methods.photos import source as sources
+from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.rejects import Reason
+from assets.methods.photos.source import (
     list_source,
     read_bytes,
     read_manifest,

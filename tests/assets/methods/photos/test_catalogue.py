@@ -13,13 +13,15 @@ import pandas as pd
 import pytest
 from photo_fixtures import FORMATS, encoded, photo, png_bomb, scene
 
-from assets.methods import cataloguing, decoding, sources
-from assets.methods.cataloguing import Catalogue, CatalogueSettings, Decoder, catalogue_photos
 from assets.methods.common.errors import UserError
-from assets.methods.decoding import DecodeLimits
-from assets.methods.fetching import Fetched, FetchLimits
-from assets.methods.photo_store import PhotoStore
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos import catalogue as cataloguing
+from assets.methods.photos import decode as decoding
+from assets.methods.photos import source as sources
+from assets.methods.photos.catalogue import Catalogue, CatalogueSettings, Decoder, catalogue_photos
+from assets.methods.photos.decode import DecodeLimits
+from assets.methods.photos.download import Fetched, FetchLimits
+from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.photos.rejects import Reason, Rejected
 
 SETTINGS = CatalogueSettings(workers=2)
 IMAGE_COLUMNS = [
@@ -361,8 +363,8 @@ import signal, sys, time
 # A shell's background job, as a run of CI may be, ignores SIGINT, and so would this process.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from assets.methods import cataloguing
-from assets.methods.photo_store import PhotoStore
+from assets.methods.photos import catalogue as cataloguing
+from assets.methods.photos.photo_store import PhotoStore
 decode = cataloguing.decode
 def slow(data, limits):
     time.sleep(0.05)

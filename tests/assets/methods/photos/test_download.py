@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from assets.methods import fetching
-from assets.methods.fetching import Fetched, FetchLimits, fetch
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos import download as fetching
+from assets.methods.photos.download import Fetched, FetchLimits, fetch
+from assets.methods.photos.rejects import Reason, Rejected
 
 LOCAL = FetchLimits(
     max_bytes=10_000,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_fixtures import LIMITS, NAMES, names, refused, write
 
-from assets.methods.local_files import local_path, local_uri
-from assets.methods.rejects import Reason, Rejected
-from assets.methods.sources import (
+from assets.methods.photos.local import local_path, local_uri
+from assets.methods.photos.rejects import Reason, Rejected
+from assets.methods.photos.source import (
     Listing,
     SourceFile,
     list_source,

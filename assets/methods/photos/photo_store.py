@@ -16,8 +16,8 @@ from filelock import FileLock
 from PIL import Image
 
 from assets.methods.common.files import write_whole
-from assets.methods.decoding import DecodedPhoto
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.decode import DecodedPhoto
+from assets.methods.photos.rejects import Reason, Rejected
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (

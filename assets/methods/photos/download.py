@@ -18,7 +18,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.rejects import Reason, Rejected
 
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECT_STATUSES = {301, 302, 303, 307, 308}

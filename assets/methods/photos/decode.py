@@ -24,8 +24,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from assets.methods.file_kinds import declared_size, decoded_format, ends_early, undecoded_kind
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.file_formats import (
+    declared_size,
+    decoded_format,
+    ends_early,
+    undecoded_kind,
+)
+from assets.methods.photos.rejects import Reason, Rejected
 
 # Raise it when the same bytes would give another working copy, perceptual hash or verdict.
 DECODE_VERSION = 1

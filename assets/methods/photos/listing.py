@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from assets.methods.rejects import Reject
+from assets.methods.photos.rejects import Reject
 
 WEB = ("http", "https")
 # The second form is a chain of addresses, as fsspec writes it: simplecache::s3://bucket/photos.

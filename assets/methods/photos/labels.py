@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.common.errors import UserError
-from assets.methods.near_duplicates import near_groups
-from assets.methods.splits import SPLITS, SplitFractions, assign_splits, split_name
+from assets.methods.photos.near_duplicates import near_groups
+from assets.methods.photos.splits import SPLITS, SplitFractions, assign_splits, split_name
 
 _MOST_ROWS_NAMED = 5
 _MOST_LABELS_NAMED = 5

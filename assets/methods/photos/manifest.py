@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.methods.common.errors import UserError
-from assets.methods.local_files import local_file, local_path, local_uri
-from assets.methods.rejects import Reason, Reject
-from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of, sorted_listing
+from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of, sorted_listing
+from assets.methods.photos.local import local_file, local_path, local_uri
+from assets.methods.photos.rejects import Reason, Reject
 
 _SUFFIXES = (".csv", ".parquet")
 _READ_COLUMNS = ("uri", "label", "split")

@@ -8,9 +8,15 @@ from typing import Any
 import fsspec
 
 from assets.methods.common.errors import UserError
-from assets.methods.fetching import Fetched, too_large
-from assets.methods.rejects import Reason, Rejected
-from assets.methods.source_files import Listing, SourceFile, is_ignored, protocol_of, sorted_listing
+from assets.methods.photos.download import Fetched, too_large
+from assets.methods.photos.listing import (
+    Listing,
+    SourceFile,
+    is_ignored,
+    protocol_of,
+    sorted_listing,
+)
+from assets.methods.photos.rejects import Reason, Rejected
 
 # What the filesystems of fsspec call the things that change with a file's content.
 _STAMP_FIELDS = (

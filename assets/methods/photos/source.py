@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from assets.methods.common.errors import UserError
-from assets.methods.fetching import Fetched, FetchLimits, fetch, too_large
-from assets.methods.local_files import error_cause, list_folder, local_path, local_uri, read_local
-from assets.methods.manifests import (
+from assets.methods.photos.download import Fetched, FetchLimits, fetch, too_large
+from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of
+from assets.methods.photos.local import error_cause, list_folder, local_path, local_uri, read_local
+from assets.methods.photos.manifest import (
     Manifest,
     is_manifest,
     parse_local_manifest,
     parse_remote_manifest,
 )
-from assets.methods.rejects import Rejected
-from assets.methods.remote_files import list_remote_folder, read_remote, read_remote_manifest
-from assets.methods.source_files import WEB, Listing, SourceFile, protocol_of
+from assets.methods.photos.rejects import Rejected
+from assets.methods.photos.remote import list_remote_folder, read_remote, read_remote_manifest
 
 
 def list_source(source: str, limits: FetchLimits | None = None) -> Listing:

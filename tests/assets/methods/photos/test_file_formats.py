@@ -1,7 +1,12 @@
 import pytest
 from photo_fixtures import FORMATS, photo
 
-from assets.methods.file_kinds import declared_size, decoded_format, ends_early, undecoded_kind
+from assets.methods.photos.file_formats import (
+    declared_size,
+    decoded_format,
+    ends_early,
+    undecoded_kind,
+)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

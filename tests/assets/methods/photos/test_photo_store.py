@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from photo_fixtures import photo
 
-from assets.methods.decoding import DecodeLimits, decode, image_id
-from assets.methods.photo_store import KnownFile, KnownImage, PhotoStore
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.decode import DecodeLimits, decode, image_id
+from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore
+from assets.methods.photos.rejects import Reason, Rejected
 
 
 def keep(store: PhotoStore, seed: int, settings: str = "s") -> KnownImage:

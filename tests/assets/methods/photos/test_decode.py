@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from photo_fixtures import FORMATS, bombs, encoded, photo, png_bomb, png_chunk, scene
 from PIL import Image, ImageCms, ImageFile
 
-from assets.methods.decoding import (
+from assets.methods.photos.decode import (
     DecodedPhoto,
     DecodeLimits,
     decode,
     decode_picture,
     image_id,
 )
-from assets.methods.rejects import Reason, Rejected
+from assets.methods.photos.rejects import Reason, Rejected
 
 LIMITS = DecodeLimits()
 

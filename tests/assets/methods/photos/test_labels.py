@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_fixtures import encoded, photo, scene
 
-from assets.methods.cataloguing import CatalogueSettings, catalogue_photos
 from assets.methods.common.errors import UserError
-from assets.methods.decoding import image_id
-from assets.methods.labelled_data import (
+from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.labels import (
     LabelledData,
     LabelSettings,
     check_labels,
     class_counts,
     label_images,
 )
-from assets.methods.photo_store import PhotoStore
-from assets.methods.sources import read_manifest
-from assets.methods.splits import SplitFractions
+from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.photos.source import read_manifest
+from assets.methods.photos.splits import SplitFractions
 
 # a, b and c follow each other by four bits, so that a and c are near through b only. The others
 # have nothing in common.

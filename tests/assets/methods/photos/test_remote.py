@@ -1,8 +1,8 @@
 import pytest
 from source_fixtures import LIMITS
 
-from assets.methods.rejects import Reason, Rejected
-from assets.methods.sources import (
+from assets.methods.photos.rejects import Reason, Rejected
+from assets.methods.photos.source import (
     SourceFile,
     list_source,
     read_bytes,

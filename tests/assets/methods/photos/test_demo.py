@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.methods.demo_photos import N_TILES, TILE_SIDE, write_demo_collection
-from assets.methods.sources import list_source
+from assets.methods.photos.demo import N_TILES, TILE_SIDE, write_demo_collection
+from assets.methods.photos.source import list_source
 
 
 @pytest.fixture(scope="module")

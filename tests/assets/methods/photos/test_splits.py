@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.methods.common.errors import UserError
-from assets.methods.decoding import image_id
-from assets.methods.splits import SPLITS, SplitFractions, assign_splits, split_name
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.splits import SPLITS, SplitFractions, assign_splits, split_name
 
 IDS = [image_id(str(number).encode()) for number in range(5000)]
 
