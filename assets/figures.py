@@ -10,8 +10,8 @@ from PIL import Image
 from assets.methods.four_panels import draw_four_panels
 from assets.methods.grid import GridShape, points_to_cells
 from assets.methods.layout import Layout
+from assets.methods.models.scoring import ScoringResult
 from assets.methods.photos.catalogue import Catalogue
-from assets.methods.scoring import ScoringResult
 from assets.values import GridAssignment, Picture
 
 ARRAYS = ("row", "col")

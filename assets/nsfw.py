@@ -9,9 +9,9 @@ import pandas as pd
 from assets.chosen_originals import choose_images
 from assets.explanations import explain_originals
 from assets.figures import score_figures
+from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.plotting.contact_sheet import draw_ranking
-from assets.methods.scoring import score_unseen
 from assets.reconstructions import DeconvnetQuestion, reconstruct_originals
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute

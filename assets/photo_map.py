@@ -7,8 +7,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.figures import catalogue_figures, flat, layout_figure, layout_figures
-from assets.methods.embedding_store import embed_unseen
 from assets.methods.layout import lay_out
+from assets.methods.models.vector_store import embed_unseen
 from assets.methods.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
 from assets.methods.projection_store import project_unless_known

@@ -5,14 +5,14 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.methods.backbones import DEFAULT_BACKBONE, backbone_fingerprint
-from assets.methods.classifiers import Classifier
 from assets.methods.deconvnet_map import DeconvnetSettings
 from assets.methods.evaluation import EvaluationSettings
 from assets.methods.explained_image import Question
 from assets.methods.fill import Fill
 from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.layout import LayoutSettings
+from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
+from assets.methods.models.classifier import Classifier
 from assets.methods.mosaic import MosaicSettings
 from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings

@@ -18,12 +18,12 @@ import skimage
 import torch
 from PIL import Image
 
-from assets.methods import open_nsfw
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
-from assets.methods.classifiers import call_pool
 from assets.methods.common.devices import ComputePlan
-from assets.methods.preprocessing import preprocess
-from assets.methods.torch_classifier import TorchClassifier
+from assets.methods.models import open_nsfw
+from assets.methods.models.classifier import call_pool
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.preprocessing import preprocess
+from assets.methods.models.torch_classifier import TorchClassifier
 
 TOLERANCE = 1e-4
 SUFFIXES = {".jpg", ".jpeg", ".png"}

@@ -19,12 +19,12 @@ from captum.attr import Occlusion
 from PIL import Image
 from skimage import data
 
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.explanation import explain
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.preprocessing import preprocess_batch
+from assets.methods.models.torch_classifier import CPU_BATCH_SIZE, TorchClassifier
 from assets.methods.occlusion import OcclusionSettings, windows_of
-from assets.methods.preprocessing import preprocess_batch
-from assets.methods.torch_classifier import CPU_BATCH_SIZE, TorchClassifier
 from assets.methods.window_scores import WindowScoreStore
 
 # The windows of both are the same: 512 - 64 is a multiple of 32.

@@ -158,10 +158,10 @@ def offline_batches() -> None:
     The same work as the service's, without HTTP: each file decoded to its working copy, then one
     pass of the same network over all of them, on as many threads.
     """
-    from assets.methods.classifier_file import convert_open_nsfw, load_classifier
-    from assets.methods.classifiers import call_pool, image_tensors
     from assets.methods.common.devices import ComputeSettings, plan_compute
-    from assets.methods.torch_classifier import CPU_BATCH_SIZE
+    from assets.methods.models.classifier import call_pool, image_tensors
+    from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+    from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
     from orchestration.api.images import working_copy
 
     with tempfile.TemporaryDirectory() as folder:

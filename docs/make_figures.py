@@ -12,7 +12,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from assets.methods.skin_baseline import find_evidence
+from assets.methods.models.skin.baseline import find_evidence
 from assets.methods.skin_figure import draw_skin_figure
 
 DOCS = Path(__file__).parent

@@ -11,9 +11,9 @@ from filelock import Timeout
 from rich.console import Console
 
 from assets.io_managers import FolderIOManager
-from assets.methods.classifiers import check_class
 from assets.methods.common.devices import choose_device
 from assets.methods.common.errors import UserError
+from assets.methods.models.classifier import check_class
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder

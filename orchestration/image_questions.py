@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assets.methods.classifiers import Classifier, check_class
+from assets.methods.models.classifier import Classifier, check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
 from assets.settings import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig

@@ -14,14 +14,14 @@ from assets.figures import png
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
 from assets.methods.doll_sets import CLASS_NAMES, DollSet
-from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.evaluation import Evaluation
 from assets.methods.evaluation_figure import draw_evaluation
-from assets.methods.named_classifiers import load_named_classifier
-from assets.methods.skin_baseline import NAME as SKIN_BASELINE
+from assets.methods.models.named_classifiers import load_named_classifier
+from assets.methods.models.skin.baseline import NAME as SKIN_BASELINE
+from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
 from assets.methods.study_figure import draw_doll_sheet, draw_study
-from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training_loop import EpochFigures
 from assets.resources.home import home_folder
 from assets.resources.models import Models

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from assets.methods.plain_convnet import plain_convnet
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models.plain_convnet import plain_convnet
+from assets.methods.models.preprocessing import Preprocessing
 
 ARCHITECTURE = "plain_convnet"
 PREPROCESSING = Preprocessing(32, 32, (0.5,) * 3, (0.25,) * 3, "bilinear")

@@ -10,9 +10,9 @@ import torch
 from picture_server import packed
 from PIL import Image
 
-from assets.methods.backbones import Backbone
 from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models.backbones import Backbone
+from assets.methods.models.preprocessing import Preprocessing
 from assets.resources.registry import RegisteredModel
 from orchestration.api import served_models
 

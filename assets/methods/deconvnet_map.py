@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.class_ascent import log_odds, log_odds_gradient, step_along
-from assets.methods.classifiers import Classifier, check_class
 from assets.methods.common.errors import UserError
 from assets.methods.deconvnet import (
     Activation,
@@ -20,9 +19,10 @@ from assets.methods.deconvnet import (
     last_layer,
     strongest_activations,
 )
-from assets.methods.forward import unsplit_pool
+from assets.methods.models.classifier import Classifier, check_class
+from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.network_input import NetworkInput, network_input
-from assets.methods.torch_classifier import TorchClassifier
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from assets.methods.classifiers import Classifier, checked_probabilities, classify_arrays
 from assets.methods.common.progress import Progress, silent
 from assets.methods.explanation import Announcement, explain, ignore
 from assets.methods.heat_map import HeatMapSettings, draw_overlay
+from assets.methods.models.classifier import Classifier, checked_probabilities, classify_arrays
 from assets.methods.occlusion import (
     EXPERIMENTS,
     Experiment,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.classifiers import Classifier, Images, call_pool, score_function
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier, Images, call_pool, score_function
 from assets.methods.occlusion import (
     EXPERIMENTS,
     Experiment,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
 
-from assets.methods.open_nsfw_network import OpenNsfwNetwork
+from assets.methods.models.open_nsfw_network import OpenNsfwNetwork
 
 Way = Callable[[Tensor], Tensor]
 

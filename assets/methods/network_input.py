@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assets.methods.models.preprocessing import Preprocessing, preprocess
 from assets.methods.occlusion import scale_down
-from assets.methods.preprocessing import Preprocessing, preprocess
 from assets.methods.square_padding import SquarePadding, pad_to_square
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assets.methods.limb_grouping import Limb
+from assets.methods.models.skin.baseline import SkinEvidence
+from assets.methods.models.skin.limbs import Limb
 from assets.methods.plotting.text import DARK, sheet_font
-from assets.methods.skin_baseline import SkinEvidence
 
 # Lengths in px.
 _SIDE = 260

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from assets.methods.preprocessing import Preprocessing, preprocess
+from assets.methods.models.preprocessing import Preprocessing, preprocess
 
 if TYPE_CHECKING:
     import torch

@@ -18,18 +18,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.methods import efficientnet_lite0, open_nsfw
-from assets.methods.architectures import (
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
+from assets.methods.models import efficientnet_lite0, open_nsfw
+from assets.methods.models.architectures import (
     PLAIN_CONVNET,
     Architecture,
     build_architecture,
     download_architecture,
     load_weights,
 )
-from assets.methods.classifier_file import OPEN_NSFW, describe_classifier, load_classifier
-from assets.methods.common.devices import ComputePlan
-from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models.classifier_file import OPEN_NSFW, describe_classifier, load_classifier
+from assets.methods.models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -165,7 +165,7 @@ def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Arc
 
 
 def _open_nsfw(pretrained: bool, class_names: Sequence[str]) -> Architecture:
-    from assets.methods.open_nsfw_network import OpenNsfwNetwork
+    from assets.methods.models.open_nsfw_network import OpenNsfwNetwork
 
     module = OpenNsfwNetwork(inplace=True)
     if pretrained:

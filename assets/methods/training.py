@@ -21,21 +21,22 @@ from PIL import Image, ImageOps
 
 from assets.methods.augmentation import augment_lightly
 from assets.methods.checkpoints import load_checkpoint, save_checkpoint
-from assets.methods.classifier_file import (
-    ClassifierDescription,
-    load_classifier,
-    save_classifier,
-)
-from assets.methods.classifiers import classify_arrays
 from assets.methods.common.devices import ComputePlan, ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.common.progress import Progress, silent
-from assets.methods.embedding_store import EmbeddingStore
-from assets.methods.forward import Network, unsplit_pool
+from assets.methods.models.classifier import classify_arrays
+from assets.methods.models.classifier_file import (
+    ClassifierDescription,
+    load_classifier,
+    save_classifier,
+)
+from assets.methods.models.forward import Network, unsplit_pool
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.reference_images import reference_images
+from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.decode import DECODE_VERSION
-from assets.methods.preprocessing import Preprocessing
-from assets.methods.reference_images import reference_images
 from assets.methods.square_images import KEPT_BYTES, SquareImages
 from assets.methods.starting_network import (
     StartingNetwork,
@@ -43,7 +44,6 @@ from assets.methods.starting_network import (
     start_network,
     without_head,
 )
-from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.training_loop import EpochFigures, Examples, Listeners, TrainingLoop
 from assets.methods.training_settings import ClassWeights, TrainingSettings
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from assets.methods.architectures import PLAIN_CONVNET
-from assets.methods.classifier_file import LARGEST_SIDE, OPEN_NSFW
 from assets.methods.common.errors import UserError
+from assets.methods.models.architectures import PLAIN_CONVNET
+from assets.methods.models.classifier_file import LARGEST_SIDE, OPEN_NSFW
 
 TrainedPart = Literal["head", "all"]
 ClassWeights = Literal["balanced", "none"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from assets.methods.classifiers import Images
 from assets.methods.common.errors import UserError
+from assets.methods.models.classifier import Images
 from assets.resources.tracking import first_line
 
 if TYPE_CHECKING:

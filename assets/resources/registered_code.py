@@ -11,8 +11,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from assets.methods.classifier_file import load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.models.classifier_file import load_classifier
 
 
 class RegisteredClassifier(PythonModel):

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from assets.methods.classifier_file import (
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
+from assets.methods.models.classifier_file import (
     ClassifierDescription,
     classifier_file_name,
     describe_classifier,
 )
-from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole
 from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:

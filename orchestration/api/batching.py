@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 from PIL import Image
 
-from assets.methods.forward import unsplit_pool
+from assets.methods.models.forward import unsplit_pool
 
 MAX_WAITING = 1024
 # A batch takes the network tens of milliseconds, full or not.

@@ -14,17 +14,17 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from assets.methods import efficientnet_lite0
-from assets.methods.backbones import DEFAULT_BACKBONE, load_backbone
-from assets.methods.classifier_file import load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute, usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import timestamp
-from assets.methods.embedding import Embedder
+from assets.methods.models import efficientnet_lite0
+from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
+from assets.methods.models.classifier_file import load_classifier
+from assets.methods.models.embedding import Embedder
+from assets.methods.models.scoring import classify_photos
+from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.decode import WORKING_SHORT_SIDE
 from assets.methods.photos.download import FetchLimits
-from assets.methods.scoring import classify_photos
-from assets.methods.torch_classifier import CPU_BATCH_SIZE
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn

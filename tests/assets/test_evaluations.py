@@ -30,11 +30,11 @@ from assets.evaluations import (
     shown_names,
 )
 from assets.io_managers import FolderIOManager
-from assets.methods.callable_classifier import CallableClassifier
 from assets.methods.common.errors import UserError
 from assets.methods.doll_sets import draw_doll_set
-from assets.methods.embedding_store import EmbeddingStore
 from assets.methods.evaluation import EvaluationSettings
+from assets.methods.models.callable_classifier import CallableClassifier
+from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.labels import LabelledData
 from assets.methods.worst_errors import worst_errors
 from assets.resources.collections import (

@@ -15,10 +15,10 @@ from assets.explanations import (
 )
 from assets.figures import png
 from assets.io_managers import load, save
-from assets.methods.callable_classifier import CallableClassifier
 from assets.methods.common.errors import UserError
 from assets.methods.explained_image import Question, explain_image
 from assets.methods.heat_map import HeatMapSettings
+from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.occlusion import OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id

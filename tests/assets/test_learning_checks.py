@@ -12,8 +12,8 @@ from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 from sklearn.metrics import roc_auc_score
 
 from assets import learning_checks
-from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.common.files import write_whole
+from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData
 from assets.resources.models import Models

@@ -11,7 +11,7 @@ from PIL import Image
 
 from assets import nsfw
 from assets.io_managers import FolderIOManager
-from assets.methods.classifier_file import convert_open_nsfw
+from assets.methods.models.classifier_file import convert_open_nsfw
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.resources.collections import (
     COLLECTIONS,

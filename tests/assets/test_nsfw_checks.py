@@ -11,11 +11,15 @@ import timm
 import torch
 
 from assets import nsfw_checks
-from assets.methods.classifier_file import describe_classifier, load_classifier, save_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.models.classifier_file import (
+    describe_classifier,
+    load_classifier,
+    save_classifier,
+)
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.reference_images import reference_images
 from assets.methods.photos.catalogue import Catalogue
-from assets.methods.preprocessing import Preprocessing
-from assets.methods.reference_images import reference_images
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps

@@ -10,19 +10,19 @@ from black_box import BlackBox, serving
 from PIL import Image
 from torch import nn
 
-from assets.methods.callable_classifier import CallableClassifier
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_figure import signed_picture
 from assets.methods.deconvnet_map import DeconvnetSettings, deconvnet_map
-from assets.methods.http_classifier import HttpClassifier
-from assets.methods.named_classifiers import load_named_classifier
+from assets.methods.models.callable_classifier import CallableClassifier
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.http_classifier import HttpClassifier
+from assets.methods.models.named_classifiers import load_named_classifier
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
-from assets.methods.preprocessing import Preprocessing
-from assets.methods.torch_classifier import TorchClassifier
 from assets.reconstructions import (
     DeconvnetQuestion,
     log_reconstruction,

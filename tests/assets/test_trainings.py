@@ -14,11 +14,11 @@ from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights, 
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
+from assets.methods.models.classifier_file import describe_classifier, save_classifier
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.photos.labels import LabelledData
-from assets.methods.preprocessing import Preprocessing
 from assets.methods.training import TrainedClassifier
 from assets.methods.training_loop import EpochFigures
 from assets.resources.models import Models

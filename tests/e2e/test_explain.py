@@ -13,8 +13,8 @@ import pytest
 from black_box import BlackBox, serving
 from PIL import Image
 
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.resources.tracking import Tracking
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pytest
 from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
-from assets.methods.classifier_file import save_classifier
+from assets.methods.models.classifier_file import save_classifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, FINGERPRINT_TAG, MODEL
 from assets.resources.tracking import Tracking

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from assets.methods.classifier_file import convert_open_nsfw
+from assets.methods.models.classifier_file import convert_open_nsfw
 from assets.resources.collections import CollectionRegistry
 
 

@@ -8,14 +8,14 @@ from classifier_fixtures import Brightness
 from PIL import Image
 from torch import nn
 
-from assets.methods import efficientnet_lite0
-from assets.methods.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_map import N_TOP, DeconvnetSettings, deconvnet_map
-from assets.methods.preprocessing import Preprocessing
-from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
-from assets.methods.torch_classifier import TorchClassifier
+from assets.methods.models import efficientnet_lite0
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.reference_images import OPEN_NSFW_SCORES, reference_images
+from assets.methods.models.torch_classifier import TorchClassifier
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)
 PLAIN = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")

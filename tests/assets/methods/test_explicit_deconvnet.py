@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from assets.methods import open_nsfw
 from assets.methods.deconvnet import Activation, deconvolve
 from assets.methods.explicit_deconvnet import explicit_deconvnet
-from assets.methods.open_nsfw_network import OpenNsfwNetwork
-from assets.methods.preprocessing import preprocess
-from assets.methods.reference_images import reference_images
+from assets.methods.models import open_nsfw
+from assets.methods.models.open_nsfw_network import OpenNsfwNetwork
+from assets.methods.models.preprocessing import preprocess
+from assets.methods.models.reference_images import reference_images
 
 
 def one_hot(n, index):

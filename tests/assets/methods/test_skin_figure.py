@@ -3,7 +3,7 @@ import pytest
 from limb_drawings import bare, clothed
 from PIL import Image
 
-from assets.methods.skin_baseline import find_evidence
+from assets.methods.models.skin.baseline import find_evidence
 from assets.methods.skin_figure import draw_skin_figure
 
 RED, BLUE = (214, 39, 40), (31, 119, 180)

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from assets.methods.open_nsfw import PREPROCESSING
-from assets.methods.preprocessing import Preprocessing, preprocess
+from assets.methods.models.open_nsfw import PREPROCESSING
+from assets.methods.models.preprocessing import Preprocessing, preprocess
 from assets.methods.square_images import SquareImages
 
 SMALL = Preprocessing(20, 16, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), "bicubic")

@@ -4,11 +4,12 @@ import pytest
 import timm
 import torch
 
-from assets.methods import efficientnet_lite0, open_nsfw, starting_network
-from assets.methods.architectures import build_architecture
-from assets.methods.classifier_file import save_classifier
+from assets.methods import starting_network
 from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models import efficientnet_lite0, open_nsfw
+from assets.methods.models.architectures import build_architecture
+from assets.methods.models.classifier_file import save_classifier
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.starting_network import check_start, head_of, start_network, without_head
 
 NAMES = ("a", "b")

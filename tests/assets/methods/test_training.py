@@ -13,14 +13,19 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from assets.methods import embedding_store, open_nsfw
-from assets.methods.classifier_file import describe_classifier, load_classifier, save_classifier
-from assets.methods.classifiers import classify_arrays
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
-from assets.methods.reference_images import OPEN_NSFW_SCORES, reference_images
-from assets.methods.torch_classifier import TorchClassifier
+from assets.methods.models import open_nsfw
+from assets.methods.models import vector_store as embedding_store
+from assets.methods.models.classifier import classify_arrays
+from assets.methods.models.classifier_file import (
+    describe_classifier,
+    load_classifier,
+    save_classifier,
+)
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.reference_images import OPEN_NSFW_SCORES, reference_images
+from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.training import (
     LabelledImages,
     class_weights,

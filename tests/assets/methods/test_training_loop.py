@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import silent
-from assets.methods.forward import unsplit_pool
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.training_loop import (
     Examples,
     Listeners,

@@ -1,9 +1,9 @@
 import pytest
 
-from assets.methods.architectures import build_architecture
-from assets.methods.classifier_file import save_classifier
 from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models.architectures import build_architecture
+from assets.methods.models.classifier_file import save_classifier
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.training_settings import TrainingSettings
 
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from assets.methods import open_nsfw
-from assets.methods.classifier_file import (
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.errors import UserError
+from assets.methods.models import open_nsfw
+from assets.methods.models.classifier_file import (
     OPEN_NSFW,
     convert_open_nsfw,
     describe_classifier,
     save_classifier,
 )
-from assets.methods.common.devices import ComputeSettings
-from assets.methods.common.errors import UserError
-from assets.methods.reference_images import reference_images
-from assets.methods.torch_classifier import TorchClassifier
+from assets.methods.models.reference_images import reference_images
+from assets.methods.models.torch_classifier import TorchClassifier
 from assets.resources.models import Models
 from assets.resources.pyfunc_classifier import PyfuncClassifier
 from assets.resources.registry import CHAMPION, CHAMPION_URI, MODEL

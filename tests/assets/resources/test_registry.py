@@ -14,9 +14,9 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
-from assets.methods.classifier_file import describe_classifier, save_classifier
 from assets.methods.common.errors import UserError
-from assets.methods.preprocessing import Preprocessing
+from assets.methods.models.classifier_file import describe_classifier, save_classifier
+from assets.methods.models.preprocessing import Preprocessing
 from assets.resources.registry import (
     CHAMPION,
     CHAMPION_URI,

@@ -7,9 +7,9 @@ import pytest
 from picture_server import packed
 from small_models import KnownVersions, coloured, use_small_models
 
-from assets.methods.backbones import DEFAULT_BACKBONE
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.embedding_store import embed_unseen, vector_key
+from assets.methods.models.backbones import DEFAULT_BACKBONE
+from assets.methods.models.vector_store import embed_unseen, vector_key
 from assets.methods.photos.download import FetchLimits
 from assets.resources.photos import Photos
 from orchestration.api import search_engine

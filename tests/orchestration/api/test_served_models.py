@@ -9,14 +9,14 @@ from PIL import Image
 from skimage import data
 from small_models import KnownVersions, Redness, coloured, sent, use_small_models
 
-from assets.methods.backbones import DEFAULT_BACKBONE
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
-from assets.methods.embedding_store import EmbeddingStore, embed_unseen
+from assets.methods.models.backbones import DEFAULT_BACKBONE
+from assets.methods.models.scoring import score_unseen
+from assets.methods.models.vector_store import EmbeddingStore, embed_unseen
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
-from assets.methods.scoring import score_unseen
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION_URI, RegisteredModel
 from assets.resources.tracking import Tracking

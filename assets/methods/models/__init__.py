@@ -1,0 +1,1 @@
+"""Networks and classifiers, and what they make of photos: vectors and scores."""

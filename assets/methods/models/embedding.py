@@ -1,0 +1,90 @@
+"""Photos to vectors: the output of a network before its classifier, scaled to unit length.
+
+The vector of a photo is the same bytes whatever the number of threads, the order of the photos and
+the batch it came in; ``forward`` says how.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.common.devices import ComputePlan
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
+from assets.methods.models.backbones import Backbone
+from assets.methods.models.forward import Network, unsplit_pool
+from assets.methods.models.preprocessing import preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Embedder:
+    """A backbone on the plan's device, to be called in the threads of ``unsplit_pool``."""
+
+    def __init__(self, backbone: Backbone, plan: ComputePlan) -> None:
+        self._preprocessing = backbone.preprocessing
+        self._network = Network(backbone.module, plan, _channels_first)
+
+    def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Map n >= 1 photos to (n, d) float32, as ``embed`` does.
+
+        Raises:
+            UserError: as for ``embed``.
+        """
+        arrays = [preprocess(image, self._preprocessing) for image in images]
+        return _unit_length(self._network(np.stack(arrays)))
+
+
+def embed(
+    load_image: Callable[[str], Image.Image],
+    image_ids: Sequence[str],
+    backbone: Backbone,
+    plan: ComputePlan,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Embed photos.
+
+    Args:
+        load_image: returns the photo of an image_id; called from several threads.
+        image_ids: the n photos.
+        backbone: the network; it is moved to the plan's device.
+        plan: where to compute, and how much at a time.
+        progress: told of the photos done.
+
+    Returns:
+        (n, d) float32, rows of unit length; a row is zero where the network gave all zeros.
+
+    Raises:
+        UserError: memory does not suffice even for one photo, or a vector is not finite.
+    """
+    vectors = np.empty((len(image_ids), backbone.dimensions), dtype=np.float32)
+    embedder = Embedder(backbone, plan)
+
+    def work(start: int) -> np.ndarray:
+        batch = image_ids[start : start + plan.batch_size]
+        return embedder([load_image(one) for one in batch])
+
+    starts = range(0, len(image_ids), plan.batch_size)
+    with unsplit_pool(plan.threads) as pool:
+        for start, rows in zip(starts, pool.map(work, starts), strict=True):
+            vectors[start : start + len(rows)] = rows
+            progress(start + len(rows), len(image_ids))
+    return vectors
+
+
+def _channels_first(images: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    if not np.isfinite(vectors).all():
+        raise UserError(
+            "The network gave numbers that are not finite: use float32, or other weights."
+        )
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)

@@ -1,0 +1,102 @@
+"""Scores of photos, each computed once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import (
+    Classifier,
+    call_pool,
+    check_class,
+    checked_probabilities,
+    image_tensors,
+)
+from assets.methods.models.vector_store import Compute, EmbeddingStore
+from assets.methods.photos.decode import DECODE_VERSION
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """P(class), (n,) float32 in [0, 1], and how many photos were classified just now.
+
+    ``fingerprint`` names all that decides a score beside the image and the class: the classifier
+    and the decoder.
+    """
+
+    scores: np.ndarray
+    n_computed: int
+    fingerprint: str
+
+
+def score_unseen(
+    image_ids: Sequence[str],
+    load_image: Callable[[str], Image.Image],
+    classifier: Classifier,
+    class_name: str,
+    store: EmbeddingStore,
+    progress: Progress = silent,
+) -> ScoringResult:
+    """Return the scores of n photos, classifying and storing those the store lacks.
+
+    The probabilities of all classes are kept, in the order of ``class_names``: another class costs
+    nothing more. An interrupted run goes on from the last shard of 128 photos.
+
+    Args:
+        image_ids: the photos, in the order of the result.
+        load_image: returns the photo of an image_id; called from several threads.
+        classifier: fed the photos in batches, from as many threads as it allows.
+        class_name: whose probability is the score.
+        store: where the probabilities are kept; written to as the work goes on.
+        progress: told of the photos classified, out of those that have to be.
+
+    Raises:
+        UserError: there is no such class, or an answer is no probability; and what the classifier
+            raises.
+    """
+    check_class(classifier.class_names, class_name)
+    key = f"{classifier.fingerprint}-{DECODE_VERSION}"
+
+    def prepare() -> Compute:
+        return partial(_classify, load_image, classifier)
+
+    known, n_computed = store.complete(key, image_ids, prepare, progress)
+    column = classifier.class_names.index(class_name)
+    scores = np.array([known[image_id][column] for image_id in image_ids], dtype=np.float32)
+    return ScoringResult(scores, n_computed, key)
+
+
+def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
+    """Map n photos to (n, classes) float32 probabilities; to be called in ``call_pool``.
+
+    Raises:
+        UserError: an answer is no probability; and what the classifier raises.
+    """
+    arrays = [np.array(image.convert("RGB")) for image in images]
+    answer = classifier.classify(image_tensors(classifier, arrays))
+    columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
+    return np.stack(columns, axis=1)
+
+
+def _classify(
+    load_image: Callable[[str], Image.Image],
+    classifier: Classifier,
+    image_ids: list[str],
+    progress: Progress,
+) -> np.ndarray:
+    """Return (n, classes) float32."""
+
+    def work(batch: list[str]) -> np.ndarray:
+        return classify_photos(classifier, [load_image(one) for one in batch])
+
+    size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
+    batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+    rows: list[np.ndarray] = []
+    with call_pool(classifier) as pool:
+        for part in pool.map(work, batches):
+            rows.extend(part)
+            progress(len(rows), len(image_ids))
+    return np.stack(rows)
