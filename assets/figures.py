@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from assets.methods.four_panels import draw_four_panels
-from assets.methods.grid import GridShape, points_to_cells
-from assets.methods.layout import Layout
+from assets.methods.layout.four_panels import draw_four_panels
+from assets.methods.layout.grid import GridShape, points_to_cells
+from assets.methods.layout.layout import Layout
 from assets.methods.models.scoring import ScoringResult
 from assets.methods.photos.catalogue import Catalogue
 from assets.values import GridAssignment, Picture

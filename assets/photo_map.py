@@ -7,11 +7,11 @@ import dagster as dg
 import pandas as pd
 
 from assets.figures import catalogue_figures, flat, layout_figure, layout_figures
-from assets.methods.layout import lay_out
+from assets.methods.layout.layout import lay_out
+from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
+from assets.methods.layout.projection_store import project_unless_known
 from assets.methods.models.vector_store import embed_unseen
-from assets.methods.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
-from assets.methods.projection_store import project_unless_known
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.photos import Photos

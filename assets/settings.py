@@ -10,17 +10,17 @@ from assets.methods.evaluation import EvaluationSettings
 from assets.methods.explained_image import Question
 from assets.methods.fill import Fill
 from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
-from assets.methods.layout import LayoutSettings
+from assets.methods.layout.layout import LayoutSettings
+from assets.methods.layout.mosaic import MosaicSettings
+from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.models.classifier import Classifier
-from assets.methods.mosaic import MosaicSettings
 from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.splits import SplitFractions
-from assets.methods.projection import ProjectionSettings
 from assets.methods.training_settings import (
     Augmentation,
     ClassWeights,

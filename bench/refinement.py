@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
-from assets.methods.assignment import assign
-from assets.methods.grid import choose_grid, points_to_cells
-from assets.methods.layout_quality import layout_quality
-from assets.methods.refinement import refine
+from assets.methods.layout.assignment import assign
+from assets.methods.layout.grid import choose_grid, points_to_cells
+from assets.methods.layout.layout_quality import layout_quality
+from assets.methods.layout.refinement import refine
 
 DIMENSIONS = 1_280
 NOISE = 0.5

@@ -9,9 +9,9 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.input_store import InputStore
+from assets.methods.layout.projection_store import ProjectionStore
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.photo_store import PhotoStore
-from assets.methods.projection_store import ProjectionStore
 from assets.resources.collections import Collection, CollectionRegistry
 
 DEMO_SOURCE = "demo:"

@@ -19,9 +19,9 @@ from filelock import FileLock
 
 from assets.io_managers import KEPT, release
 from assets.methods.common.errors import UserError
-from assets.methods.grid import choose_grid
 from assets.methods.input_store import InputStore
-from assets.methods.mosaic import plan_mosaic
+from assets.methods.layout.grid import choose_grid
+from assets.methods.layout.mosaic import plan_mosaic
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.settings import (
     EmbeddingsConfig,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from assets import checks
-from assets.methods.assignment import EXACT_PHOTOS
-from assets.methods.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
+from assets.methods.layout.assignment import EXACT_PHOTOS
+from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue
 from assets.values import Embeddings, GridAssignment, Mosaic, Picture
 

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from assets.methods.grid import choose_grid
+from assets.methods.layout.grid import choose_grid
 from assets.resources.collections import CollectionRegistry
 from orchestration.instance import open_instance
 

@@ -1,0 +1,1 @@
+"""From vectors to a mosaic: projection, grid, assignment, refinement, quality."""

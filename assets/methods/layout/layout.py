@@ -1,0 +1,100 @@
+"""From points in the plane to photos in cells: assign, refine, and measure what came of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.assignment import Assignment, assign
+from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
+from assets.methods.layout.layout_quality import LayoutQuality, layout_quality
+from assets.methods.layout.refinement import Refinement, refine
+
+
+@dataclass(frozen=True)
+class LayoutSettings:
+    """The grid's shape, the proof that is asked for, and whether cells are swapped afterwards.
+
+    Raises:
+        UserError: the shape cannot be read, or a number is out of its range.
+    """
+
+    shape: str = "auto"
+    certify: bool = False
+    certify_seconds: float = 60.0
+    refine: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose_grid(1, self.shape)
+        if self.seed < 0:
+            raise UserError(f"The seed may not be negative, as {self.seed} is.")
+        if not self.certify_seconds > 0:
+            raise UserError(f"The proof needs a time limit above 0 s, not {self.certify_seconds}.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Each photo's cell, row and col (n,), and how it came there.
+
+    ``cells`` (n, 2) are the points in units of one cell pitch. The figures of ``assignment`` are
+    those of the solver, before the refinement; ``refinement`` is None when it was off, and so is
+    ``unrefined_quality``.
+    """
+
+    grid: GridShape
+    cells: NDArray[np.float64]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    assignment: Assignment
+    unrefined_quality: LayoutQuality | None
+    refinement: Refinement | None
+    quality: LayoutQuality
+
+    def displacement(self) -> NDArray[np.float64]:
+        """Return each photo's distance (n,) from its point to its cell, in cells."""
+        return np.hypot(self.cells[:, 0] - self.col, self.cells[:, 1] - self.row)
+
+
+def lay_out(
+    points: NDArray[np.floating],
+    vectors: NDArray[np.floating],
+    labels: Any = None,
+    settings: LayoutSettings | None = None,
+    progress: Callable[[str], Progress] = lambda unit: silent,
+) -> Layout:
+    """Give each photo a cell of its own.
+
+    Args:
+        points: (n, 2), from the projection.
+        vectors: (n, d), what photos looking alike is measured by.
+        labels: (n,) or None, for the purity of neighbourhoods.
+        settings: of grid, solver and refinement.
+        progress: given the unit of a step, returns the step's listener.
+
+    Raises:
+        UserError: the grid is too small for n photos.
+    """
+    settings = settings or LayoutSettings()
+    grid = choose_grid(len(points), settings.shape)
+    cells = points_to_cells(points, grid)
+    assignment = assign(
+        cells,
+        grid,
+        certify=settings.certify,
+        time_limit_seconds=settings.certify_seconds,
+        progress=progress("photos assigned"),
+    )
+    row, col, refinement, unrefined_quality = assignment.row, assignment.col, None, None
+    if settings.refine:
+        unrefined_quality = layout_quality(row, col, vectors, seed=settings.seed)
+        refinement = refine(
+            row, col, vectors, grid, seed=settings.seed, progress=progress("passes")
+        )
+        row, col = refinement.row, refinement.col
+    quality = layout_quality(row, col, vectors, points, labels, seed=settings.seed)
+    return Layout(grid, cells, row, col, assignment, unrefined_quality, refinement, quality)

@@ -1,0 +1,94 @@
+"""From vectors to points in the plane, by the method that the settings name."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.largevis import largevis
+from assets.methods.layout.pca import pca
+from assets.methods.layout.principal_components import reduce
+from assets.methods.layout.tsne import tsne
+from assets.methods.layout.umap import umap
+
+_METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
+METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
+_FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
+_SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """How to project vectors.
+
+    Attributes:
+        method: one of ``METHODS``.
+        perplexity: the effective number of neighbours of each photo (UMAP: their number); lowered
+            to (n - 1) / 3 where n photos are too few for it.
+        pca_components: principal components that the vectors are first reduced to.
+        seed: of everything random.
+        iterations: steps of the optimisation.
+
+    Raises:
+        UserError: a setting is outside its range.
+    """
+
+    method: str = "tsne"
+    perplexity: float = 30.0
+    pca_components: int = 50
+    seed: int = 0
+    iterations: int = 750
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(
+                f"There is no projection method {self.method!r}: choose one of "
+                f"{', '.join(METHODS)}."
+            )
+        if not (math.isfinite(self.perplexity) and self.perplexity > 1):
+            raise UserError(f"The perplexity has to be above 1, not {self.perplexity}.")
+        if self.pca_components < 2:
+            raise UserError(
+                f"At least 2 principal components are needed, not {self.pca_components}."
+            )
+        if self.iterations < 1:
+            raise UserError(f"At least 1 iteration is needed, not {self.iterations}.")
+        if self.seed < 0:
+            raise UserError(f"The seed may not be negative, as {self.seed} is.")
+
+
+def project(
+    vectors: NDArray[np.float32],
+    settings: ProjectionSettings,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Project unit-length vectors (n, d) to points (n, 2), for any n >= 1.
+
+    Fewer than five vectors, and vectors that are all equal, keep their PCA coordinates: the other
+    methods have nothing to work on. On the CPU the same vectors and settings give the same bytes,
+    whatever the number of threads; CUDA's sums may differ from run to run.
+
+    Raises:
+        ValueError: the vectors are not an (n, d) array of finite numbers with n >= 1.
+    """
+    if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+        raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
+    components = reduce(vectors, settings.pca_components)
+    n = len(components)
+    all_same = np.abs(components).max() < _SAME
+    if settings.method == "pca" or n < _FEWEST_PHOTOS or all_same:
+        progress(n, n)
+        return pca(components)
+    method = _METHODS_WITH_NEIGHBOURS[settings.method]
+    return method(
+        components,
+        perplexity=min(settings.perplexity, (n - 1) / 3),
+        iterations=settings.iterations,
+        seed=settings.seed,
+        device=device,
+        progress=progress,
+    )

@@ -1,0 +1,173 @@
+"""Swap the cells of photos so that those that look alike come to lie side by side.
+
+The assignment keeps photos near their points; points only approximate the features. A hill-climb
+from there lowers the squared feature distance between photos at most two cells apart, nearer cells
+weighing more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.grid import GridShape
+from assets.methods.layout.principal_components import reduce
+
+RADIUS = 2  # cells: the neighbourhood is 5 x 5
+# Standard deviations, in cells, of the Gaussian weights of the neighbourhood, one climb after the
+# other. Wide ones first bring groups together; the last decides what is reported. On 1,000 photos,
+# over four seeds, the sequence reaches a DPQ16 of 0.597 and a trustworthiness of 0.894, the last
+# alone 0.587 and 0.874.
+_WIDTHS = (2.0, 1.5, 1.0, 0.7)
+_MOST_PASSES = 8  # over all photos per climb; most climbs settle after 3 to 6
+_SETTLED = 1e-3  # swaps per photo in a pass, at or below which a climb is over
+_COMPONENTS = 256  # of the features: DPQ16 loses 0.005 with 128 and gains nothing with 512
+_PAIRS_A_PASS = 5_000_000  # bounds the time: all pairs up to about 1,100 photos
+_LEAST_REACH = 3  # cells: the nearest 48 are tried however many photos there are
+_LEAST_GAIN = 1e-4  # of the mean squared feature distance; above the rounding of float32
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A refined layout and what it changed.
+
+    Attributes:
+        row, col: (n,) int32, the same cells as before in another order.
+        swaps: exchanges of two photos that were made.
+        moved: photos that ended in another cell.
+        objective_before, objective_after: the weighted mean squared feature distance between photos
+            at most ``RADIUS`` cells apart, relative to that of any two photos; 0 with no such pair.
+    """
+
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    swaps: int
+    moved: int
+    objective_before: float
+    objective_after: float
+
+
+def refine(
+    row: NDArray[np.integer],
+    col: NDArray[np.integer],
+    vectors: NDArray[np.floating],
+    grid: GridShape,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Refinement:
+    """Refine the layout that puts the photo of ``vectors[i]`` (n, d) in cell (row[i], col[i]).
+
+    Occupied cells stay occupied and empty ones empty. Each photo is offered the places of all
+    photos within a reach that shrinks from the whole grid at a thousand photos to three cells at a
+    hundred thousand, so that the time grows with n and not its square. ``seed`` draws the order in
+    which photos have their turn. The objective never rises: should the climbs together have raised
+    it, the layout is returned as it came.
+    """
+    features = _unit_spread(reduce(vectors, _COMPONENTS))
+    layout = _Layout(row.astype(np.int32), col.astype(np.int32), features, grid)
+    before = layout.objective(_gaussian(_WIDTHS[-1]))
+    reach = _reach(len(features), grid)
+    rng = np.random.default_rng(seed)
+    swaps = 0
+    for climb, width in enumerate(_WIDTHS):
+        swaps += layout.climb(_gaussian(width), reach, rng)
+        progress(climb + 1, len(_WIDTHS))
+    after = layout.objective(_gaussian(_WIDTHS[-1]))
+    if after > before:
+        return Refinement(row.astype(np.int32), col.astype(np.int32), 0, 0, before, before)
+    moved = int(np.count_nonzero((layout.row != row) | (layout.col != col)))
+    return Refinement(layout.row, layout.col, swaps, moved, before, after)
+
+
+class _Layout:
+    """Photos in cells, which ``climb`` rearranges."""
+
+    def __init__(
+        self,
+        row: NDArray[np.int32],
+        col: NDArray[np.int32],
+        features: NDArray[np.float32],
+        grid: GridShape,
+    ) -> None:
+        self.row, self.col, self.features = row, col, features
+        self.squared_length = np.square(features).sum(axis=1)
+        self.photo_at = np.full((grid.rows, grid.columns), -1, dtype=np.int32)
+        self.photo_at[row, col] = np.arange(len(row))
+
+    def climb(self, kernel: NDArray[np.float32], reach: int, rng: np.random.Generator) -> int:
+        """Swap while swaps within ``reach`` lower the objective; return the number of swaps."""
+        from assets.methods.layout.refinement_kernel import swap_pass
+
+        surround, mass = self._surround(kernel)
+        swaps = 0
+        for _ in range(_MOST_PASSES):
+            order = rng.permutation(len(self.row))
+            made = swap_pass(
+                self.photo_at,
+                self.row,
+                self.col,
+                self.features,
+                self.squared_length,
+                kernel,
+                surround,
+                mass,
+                order,
+                reach,
+                _LEAST_GAIN,
+            )
+            swaps += made
+            if made <= _SETTLED * len(self.row):
+                break
+        return swaps
+
+    def objective(self, kernel: NDArray[np.float32]) -> float:
+        """Return the weighted mean of |x_i - x_j|^2 over pairs (i, j) of the neighbourhood.
+
+        The sum over ordered pairs is 2 sum_i (m_i |x_i|^2 - x_i . s_i), with m the mass and s the
+        surround of the cell of i; unit spread makes the mean over any two photos 2.
+        """
+        surround, mass = self._surround(kernel)
+        weights = mass[self.row, self.col].astype(np.float64)
+        if not weights.sum():
+            return 0.0
+        own = weights @ self.squared_length
+        shared = np.einsum("nd,nd->", self.features, surround[self.row, self.col], dtype=np.float64)
+        return float((own - shared) / weights.sum())
+
+    def _surround(
+        self, kernel: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weighted sums of the features, and of 1, over the cells around each cell."""
+        rows, columns = self.photo_at.shape
+        padded = np.zeros(
+            (rows + 2 * RADIUS, columns + 2 * RADIUS, self.features.shape[1] + 1), dtype=np.float32
+        )
+        padded[self.row + RADIUS, self.col + RADIUS, :-1] = self.features
+        padded[self.row + RADIUS, self.col + RADIUS, -1] = 1
+        total = np.zeros((rows, columns, padded.shape[2]), dtype=np.float32)
+        for (u, v), weight in np.ndenumerate(kernel):
+            total += weight * padded[u : u + rows, v : v + columns]
+        return np.ascontiguousarray(total[..., :-1]), np.ascontiguousarray(total[..., -1])
+
+
+def _unit_spread(components: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Scale centred components (n, c) to a mean squared length of 1, unless all are zero."""
+    spread = np.sqrt(np.square(components).sum(axis=1).mean())
+    return (components / spread if spread > 0 else components).astype(np.float32)
+
+
+def _gaussian(width: float) -> NDArray[np.float32]:
+    """Return Gaussian weights (5, 5) of the cells around a cell, which itself weighs nothing."""
+    steps = np.square(np.arange(-RADIUS, RADIUS + 1))
+    weights = np.exp(-np.add.outer(steps, steps) / (2 * width**2))
+    weights[RADIUS, RADIUS] = 0
+    return weights.astype(np.float32)
+
+
+def _reach(n: int, grid: GridShape) -> int:
+    """Return how far, in cells, a photo may go in one swap."""
+    if n * n <= _PAIRS_A_PASS:
+        return max(grid.columns, grid.rows)
+    return max(_LEAST_REACH, int((np.sqrt(_PAIRS_A_PASS / n) - 1) / 2))

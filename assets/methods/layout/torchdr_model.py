@@ -1,0 +1,87 @@
+"""What every projection method of torchdr has in common: threads, seed, progress, types."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.common.progress import Progress
+from assets.methods.layout.initial_points import initial_points
+
+# Noise on the vectors, relative to their spread: torchdr finds no bandwidth for copies.
+_JITTER = 1e-3
+
+
+def fit_torchdr(
+    method: str,
+    components: NDArray[np.float64],
+    *,
+    iterations: int,
+    seed: int,
+    device: str,
+    progress: Progress,
+    **options: Any,
+) -> NDArray[np.float64]:
+    """Fit torchdr's class ``method`` with ``options`` to components (n, c): points (n, 2).
+
+    The global random state of torch is left as it was. The CPU works with one thread: sums over
+    several come out differently, and at a thousand photos threads make it slower.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        # Without the optional faiss, importing torchdr says so in an ImportWarning.
+        warnings.simplefilter("ignore", ImportWarning)
+        import torchdr
+
+    model = getattr(torchdr, method)(
+        max_iter=iterations,
+        init=torch.from_numpy(initial_points(components, seed)),
+        device=device,
+        backend=None,
+        **options,
+    )
+    _report_steps(model, iterations, progress)
+    with _seeded(seed), _one_thread():
+        points = model.fit_transform(torch.from_numpy(_jittered(components, seed)))
+    progress(iterations, iterations)
+    return points.detach().cpu().numpy().astype(np.float64)
+
+
+def _jittered(components: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(size=components.shape)
+    return (components + _JITTER * components.std() * noise).astype(np.float32)
+
+
+def _report_steps(model: Any, iterations: int, progress: Progress) -> None:
+    end_step = model.on_training_step_end
+
+    def end_step_and_report() -> None:
+        end_step()
+        progress(int(model.n_iter_), iterations)
+
+    model.on_training_step_end = end_step_and_report
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,90 @@
+"""t-SNE (van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9, 2008).
+
+On the CPU by openTSNE (Policar, Strazar and Zupan, Journal of Statistical Software 109, 2024), on
+CUDA by torchdr.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.initial_points import initial_points
+from assets.methods.layout.nearest_neighbours import nearest_neighbours
+from assets.methods.layout.torchdr_model import fit_torchdr
+
+# The first third of the iterations pulls neighbours together, as in openTSNE's 250 of 750.
+EXAGGERATION = 12.0
+EXAGGERATED_SHARE = 1 / 3
+_BARNES_HUT_PHOTOS = 10_000  # from here on interpolation with FFT is faster than Barnes-Hut
+_THREADED_PHOTOS = 2_048  # below, threads save under a second, and cost many when cores are shared
+_PROGRESS_EVERY = 25  # iterations
+
+
+def tsne(
+    components: NDArray[np.float64],
+    *,
+    perplexity: float,
+    iterations: int,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Project principal components (n, c) to points (n, 2); needs 1 < perplexity <= (n - 1) / 3.
+
+    On the CPU the bytes of the result do not depend on the number of threads.
+    """
+    if device == "cpu":
+        return _fit_opentsne(components, perplexity, iterations, seed, progress)
+    return fit_torchdr(
+        "TSNE",
+        components,
+        iterations=iterations,
+        seed=seed,
+        device=device,
+        progress=progress,
+        perplexity=perplexity,
+        early_exaggeration_coeff=EXAGGERATION,
+        early_exaggeration_iter=round(iterations * EXAGGERATED_SHARE),
+    )
+
+
+def _fit_opentsne(
+    components: NDArray[np.float64],
+    perplexity: float,
+    iterations: int,
+    seed: int,
+    progress: Progress,
+) -> NDArray[np.float64]:
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    n = len(components)
+    threads = 1 if n < _THREADED_PHOTOS else -1
+    indices, distances = nearest_neighbours(components, int(3 * perplexity))
+    affinities = PerplexityBasedNN(
+        perplexity=perplexity,
+        knn_index=PrecomputedNeighbors(indices, distances),
+        n_jobs=threads,
+    )
+    embedding = TSNEEmbedding(
+        initial_points(components, seed),
+        affinities,
+        negative_gradient_method="bh" if n < _BARNES_HUT_PHOTOS else "fft",
+        n_jobs=threads,
+    )
+    exaggerated = round(iterations * EXAGGERATED_SHARE)
+    for start, stop, exaggeration, momentum in (
+        (0, exaggerated, EXAGGERATION, 0.5),
+        (exaggerated, iterations, 1.0, 0.8),
+    ):
+        embedding.optimize(
+            stop - start,
+            exaggeration=exaggeration,
+            momentum=momentum,
+            inplace=True,
+            callbacks=lambda done, *_, start=start: progress(start + done, iterations),
+            callbacks_every_iters=_PROGRESS_EVERY,
+        )
+    progress(iterations, iterations)
+    return np.array(embedding, dtype=np.float64)

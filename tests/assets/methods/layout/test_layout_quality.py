@@ -1,0 +1,108 @@
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from sklearn import manifold
+
+from assets.methods.layout.layout import layout_quality as module
+from assets.methods.layout.layout_quality import layout_quality
+
+
+def placed(n: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    cell = rng.permutation(columns * columns)[:n]
+    vectors = rng.normal(size=(n, 5))
+    return cell // columns, cell % columns, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def dpq16_in_plain_loops(row: np.ndarray, col: np.ndarray, vectors: np.ndarray) -> float:
+    n = len(row)
+    grid, ideal, pairs = np.zeros(n - 1), np.zeros(n - 1), []
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        feature = {j: float(np.linalg.norm(vectors[i] - vectors[j])) for j in others}
+        step = {j: (row[i] - row[j]) ** 2 + (col[i] - col[j]) ** 2 for j in others}
+        shared = {
+            s: np.mean([feature[j] for j in others if step[j] == s]) for s in set(step.values())
+        }
+        nearest_cells = [shared[s] for s in sorted(step.values())]
+        nearest_photos = sorted(feature.values())
+        for k in range(1, n):
+            grid[k - 1] += np.mean(nearest_cells[:k]) / n
+            ideal[k - 1] += np.mean(nearest_photos[:k]) / n
+        pairs += feature.values()
+    d = np.mean(pairs)
+    norms = [(np.maximum(0, (d - m) / d) ** 16).sum() ** (1 / 16) for m in (grid, ideal)]
+    return norms[0] / norms[1]
+
+
+@pytest.mark.parametrize(("n", "columns"), [(2, 2), (3, 2), (9, 3), (20, 5), (25, 5)])
+def test_dpq_agrees_with_plain_loops(n: int, columns: int) -> None:
+    row, col, vectors = placed(n, columns)
+    quality = layout_quality(row, col, vectors)
+    if n == 2:
+        assert quality.dpq16 is None
+    else:
+        assert quality.dpq16 == pytest.approx(dpq16_in_plain_loops(row, col, vectors), abs=1e-9)
+
+
+def test_two_by_two_worked_out_by_hand() -> None:
+    # Two pairs of copies at distance 1, side by side: d = 2/3. For each photo the two nearest
+    # cells hold a copy and a stranger, so m = 1/2, 1/2, 2/3; ideally 0, 1/2, 2/3.
+    vectors = np.array([[0.0], [0.0], [1.0], [1.0]])
+    quality = layout_quality(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), vectors)
+    expected = (2 * 0.25**16) ** (1 / 16) / (1 + 0.25**16) ** (1 / 16)
+    assert quality.dpq16 == pytest.approx(expected)
+
+
+def test_trustworthiness_of_the_points_is_that_of_sklearn() -> None:
+    row, col, vectors = placed(100, 10)
+    points = np.random.default_rng(1).normal(size=(100, 2))
+    quality = layout_quality(row, col, vectors, points)
+    expected = manifold.trustworthiness(vectors, points, n_neighbors=quality.k)
+    assert quality.points_trustworthiness == pytest.approx(expected)
+
+
+def test_a_smooth_layout_is_far_better_than_random_placement() -> None:
+    row, col = np.divmod(np.arange(400), 20)
+    vectors = np.stack([row, col], axis=1) / 20
+    quality = layout_quality(row, col, vectors, vectors)
+    assert quality.dpq16 == pytest.approx(1.0, abs=0.02)
+    assert quality.random_dpq16 is not None
+    assert quality.random_dpq16 < 0.1
+    assert quality.trustworthiness is not None
+    assert quality.trustworthiness > 0.99
+    assert quality.neighbours_kept is not None
+    assert quality.neighbours_kept > 0.9
+
+
+def test_labels_give_purity() -> None:
+    row, col = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    quality = layout_quality(row, col, np.eye(4), labels=["a", "a", "b", "b"])
+    assert quality.neighbourhood_purity == pytest.approx(1 / 3)
+    assert quality.random_purity == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
+@pytest.mark.parametrize("same", [False, True])
+def test_never_nan(n: int, same: bool) -> None:
+    row, col, vectors = placed(n, 9)
+    if same:
+        vectors = np.repeat(vectors[:1], n, axis=0)
+    quality = layout_quality(row, col, vectors, vectors[:, :2], ["a"] * n)
+    assert all(value is None or np.isfinite(value) for value in asdict(quality).values())
+    if same:
+        assert quality.dpq16 is None
+
+
+def test_photos_beyond_a_number_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row, col = np.divmod(np.arange(900), 30)
+    vectors = np.stack([row, col], axis=1) / 30
+    vectors += 0.1 * np.random.default_rng(0).normal(size=vectors.shape)
+    whole = layout_quality(row, col, vectors)
+    monkeypatch.setattr(module, "SAMPLED_ABOVE", 300)
+    sampled = layout_quality(row, col, vectors, seed=1)
+    assert (whole.n_sampled, sampled.n_sampled) == (900, 300)
+    assert sampled == layout_quality(row, col, vectors, seed=1)
+    assert sampled.dpq16 == pytest.approx(whole.dpq16, abs=0.02)
+    assert sampled.trustworthiness == pytest.approx(whole.trustworthiness, abs=0.02)

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from assets.methods.common.errors import UserError
+from assets.methods.layout.projection import METHODS, ProjectionSettings, project
+
+
+def unit_vectors(n: int, groups: int = 3, seed: int = 0) -> np.ndarray:
+    """Return n unit vectors around ``groups`` directions, group i % groups each."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(groups, 64))[np.arange(n) % groups] + 0.3 * rng.normal(size=(n, 64))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
+def test_any_number_of_photos_has_finite_points(method: str, n: int) -> None:
+    points = project(unit_vectors(n), ProjectionSettings(method, iterations=60))
+    assert points.shape == (n, 2)
+    assert points.dtype == np.float64
+    assert np.isfinite(points).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_copies_of_one_photo_lie_in_one_point(method: str) -> None:
+    points = project(np.repeat(unit_vectors(1), 50, axis=0), ProjectionSettings(method))
+    np.testing.assert_allclose(points, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_distinct_photo_among_copies(method: str) -> None:
+    vectors = np.repeat(unit_vectors(1), 50, axis=0)
+    vectors[17] = unit_vectors(2)[1]
+    points = project(vectors, ProjectionSettings(method, iterations=60))
+    assert np.isfinite(points).all()
+    assert np.ptp(points, axis=0).max() > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_groups_stay_together(method: str) -> None:
+    points = project(unit_vectors(90), ProjectionSettings(method, perplexity=10))
+    distances = np.linalg.norm(points[:, np.newaxis] - points, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    assert (nearest % 3 == np.arange(90) % 3).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_bytes(method: str) -> None:
+    settings = ProjectionSettings(method, iterations=60, seed=3)
+    first, second = (project(unit_vectors(40), settings) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_progress_grows_to_its_end(method: str) -> None:
+    seen: list[tuple[int, int]] = []
+    project(
+        unit_vectors(30),
+        ProjectionSettings(method, iterations=60),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"method": "sne"},
+        {"perplexity": 1.0},
+        {"perplexity": float("nan")},
+        {"perplexity": float("inf")},
+        {"pca_components": 1},
+        {"iterations": 0},
+        {"seed": -1},
+    ],
+)
+def test_impossible_settings_are_the_users_error(setting: dict) -> None:
+    with pytest.raises(UserError, match=r"\.$"):
+        ProjectionSettings(**setting)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((0, 4)), np.zeros(4), np.array([[1.0, np.nan]])])
+def test_vectors_that_are_none_are_refused(vectors: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="finite vectors"):
+        project(vectors, ProjectionSettings())

@@ -1,0 +1,74 @@
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.manifold import trustworthiness
+
+from assets.methods.layout.projection import ProjectionSettings, project
+from assets.methods.layout.tsne import tsne
+
+
+def components(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return 2 * rng.normal(size=(12, 20))[rng.integers(0, 12, n)] + rng.normal(size=(n, 20))
+
+
+def test_neighbours_on_the_plane_are_neighbours_in_the_feature_space() -> None:
+    vectors = components(400)
+    points = tsne(vectors, perplexity=30, iterations=400, seed=0)
+    assert trustworthiness(vectors, points, n_neighbors=8) > 0.9
+
+
+def test_progress_counts_the_iterations() -> None:
+    seen: list[tuple[int, int]] = []
+    tsne(
+        components(40),
+        perplexity=5,
+        iterations=150,
+        seed=0,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[:6] == [(25, 150), (50, 150), (75, 150), (100, 150), (125, 150), (150, 150)]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda() -> None:
+    vectors = components(400)
+    points = tsne(vectors, perplexity=30, iterations=400, seed=0, device="cuda")
+    assert trustworthiness(vectors, points, n_neighbors=8) > 0.9
+
+
+def digest_of_projections() -> str:
+    """Cover both of t-SNE's thread settings, and the methods that torch computes."""
+    digest = hashlib.sha256()
+    rng = np.random.default_rng(0)
+    for method, n in (("tsne", 600), ("tsne", 2_100), ("largevis", 200), ("umap", 200)):
+        vectors = rng.normal(size=(n, 300)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        digest.update(project(vectors, ProjectionSettings(method, iterations=30)).tobytes())
+    return digest.hexdigest()
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    script = f"import runpy; print(runpy.run_path({__file__!r})['digest_of_projections']())"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+                "PYTHONPATH": os.getcwd(),
+            },
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(digests) == 1
