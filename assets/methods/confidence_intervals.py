@@ -18,6 +18,8 @@ Floats = NDArray[np.floating]
 _ADDED_ERRORS = 0.2
 # Below it a variance is a rounding of none.
 _LEAST_VARIANCE = 1e-20
+# Below it a figure is written with the digits that are its own.
+_SMALL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Estimate:
     def named(self, name: str) -> dict[str, float]:
         """Return the figure under its name, and the ends beside it: auc, auc_low and auc_high."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def format_estimate(figure: Estimate) -> str:
+    """Write a figure and its interval with as many digits as the interval's width is worth."""
+    if 0 < figure.high < _SMALL:
+        # A threshold may be small, and is written to be used.
+        return f"{figure.value:.2g} ({figure.low:.2g}–{figure.high:.2g})"
+    width = max(figure.high - figure.low, 1e-9)
+    digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
+    value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))
+    return f"{value} ({low}–{high})"
 
 
 def wilson_interval(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.methods.confidence_intervals import Estimate
+from assets.methods.confidence_intervals import Estimate, format_estimate
 from assets.methods.evaluation import Evaluation
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
 from assets.methods.plotting.text import (
@@ -18,7 +18,6 @@ from assets.methods.plotting.text import (
     GRID,
     PALE,
     fitting,
-    format_estimate,
     in_lines,
     printable,
 )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from assets.methods.attribution_share import attribution_shares
-from assets.methods.confidence_intervals import Estimate
+from assets.methods.confidence_intervals import Estimate, format_estimate
 from assets.methods.doll_sets import Design, draw_doll_set
 from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
@@ -19,7 +19,6 @@ from assets.methods.plotting.text import (
     DARK,
     GRID,
     PALE,
-    format_estimate,
     in_points,
     sheet_font,
 )

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import ImageFont
 
-from assets.methods.confidence_intervals import Estimate
-
 DARK = "#222222"
 PALE = "#666666"
 CHANCE = "#a0a0a0"
@@ -18,7 +16,6 @@ DPI = 100
 COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#439894", "#9d755d", "#79706e")
 
 _LONGEST_NAME = 60
-_SMALL = 1e-3
 
 
 def format_values(values: "np.ndarray | list[float]") -> list[str]:
@@ -31,17 +28,6 @@ def format_values(values: "np.ndarray | list[float]") -> list[str]:
         digits = max(1, int(np.floor(np.log10(largest))) - decade + 1)
         return ["0" if value == 0 else f"{value:.{digits}e}" for value in values]
     return [f"{value:.{max(2, 1 - decade)}f}" for value in values]
-
-
-def format_estimate(figure: Estimate) -> str:
-    """Write a figure and its interval with as many digits as the interval's width is worth."""
-    if 0 < figure.high < _SMALL:
-        # A threshold may be small, and is written to be used.
-        return f"{figure.value:.2g} ({figure.low:.2g}–{figure.high:.2g})"
-    width = max(figure.high - figure.low, 1e-9)
-    digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
-    value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))
-    return f"{value} ({low}–{high})"
 
 
 def printable(text: str, longest: int) -> str:

@@ -12,6 +12,7 @@ from assets.methods.confidence_intervals import (
     area_under_roc,
     average_precision,
     f1_score,
+    format_estimate,
     placements,
     precision_at_prevalence,
     proportion,
@@ -330,3 +331,21 @@ def test_very_good_rankings_have_intervals_that_hold_the_area_too(area):
         found = area_under_roc(is_positive, scores, 0.95)
         held += found.low <= area <= found.high
     assert held / 600 > 0.95
+
+
+@pytest.mark.parametrize(
+    ("figure", "written"),
+    [
+        ((0.9, 0.8, 0.95), "0.90 (0.80–0.95)"),
+        ((0.9123, 0.91, 0.915), "0.912 (0.910–0.915)"),
+        ((0.5, 0.5, 0.5), "0.5000 (0.5000–0.5000)"),
+        ((1.0, 0.0, 1.0), "1.00 (0.00–1.00)"),
+    ],
+)
+def test_a_figure_has_the_digits_that_its_interval_is_worth(figure, written):
+    assert format_estimate(Estimate(*figure)) == written
+
+
+def test_a_small_threshold_can_be_read_off():
+    assert format_estimate(Estimate(3.29e-5, 1.2e-5, 0.00012)) == "3.3e-05 (1.2e-05–0.00012)"
+    assert format_estimate(Estimate(0.0, 0.0, 0.0)) == "0.0000 (0.0000–0.0000)"

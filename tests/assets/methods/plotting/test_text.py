@@ -1,9 +1,7 @@
 import pytest
 
-from assets.methods.confidence_intervals import Estimate
 from assets.methods.plotting.text import (
     fitting,
-    format_estimate,
     format_values,
     in_lines,
     in_points,
@@ -44,19 +42,6 @@ def test_values_have_the_digits_that_tell_them_apart(values, written):
     assert format_values(values) == written
 
 
-@pytest.mark.parametrize(
-    ("figure", "written"),
-    [
-        ((0.9, 0.8, 0.95), "0.90 (0.80–0.95)"),
-        ((0.9123, 0.91, 0.915), "0.912 (0.910–0.915)"),
-        ((0.5, 0.5, 0.5), "0.5000 (0.5000–0.5000)"),
-        ((1.0, 0.0, 1.0), "1.00 (0.00–1.00)"),
-    ],
-)
-def test_a_figure_has_the_digits_that_its_interval_is_worth(figure, written):
-    assert format_estimate(Estimate(*figure)) == written
-
-
 def test_a_name_that_fits_is_written_whole():
     # Two narrow letters are shorter than the ellipsis that would stand for them.
     for name in ("cat.jpg", "WWWWii", "{}"):
@@ -94,8 +79,3 @@ def test_a_part_longer_than_the_room_has_a_line_of_its_own():
 
 def test_a_point_is_a_72nd_of_an_inch_and_a_pixel_a_100th():
     assert in_points(100) == 72
-
-
-def test_a_small_threshold_can_be_read_off():
-    assert format_estimate(Estimate(3.29e-5, 1.2e-5, 0.00012)) == "3.3e-05 (1.2e-05–0.00012)"
-    assert format_estimate(Estimate(0.0, 0.0, 0.0)) == "0.0000 (0.0000–0.0000)"
