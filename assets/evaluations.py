@@ -12,17 +12,17 @@ from PIL import Image
 from assets.figures import png
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.evaluation import (
+from assets.methods.evaluation.evaluate import (
     LEAST_OF_EACH_CLASS,
     Evaluation,
     EvaluationSettings,
     evaluate_scores,
 )
+from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.labels import LabelledData, class_counts
-from assets.methods.worst_errors import draw_worst_errors, worst_errors
 from assets.resources.tracking import TrackedRun
 from assets.settings import NsfwEvaluationConfig
 from assets.values import NsfwEvaluation

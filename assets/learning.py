@@ -16,7 +16,7 @@ from assets.evaluations import (
     shown_names,
 )
 from assets.methods.common.devices import plan_compute
-from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, label_images
 from assets.methods.photos.source import read_manifest

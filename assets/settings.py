@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.methods.deconvnet_map import DeconvnetSettings
-from assets.methods.evaluation import EvaluationSettings
+from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.explained_image import Question
 from assets.methods.fill import Fill
 from assets.methods.heat_map import Colormap, HeatMapSettings, Scale

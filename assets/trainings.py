@@ -10,11 +10,11 @@ from PIL import Image
 from assets.evaluations import EvaluatedModel, evaluate_model
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
-from assets.methods.evaluation import LEAST_OF_EACH_CLASS, EvaluationSettings
+from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
+from assets.methods.evaluation.promotion import Verdict, judge
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
-from assets.methods.promotion import Verdict, judge
 from assets.methods.training import LabelledImages, TrainedClassifier, save_trained
 from assets.methods.training_loop import EpochFigures
 from assets.resources.models import Models

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from assets.methods.evaluation import evaluate_scores
-from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.evaluation.evaluate import evaluate_scores
+from assets.methods.evaluation.figure import draw_evaluation
 
 N = 428_271
 PREVALENCE = 0.05

@@ -14,8 +14,8 @@ from assets.figures import png
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
 from assets.methods.doll_sets import CLASS_NAMES, DollSet
-from assets.methods.evaluation import Evaluation
-from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.evaluation.evaluate import Evaluation
+from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.skin.baseline import NAME as SKIN_BASELINE
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE

@@ -17,10 +17,10 @@ from assets.methods.attribution_share import attribution_shares, covering_lowers
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.confidence_intervals import Estimate
 from assets.methods.deconvnet_map import deconvnet_map
 from assets.methods.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
-from assets.methods.evaluation import LEAST_OF_EACH_CLASS, Evaluation, evaluate_scores
+from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, Evaluation, evaluate_scores
+from assets.methods.evaluation.intervals import Estimate
 from assets.methods.explanation import explain
 from assets.methods.models.classifier import Classifier, classify_arrays
 from assets.methods.models.classifier_file import load_classifier

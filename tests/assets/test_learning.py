@@ -13,11 +13,11 @@ from PIL import Image
 
 from assets import learning, learning_checks, nsfw, photo_map
 from assets.io_managers import FolderIOManager
-from assets.methods.confidence_intervals import Estimate
+from assets.methods.evaluation.intervals import Estimate
+from assets.methods.evaluation.promotion import judge
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.photos.labels import LabelledData, class_counts, label_images
 from assets.methods.photos.source import read_manifest
-from assets.methods.promotion import judge
 from assets.resources.collections import (
     COLLECTIONS,
     PARTITIONS_NAME,

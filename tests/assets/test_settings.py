@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from assets.methods.common.errors import UserError
 from assets.methods.deconvnet_map import DeconvnetSettings
-from assets.methods.evaluation import EvaluationSettings
+from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.heat_map import HeatMapSettings
 from assets.methods.occlusion import OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings

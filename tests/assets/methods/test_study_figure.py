@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assets.methods.doll_sets import draw_doll_set
-from assets.methods.evaluation import evaluate_scores
+from assets.methods.evaluation.evaluate import evaluate_scores
 from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind
 from assets.methods.study import ExplainedDoll, StudiedNetwork, Study
 from assets.methods.study_figure import (

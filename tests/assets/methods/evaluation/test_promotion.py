@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.confidence_intervals import Estimate, area_under_roc
-from assets.methods.promotion import judge
+from assets.methods.evaluation.intervals import Estimate, area_under_roc
+from assets.methods.evaluation.promotion import judge
 
 SERVED = Estimate(0.9, 0.8, 0.95)
 

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
+from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
 from assets.methods.plotting.contact_sheet import tile_box
-from assets.methods.worst_errors import draw_worst_errors, worst_errors
 
 LABELLED = pd.DataFrame(
     [

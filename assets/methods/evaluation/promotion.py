@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from assets.methods.confidence_intervals import Estimate
+from assets.methods.evaluation.intervals import Estimate
 
 Alias = Literal["champion", "challenger"]
 CHANCE = 0.5  # the AUC of scores that tell nothing

@@ -7,7 +7,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import f1_score as sklearn_f1_score
 
-from assets.methods.confidence_intervals import (
+from assets.methods.evaluation.intervals import (
     Estimate,
     area_under_roc,
     average_precision,

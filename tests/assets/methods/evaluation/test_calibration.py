@@ -7,14 +7,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 
-from assets.methods.calibration import (
+from assets.methods.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability_table,
     scale,
     scale_cross_fitted,
 )
-from assets.methods.confidence_intervals import wilson_interval
+from assets.methods.evaluation.intervals import wilson_interval
 
 
 def simulated(n, temperature=1.0, seed=0):

@@ -7,7 +7,7 @@ sections 2 and 4.2.
 import numpy as np
 import pandas as pd
 
-from assets.methods.confidence_intervals import Estimate, Flags, Floats, wilson_interval
+from assets.methods.evaluation.intervals import Estimate, Flags, Floats, wilson_interval
 
 # Scores nearer to 0 or 1 than float32 can tell from 1 have this logit, about 16.
 _NEAREST_TO_CERTAIN = 1e-7

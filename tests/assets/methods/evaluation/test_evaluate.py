@@ -15,10 +15,10 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from assets.methods.calibration import fit_temperature, scale
 from assets.methods.common.errors import UserError
-from assets.methods.confidence_intervals import proportion
-from assets.methods.evaluation import EvaluationSettings, evaluate_scores
+from assets.methods.evaluation.calibration import fit_temperature, scale
+from assets.methods.evaluation.evaluate import EvaluationSettings, evaluate_scores
+from assets.methods.evaluation.intervals import proportion
 
 # Ten of each class; at 0.5 eight of the positives are flagged, and two of the negatives.
 POSITIVE = np.arange(20) < 10

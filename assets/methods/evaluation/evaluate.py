@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assets.methods.calibration import (
+from assets.methods.common.errors import UserError
+from assets.methods.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability_table,
     scale,
     scale_cross_fitted,
 )
-from assets.methods.common.errors import UserError
-from assets.methods.confidence_intervals import (
+from assets.methods.evaluation.intervals import (
     Estimate,
     Flags,
     Floats,

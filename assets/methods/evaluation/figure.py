@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.methods.confidence_intervals import Estimate, format_estimate
-from assets.methods.evaluation import Evaluation
+from assets.methods.evaluation.evaluate import Evaluation
+from assets.methods.evaluation.intervals import Estimate, format_estimate
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
 from assets.methods.plotting.text import (
     CHANCE,

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.methods.evaluation import EvaluationSettings, evaluate_scores
-from assets.methods.evaluation_figure import draw_evaluation
+from assets.methods.evaluation.evaluate import EvaluationSettings, evaluate_scores
+from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.plotting.sheet import FigureSheet
 
 

@@ -1,0 +1,1 @@
+"""What a classifier is worth on labelled photos: intervals, calibration, curves, champions."""
