@@ -10,11 +10,11 @@ import pandas as pd
 from assets.chosen_originals import check_any_read, read_chosen, rejects_table
 from assets.figures import png
 from assets.io_managers import npy_bytes
-from assets.methods.explained_image import ExplainedImage, Question, explain_image
-from assets.methods.explanation import Announcement
+from assets.methods.attribution.explain import ExplainedImage, Question, explain_image
+from assets.methods.attribution.occlusion_maps import Announcement
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
-from assets.methods.window_scores import WindowScoreStore
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
 from assets.values import OcclusionMaps, Picture

@@ -3,12 +3,12 @@
 import dagster as dg
 import numpy as np
 
+from assets.methods.attribution.occlusion import window_values
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-from assets.methods.occlusion import window_values
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.models import Models
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps

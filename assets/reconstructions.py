@@ -10,8 +10,12 @@ from PIL import Image
 from assets.chosen_originals import check_any_read, read_chosen, rejects_table
 from assets.figures import png
 from assets.io_managers import npy_bytes
-from assets.methods.deconvnet_figure import DeconvnetTitle, draw_deconvnet_figure, signed_picture
-from assets.methods.deconvnet_map import DeconvnetMap, DeconvnetSettings, deconvnet_map
+from assets.methods.attribution.deconv import DeconvnetMap, DeconvnetSettings, deconvnet_map
+from assets.methods.attribution.deconvnet_figure import (
+    DeconvnetTitle,
+    draw_deconvnet_figure,
+    signed_picture,
+)
 from assets.methods.models.classifier import Classifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject

@@ -5,17 +5,17 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.methods.deconvnet_map import DeconvnetSettings
+from assets.methods.attribution.deconv import DeconvnetSettings
+from assets.methods.attribution.explain import Question
+from assets.methods.attribution.fill import Fill
+from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
+from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.evaluation.evaluate import EvaluationSettings
-from assets.methods.explained_image import Question
-from assets.methods.fill import Fill
-from assets.methods.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.models.classifier import Classifier
-from assets.methods.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits

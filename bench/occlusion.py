@@ -19,13 +19,13 @@ from captum.attr import Occlusion
 from PIL import Image
 from skimage import data
 
+from assets.methods.attribution.occlusion import OcclusionSettings, windows_of
+from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
-from assets.methods.explanation import explain
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.preprocessing import preprocess_batch
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE, TorchClassifier
-from assets.methods.occlusion import OcclusionSettings, windows_of
-from assets.methods.window_scores import WindowScoreStore
 
 # The windows of both are the same: 512 - 64 is a multiple of 32.
 GRID = OcclusionSettings(box=64, stride=32)

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from assets.explanations import explained_files, log_explained
+from assets.methods.attribution.explain import ExplainedImage, Question, explain_image
+from assets.methods.attribution.occlusion import EXPERIMENTS
+from assets.methods.attribution.occlusion_maps import Announcement
 from assets.methods.common.files import write_whole
-from assets.methods.explained_image import ExplainedImage, Question, explain_image
-from assets.methods.explanation import Announcement
-from assets.methods.occlusion import EXPERIMENTS
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun
 from assets.settings import OcclusionMapsConfig

@@ -13,26 +13,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.attribution_share import attribution_shares, covering_lowers
+from assets.methods.attribution.deconv import deconvnet_map
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.share import attribution_shares, covering_lowers
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.deconvnet_map import deconvnet_map
 from assets.methods.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, Evaluation, evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
-from assets.methods.explanation import explain
 from assets.methods.models.classifier import Classifier, classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.occlusion import OcclusionSettings
 from assets.methods.paper_dolls import REGIONS, Doll, Region
 from assets.methods.training import save_trained, train_classifier
 from assets.methods.training_loop import EpochFigures
 from assets.methods.training_settings import TrainingSettings
-from assets.methods.window_scores import WindowScoreStore
 
 POSITIVE = CLASS_NAMES[1]
 

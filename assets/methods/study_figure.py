@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from assets.methods.attribution_share import attribution_shares
+from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.attribution.share import attribution_shares
 from assets.methods.doll_sets import Design, draw_doll_set
 from assets.methods.evaluation.intervals import Estimate, format_estimate
-from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
 from assets.methods.plotting.text import (

@@ -3,13 +3,13 @@
 from functools import cached_property
 from pathlib import Path
 
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.window_scores import WindowScoreStore
 from assets.resources.pyfunc_classifier import PyfuncClassifier
 from assets.resources.registry import CHAMPION_URI, ModelRegistry, RegisteredModel
 from assets.resources.tracking import Tracking, Warn

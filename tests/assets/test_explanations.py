@@ -15,15 +15,15 @@ from assets.explanations import (
 )
 from assets.figures import png
 from assets.io_managers import load, save
+from assets.methods.attribution.explain import Question, explain_image
+from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
-from assets.methods.explained_image import Question, explain_image
-from assets.methods.heat_map import HeatMapSettings
 from assets.methods.models.callable_classifier import CallableClassifier
-from assets.methods.occlusion import OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason, Reject
-from assets.methods.window_scores import WindowScoreStore
 from assets.resources.progress import LogProgress
 from assets.settings import OcclusionMapsConfig
 from assets.steps import Step

@@ -10,10 +10,10 @@ from black_box import BlackBox, serving
 from PIL import Image
 from torch import nn
 
+from assets.methods.attribution.deconv import DeconvnetSettings, deconvnet_map
+from assets.methods.attribution.deconvnet_figure import signed_picture
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.deconvnet_figure import signed_picture
-from assets.methods.deconvnet_map import DeconvnetSettings, deconvnet_map
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.http_classifier import HttpClassifier

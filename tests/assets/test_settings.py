@@ -2,11 +2,11 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from assets.methods.attribution.deconv import DeconvnetSettings
+from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.common.errors import UserError
-from assets.methods.deconvnet_map import DeconvnetSettings
 from assets.methods.evaluation.evaluate import EvaluationSettings
-from assets.methods.heat_map import HeatMapSettings
-from assets.methods.occlusion import OcclusionSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.splits import SplitFractions

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from assets.methods.deconvnet import Activation, deconvolve
+from assets.methods.attribution.deconvnet import Activation, deconvolve
 from assets.methods.explicit_deconvnet import explicit_deconvnet
 from assets.methods.models import open_nsfw
 from assets.methods.models.open_nsfw_network import OpenNsfwNetwork

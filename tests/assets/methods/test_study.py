@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from assets.methods import study as study_module
-from assets.methods.attribution_share import attribution_shares
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.share import attribution_shares
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
 from assets.methods.doll_sets import DollSet, draw_doll_set
@@ -13,7 +14,6 @@ from assets.methods.evaluation.evaluate import evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.occlusion import OcclusionSettings
 from assets.methods.paper_dolls import REGIONS
 from assets.methods.study import (
     StudiedNetwork,

@@ -9,11 +9,11 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from PIL import Image
 
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
-from assets.methods.explanation import explain
-from assets.methods.occlusion import OcclusionSettings
-from assets.methods.window_scores import WindowScoreStore
 from assets.resources.models import Models
 from assets.resources.pyfunc_classifier import PyfuncClassifier
 

@@ -8,13 +8,13 @@ from black_box import BlackBox, serving
 from classifier_fixtures import Brightness
 from PIL import Image
 
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
-from assets.methods.explanation import explain
 from assets.methods.models.classifier import call_pool
 from assets.methods.models.http_classifier import KEY_VARIABLE, HttpClassifier, HttpSettings
 from assets.methods.models.reference_images import reference_images
-from assets.methods.occlusion import OcclusionSettings
-from assets.methods.window_scores import WindowScoreStore
 
 QUICK = HttpSettings(batch_size=8, tries=3, timeout_seconds=10, first_pause_seconds=0.001)
 KEY = "s3cr3t-key"

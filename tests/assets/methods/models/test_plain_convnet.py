@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from assets.methods.attribution.deconvnet import deconvolve, has_switches, last_layer
 from assets.methods.common.devices import ComputePlan
-from assets.methods.deconvnet import deconvolve, has_switches, last_layer
 from assets.methods.explicit_deconvnet import explicit_deconvnet
 from assets.methods.models.architectures import PLAIN_CONVNET, build_architecture
 from assets.methods.models.classifier import classify_arrays

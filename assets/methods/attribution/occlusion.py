@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assets.methods.attribution.fill import FILLS, Fill
+from assets.methods.attribution.windows import Windows, place_windows
 from assets.methods.common.errors import UserError
-from assets.methods.fill import FILLS, Fill
-from assets.methods.windows import Windows, place_windows
 
 Experiment = Literal["seen", "hidden"]
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)

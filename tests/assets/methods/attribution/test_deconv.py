@@ -8,9 +8,9 @@ from classifier_fixtures import Brightness
 from PIL import Image
 from torch import nn
 
+from assets.methods.attribution.deconv import N_TOP, DeconvnetSettings, deconvnet_map
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.deconvnet_map import N_TOP, DeconvnetSettings, deconvnet_map
 from assets.methods.models import efficientnet_lite0
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.preprocessing import Preprocessing

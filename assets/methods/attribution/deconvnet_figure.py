@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.deconvnet_map import N_TOP, DeconvnetMap, TopActivation
-from assets.methods.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.attribution.deconv import N_TOP, DeconvnetMap, TopActivation
+from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 

@@ -5,7 +5,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from assets.methods.class_ascent import LARGEST_STEP, log_odds, log_odds_gradient, step_along
+from assets.methods.attribution.class_ascent import (
+    LARGEST_STEP,
+    log_odds,
+    log_odds_gradient,
+    step_along,
+)
 
 
 def test_log_odds_are_those_of_the_softmax():

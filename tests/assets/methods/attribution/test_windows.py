@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from assets.methods.windows import Windows, place_windows
+from assets.methods.attribution.windows import Windows, place_windows
 
 
 @st.composite

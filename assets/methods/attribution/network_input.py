@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assets.methods.attribution.occlusion import scale_down
+from assets.methods.attribution.square_padding import SquarePadding, pad_to_square
 from assets.methods.models.preprocessing import Preprocessing, preprocess
-from assets.methods.occlusion import scale_down
-from assets.methods.square_padding import SquarePadding, pad_to_square
 
 if TYPE_CHECKING:
     import torch

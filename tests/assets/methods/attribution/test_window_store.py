@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.occlusion import OcclusionSettings
-from assets.methods.window_scores import WindowScoreStore, window_score_key
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
 
 
 def key(image=None, fingerprint="f", class_name="cat", experiment="hidden", **settings):
@@ -30,7 +30,7 @@ def test_nothing_is_known_at_first_and_what_is_assigned_is_found_again(tmp_path)
 def test_what_was_assigned_outlives_a_killed_process(tmp_path):
     code = (
         "import os, pathlib, signal, sys\n"
-        "from assets.methods.window_scores import WindowScoreStore\n"
+        "from assets.methods.attribution.window_store import WindowScoreStore\n"
         "WindowScoreStore(pathlib.Path(sys.argv[1])).open('key', 3)[1] = 0.5\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

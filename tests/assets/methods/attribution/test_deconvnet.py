@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from assets.methods.common.errors import UserError
-from assets.methods.deconvnet import (
+from assets.methods.attribution.deconvnet import (
     Activation,
     activation_at,
     convolutional_layers,
@@ -21,6 +20,7 @@ from assets.methods.deconvnet import (
     last_layer,
     strongest_activations,
 )
+from assets.methods.common.errors import UserError
 
 # Of a row a, b, c, d the filter makes a_before + 2 a - a_after - 1.
 INPUT = [[1, 0, 2, 0], [0, 3, 0, 1], [0, 0, 0, 0], [2, 0, 0, 0]]

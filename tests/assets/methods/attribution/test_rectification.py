@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from assets.methods.attribution.rectification import Rectification
 from assets.methods.common.errors import UserError
-from assets.methods.rectification import Rectification
 
 VALUES = torch.tensor([-2.0, -1, 3, 9])
 SIGNAL = torch.tensor([1.0, -1, -2, 4])

@@ -4,8 +4,14 @@ from matplotlib import colormaps
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from assets.methods.attribution.heat_map import (
+    HeatMapSettings,
+    draw_overlay,
+    heat_map,
+    shown_size,
+    smoothed,
+)
 from assets.methods.common.errors import UserError
-from assets.methods.heat_map import HeatMapSettings, draw_overlay, heat_map, shown_size, smoothed
 
 LABEL = "P(nsfw), window seen"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.common.files import set_aside, write_whole
-from assets.methods.occlusion import OcclusionSettings
 
 # Raise it whenever the picture of a window changes: another blur, say.
 _CODE_VERSION = 1

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.common.progress import Progress, silent
-from assets.methods.models.classifier import Classifier, Images, call_pool, score_function
-from assets.methods.occlusion import (
+from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
@@ -22,8 +20,10 @@ from assets.methods.occlusion import (
     scale_down,
     windows_of,
 )
-from assets.methods.window_images import WindowImages
-from assets.methods.window_scores import WindowScoreStore, window_score_key
+from assets.methods.attribution.window_images import WindowImages
+from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
+from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier, Images, call_pool, score_function
 
 # So many windows a worker are timed: fewer say too little of the thousands to come, and whoever
 # waits for the estimate should not wait for a large batch of a slow classifier.

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.common.errors import UserError
-from assets.methods.occlusion import (
+from assets.methods.attribution.occlusion import (
     PRESETS,
     OcclusionSettings,
     most_telling_window,
@@ -12,7 +11,8 @@ from assets.methods.occlusion import (
     scale_down,
     windows_of,
 )
-from assets.methods.windows import place_windows
+from assets.methods.attribution.windows import place_windows
+from assets.methods.common.errors import UserError
 
 
 def map_of(experiment, scores, size=(4, 2)):

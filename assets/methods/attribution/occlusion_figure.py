@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from assets.methods.heat_map import HeatMap, HeatMapSettings, fill_bar, heat_map, scaled_photo
+from assets.methods.attribution.heat_map import (
+    HeatMap,
+    HeatMapSettings,
+    fill_bar,
+    heat_map,
+    scaled_photo,
+)
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines, text_length
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from assets.methods.attribution_share import attribution_shares, covering_lowers
+from assets.methods.attribution.share import attribution_shares, covering_lowers
 
 RELEVANCE = np.array([[1, 2, 0], [3, 0, 2]], dtype=np.float32)
 

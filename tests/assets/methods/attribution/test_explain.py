@@ -5,13 +5,13 @@ import pytest
 from classifier_fixtures import Brightness
 from PIL import Image
 
-from assets.methods import explained_image
+from assets.methods.attribution import explain as explained_image
+from assets.methods.attribution.explain import Question, explain_image
+from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
-from assets.methods.explained_image import Question, explain_image
-from assets.methods.explanation import explain
-from assets.methods.heat_map import HeatMapSettings
-from assets.methods.occlusion import OcclusionSettings
-from assets.methods.window_scores import WindowScoreStore
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.deconvnet import Activation
-from assets.methods.deconvnet_figure import DeconvnetTitle, draw_deconvnet_figure, signed_picture
-from assets.methods.deconvnet_map import DeconvnetMap, TopActivation
-from assets.methods.heat_map import HeatMapSettings
+from assets.methods.attribution.deconv import DeconvnetMap, TopActivation
+from assets.methods.attribution.deconvnet import Activation
+from assets.methods.attribution.deconvnet_figure import (
+    DeconvnetTitle,
+    draw_deconvnet_figure,
+    signed_picture,
+)
+from assets.methods.attribution.heat_map import HeatMapSettings
 
 TITLE = DeconvnetTitle("astronaut.png", "opennsfw")
 

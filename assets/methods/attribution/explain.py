@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.progress import Progress, silent
-from assets.methods.explanation import Announcement, explain, ignore
-from assets.methods.heat_map import HeatMapSettings, draw_overlay
-from assets.methods.models.classifier import Classifier, checked_probabilities, classify_arrays
-from assets.methods.occlusion import (
+from assets.methods.attribution.heat_map import HeatMapSettings, draw_overlay
+from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
@@ -19,9 +16,12 @@ from assets.methods.occlusion import (
     occlusion_figures,
     scale_down,
 )
-from assets.methods.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
-from assets.methods.window_images import window_picture
-from assets.methods.window_scores import WindowScoreStore, window_score_key
+from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
+from assets.methods.attribution.occlusion_maps import Announcement, explain, ignore
+from assets.methods.attribution.window_images import window_picture
+from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
+from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier, checked_probabilities, classify_arrays
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from assets.methods.square_padding import SquarePadding, pad_to_square
+from assets.methods.attribution.square_padding import SquarePadding, pad_to_square
 
 GREEN = (0, 255, 0)
 

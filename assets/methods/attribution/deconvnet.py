@@ -78,7 +78,7 @@ def deconvolve(
     """
     import torch
 
-    from assets.methods.rectification import Rectification
+    from assets.methods.attribution.rectification import Rectification
 
     # What works in place must not touch the caller's inputs.
     pixels = inputs.detach().clone().requires_grad_()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.heat_map import HeatMapSettings
-from assets.methods.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
+from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 
 TITLE = FigureTitle("astronaut.png", "nsfw", "opennsfw", 0.93, 64, 16, "black", 841)
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.methods.attribution.network_input import LONG_SIDE, network_input
 from assets.methods.models import open_nsfw
 from assets.methods.models.preprocessing import Preprocessing, preprocess
 from assets.methods.models.reference_images import reference_images
-from assets.methods.network_input import LONG_SIDE, network_input
 
 PLAIN = Preprocessing(16, 16, (0.25, 0.5, 0.75), (0.1, 0.2, 0.5), "bilinear")
 CROPPED = Preprocessing(16, 12, (0.25, 0.5, 0.75), (0.1, 0.2, 0.5), "bilinear", channels="BGR")

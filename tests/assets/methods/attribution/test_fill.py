@@ -4,7 +4,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from assets.methods.fill import FILLS, fill_picture
+from assets.methods.attribution.fill import FILLS, fill_picture
 
 
 def test_black_is_black():

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.class_ascent import log_odds, log_odds_gradient, step_along
-from assets.methods.common.errors import UserError
-from assets.methods.deconvnet import (
+from assets.methods.attribution.class_ascent import log_odds, log_odds_gradient, step_along
+from assets.methods.attribution.deconvnet import (
     Activation,
     Region,
     activation_at,
@@ -19,10 +18,11 @@ from assets.methods.deconvnet import (
     last_layer,
     strongest_activations,
 )
+from assets.methods.attribution.network_input import NetworkInput, network_input
+from assets.methods.common.errors import UserError
 from assets.methods.models.classifier import Classifier, check_class
 from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.torch_classifier import TorchClassifier
-from assets.methods.network_input import NetworkInput, network_input
 
 if TYPE_CHECKING:
     import torch

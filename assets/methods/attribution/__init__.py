@@ -1,0 +1,1 @@
+"""What a classifier looks at in an image: occlusion and the deconvnet."""
