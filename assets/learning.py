@@ -20,7 +20,7 @@ from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, label_images
 from assets.methods.photos.source import read_manifest
-from assets.methods.training import train_classifier
+from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models

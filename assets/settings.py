@@ -21,7 +21,7 @@ from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.splits import SplitFractions
-from assets.methods.training_settings import (
+from assets.methods.training.settings import (
     Augmentation,
     ClassWeights,
     TrainedPart,

@@ -15,8 +15,8 @@ from assets.methods.evaluation.promotion import Verdict, judge
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
-from assets.methods.training import LabelledImages, TrainedClassifier, save_trained
-from assets.methods.training_loop import EpochFigures
+from assets.methods.training.loop import EpochFigures
+from assets.methods.training.train import LabelledImages, TrainedClassifier, save_trained
 from assets.resources.models import Models
 from assets.resources.registry import ChampionReplacedError, ModelRegistry, RegisteredModel
 from assets.resources.tracking import TrackedRun

@@ -22,7 +22,7 @@ from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
 from assets.methods.study_figure import draw_doll_sheet, draw_study
-from assets.methods.training_loop import EpochFigures
+from assets.methods.training.loop import EpochFigures
 from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking

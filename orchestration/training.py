@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from assets.methods.photos.labels import LabelledData
-from assets.methods.starting_network import check_start
+from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL

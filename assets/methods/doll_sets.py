@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.methods.paper_dolls import Doll, DollKind, draw_dolls
-from assets.methods.training import LabelledImages
+from assets.methods.training.train import LabelledImages
 
 CLASS_NAMES = ("sfw", "nsfw")
 

@@ -30,9 +30,9 @@ from assets.methods.models.scoring import score_unseen
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.paper_dolls import REGIONS, Doll, Region
-from assets.methods.training import save_trained, train_classifier
-from assets.methods.training_loop import EpochFigures
-from assets.methods.training_settings import TrainingSettings
+from assets.methods.training.loop import EpochFigures
+from assets.methods.training.settings import TrainingSettings
+from assets.methods.training.train import save_trained, train_classifier
 
 POSITIVE = CLASS_NAMES[1]
 

@@ -10,7 +10,7 @@ from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.splits import SplitFractions
-from assets.methods.training_settings import TrainingSettings
+from assets.methods.training.settings import TrainingSettings
 from assets.settings import (
     DeconvnetMapsConfig,
     LabelledImagesConfig,

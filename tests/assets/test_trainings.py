@@ -19,8 +19,8 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.photos.labels import LabelledData
-from assets.methods.training import TrainedClassifier
-from assets.methods.training_loop import EpochFigures
+from assets.methods.training.loop import EpochFigures
+from assets.methods.training.train import TrainedClassifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
 from assets.resources.tracking import Tracking

@@ -9,7 +9,7 @@ from assets.methods.models.architectures import PLAIN_CONVNET, build_architectur
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.plain_convnet import plain_convnet
-from assets.methods.training import TrainedClassifier, save_trained
+from assets.methods.training.train import TrainedClassifier, save_trained
 
 PLAN = ComputePlan("cpu", 2, "float32", 1)
 NAMES = ("sfw", "nsfw")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.methods.checkpoints import Checkpoint
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
-from assets.methods.sharded_gradient import SHARD_SIZE, Shard, ShardedGradient, autocast
-from assets.methods.training_settings import TrainingSettings
+from assets.methods.training.checkpoint import Checkpoint
+from assets.methods.training.settings import TrainingSettings
+from assets.methods.training.sharded_gradient import SHARD_SIZE, Shard, ShardedGradient, autocast
 
 if TYPE_CHECKING:
     import torch

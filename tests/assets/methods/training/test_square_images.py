@@ -5,7 +5,7 @@ from skimage import data
 
 from assets.methods.models.open_nsfw import PREPROCESSING
 from assets.methods.models.preprocessing import Preprocessing, preprocess
-from assets.methods.square_images import SquareImages
+from assets.methods.training.square_images import SquareImages
 
 SMALL = Preprocessing(20, 16, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25), "bicubic")
 

@@ -4,13 +4,18 @@ import pytest
 import timm
 import torch
 
-from assets.methods import starting_network
 from assets.methods.common.errors import UserError
 from assets.methods.models import efficientnet_lite0, open_nsfw
 from assets.methods.models.architectures import build_architecture
 from assets.methods.models.classifier_file import save_classifier
 from assets.methods.models.preprocessing import Preprocessing
-from assets.methods.starting_network import check_start, head_of, start_network, without_head
+from assets.methods.training.starting_network import (
+    check_start,
+    head_of,
+    start_network,
+    without_head,
+)
+from assets.methods.training.train import starting_network
 
 NAMES = ("a", "b")
 NUMBERS = Preprocessing(40, 32, (0.5,) * 3, (0.5,) * 3, "bicubic")

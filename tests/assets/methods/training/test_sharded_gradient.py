@@ -9,7 +9,7 @@ from torch import nn
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models.forward import unsplit_pool
-from assets.methods.sharded_gradient import Shard, ShardedGradient
+from assets.methods.training.sharded_gradient import Shard, ShardedGradient
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from assets.methods.augmentation import augment_lightly
+from assets.methods.training.augmentation import augment_lightly
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.architectures import build_architecture
 from assets.methods.models.classifier_file import save_classifier
 from assets.methods.models.preprocessing import Preprocessing
-from assets.methods.training_settings import TrainingSettings
+from assets.methods.training.settings import TrainingSettings
 
 
 @pytest.mark.parametrize(

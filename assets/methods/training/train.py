@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from assets.methods.augmentation import augment_lightly
-from assets.methods.checkpoints import load_checkpoint, save_checkpoint
 from assets.methods.common.devices import ComputePlan, ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.fingerprints import digest_parts, digest_weights
@@ -37,15 +35,17 @@ from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.decode import DECODE_VERSION
-from assets.methods.square_images import KEPT_BYTES, SquareImages
-from assets.methods.starting_network import (
+from assets.methods.training.augmentation import augment_lightly
+from assets.methods.training.checkpoint import load_checkpoint, save_checkpoint
+from assets.methods.training.loop import EpochFigures, Examples, Listeners, TrainingLoop
+from assets.methods.training.settings import ClassWeights, TrainingSettings
+from assets.methods.training.square_images import KEPT_BYTES, SquareImages
+from assets.methods.training.starting_network import (
     StartingNetwork,
     head_of,
     start_network,
     without_head,
 )
-from assets.methods.training_loop import EpochFigures, Examples, Listeners, TrainingLoop
-from assets.methods.training_settings import ClassWeights, TrainingSettings
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import silent
 from assets.methods.models.forward import unsplit_pool
-from assets.methods.training_loop import (
+from assets.methods.training.loop import (
     Examples,
     Listeners,
     TrainingLoop,
     learning_rate_at,
 )
-from assets.methods.training_settings import TrainingSettings
+from assets.methods.training.settings import TrainingSettings
 
 PLAN = ComputePlan("cpu", 1, "float32", 2)
 

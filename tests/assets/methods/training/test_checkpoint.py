@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assets.methods.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from assets.methods.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

@@ -26,13 +26,13 @@ from assets.methods.models.classifier_file import (
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.models.torch_classifier import TorchClassifier
-from assets.methods.training import (
+from assets.methods.training.settings import TrainingSettings
+from assets.methods.training.train import (
     LabelledImages,
     class_weights,
     save_trained,
     train_classifier,
 )
-from assets.methods.training_settings import TrainingSettings
 
 PLAN = ComputePlan("cpu", 1, "float32", 2)
 NAMES = ("dark", "bright")

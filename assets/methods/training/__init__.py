@@ -1,0 +1,1 @@
+"""Training a classifier of two classes, and what it starts from."""
