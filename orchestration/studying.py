@@ -13,15 +13,15 @@ from rich.console import Console
 from assets.figures import png
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
-from assets.methods.doll_sets import CLASS_NAMES, DollSet
 from assets.methods.evaluation.evaluate import Evaluation
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.skin.baseline import NAME as SKIN_BASELINE
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.study import Study, StudySettings, evaluate_dolls, run_study
-from assets.methods.study_figure import draw_doll_sheet, draw_study
+from assets.methods.study.doll_sets import CLASS_NAMES, DollSet
+from assets.methods.study.figure import draw_doll_sheet, draw_study
+from assets.methods.study.study import Study, StudySettings, evaluate_dolls, run_study
 from assets.methods.training.loop import EpochFigures
 from assets.resources.home import home_folder
 from assets.resources.models import Models

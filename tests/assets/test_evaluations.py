@@ -31,12 +31,12 @@ from assets.evaluations import (
 )
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
-from assets.methods.doll_sets import draw_doll_set
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.evaluation.worst_errors import worst_errors
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.labels import LabelledData
+from assets.methods.study.doll_sets import draw_doll_set
 from assets.resources.collections import (
     COLLECTIONS,
     PARTITIONS_NAME,

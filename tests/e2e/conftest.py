@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from assets.methods.doll_sets import CLASS_NAMES, Design, draw_doll_set
+from assets.methods.study.doll_sets import CLASS_NAMES, Design, draw_doll_set
 from orchestration import cli
 from orchestration.instance import prepare_home
 

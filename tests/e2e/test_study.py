@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.methods.study import StudySettings
+from assets.methods.study.study import StudySettings
 from assets.resources.tracking import Tracking
 from orchestration import studying
 

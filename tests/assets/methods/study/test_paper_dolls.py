@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from assets.methods.paper_dolls import REGIONS, SIDE, DollKind, draw_doll, draw_dolls
+from assets.methods.study.paper_dolls import REGIONS, SIDE, DollKind, draw_doll, draw_dolls
 
 KINDS = [DollKind(bare, red_lips) for bare in (False, True) for red_lips in (False, True)]
 SEEDS = range(40)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from assets.methods.doll_sets import DollSet, draw_doll_set
-from assets.methods.paper_dolls import DollKind, draw_dolls
+from assets.methods.study.doll_sets import DollSet, draw_doll_set
+from assets.methods.study.paper_dolls import DollKind, draw_dolls
 
 CLOTHED_PLAIN, BARE_PLAIN = (DollKind(bare, red_lips=False) for bare in (False, True))
 CLOTHED_RED, BARE_RED = (DollKind(bare, red_lips=True) for bare in (False, True))

@@ -21,7 +21,6 @@ from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, Evaluation, evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier import Classifier, classify_arrays
@@ -29,7 +28,8 @@ from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.paper_dolls import REGIONS, Doll, Region
+from assets.methods.study.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
+from assets.methods.study.paper_dolls import REGIONS, Doll, Region
 from assets.methods.training.loop import EpochFigures
 from assets.methods.training.settings import TrainingSettings
 from assets.methods.training.train import save_trained, train_classifier

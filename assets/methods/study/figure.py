@@ -9,9 +9,7 @@ from PIL import Image, ImageDraw
 
 from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.attribution.share import attribution_shares
-from assets.methods.doll_sets import Design, draw_doll_set
 from assets.methods.evaluation.intervals import Estimate, format_estimate
-from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
 from assets.methods.plotting.text import (
     CHANCE,
@@ -22,7 +20,9 @@ from assets.methods.plotting.text import (
     in_points,
     sheet_font,
 )
-from assets.methods.study import ExplainedDoll, StudiedNetwork, Study
+from assets.methods.study.doll_sets import Design, draw_doll_set
+from assets.methods.study.paper_dolls import REGIONS, SIDE, Doll, DollKind, Region
+from assets.methods.study.study import ExplainedDoll, StudiedNetwork, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

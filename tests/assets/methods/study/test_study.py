@@ -4,24 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.methods import study as study_module
 from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.attribution.share import attribution_shares
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
-from assets.methods.doll_sets import DollSet, draw_doll_set
 from assets.methods.evaluation.evaluate import evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.models.vector_store import EmbeddingStore
-from assets.methods.paper_dolls import REGIONS
-from assets.methods.study import (
+from assets.methods.study.doll_sets import DollSet, draw_doll_set
+from assets.methods.study.paper_dolls import REGIONS
+from assets.methods.study.study import (
     StudiedNetwork,
     Study,
     StudySettings,
     evaluate_dolls,
     run_study,
 )
+from assets.methods.study.study import study as study_module
 
 DEFAULT = StudySettings()
 TINY = StudySettings(

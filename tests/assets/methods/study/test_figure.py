@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.doll_sets import draw_doll_set
 from assets.methods.evaluation.evaluate import evaluate_scores
-from assets.methods.paper_dolls import REGIONS, SIDE, Doll, DollKind
-from assets.methods.study import ExplainedDoll, StudiedNetwork, Study
-from assets.methods.study_figure import (
+from assets.methods.study.doll_sets import draw_doll_set
+from assets.methods.study.figure import (
     doll_box,
     draw_doll_sheet,
     draw_study,
@@ -18,6 +16,8 @@ from assets.methods.study_figure import (
     map_box,
     region_areas,
 )
+from assets.methods.study.paper_dolls import REGIONS, SIDE, Doll, DollKind
+from assets.methods.study.study import ExplainedDoll, StudiedNetwork, Study
 
 BLUE, RED = (76, 120, 168), (228, 87, 86)
 FLAWED, UNFLAWED = draw_doll_set("flawed", 40, 2), draw_doll_set("unflawed", 40, 3)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.methods.paper_dolls import Doll, DollKind, draw_dolls
+from assets.methods.study.paper_dolls import Doll, DollKind, draw_dolls
 from assets.methods.training.train import LabelledImages
 
 CLASS_NAMES = ("sfw", "nsfw")
