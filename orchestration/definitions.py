@@ -5,7 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks, learning, learning_checks, nsfw, nsfw_checks, photo_map
+from assets import learning, nsfw, photo_map
+from assets.checks import nsfw as nsfw_checks
+from assets.checks import photo_map as photo_map_checks
+from assets.checks import training as training_checks
 from assets.io_managers import FolderIOManager
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
@@ -53,7 +56,9 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules([photo_map, nsfw, learning]),
-        asset_checks=dg.load_asset_checks_from_modules([checks, nsfw_checks, learning_checks]),
+        asset_checks=dg.load_asset_checks_from_modules(
+            [photo_map_checks, nsfw_checks, training_checks]
+        ),
         jobs=[
             photo_map_job,
             scores_job,

@@ -18,7 +18,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from assets import learning, learning_checks, nsfw, photo_map
+from assets import learning, nsfw, photo_map
+from assets.checks import training as learning_checks
 from assets.evaluations import (
     EvaluatedModel,
     evaluate_model,

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets import learning, learning_checks, nsfw, photo_map
+from assets import learning, nsfw, photo_map
+from assets.checks import training as learning_checks
 from assets.io_managers import FolderIOManager
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import judge

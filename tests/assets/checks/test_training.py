@@ -11,7 +11,7 @@ import pytest
 from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 from sklearn.metrics import roc_auc_score
 
-from assets import learning_checks
+from assets.checks import training as learning_checks
 from assets.methods.common.files import write_whole
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.photos.catalogue import Catalogue

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets import checks
+from assets.checks import photo_map as checks
 from assets.methods.layout.assignment import EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue

@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 
-from assets import nsfw_checks
+from assets.checks import nsfw as nsfw_checks
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import (
     describe_classifier,

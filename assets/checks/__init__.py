@@ -1,0 +1,1 @@
+"""What has to hold of each asset's value before anybody trusts it."""
