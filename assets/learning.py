@@ -7,14 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.evaluations import (
-    evaluate_model,
-    evaluation_summary,
-    evaluation_value,
-    label_figures,
-    log_evaluation,
-    shown_names,
-)
 from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
@@ -27,14 +19,15 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.settings import (
-    LabelledImagesConfig,
-    NsfwEvaluationConfig,
-    NsfwTrainingConfig,
-    catalogue_settings,
+from assets.results.evaluation import (
+    evaluate_model,
+    evaluation_summary,
+    evaluation_value,
+    label_figures,
+    log_evaluation,
+    shown_names,
 )
-from assets.steps import step
-from assets.trainings import (
+from assets.results.training import (
     TRAINING_IMAGES,
     check_test_split,
     enter_version,
@@ -42,6 +35,13 @@ from assets.trainings import (
     log_epoch,
     training_images,
 )
+from assets.settings import (
+    LabelledImagesConfig,
+    NsfwEvaluationConfig,
+    NsfwTrainingConfig,
+    catalogue_settings,
+)
+from assets.steps import step
 from assets.values import NsfwEvaluation, NsfwTraining
 
 GROUP = "nsfw"

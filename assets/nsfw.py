@@ -6,19 +6,19 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
-from assets.chosen_originals import choose_images
-from assets.explanations import explain_originals
-from assets.figures import score_figures
 from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.plotting.contact_sheet import draw_ranking
-from assets.reconstructions import DeconvnetQuestion, reconstruct_originals
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
+from assets.results.deconvnet import DeconvnetQuestion, reconstruct_originals
+from assets.results.occlusion import explain_originals
+from assets.results.originals import choose_images
+from assets.results.photo_map import score_figures
 from assets.settings import (
     DeconvnetMapsConfig,
     NsfwScoresConfig,

@@ -6,7 +6,6 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
-from assets.figures import catalogue_figures, flat, layout_figure, layout_figures
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.layout.projection_store import project_unless_known
@@ -17,6 +16,7 @@ from assets.resources.compute import Compute
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
+from assets.results.photo_map import catalogue_figures, flat, layout_figure, layout_figures
 from assets.settings import (
     EmbeddingsConfig,
     GridConfig,

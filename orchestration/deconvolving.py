@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from assets.methods.common.files import write_whole
-from assets.reconstructions import (
+from assets.results.deconvnet import (
     DeconvnetQuestion,
     Reconstruction,
     log_reconstruction,

@@ -8,10 +8,10 @@ from typing import Any
 import click
 import pandas as pd
 
-from assets.evaluations import csv_bytes, evaluation_files
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.photos.labels import LabelledData
+from assets.results.evaluation import csv_bytes, evaluation_files
 from assets.settings import (
     NsfwEvaluationConfig,
 )

@@ -10,7 +10,6 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from assets.figures import png
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
 from assets.methods.evaluation.evaluate import Evaluation
@@ -26,6 +25,7 @@ from assets.methods.training.loop import EpochFigures
 from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
+from assets.results.photo_map import png
 from orchestration.collection_runs import Options, compute_resource
 from orchestration.definitions import build_resources
 from orchestration.outputs import check_output_folder

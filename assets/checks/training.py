@@ -8,7 +8,7 @@ from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
-from assets.trainings import CHAMPION_OF_BEFORE, NEW
+from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwEvaluation, NsfwTraining
 
 # A few rows that cannot be used are normal; many mean that the manifest is not what it seems.

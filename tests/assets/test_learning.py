@@ -31,7 +31,7 @@ from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.registry import CHAMPION, MODEL
 from assets.resources.tracking import DAGSTER_RUN, Tracking
-from assets.trainings import CHAMPION_OF_BEFORE, NEW, TRAINING_IMAGES, log_epoch
+from assets.results.training import CHAMPION_OF_BEFORE, NEW, TRAINING_IMAGES, log_epoch
 from assets.values import NsfwEvaluation, NsfwTraining
 
 LEVELS = {"sfw": 70, "nsfw": 180}

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.chosen_originals import rejects_table
 from assets.io_managers import load, save
 from assets.methods.common.errors import UserError
 from assets.methods.photos.rejects import Reason, Reject
+from assets.results.originals import rejects_table
 from assets.values import (
     DeconvnetMaps,
     Embeddings,

@@ -12,7 +12,7 @@ import pytest
 
 from assets.resources.collections import CollectionRegistry
 from assets.resources.tracking import Tracking
-from assets.trainings import CHAMPION_OF_BEFORE, NEW
+from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
 from orchestration.training import tell_version
 

@@ -19,7 +19,7 @@ from assets.methods.photos.labels import LabelledData
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.resources.tracking import Tracking
-from assets.trainings import CHAMPION_OF_BEFORE, NEW
+from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwEvaluation, NsfwTraining, Picture
 
 CLASSES = ("sfw", "nsfw")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from assets.evaluations import EvaluatedModel, evaluate_model
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
@@ -20,6 +19,7 @@ from assets.methods.training.train import LabelledImages, TrainedClassifier, sav
 from assets.resources.models import Models
 from assets.resources.registry import ChampionReplacedError, ModelRegistry, RegisteredModel
 from assets.resources.tracking import TrackedRun
+from assets.results.evaluation import EvaluatedModel, evaluate_model
 from assets.values import NsfwTraining
 
 NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"

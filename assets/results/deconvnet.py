@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.chosen_originals import check_any_read, read_chosen, rejects_table
-from assets.figures import png
 from assets.io_managers import npy_bytes
 from assets.methods.attribution.deconv import DeconvnetMap, DeconvnetSettings, deconvnet_map
 from assets.methods.attribution.deconvnet_figure import (
@@ -20,6 +18,8 @@ from assets.methods.models.classifier import Classifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
 from assets.resources.tracking import TrackedRun
+from assets.results.originals import check_any_read, read_chosen, rejects_table
+from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, Picture
 

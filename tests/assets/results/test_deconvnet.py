@@ -23,14 +23,14 @@ from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
-from assets.reconstructions import (
+from assets.resources.progress import LogProgress
+from assets.resources.tracking import Tracking
+from assets.results.deconvnet import (
     DeconvnetQuestion,
     log_reconstruction,
     reconstruct_originals,
     reconstruction_files,
 )
-from assets.resources.progress import LogProgress
-from assets.resources.tracking import Tracking
 from assets.steps import Step
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)

@@ -20,16 +20,6 @@ from sklearn.metrics import (
 
 from assets import learning, nsfw, photo_map
 from assets.checks import training as learning_checks
-from assets.evaluations import (
-    EvaluatedModel,
-    evaluate_model,
-    evaluation_files,
-    evaluation_summary,
-    evaluation_value,
-    label_figures,
-    log_evaluation,
-    shown_names,
-)
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
@@ -50,6 +40,16 @@ from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.registry import CHAMPION_URI
 from assets.resources.tracking import DAGSTER_RUN, Tracking
+from assets.results.evaluation import (
+    EvaluatedModel,
+    evaluate_model,
+    evaluation_files,
+    evaluation_summary,
+    evaluation_value,
+    label_figures,
+    log_evaluation,
+    shown_names,
+)
 from assets.settings import NsfwEvaluationConfig
 from assets.values import NsfwEvaluation
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assets.chosen_originals import check_any_read, read_chosen, rejects_table
-from assets.figures import png
 from assets.io_managers import npy_bytes
 from assets.methods.attribution.explain import ExplainedImage, Question, explain_image
 from assets.methods.attribution.occlusion_maps import Announcement
@@ -16,6 +14,8 @@ from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
 from assets.resources.tracking import TrackedRun
+from assets.results.originals import check_any_read, read_chosen, rejects_table
+from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import OcclusionMaps, Picture
 

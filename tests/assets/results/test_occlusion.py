@@ -8,12 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.explanations import (
-    OcclusionResults,
-    explain_originals,
-    explained_files,
-)
-from assets.figures import png
 from assets.io_managers import load, save
 from assets.methods.attribution.explain import Question, explain_image
 from assets.methods.attribution.heat_map import HeatMapSettings
@@ -25,6 +19,12 @@ from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason, Reject
 from assets.resources.progress import LogProgress
+from assets.results.occlusion import (
+    OcclusionResults,
+    explain_originals,
+    explained_files,
+)
+from assets.results.photo_map import png
 from assets.settings import OcclusionMapsConfig
 from assets.steps import Step
 from assets.values import OcclusionMaps

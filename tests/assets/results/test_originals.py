@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from assets.chosen_originals import choose_images, folder_names
 from assets.methods.common.errors import UserError
+from assets.results.originals import choose_images, folder_names
 from assets.settings import OcclusionMapsConfig
 
 IMAGES = pd.DataFrame(

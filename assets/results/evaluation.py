@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from assets.figures import png
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.evaluation.evaluate import (
@@ -24,6 +23,7 @@ from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.tracking import TrackedRun
+from assets.results.photo_map import png
 from assets.settings import NsfwEvaluationConfig
 from assets.values import NsfwEvaluation
 

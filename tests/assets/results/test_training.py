@@ -24,7 +24,7 @@ from assets.methods.training.train import TrainedClassifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
 from assets.resources.tracking import Tracking
-from assets.trainings import (
+from assets.results.training import (
     CHAMPION_OF_BEFORE,
     NEW,
     TRAINING_IMAGES,
