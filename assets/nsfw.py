@@ -6,6 +6,12 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
+from assets.config import (
+    DeconvnetMapsConfig,
+    NsfwScoresConfig,
+    OcclusionMapsConfig,
+    catalogue_settings,
+)
 from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.plotting.contact_sheet import draw_ranking
@@ -19,12 +25,6 @@ from assets.results.deconvnet import DeconvnetQuestion, reconstruct_originals
 from assets.results.occlusion import explain_originals
 from assets.results.originals import choose_images
 from assets.results.photo_map import score_figures
-from assets.settings import (
-    DeconvnetMapsConfig,
-    NsfwScoresConfig,
-    OcclusionMapsConfig,
-    catalogue_settings,
-)
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 

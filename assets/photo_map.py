@@ -6,6 +6,13 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
+from assets.config import (
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    RawImagesConfig,
+    TsneConfig,
+)
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.layout.projection_store import project_unless_known
@@ -17,13 +24,6 @@ from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.photo_map import catalogue_figures, flat, layout_figure, layout_figures
-from assets.settings import (
-    EmbeddingsConfig,
-    GridConfig,
-    MosaicConfig,
-    RawImagesConfig,
-    TsneConfig,
-)
 from assets.steps import step
 from assets.values import Embeddings, GridAssignment, Mosaic, Picture, with_points
 

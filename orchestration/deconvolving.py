@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from assets.config import DeconvnetMapsConfig
 from assets.methods.common.files import write_whole
 from assets.results.deconvnet import (
     DeconvnetQuestion,
@@ -15,7 +16,6 @@ from assets.results.deconvnet import (
     log_reconstruction,
     reconstruction_files,
 )
-from assets.settings import DeconvnetMapsConfig
 from orchestration.collection_runs import Options, given, given_file
 from orchestration.image_files import ImageFile, reading_settings
 from orchestration.image_questions import image_questions

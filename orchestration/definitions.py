@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets import learning, nsfw, photo_map
+from assets import nsfw, photo_map
+from assets import training
 from assets.checks import nsfw as nsfw_checks
 from assets.checks import photo_map as photo_map_checks
 from assets.checks import training as training_checks
@@ -55,7 +56,7 @@ def build_resources(
 def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([photo_map, nsfw, learning]),
+        assets=dg.load_assets_from_modules([photo_map, nsfw, training]),
         asset_checks=dg.load_asset_checks_from_modules(
             [photo_map_checks, nsfw_checks, training_checks]
         ),

@@ -8,13 +8,13 @@ from typing import Any
 import click
 import pandas as pd
 
+from assets.config import (
+    NsfwEvaluationConfig,
+)
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.photos.labels import LabelledData
 from assets.results.evaluation import csv_bytes, evaluation_files
-from assets.settings import (
-    NsfwEvaluationConfig,
-)
 from assets.values import NsfwEvaluation
 from orchestration.collection_runs import (
     Options,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from assets.config import OcclusionMapsConfig
 from assets.methods.attribution.explain import ExplainedImage, Question, explain_image
 from assets.methods.attribution.occlusion import EXPERIMENTS
 from assets.methods.attribution.occlusion_maps import Announcement
@@ -16,7 +17,6 @@ from assets.methods.common.files import write_whole
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun
 from assets.results.occlusion import explained_files, log_explained
-from assets.settings import OcclusionMapsConfig
 from orchestration.collection_runs import Options, given, given_file
 from orchestration.image_files import ImageFile, Tell, reading_settings
 from orchestration.image_questions import image_questions

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from assets.config import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
 from assets.methods.models.classifier import Classifier, check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
-from assets.settings import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
 from orchestration.collection_runs import Options, compute_resource
 from orchestration.definitions import build_resources
 from orchestration.image_files import ImageFiles, Tell

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
+from assets.config import LabelledImagesConfig, catalogue_settings, check_settings
 from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.source import read_manifest
 from assets.resources.collections import Collection
-from assets.settings import LabelledImagesConfig, catalogue_settings, check_settings
 from orchestration.collection_runs import Options, collection_for, given
 
 

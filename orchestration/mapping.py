@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from assets.config import check_settings
 from assets.resources.home import home_folder
-from assets.settings import check_settings
 from orchestration.collection_runs import Options, collection_for, given, given_file, run_collection
 from orchestration.jobs import PHOTO_MAP
 from orchestration.outputs import check_output_folder

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import pandas as pd
 
+from assets.config import NsfwScoresConfig, check_settings
 from assets.methods.common.files import write_whole
 from assets.methods.photos.catalogue import Catalogue
-from assets.settings import NsfwScoresConfig, check_settings
 from assets.values import NsfwScores
 from orchestration.collection_runs import (
     Options,

@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
+from assets.config import (
+    NsfwTrainingConfig,
+)
 from assets.methods.photos.labels import LabelledData
 from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE
-from assets.settings import (
-    NsfwTrainingConfig,
-)
 from assets.values import NsfwTraining
 from orchestration.collection_runs import (
     Options,

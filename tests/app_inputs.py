@@ -5,8 +5,8 @@ from pathlib import Path
 import dagster as dg
 from PIL import Image
 
-from assets.methods.input_store import InputPicture, InputStore, NewInput
 from assets.resources.collections import Collection
+from assets.resources.input_store import InputPicture, InputStore, NewInput
 from orchestration.instance import register
 
 

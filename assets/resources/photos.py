@@ -8,11 +8,11 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.errors import UserError
-from assets.methods.input_store import InputStore
 from assets.methods.layout.projection_store import ProjectionStore
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.input_store import InputStore
 
 DEMO_SOURCE = "demo:"
 INPUTS_SOURCE = "inputs:"

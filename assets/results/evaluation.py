@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from assets.config import NsfwEvaluationConfig
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.evaluation.evaluate import (
@@ -24,7 +25,6 @@ from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
-from assets.settings import NsfwEvaluationConfig
 from assets.values import NsfwEvaluation
 
 # Of MLflow's figures and artifacts: a model's name may be an address.

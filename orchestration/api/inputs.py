@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from assets.methods.input_store import DONE, PENDING, StoredInput
+from assets.resources.input_store import DONE, PENDING, StoredInput
 from orchestration.api.contract import (
     PAGE_SIZE,
     ApiError,

@@ -10,9 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from assets.config import catalogue_settings
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.timestamps import now
-from assets.methods.input_store import (
+from assets.methods.photos.catalogue import Decoder
+from assets.methods.photos.download import too_large
+from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.photos.rejects import Rejected
+from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.input_store import (
     PENDING,
     DuplicateInput,
     InputPicture,
@@ -21,13 +27,7 @@ from assets.methods.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.methods.photos.catalogue import Decoder
-from assets.methods.photos.download import too_large
-from assets.methods.photos.photo_store import PhotoStore
-from assets.methods.photos.rejects import Rejected
-from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import INPUTS_SOURCE, inputs_folder
-from assets.settings import catalogue_settings
 from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
 from orchestration.api.images import ImageRefused, check_sources, fetch_limits, read_image
 from orchestration.api.settings import ServeSettings

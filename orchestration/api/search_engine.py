@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.common.devices import Precision, usable_cores
-from assets.methods.input_store import InputStore, StoredInput
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.similarity import SimilarityIndex
 from assets.methods.models.vector_store import SHARD_SIZE, vector_key
+from assets.resources.input_store import InputStore, StoredInput
 from assets.resources.photos import Photos
 from orchestration.api.images import working_copy
 from orchestration.api.intake import Intake

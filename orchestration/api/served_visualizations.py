@@ -17,13 +17,7 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock
 
-from assets.io_managers import KEPT, release
-from assets.methods.common.errors import UserError
-from assets.methods.input_store import InputStore
-from assets.methods.layout.grid import choose_grid
-from assets.methods.layout.mosaic import plan_mosaic
-from assets.resources.collections import Collection, CollectionRegistry
-from assets.settings import (
+from assets.config import (
     EmbeddingsConfig,
     GridConfig,
     MosaicConfig,
@@ -31,6 +25,12 @@ from assets.settings import (
     TsneConfig,
     check_settings,
 )
+from assets.io_managers import KEPT, release
+from assets.methods.common.errors import UserError
+from assets.methods.layout.grid import choose_grid
+from assets.methods.layout.mosaic import plan_mosaic
+from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.input_store import InputStore
 from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
 from orchestration.api.map_runs import (
     APP,

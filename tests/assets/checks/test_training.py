@@ -11,7 +11,7 @@ import pytest
 from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 from sklearn.metrics import roc_auc_score
 
-from assets.checks import training as learning_checks
+from assets.checks import training as training_checks
 from assets.methods.common.files import write_whole
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.photos.catalogue import Catalogue
@@ -65,7 +65,7 @@ def with_split(data: LabelledData, image_id: str, split: str) -> LabelledData:
 
 
 def test_photos_that_have_one_split_pass(catalogue, data):
-    result = learning_checks.no_image_is_in_two_splits(catalogue, data)
+    result = training_checks.no_image_is_in_two_splits(catalogue, data)
     assert result.passed
     assert result.description == "12 images, 0 twice, 0 pairs of copies in two splits"
 
@@ -73,7 +73,7 @@ def test_photos_that_have_one_split_pass(catalogue, data):
 def test_a_photo_that_is_listed_twice_fails(catalogue, data):
     again = data.images.iloc[[3]].assign(split="test")
     twice = dataclasses.replace(data, images=pd.concat([data.images, again]))
-    result = learning_checks.no_image_is_in_two_splits(catalogue, twice)
+    result = training_checks.no_image_is_in_two_splits(catalogue, twice)
     assert not result.passed
     assert result.description.startswith("13 images, 1 twice, ")
 
@@ -81,19 +81,19 @@ def test_a_photo_that_is_listed_twice_fails(catalogue, data):
 @pytest.mark.parametrize("moved", ["test-sfw-0", "test-sfw-1"])
 def test_near_duplicates_in_two_splits_fail(catalogue, data, moved):
     straddling = with_split(data, moved, "train")
-    result = learning_checks.no_image_is_in_two_splits(catalogue, straddling)
+    result = training_checks.no_image_is_in_two_splits(catalogue, straddling)
     assert not result.passed
     assert result.description.endswith(" 1 pairs of copies in two splits")
 
 
 def test_a_copy_that_is_not_labelled_is_in_no_split(catalogue, data):
-    assert learning_checks.no_image_is_in_two_splits(
+    assert training_checks.no_image_is_in_two_splits(
         catalogue, with_split(data, "train-nsfw-0", "test")
     ).passed
 
 
 def test_a_straddling_copy_stops_the_training():
-    (spec,) = learning_checks.no_image_is_in_two_splits.check_specs
+    (spec,) = training_checks.no_image_is_in_two_splits.check_specs
     assert spec.blocking
 
 
@@ -121,7 +121,7 @@ def test_a_straddling_copy_stops_the_training():
     ids=["none", "one in 13", "copies", "one in 20", "one in 19", "reported"],
 )
 def test_few_rows_are_left_out(data, findings, passed, told):
-    result = learning_checks.few_rows_are_left_out(
+    result = training_checks.few_rows_are_left_out(
         dataclasses.replace(data, findings=found(findings))
     )
     assert result.passed == passed
@@ -135,7 +135,7 @@ def test_few_rows_are_left_out(data, findings, passed, told):
 @pytest.mark.parametrize("label", CLASSES)
 def test_a_split_that_lacks_a_class_is_named(data, split, label):
     images = data.images[(data.images.split != split) | (data.images.label != label)]
-    result = learning_checks.few_rows_are_left_out(dataclasses.replace(data, images=images))
+    result = training_checks.few_rows_are_left_out(dataclasses.replace(data, images=images))
     assert not result.passed
     assert result.description.endswith(f"; {split} has no {label}")
 
@@ -193,7 +193,7 @@ def training(file: Path, alias: str, low: float = 0.9, low_of_before: float = 0.
 )
 def test_champion_is_no_worse(models, files, served, alias, lows, passed):
     serve(models, files[served])
-    result = learning_checks.champion_is_no_worse(
+    result = training_checks.champion_is_no_worse(
         training(files["new"], alias, *lows), models=models
     )
     assert result.passed == passed
@@ -206,12 +206,12 @@ def test_a_lower_auc_is_worse_even_with_the_higher_bound(models, files):
     serve(models, files["new"])
     promoted = training(files["new"], "champion", 0.9, 0.8)
     promoted.comparison.loc[0, "auc"] = 0.94
-    assert not learning_checks.champion_is_no_worse(promoted, models=models).passed
+    assert not training_checks.champion_is_no_worse(promoted, models=models).passed
 
 
 def test_a_champion_that_was_replaced_since_is_a_warning(models, files):
     serve(models, files["old"])
-    result = learning_checks.champion_is_no_worse(
+    result = training_checks.champion_is_no_worse(
         training(files["new"], "champion", 0.9, 0.8), models=models
     )
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -219,7 +219,7 @@ def test_a_champion_that_was_replaced_since_is_a_warning(models, files):
 
 
 def test_a_worse_champion_stops_what_comes_after():
-    (spec,) = learning_checks.champion_is_no_worse.check_specs
+    (spec,) = training_checks.champion_is_no_worse.check_specs
     assert spec.blocking
 
 
@@ -230,7 +230,7 @@ def test_a_registry_that_is_down_is_a_warning(
     write_whole(tmp_path / "models" / "old.safetensors", files["old"].read_bytes())
     write_whole(tmp_path / "models" / CHAMPION, b"old.safetensors")
     down = Models(tmp_path, Tracking(home=str(tmp_path), tracking_uri=unreachable_uri))
-    result = learning_checks.champion_is_no_worse(training(files["new"], alias), models=down)
+    result = training_checks.champion_is_no_worse(training(files["new"], alias), models=down)
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
     assert result.description.startswith("The model registry could not be asked, ")
 
@@ -285,7 +285,7 @@ def changed(evaluation: NsfwEvaluation, table: str, row: int, **cells: object) -
 
 
 def test_figures_in_their_intervals_pass(evaluation):
-    result = learning_checks.figures_lie_in_their_intervals(evaluation)
+    result = training_checks.figures_lie_in_their_intervals(evaluation)
     assert result.passed
     assert result.description == "12 figures, 0 not finite or outside their interval"
 
@@ -314,7 +314,7 @@ def test_figures_in_their_intervals_pass(evaluation):
     ],
 )
 def test_a_figure_outside_its_interval_fails(evaluation, table, row, cells):
-    result = learning_checks.figures_lie_in_their_intervals(
+    result = training_checks.figures_lie_in_their_intervals(
         changed(evaluation, table, row, **cells)
     )
     assert not result.passed
@@ -325,16 +325,16 @@ def test_an_evaluation_without_figures_fails(evaluation):
     empty = dataclasses.replace(
         evaluation, figures=evaluation.figures[:0], slices=evaluation.slices[:0]
     )
-    assert not learning_checks.figures_lie_in_their_intervals(empty).passed
+    assert not training_checks.figures_lie_in_their_intervals(empty).passed
 
 
 def test_a_set_without_slices_passes(evaluation):
     whole = dataclasses.replace(evaluation, slices=evaluation.slices[:0])
-    assert learning_checks.figures_lie_in_their_intervals(whole).passed
+    assert training_checks.figures_lie_in_their_intervals(whole).passed
 
 
 def test_an_auc_that_follows_from_the_scores_passes(evaluation):
-    result = learning_checks.auc_follows_from_the_scores(evaluation)
+    result = training_checks.auc_follows_from_the_scores(evaluation)
     assert result.passed
     assert result.description.startswith("largest difference ")
 
@@ -352,14 +352,14 @@ def test_an_auc_that_follows_from_the_scores_passes(evaluation):
     ],
 )
 def test_an_auc_of_other_scores_fails(evaluation, table, row, cells):
-    result = learning_checks.auc_follows_from_the_scores(changed(evaluation, table, row, **cells))
+    result = training_checks.auc_follows_from_the_scores(changed(evaluation, table, row, **cells))
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
 
 @pytest.mark.parametrize("kept", [[MODEL], [OTHER], []])
 def test_a_model_whose_scores_are_missing_fails(evaluation, kept):
     scores = evaluation.scores[evaluation.scores.model.isin(kept)]
-    result = learning_checks.auc_follows_from_the_scores(
+    result = training_checks.auc_follows_from_the_scores(
         dataclasses.replace(evaluation, scores=scores)
     )
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -367,7 +367,7 @@ def test_a_model_whose_scores_are_missing_fails(evaluation, kept):
 
 def test_a_set_of_one_class_has_no_auc_and_fails(evaluation):
     alone = evaluation.scores[evaluation.scores.label == "nsfw"]
-    result = learning_checks.auc_follows_from_the_scores(
+    result = training_checks.auc_follows_from_the_scores(
         dataclasses.replace(evaluation, scores=alone)
     )
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -382,7 +382,7 @@ def test_a_model_that_is_surely_worse_than_chance_is_a_warning(evaluation, high,
     )
     value = 1 - evaluation.figures.value[5]
     below = changed(evaluation, "figures", 5, value=value, low=0.0, high=high)
-    result = learning_checks.auc_follows_from_the_scores(
+    result = training_checks.auc_follows_from_the_scores(
         dataclasses.replace(below, scores=reversed_)
     )
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
@@ -392,7 +392,7 @@ def test_a_model_that_is_surely_worse_than_chance_is_a_warning(evaluation, high,
 def test_no_check_is_without_a_test():
     names = {
         spec.name
-        for definition in vars(learning_checks).values()
+        for definition in vars(training_checks).values()
         if isinstance(definition, dg.AssetChecksDefinition)
         for spec in definition.check_specs
     }

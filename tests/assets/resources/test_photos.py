@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from assets.methods.common.errors import UserError
-from assets.methods.input_store import InputPicture, InputStore, NewInput
 from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.input_store import InputPicture, InputStore, NewInput
 from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 
 

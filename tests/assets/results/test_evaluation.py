@@ -18,8 +18,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from assets import learning, nsfw, photo_map
-from assets.checks import training as learning_checks
+from assets import nsfw, photo_map, training
+from assets.checks import training as training_checks
+from assets.config import NsfwEvaluationConfig
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
@@ -50,7 +51,6 @@ from assets.results.evaluation import (
     log_evaluation,
     shown_names,
 )
-from assets.settings import NsfwEvaluationConfig
 from assets.values import NsfwEvaluation
 
 PAGE = Image.new("RGB", (8, 8))
@@ -545,11 +545,11 @@ def evaluation(world):
     return world(
         [
             photo_map.raw_images,
-            learning.labelled_images,
+            training.labelled_images,
             nsfw.nsfw_model,
-            learning.nsfw_evaluation,
-            learning_checks.figures_lie_in_their_intervals,
-            learning_checks.auc_follows_from_the_scores,
+            training.nsfw_evaluation,
+            training_checks.figures_lie_in_their_intervals,
+            training_checks.auc_follows_from_the_scores,
         ],
         models=["skin-baseline", CHAMPION_URI, "skin-baseline"],
         worst=5,
@@ -614,7 +614,7 @@ def test_what_cannot_be_evaluated_is_told_in_a_sentence(
         dg.AssetSpec("labelled_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("nsfw_model"),
     ]
-    result = world([*upstream, learning.nsfw_evaluation], **config)
+    result = world([*upstream, training.nsfw_evaluation], **config)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     told = failure.step_failure_data.user_failure_data.description
     assert sentence in told

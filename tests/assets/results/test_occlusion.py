@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from assets.config import OcclusionMapsConfig
 from assets.io_managers import load, save
 from assets.methods.attribution.explain import Question, explain_image
 from assets.methods.attribution.heat_map import HeatMapSettings
@@ -25,7 +26,6 @@ from assets.results.occlusion import (
     explained_files,
 )
 from assets.results.photo_map import png
-from assets.settings import OcclusionMapsConfig
 from assets.steps import Step
 from assets.values import OcclusionMaps
 

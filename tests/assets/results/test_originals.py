@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
+from assets.config import OcclusionMapsConfig
 from assets.methods.common.errors import UserError
 from assets.results.originals import choose_images, folder_names
-from assets.settings import OcclusionMapsConfig
 
 IMAGES = pd.DataFrame(
     [("c", "/c.png"), ("a", "/a.png"), ("b", "/b.png"), ("b", "/copy of b.png"), ("d", "/d.png")],

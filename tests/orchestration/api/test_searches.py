@@ -8,8 +8,8 @@ from small_app import REQ_ID, app_of
 from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.input_store import StoredInput
 from assets.methods.photos.download import FetchLimits
+from assets.resources.input_store import StoredInput
 from orchestration.api.search_engine import Found
 from orchestration.api.searches import router
 from orchestration.api.served_models import ServedModels

@@ -13,8 +13,8 @@ from PIL import Image
 from served import wait_for
 
 from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager
-from assets.methods.input_store import NewInput
 from assets.resources.collections import Collection
+from assets.resources.input_store import NewInput
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import Mosaic, Picture
 from orchestration.api import run_dispatcher, served_visualizations

@@ -7,6 +7,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.config import (
+    LabelledImagesConfig,
+    NsfwEvaluationConfig,
+    NsfwTrainingConfig,
+    catalogue_settings,
+)
 from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
@@ -34,12 +40,6 @@ from assets.results.training import (
     examples_of,
     log_epoch,
     training_images,
-)
-from assets.settings import (
-    LabelledImagesConfig,
-    NsfwEvaluationConfig,
-    NsfwTrainingConfig,
-    catalogue_settings,
 )
 from assets.steps import step
 from assets.values import NsfwEvaluation, NsfwTraining

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets import learning, nsfw, photo_map
-from assets.checks import training as learning_checks
+from assets import nsfw, photo_map, training
+from assets.checks import training as training_checks
 from assets.io_managers import FolderIOManager
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import judge
@@ -46,12 +46,12 @@ TRAINING_CONFIG = {
 }
 ASSETS = {
     "raw_images": photo_map.raw_images,
-    "labelled_images": learning.labelled_images,
-    "nsfw_training": learning.nsfw_training,
+    "labelled_images": training.labelled_images,
+    "nsfw_training": training.nsfw_training,
     "nsfw_model": nsfw.nsfw_model,
-    "nsfw_evaluation": learning.nsfw_evaluation,
+    "nsfw_evaluation": training.nsfw_evaluation,
 }
-LEARNING_CHECKS = dg.load_asset_checks_from_modules([learning_checks])
+TRAINING_CHECKS = dg.load_asset_checks_from_modules([training_checks])
 VALUES = {
     "labelled_images": LabelledData,
     "nsfw_training": NsfwTraining,
@@ -110,7 +110,7 @@ class Project:
         ]
         checks = [
             check
-            for check in LEARNING_CHECKS
+            for check in TRAINING_CHECKS
             if all(key.to_user_string() in assets for key in check.keys_by_input_name.values())
         ]
         with dg.DagsterInstance.ephemeral() as instance:
@@ -463,7 +463,7 @@ def killed(project, trained):
         raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "log_epoch", kill)
+        patch.setattr(training, "log_epoch", kill)
         broken = project.train("killed")
     return broken, project.train("killed", threads=2)
 
@@ -524,7 +524,7 @@ def test_a_training_is_judged_against_who_is_champion_when_it_ends(project, trai
         log_epoch(run, epoch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "log_epoch", promote)
+        patch.setattr(training, "log_epoch", promote)
         assert project.train("late", config={"seed": 1}).success
     result = project.read("late", "nsfw_training")
     assert result.comparison.set_index("model").version[CHAMPION_OF_BEFORE] == champion

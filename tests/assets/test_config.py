@@ -2,16 +2,7 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from assets.methods.attribution.deconv import DeconvnetSettings
-from assets.methods.attribution.heat_map import HeatMapSettings
-from assets.methods.attribution.occlusion import OcclusionSettings
-from assets.methods.common.errors import UserError
-from assets.methods.evaluation.evaluate import EvaluationSettings
-from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.labels import LabelSettings
-from assets.methods.photos.splits import SplitFractions
-from assets.methods.training.settings import TrainingSettings
-from assets.settings import (
+from assets.config import (
     DeconvnetMapsConfig,
     LabelledImagesConfig,
     NsfwEvaluationConfig,
@@ -21,6 +12,15 @@ from assets.settings import (
     catalogue_settings,
     check_settings,
 )
+from assets.methods.attribution.deconv import DeconvnetSettings
+from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.common.errors import UserError
+from assets.methods.evaluation.evaluate import EvaluationSettings
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.labels import LabelSettings
+from assets.methods.photos.splits import SplitFractions
+from assets.methods.training.settings import TrainingSettings
 
 
 @pytest.mark.parametrize(

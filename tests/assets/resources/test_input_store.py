@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.input_store import (
+from assets.methods.photos.decode import image_id
+from assets.methods.photos.source import list_source
+from assets.resources.input_store import (
     DONE,
     PENDING,
     DuplicateInput,
@@ -21,8 +23,6 @@ from assets.methods.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.methods.photos.decode import image_id
-from assets.methods.photos.source import list_source
 
 MANY = 1_000
 
@@ -314,7 +314,7 @@ def test_a_batch_that_breaks_off_leaves_no_input(store, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("assets.methods.input_store.write_whole", full)
+    monkeypatch.setattr("assets.resources.input_store.write_whole", full)
     with pytest.raises(OSError, match="No space"):
         store.add([linked("http://x/1"), sent("a")], MANY)
     assert store.page(1, 20) == []
