@@ -162,7 +162,7 @@ def offline_batches() -> None:
     from assets.methods.models.classifier import call_pool, image_tensors
     from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
     from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-    from orchestration.api.images import working_copy
+    from orchestration.api.inputs.images import working_copy
 
     with tempfile.TemporaryDirectory() as folder:
         plan = plan_compute(ComputeSettings(), CPU_BATCH_SIZE)

@@ -5,8 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import nsfw, photo_map
-from assets import training
+from assets import nsfw, photo_map, training
 from assets.checks import nsfw as nsfw_checks
 from assets.checks import photo_map as photo_map_checks
 from assets.checks import training as training_checks

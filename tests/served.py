@@ -55,7 +55,7 @@ def wait_for(condition, seconds: float, complaint: str):
 def end_workers(home: Path) -> None:
     """Kill the runs that outlive the service of a home."""
     for process in psutil.process_iter(["cmdline"]):
-        if "orchestration.api.run_worker" not in (process.info["cmdline"] or ()):
+        if "orchestration.api.visualizations.run_worker" not in (process.info["cmdline"] or ()):
             continue
         with suppress(psutil.Error):
             if process.environ().get("TESSERA_HOME") == str(home):

@@ -14,7 +14,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.backbones import Backbone
 from assets.methods.models.preprocessing import Preprocessing
 from assets.resources.registry import RegisteredModel
-from orchestration.api import served_models
+from orchestration.api.inference import served_models
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
 

@@ -12,19 +12,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from orchestration.api import (
-    health,
-    inputs,
-    metrics,
-    models,
-    pictures,
-    searches,
-    visualizations,
-)
+from orchestration.api import metrics
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
 from orchestration.api.replies import reply_status
+from orchestration.api.routes import health, inputs, models, searches, visualizations
 from orchestration.api.service import Service
+from orchestration.api.visualizations import pictures
 
 DESCRIPTION = """
 Post photos, post a visualization, fetch the picture; ask models, and search by likeness.

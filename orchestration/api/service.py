@@ -5,15 +5,15 @@ import os
 from pathlib import Path
 
 from assets.resources.photos import INPUTS_SOURCE
-from orchestration.api.images import fetch_limits
-from orchestration.api.intake import Intake
+from orchestration.api.inference.search_engine import SearchEngine
+from orchestration.api.inference.served_models import ServedModels
+from orchestration.api.inputs.images import fetch_limits
+from orchestration.api.inputs.intake import Intake
 from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
-from orchestration.api.pictures import PictureAddresses
-from orchestration.api.search_engine import SearchEngine
-from orchestration.api.served_models import ServedModels
-from orchestration.api.served_visualizations import Visualizations
 from orchestration.api.settings import ServeSettings, is_loopback
+from orchestration.api.visualizations.pictures import PictureAddresses
+from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.collection_runs import collection_for
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register

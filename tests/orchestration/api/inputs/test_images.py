@@ -9,7 +9,7 @@ from assets.methods.photos.decode import DecodeLimits, decode, image_id
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
 from orchestration.api.contract import ApiError, Code, ImageData
-from orchestration.api.images import (
+from orchestration.api.inputs.images import (
     ImageRefused,
     check_sources,
     fetch_limits,

@@ -5,8 +5,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
-from orchestration.api import health
 from orchestration.api.contract import ApiError
+from orchestration.api.routes import health
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from picture_server import packed, picture, reply, serving
 from small_app import REQ_ID, app_of
 
 from assets.methods.photos.decode import image_id
-from orchestration.api.inputs import router
-from orchestration.api.intake import Intake
+from orchestration.api.inputs.intake import Intake
 from orchestration.api.metrics import Metrics
+from orchestration.api.routes.inputs import router
 from orchestration.api.settings import ServeSettings
 
 

@@ -16,7 +16,7 @@ from orchestration.api.contract import (
     VisualizationReply,
 )
 from orchestration.api.replies import reply_status
-from orchestration.api.served_visualizations import Visualization
+from orchestration.api.visualizations.served_visualizations import Visualization
 
 router = APIRouter(tags=["visualizations"])
 

@@ -3,7 +3,7 @@ import threading
 import dagster as dg
 import pytest
 
-from orchestration.api.map_runs import (
+from orchestration.api.visualizations.map_runs import (
     APP,
     CANCELLED,
     DELETED,

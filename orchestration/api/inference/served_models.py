@@ -28,9 +28,9 @@ from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
-from orchestration.api.batching import Batcher, BatchModel, Busy
 from orchestration.api.contract import ApiError, Code, ImageData, throttled
-from orchestration.api.images import read_image, working_copy
+from orchestration.api.inference.batching import Batcher, BatchModel, Busy
+from orchestration.api.inputs.images import read_image, working_copy
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"

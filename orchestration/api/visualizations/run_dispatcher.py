@@ -18,8 +18,13 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from orchestration.api.map_runs import APP, WAITING, MapRuns
-from orchestration.api.run_worker import TAKEN, worker_command, worker_lock, worker_log
+from orchestration.api.visualizations.map_runs import APP, WAITING, MapRuns
+from orchestration.api.visualizations.run_worker import (
+    TAKEN,
+    worker_command,
+    worker_lock,
+    worker_log,
+)
 from orchestration.instance import (
     PROCESS_TAG,
     UNFINISHED,

@@ -38,9 +38,9 @@ from orchestration.api.contract import (
     Status,
     StatusReply,
 )
-from orchestration.api.images import ImageRefused, check_sources
+from orchestration.api.inference.served_models import ServedModel, ServedModels
+from orchestration.api.inputs.images import ImageRefused, check_sources
 from orchestration.api.replies import batch_code, reply_status
-from orchestration.api.served_models import ServedModel, ServedModels
 
 # Models belong to no collection; the original says so of its own ones.
 MODELS_APP = "main"

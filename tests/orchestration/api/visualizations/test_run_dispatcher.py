@@ -11,10 +11,17 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from filelock import FileLock
 from served import wait_for
 
-from orchestration.api import run_dispatcher
-from orchestration.api.map_runs import APP, CANCELLED, STATE, WAITING, MapRequest, MapRuns
-from orchestration.api.run_dispatcher import Dispatcher
-from orchestration.api.run_worker import TAKEN, worker_lock, worker_log
+from orchestration.api.visualizations import run_dispatcher
+from orchestration.api.visualizations.map_runs import (
+    APP,
+    CANCELLED,
+    STATE,
+    WAITING,
+    MapRequest,
+    MapRuns,
+)
+from orchestration.api.visualizations.run_dispatcher import Dispatcher
+from orchestration.api.visualizations.run_worker import TAKEN, worker_lock, worker_log
 from orchestration.instance import (
     PROCESS_GONE,
     PROCESS_TAG,

@@ -29,7 +29,7 @@ from assets.resources.input_store import (
 )
 from assets.resources.photos import INPUTS_SOURCE, inputs_folder
 from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
-from orchestration.api.images import ImageRefused, check_sources, fetch_limits, read_image
+from orchestration.api.inputs.images import ImageRefused, check_sources, fetch_limits, read_image
 from orchestration.api.settings import ServeSettings
 
 # Of one app: all share the threads that download.

@@ -17,11 +17,11 @@ from assets.resources.collections import Collection
 from assets.resources.input_store import NewInput
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import Mosaic, Picture
-from orchestration.api import run_dispatcher, served_visualizations
 from orchestration.api.contract import ApiError, Code, InputNamed, PostVisualization
-from orchestration.api.map_runs import CLOSED, STATE, WAITING
-from orchestration.api.served_visualizations import Visualizations
 from orchestration.api.settings import ServeSettings
+from orchestration.api.visualizations import run_dispatcher, served_visualizations
+from orchestration.api.visualizations.map_runs import CLOSED, STATE, WAITING
+from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.instance import PROCESS_TAG, bury, process_number, register
 
 N = 12

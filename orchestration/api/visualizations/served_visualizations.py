@@ -32,7 +32,8 @@ from assets.methods.layout.mosaic import plan_mosaic
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputStore
 from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
-from orchestration.api.map_runs import (
+from orchestration.api.settings import ServeSettings
+from orchestration.api.visualizations.map_runs import (
     APP,
     CANCELLED,
     DELETED,
@@ -42,10 +43,9 @@ from orchestration.api.map_runs import (
     MapRequest,
     MapRuns,
 )
-from orchestration.api.picture_page import AboutVisualization
-from orchestration.api.progress_of_runs import RunProgress, RunWatch, expected_total
-from orchestration.api.run_dispatcher import Dispatcher
-from orchestration.api.settings import ServeSettings
+from orchestration.api.visualizations.picture_page import AboutVisualization
+from orchestration.api.visualizations.progress_of_runs import RunProgress, RunWatch, expected_total
+from orchestration.api.visualizations.run_dispatcher import Dispatcher
 from orchestration.instance import open_instance
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import console, settle

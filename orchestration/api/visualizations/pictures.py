@@ -20,7 +20,7 @@ from filelock import FileLock
 from assets.methods.photos.file_formats import decoded_format
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.keys import write_private
-from orchestration.api.picture_page import POLICY, draw_page
+from orchestration.api.visualizations.picture_page import POLICY, draw_page
 
 PAGE = "page"
 FIGURE = "figure.png"

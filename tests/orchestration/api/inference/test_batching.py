@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestration.api.batching import Batcher, BatchModel, Busy
+from orchestration.api.inference.batching import Batcher, BatchModel, Busy
 
 
 def picture(level):

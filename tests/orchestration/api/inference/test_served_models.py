@@ -20,10 +20,10 @@ from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION_URI, RegisteredModel
 from assets.resources.tracking import Tracking
-from orchestration.api import served_models
 from orchestration.api.contract import ApiError, Code, ImageData
-from orchestration.api.images import ImageRefused
-from orchestration.api.served_models import EMBEDDING, NSFW, ServedModels
+from orchestration.api.inference import served_models
+from orchestration.api.inference.served_models import EMBEDDING, NSFW, ServedModels
+from orchestration.api.inputs.images import ImageRefused
 
 CPU = ComputeSettings("cpu", threads=2)
 

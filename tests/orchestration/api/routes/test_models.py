@@ -12,8 +12,8 @@ from small_models import KnownVersions, coloured, sent, use_small_models
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
 from orchestration.api.contract import LAST_PAGE
-from orchestration.api.models import router
-from orchestration.api.served_models import ServedModels
+from orchestration.api.inference.served_models import ServedModels
+from orchestration.api.routes.models import router
 
 OUTPUTS = "/v2/models/nsfw-v1.0/outputs"
 VECTORS = "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.resources.progress import ProgressLine
-from orchestration.api.progress_of_runs import (
+from orchestration.api.visualizations.progress_of_runs import (
     STARTING_SECONDS,
     RunWatch,
     expected_seconds,

@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
-from orchestration.api import run_worker
-from orchestration.api.map_runs import CANCELLED, WAITING, MapRequest, MapRuns
-from orchestration.api.run_worker import TAKEN, worker_command, worker_lock
+from orchestration.api.visualizations import run_worker
+from orchestration.api.visualizations.map_runs import CANCELLED, WAITING, MapRequest, MapRuns
+from orchestration.api.visualizations.run_worker import TAKEN, worker_command, worker_lock
 from orchestration.instance import PROCESS_TAG, this_process
 
 
@@ -60,7 +60,9 @@ def test_a_worker_is_seen_before_it_has_imported_anything_slow(home, run_id):
         seconds = time.monotonic() - begun
     assert ran.returncode == TAKEN
     assert ran.stderr == b""
-    modules = "import sys, orchestration.api.run_worker; print('dagster' in sys.modules)"
+    modules = (
+        "import sys, orchestration.api.visualizations.run_worker; print('dagster' in sys.modules)"
+    )
     seen = subprocess.run([sys.executable, "-c", modules], capture_output=True, env=os.environ)
     assert seen.stdout.strip() == b"False"
     assert seconds < 30

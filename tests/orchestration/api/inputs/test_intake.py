@@ -16,7 +16,7 @@ from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputCounts, InputStore, NewInput, StoredInput
 from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 from orchestration.api.contract import ApiError, Code, PostedInput
-from orchestration.api.intake import Intake
+from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
 
 SETTINGS = ServeSettings(
@@ -320,7 +320,7 @@ def test_a_full_app_decodes_nothing_more(home):
 
 
 def test_an_app_has_so_many_pending_downloads_at_most(home, monkeypatch):
-    monkeypatch.setattr("orchestration.api.intake.MOST_PENDING", 1)
+    monkeypatch.setattr("orchestration.api.inputs.intake.MOST_PENDING", 1)
     urls = [PostedInput(data={"image": {"url": f"http://photos.test/{n}"}}) for n in range(2)]
     with closing(home.intake()) as intake:
         with pytest.raises(ApiError) as refused:

@@ -17,9 +17,9 @@ from assets.methods.models.similarity import SimilarityIndex
 from assets.methods.models.vector_store import SHARD_SIZE, vector_key
 from assets.resources.input_store import InputStore, StoredInput
 from assets.resources.photos import Photos
-from orchestration.api.images import working_copy
-from orchestration.api.intake import Intake
-from orchestration.api.served_models import EMBEDDING, ServedModel, ServedModels
+from orchestration.api.inference.served_models import EMBEDDING, ServedModel, ServedModels
+from orchestration.api.inputs.images import working_copy
+from orchestration.api.inputs.intake import Intake
 
 # Of different apps; the updates of one follow one another.
 UPDATES_AT_ONCE = 2

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from orchestration.api import pictures
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.picture_page import AboutVisualization
-from orchestration.api.pictures import PictureAddresses
+from orchestration.api.visualizations import pictures
+from orchestration.api.visualizations.picture_page import AboutVisualization
+from orchestration.api.visualizations.pictures import PictureAddresses
 
 RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
 IMAGE = "ab" * 32

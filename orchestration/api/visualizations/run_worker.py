@@ -31,7 +31,7 @@ def worker_log(home: Path, run_id: str) -> Path:
 
 def worker_command(run_id: str, compute: str) -> list[str]:
     """Return the command that starts the worker of a run; ``compute`` as JSON."""
-    return [sys.executable, "-m", "orchestration.api.run_worker", run_id, compute]
+    return [sys.executable, "-m", "orchestration.api.visualizations.run_worker", run_id, compute]
 
 
 def main(run_id: str, compute: str) -> int:
@@ -55,7 +55,7 @@ def _work(run_id: str, compute: str) -> None:
 
     from assets.resources.compute import Compute
     from assets.resources.progress import LogProgress
-    from orchestration.api.map_runs import APP, WAITING, MapRuns
+    from orchestration.api.visualizations.map_runs import APP, WAITING, MapRuns
     from orchestration.definitions import build_definitions, build_resources
     from orchestration.instance import PROCESS_TAG, collection_lock, open_instance, this_process
     from orchestration.runs import settle

@@ -10,9 +10,9 @@ from small_models import KnownVersions, coloured, sent, use_small_models
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
 from assets.resources.input_store import StoredInput
-from orchestration.api.search_engine import Found
-from orchestration.api.searches import router
-from orchestration.api.served_models import ServedModels
+from orchestration.api.inference.search_engine import Found
+from orchestration.api.inference.served_models import ServedModels
+from orchestration.api.routes.searches import router
 
 TIME = "2024-01-01T00:00:00.000000Z"
 

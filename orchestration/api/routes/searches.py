@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 
 from orchestration.api.contract import ApiError, Code, Hit, HitsReply, PostSearch
-from orchestration.api.images import ImageRefused, check_sources
-from orchestration.api.inputs import input_reply
+from orchestration.api.inference.served_models import EMBEDDING
+from orchestration.api.inputs.images import ImageRefused, check_sources
 from orchestration.api.replies import reply_status
-from orchestration.api.served_models import EMBEDDING
+from orchestration.api.routes.inputs import input_reply
 
 router = APIRouter(tags=["searches"])
 

@@ -12,11 +12,11 @@ from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.vector_store import embed_unseen, vector_key
 from assets.methods.photos.download import FetchLimits
 from assets.resources.photos import Photos
-from orchestration.api import search_engine
 from orchestration.api.contract import PostedInput
-from orchestration.api.intake import Intake
-from orchestration.api.search_engine import SearchEngine
-from orchestration.api.served_models import ServedModels
+from orchestration.api.inference import search_engine
+from orchestration.api.inference.search_engine import SearchEngine
+from orchestration.api.inference.served_models import ServedModels
+from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
 
 RED = np.array([1, 0, 0], np.float32)

@@ -1,0 +1,1 @@
+"""The models that answer requests, and the search by likeness."""

@@ -1,0 +1,1 @@
+"""Photo maps that apps ask for: carried out, looked at, shown."""
