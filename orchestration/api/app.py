@@ -16,9 +16,8 @@ from orchestration.api import metrics
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
 from orchestration.api.replies import reply_status
-from orchestration.api.routes import health, inputs, models, searches, visualizations
+from orchestration.api.routes import health, images, inputs, models, searches, visualizations
 from orchestration.api.service import Service
-from orchestration.api.visualizations import pictures
 
 DESCRIPTION = """
 Post photos, post a visualization, fetch the picture; ask models, and search by likeness.
@@ -55,7 +54,7 @@ def build_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for routes in (inputs, models, searches, visualizations, pictures, metrics, health):
+    for routes in (inputs, models, searches, visualizations, images, metrics, health):
         app.include_router(routes.router)
     answer_errors(app)
     app.add_middleware(Gate, service=service)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from assets.resources.photos import INPUTS_SOURCE
+from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.inference.search_engine import SearchEngine
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.inputs.images import fetch_limits
@@ -12,7 +13,6 @@ from orchestration.api.inputs.intake import Intake
 from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
-from orchestration.api.visualizations.pictures import PictureAddresses
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.collection_runs import collection_for
 from orchestration.definitions import build_resources
@@ -31,7 +31,7 @@ class Service:
         self.settings = settings
         self.keys = KeyRing(home / "keys")
         self.metrics = Metrics()
-        self.pictures = PictureAddresses(home)
+        self.pictures = ImageAddresses(home)
         self.intake = Intake(home, settings, _register, _forget)
         self.models = ServedModels(
             resources["models"],

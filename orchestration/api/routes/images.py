@@ -1,32 +1,20 @@
-"""Pictures and pages, at addresses that nobody can guess: who has the address may look.
+"""The routes of images and pages: who has the address may look."""
 
-An address holds a token, an HMAC-SHA256 over what it addresses. So nothing is kept of the addresses
-that were given out, and they stay valid as long as the secret of the home does.
-"""
-
-import hashlib
-import hmac
-import json
 import re
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
-from filelock import FileLock
 
 from assets.methods.photos.file_formats import decoded_format
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.keys import write_private
+from orchestration.api.image_addresses import PAGE, nothing_here
 from orchestration.api.visualizations.picture_page import POLICY, draw_page
 
-PAGE = "page"
 FIGURE = "figure.png"
 
-_SECRET_BYTES = 32
-_TOKEN_DIGITS = 40
 _HEAD_BYTES = 512
 _MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -55,37 +43,6 @@ def _get_or_head(path: str) -> Callable[..., Any]:
     return router.api_route(path, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-class PictureAddresses:
-    """Makes the addresses of pictures, and tells its own from others."""
-
-    def __init__(self, home: Path) -> None:
-        self._secret = _secret(home / "keys" / "secret")
-
-    def visualization_url(self, request: Request, run_id: str, name: str) -> str:
-        """Return the address of a file of a visualization: ``mosaic.jpg``, ``figure.png``."""
-        token = self.token("visualizations", run_id)
-        return f"{_base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
-
-    def page_url(self, request: Request, run_id: str) -> str:
-        """Return the address of the page that shows a visualization."""
-        return self.visualization_url(request, run_id, PAGE)
-
-    def input_url(self, request: Request, app: str, image_id: str) -> str:
-        """Return the address of the file of an input."""
-        token = self.token("inputs", app, image_id)
-        return f"{_base(request)}/pictures/inputs/{app}/{image_id}/{token}"
-
-    def token(self, *addressed: str) -> str:
-        """Return the token of what is addressed, 160 bits in hex."""
-        message = json.dumps(addressed).encode()
-        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:_TOKEN_DIGITS]
-
-    def check(self, token: str, *addressed: str) -> None:
-        """Raise ApiError unless this is the token of what is addressed."""
-        if not hmac.compare_digest(token.encode(), self.token(*addressed).encode()):
-            raise _nothing_here()
-
-
 @_get_or_head("/pictures/visualizations/{run_id}/{token}/" + PAGE)
 def visualization_page(request: Request, run_id: str, token: str) -> Response:
     """Return the page that shows a visualization."""
@@ -104,7 +61,7 @@ def visualization_file(request: Request, run_id: str, token: str, name: str) -> 
     mosaic, figure = _files_of(request, run_id)
     files = {f"mosaic{mosaic.suffix}": mosaic, FIGURE: figure}
     if name not in files:
-        raise _nothing_here()
+        raise nothing_here()
     return _picture(request, files[name], f"{run_id}-{name}", _KEPT)
 
 
@@ -141,7 +98,7 @@ def _picture(request: Request, path: Path, identity: str, caching: str) -> Respo
         with path.open("rb") as file:
             image_format = decoded_format(file.read(_HEAD_BYTES))
     except FileNotFoundError as error:
-        raise _nothing_here() from error
+        raise nothing_here() from error
     if _is_known(request, etag):
         return Response(status_code=304, headers=headers)
     _check_range(request, etag, facts.st_size)
@@ -184,22 +141,5 @@ def _files_of(request: Request, run_id: str) -> tuple[Path, Path]:
     try:
         mosaic, figure = request.app.state.service.visualizations.files(run_id)
     except ApiError as error:
-        raise _nothing_here() from error
+        raise nothing_here() from error
     return mosaic, figure
-
-
-def _nothing_here() -> ApiError:
-    return ApiError(Code.NO_SUCH_ROUTE, "There is no picture at this address.")
-
-
-def _base(request: Request) -> str:
-    base = request.app.state.service.settings.public_url or str(request.base_url)
-    return base.rstrip("/")
-
-
-def _secret(path: Path) -> bytes:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            write_private(path, secrets.token_bytes(_SECRET_BYTES))
-        return path.read_bytes()

@@ -1,6 +1,4 @@
 import os
-import stat
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +8,13 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from starlette.exceptions import HTTPException
 
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.visualizations import pictures
+from orchestration.api.image_addresses import ImageAddresses
+from orchestration.api.routes import images
 from orchestration.api.visualizations.picture_page import AboutVisualization
-from orchestration.api.visualizations.pictures import PictureAddresses
 
 RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
 IMAGE = "ab" * 32
@@ -54,7 +50,7 @@ def service(tmp_path):
     (tmp_path / "secret.txt").write_text("not to be served")
     return SimpleNamespace(
         settings=SimpleNamespace(public_url=None),
-        pictures=PictureAddresses(tmp_path / "home"),
+        pictures=ImageAddresses(tmp_path / "home"),
         visualizations=_Visualizations(tmp_path),
         intake=SimpleNamespace(
             store=lambda app: SimpleNamespace(path=lambda image_id: inputs / image_id)
@@ -66,7 +62,7 @@ def service(tmp_path):
 def client(service):
     app = FastAPI(redirect_slashes=False)
     app.state.service = service
-    app.include_router(pictures.router)
+    app.include_router(images.router)
 
     @app.get("/addresses")
     def addresses(request: Request) -> dict:
@@ -227,15 +223,6 @@ def test_no_other_file_is_served(client, addresses, name):
     assert _is_refused(client.get(start + name))
 
 
-@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
-def test_different_things_have_different_tokens(tmp_path_factory, one, other, third):
-    made = PictureAddresses(tmp_path_factory.getbasetemp() / "tokens")
-    assert made.token("inputs", one, other) == made.token("inputs", one, other)
-    if (one, other) != (other, third):
-        assert made.token("inputs", one, other) != made.token("inputs", other, third)
-    assert made.token("inputs", one + other) != made.token("inputs", one, other)
-
-
 def test_the_picture_of_a_visualization_that_is_gone_is_gone(client, service, addresses):
     service.visualizations.is_there = False
     for name in ("mosaic", "figure", "page"):
@@ -246,25 +233,6 @@ def test_the_picture_of_a_visualization_that_is_gone_is_gone(client, service, ad
 def test_the_picture_of_an_input_that_is_gone_is_gone(client, addresses, tmp_path):
     os.remove(tmp_path / "inputs" / IMAGE)
     assert _is_refused(client.get(addresses["input"]))
-
-
-def test_the_secret_is_made_once_and_is_nobody_elses(tmp_path):
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: PictureAddresses(tmp_path), range(8)))
-    assert len({one.token("x") for one in made}) == 1
-    file = tmp_path / "keys" / "secret"
-    assert len(file.read_bytes()) == 32
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-
-
-def test_another_home_has_another_secret(tmp_path):
-    one, other = PictureAddresses(tmp_path / "a"), PictureAddresses(tmp_path / "b")
-    assert one.token("x") != other.token("x")
-
-
-def test_a_token_has_at_least_128_bits(service):
-    assert len(bytes.fromhex(service.pictures.token("x"))) * 8 >= 128
 
 
 def test_addresses_begin_as_the_request_does_or_as_the_settings_say(client, service, addresses):

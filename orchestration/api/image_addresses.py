@@ -1,0 +1,71 @@
+"""Addresses of images and pages that nobody can guess: who has the address may look.
+
+An address holds a token, an HMAC-SHA256 over what it addresses. So nothing is kept of the addresses
+that were given out, and they stay valid as long as the secret of the home does.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from pathlib import Path
+
+from fastapi import Request
+from filelock import FileLock
+
+from orchestration.api.contract import ApiError, Code
+from orchestration.api.keys import write_private
+
+PAGE = "page"
+
+_SECRET_BYTES = 32
+_TOKEN_DIGITS = 40
+
+
+class ImageAddresses:
+    """Makes the addresses of images, and tells its own from others."""
+
+    def __init__(self, home: Path) -> None:
+        self._secret = _secret(home / "keys" / "secret")
+
+    def visualization_url(self, request: Request, run_id: str, name: str) -> str:
+        """Return the address of a file of a visualization: ``mosaic.jpg``, ``figure.png``."""
+        token = self.token("visualizations", run_id)
+        return f"{_base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
+
+    def page_url(self, request: Request, run_id: str) -> str:
+        """Return the address of the page that shows a visualization."""
+        return self.visualization_url(request, run_id, PAGE)
+
+    def input_url(self, request: Request, app: str, image_id: str) -> str:
+        """Return the address of the file of an input."""
+        token = self.token("inputs", app, image_id)
+        return f"{_base(request)}/pictures/inputs/{app}/{image_id}/{token}"
+
+    def token(self, *addressed: str) -> str:
+        """Return the token of what is addressed, 160 bits in hex."""
+        message = json.dumps(addressed).encode()
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:_TOKEN_DIGITS]
+
+    def check(self, token: str, *addressed: str) -> None:
+        """Raise ApiError unless this is the token of what is addressed."""
+        if not hmac.compare_digest(token.encode(), self.token(*addressed).encode()):
+            raise nothing_here()
+
+
+def nothing_here() -> ApiError:
+    """Return the answer to an address that is not one of ours, or whose file is gone."""
+    return ApiError(Code.NO_SUCH_ROUTE, "There is no picture at this address.")
+
+
+def _base(request: Request) -> str:
+    base = request.app.state.service.settings.public_url or str(request.base_url)
+    return base.rstrip("/")
+
+
+def _secret(path: Path) -> bytes:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            write_private(path, secrets.token_bytes(_SECRET_BYTES))
+        return path.read_bytes()
