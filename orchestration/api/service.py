@@ -14,7 +14,7 @@ from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
-from orchestration.collection_runs import collection_for
+from orchestration.cli.collection_runs import collection_for
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from assets.methods.study.doll_sets import CLASS_NAMES, Design, draw_doll_set
-from orchestration import cli
+from orchestration.cli.main import main
 from orchestration.instance import prepare_home
 
 
@@ -43,7 +43,7 @@ def tessera(
         monkeypatch.setattr(sys, "argv", ["tessera", *map(str, arguments)])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as ended:
             code = int(ended.code or 0)
         written = capsys.readouterr()

@@ -19,7 +19,15 @@ def _layout(tmp_path: Path, name: str, photos: list[Path], threads: int) -> byte
         "NUMBA_NUM_THREADS": str(threads),
     }
     out = tmp_path / f"map-{name}"
-    command = [sys.executable, "-m", "orchestration.cli", "map", str(manifest), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestration.cli",
+        "map",
+        str(manifest),
+        "--out",
+        str(out),
+    ]
     command += ["--threads", str(threads)]
     subprocess.run(command, env=environment, cwd=ROOT, check=True)
     return (out / "layout.parquet").read_bytes()

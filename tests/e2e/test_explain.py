@@ -139,7 +139,13 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tessera, photo, tmp_path, opt
 
 def test_a_map_that_was_killed_does_not_start_over(home, photo, tmp_path):
     options = ["--preset", "figure", "--experiment", "seen"]
-    command = [sys.executable, "-m", "orchestration.cli", "explain", str(photo("a.png", 144, 128))]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestration.cli",
+        "explain",
+        str(photo("a.png", 144, 128)),
+    ]
     command += ["--out", str(tmp_path / "out"), *options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 200

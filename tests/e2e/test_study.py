@@ -9,7 +9,7 @@ from PIL import Image
 
 from assets.methods.study.study import StudySettings
 from assets.resources.tracking import Tracking
-from orchestration import studying
+from orchestration.cli import study as studying
 
 TINY = StudySettings(
     n_train=40,

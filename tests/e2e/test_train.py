@@ -14,7 +14,7 @@ from assets.resources.collections import CollectionRegistry
 from assets.resources.tracking import Tracking
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
-from orchestration.training import tell_version
+from orchestration.cli.train import tell_version
 
 ROOT = Path(__file__).parents[2]
 NOW_USED = "score, explain, deconv, evaluate and the nightly runs now use it; to go back:"

@@ -8,10 +8,16 @@ import click
 
 from assets.config import check_settings
 from assets.resources.home import home_folder
-from orchestration.collection_runs import Options, collection_for, given, given_file, run_collection
+from orchestration.cli.collection_runs import (
+    Options,
+    collection_for,
+    given,
+    given_file,
+    run_collection,
+)
+from orchestration.cli.map_results import PhotoMap, make_report, write_results
+from orchestration.cli.outputs import check_output_folder
 from orchestration.jobs import PHOTO_MAP
-from orchestration.outputs import check_output_folder
-from orchestration.results import PhotoMap, make_report, write_results
 from orchestration.runs import FinishedRun
 
 

@@ -17,10 +17,10 @@ from assets.methods.common.files import write_whole
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun
 from assets.results.occlusion import explained_files, log_explained
-from orchestration.collection_runs import Options, given, given_file
-from orchestration.image_files import ImageFile, Tell, reading_settings
-from orchestration.image_questions import image_questions
-from orchestration.progress import TerminalProgress
+from orchestration.cli.collection_runs import Options, given, given_file
+from orchestration.cli.image_files import ImageFile, Tell, reading_settings
+from orchestration.cli.image_questions import image_questions
+from orchestration.cli.terminal_progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
 

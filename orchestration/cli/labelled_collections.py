@@ -8,7 +8,7 @@ from assets.config import LabelledImagesConfig, catalogue_settings, check_settin
 from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.source import read_manifest
 from assets.resources.collections import Collection
-from orchestration.collection_runs import Options, collection_for, given
+from orchestration.cli.collection_runs import Options, collection_for, given
 
 
 def labelled_collection(

@@ -14,7 +14,7 @@ from assets.methods.photos.local import local_uri
 from assets.methods.photos.originals import find_original, read_original
 from assets.methods.photos.rejects import Rejected
 from assets.results.originals import file_name, folder_names
-from orchestration.collection_runs import Options, given
+from orchestration.cli.collection_runs import Options, given
 
 Tell = Callable[[str], None]
 

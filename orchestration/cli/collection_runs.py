@@ -19,9 +19,9 @@ from assets.resources.compute import Compute
 from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.photos import INPUTS_SOURCE
+from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.instance import collection_lock, forget, open_instance, register
-from orchestration.progress import TerminalProgress
 from orchestration.runs import FinishedRun, carry_out
 
 Options = dict[str, Any]

@@ -148,7 +148,7 @@ def score(debug: bool, source: str, out: Path, name: str | None, **options: Any)
 
     For example: tessera score photos --out scores.csv
     """
-    from orchestration.scoring import score_collection
+    from orchestration.cli.score import score_collection
 
     source = _absolute(source)
     _exit_for(score_collection(name or _name_for(source), source, out, options, debug))
@@ -198,7 +198,7 @@ def explain(images: tuple[str, ...], out: Path, **options: Any) -> None:
 
     For example: tessera explain photo.jpg --out explained
     """
-    from orchestration.explaining import explain_files
+    from orchestration.cli.explain import explain_files
 
     if not explain_files(images, out, options):
         sys.exit(2)
@@ -226,7 +226,7 @@ def deconv(images: tuple[str, ...], out: Path, **options: Any) -> None:
 
     For example: tessera deconv photo.jpg --out deconvolved
     """
-    from orchestration.deconvolving import deconvolve_files
+    from orchestration.cli.deconv import deconvolve_files
 
     if not deconvolve_files(images, out, options):
         sys.exit(2)
@@ -270,7 +270,7 @@ def train(debug: bool, manifest: str, name: str | None, **options: Any) -> None:
     test neither its AUC nor the lower bound of it is below the champion's and it is surely better
     than chance; challenger otherwise. For example: tessera train labels.csv
     """
-    from orchestration.training import train_on_manifest
+    from orchestration.cli.train import train_on_manifest
 
     source = _absolute(manifest)
     _exit_for(train_on_manifest(name or _name_for(source), source, options, debug))
@@ -283,7 +283,7 @@ def promote(version: int) -> None:
 
     For example: tessera promote 1
     """
-    from orchestration.promoting import promote_version
+    from orchestration.cli.promote import promote_version
 
     promote_version(version)
 
@@ -321,7 +321,7 @@ def evaluate(debug: bool, manifest: str, out: Path, name: str | None, **options:
     MANIFEST is as for train; its other columns are slices, each with its own false-positive rate.
     For example: tessera evaluate labels.csv --out evaluated
     """
-    from orchestration.evaluating import evaluate_manifest
+    from orchestration.cli.evaluate import evaluate_manifest
 
     source = _absolute(manifest)
     _exit_for(evaluate_manifest(name or _name_for(source), source, out, options, debug))
@@ -337,7 +337,7 @@ def evaluate(debug: bool, manifest: str, out: Path, name: str | None, **options:
 @_strict_tracking
 def study(out: Path, seed: int, **options: Any) -> None:
     """Train on dolls whose lips give their label away, look inside, mend the data, train again."""
-    from orchestration.studying import study_dolls
+    from orchestration.cli.study import study_dolls
 
     study_dolls(out, seed, options)
 
@@ -361,7 +361,7 @@ def add(name: str, source: str) -> None:
     from assets.resources.collections import CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
-    from orchestration.collection_runs import collection_for
+    from orchestration.cli.collection_runs import collection_for
     from orchestration.instance import open_instance, register
 
     source = _absolute(source)
@@ -392,7 +392,7 @@ def check(debug: bool, name: str) -> None:
     from assets.resources.collections import Collection, CollectionRegistry
     from assets.resources.home import home_folder
     from assets.resources.photos import DEMO_SOURCE
-    from orchestration.collection_runs import run_collection
+    from orchestration.cli.collection_runs import run_collection
 
     registry = CollectionRegistry(home_folder())
     is_new_demo = name == "demo" and registry.find(name) is None
@@ -411,7 +411,7 @@ def check(debug: bool, name: str) -> None:
 @click.option("--mlflow-port", default=5000, show_default=True, help="Of MLflow's UI.")
 def dev(port: int, mlflow_port: int) -> None:
     """Serve Dagster's UI and MLflow's together, on loopback, until Ctrl-C."""
-    from orchestration.dev import serve
+    from orchestration.cli.dev import serve
     from orchestration.instance import prepare_home
 
     with suppress(KeyboardInterrupt):
@@ -459,9 +459,9 @@ def serve_command(
     Without a key it listens on loopback alone; make one with `tessera key new COLLECTION`.
     """
     from orchestration.api.settings import ServeSettings
-    from orchestration.collection_runs import compute_resource
+    from orchestration.cli.collection_runs import compute_resource
+    from orchestration.cli.serve import serve
     from orchestration.instance import prepare_home
-    from orchestration.serving import serve
 
     settings |= {
         "allow_private_addresses": bool(allow_private_addresses),
@@ -488,7 +488,7 @@ def key_new(
     collection: str, rate: float | None, megabytes: float | None, inputs: int | None
 ) -> None:
     """Make a key of the app COLLECTION and print it: the last line, shown this once."""
-    from orchestration.keys_command import new_key
+    from orchestration.cli.key import new_key
 
     new_key(collection, rate, megabytes, inputs)
 
@@ -496,7 +496,7 @@ def key_new(
 @key.command("list")
 def key_list() -> None:
     """List the keys, without the keys themselves."""
-    from orchestration.keys_command import list_keys
+    from orchestration.cli.key import list_keys
 
     list_keys()
 
@@ -505,7 +505,7 @@ def key_list() -> None:
 @click.argument("key_id")
 def key_revoke(key_id: str) -> None:
     """Revoke the key KEY_ID, at once."""
-    from orchestration.keys_command import revoke_key
+    from orchestration.cli.key import revoke_key
 
     revoke_key(key_id)
 
@@ -538,7 +538,7 @@ def main() -> None:
 
 
 def _map(name: str, source: str, options: dict[str, Any], debug: bool) -> None:
-    from orchestration.mapping import map_collection
+    from orchestration.cli.map import map_collection
 
     out = options.pop("out") or Path(f"map-{name}")
     _exit_for(map_collection(name, source, out, options, debug))
@@ -580,7 +580,3 @@ def _tell(error: Exception) -> None:
         err=True,
     )
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assets.methods.photos.catalogue import CatalogueSettings
-from orchestration.image_files import ImageFiles, reading_settings
+from orchestration.cli.image_files import ImageFiles, reading_settings
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from assets.config import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsCo
 from assets.methods.models.classifier import Classifier, check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
-from orchestration.collection_runs import Options, compute_resource
+from orchestration.cli.collection_runs import Options, compute_resource
+from orchestration.cli.image_files import ImageFiles, Tell
+from orchestration.cli.outputs import check_output_folder
 from orchestration.definitions import build_resources
-from orchestration.image_files import ImageFiles, Tell
-from orchestration.outputs import check_output_folder
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection, CollectionRegistry
-from orchestration.keys_command import key_ring, list_keys, new_key, revoke_key
+from orchestration.cli.key import key_ring, list_keys, new_key, revoke_key
 
 
 def test_the_last_line_is_the_key(home, capsys):

@@ -26,10 +26,10 @@ from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
 from assets.results.photo_map import png
-from orchestration.collection_runs import Options, compute_resource
+from orchestration.cli.collection_runs import Options, compute_resource
+from orchestration.cli.outputs import check_output_folder
+from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
-from orchestration.outputs import check_output_folder
-from orchestration.progress import TerminalProgress
 
 EXPERIMENT = "tessera study"
 SHEET = 40

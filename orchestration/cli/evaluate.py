@@ -16,20 +16,20 @@ from assets.methods.common.files import write_whole
 from assets.methods.photos.labels import LabelledData
 from assets.results.evaluation import csv_bytes, evaluation_files
 from assets.values import NsfwEvaluation
-from orchestration.collection_runs import (
+from orchestration.cli.collection_runs import (
     Options,
     check_classifier,
     given,
     run_collection,
     whole_path,
 )
-from orchestration.labelled_collections import (
+from orchestration.cli.labelled_collections import (
     check_manifest,
     label_config,
     labelled_collection,
     tell_findings,
 )
-from orchestration.outputs import check_output_folder
+from orchestration.cli.outputs import check_output_folder
 from orchestration.runs import FinishedRun
 
 SHOWN = (

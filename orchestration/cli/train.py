@@ -15,19 +15,19 @@ from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE
 from assets.values import NsfwTraining
-from orchestration.collection_runs import (
+from orchestration.cli.collection_runs import (
     Options,
     given,
     given_file,
     run_collection,
 )
-from orchestration.labelled_collections import (
+from orchestration.cli.labelled_collections import (
     check_manifest,
     label_config,
     labelled_collection,
     tell_findings,
 )
-from orchestration.promoting import USERS_OF_CHAMPION
+from orchestration.cli.promote import USERS_OF_CHAMPION
 from orchestration.runs import FinishedRun
 
 

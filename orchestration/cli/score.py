@@ -10,7 +10,7 @@ from assets.config import NsfwScoresConfig, check_settings
 from assets.methods.common.files import write_whole
 from assets.methods.photos.catalogue import Catalogue
 from assets.values import NsfwScores
-from orchestration.collection_runs import (
+from orchestration.cli.collection_runs import (
     Options,
     check_classifier,
     collection_for,
@@ -18,7 +18,7 @@ from orchestration.collection_runs import (
     given_file,
     run_collection,
 )
-from orchestration.outputs import check_output_file
+from orchestration.cli.outputs import check_output_file
 from orchestration.runs import FinishedRun
 
 SHOWN = 5

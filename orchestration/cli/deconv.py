@@ -16,9 +16,9 @@ from assets.results.deconvnet import (
     log_reconstruction,
     reconstruction_files,
 )
-from orchestration.collection_runs import Options, given, given_file
-from orchestration.image_files import ImageFile, reading_settings
-from orchestration.image_questions import image_questions
+from orchestration.cli.collection_runs import Options, given, given_file
+from orchestration.cli.image_files import ImageFile, reading_settings
+from orchestration.cli.image_questions import image_questions
 
 _log = logging.getLogger("tessera")
 
