@@ -13,7 +13,7 @@ import skimage
 from PIL import Image
 
 from assets.methods.models.skin.baseline import find_evidence
-from assets.methods.skin_figure import draw_skin_figure
+from skin_figure import draw_skin_figure
 
 DOCS = Path(__file__).parent
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"

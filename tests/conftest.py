@@ -1,7 +1,6 @@
 """What every test shares: a home of its own, never the developer's."""
 
 import os
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -10,9 +9,6 @@ from hypothesis import settings
 from PIL import Image
 
 from orchestration.instance import prepare_home
-
-# With --import-mode=importlib the folder of a test is not importable by itself.
-sys.path.insert(0, str(Path(__file__).parent))
 
 # The machine is shared: an example may take its time, and CI looks at the same ones each time.
 settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from black_box import BlackBox, serving
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.resources.tracking import Tracking
+from support.black_box import BlackBox, serving
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("local", "remote")

@@ -1,12 +1,12 @@
 """`tessera promote`: a person's choice of the champion, and the way back from it."""
 
 import pytest
-from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
 from assets.methods.models.classifier_file import save_classifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, FINGERPRINT_TAG, MODEL
 from assets.resources.tracking import Tracking
+from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
 USED = "score, explain, deconv, evaluate and the nightly runs use it."
 

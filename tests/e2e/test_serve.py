@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from served import ROOT, TESSERA, served, wait_for
 
 from assets.io_managers import FolderIOManager
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import PROCESS_TAG
+from support.served import ROOT, TESSERA, served, wait_for
 
 PENDING, READY, FAILED = 42001, 42000, 42002
 BATCH = 128

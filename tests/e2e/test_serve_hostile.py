@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from served import Served, served
 
 from orchestration.api.contract import Code
+from support.served import Served, served
 
 N_MUTATIONS = 1_000
 N_IMAGES_A_REQUEST = 10

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from picture_server import packed, picture, serving
-from served import ROOT, TESSERA, Served, served, wait_for
 
 from orchestration.instance import collection_lock
+from support.image_server import packed, picture, serving
+from support.served import ROOT, TESSERA, Served, served, wait_for
 
 SECRET = "of nobody else's business"
 UNKNOWN = "nobody-has-this"

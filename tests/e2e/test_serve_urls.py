@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from picture_server import packed, picture, reply, serving
-from served import Served, served
+
+from support.image_server import packed, picture, reply, serving
+from support.served import Served, served
 
 FAILED, UNSUPPORTED, INVALID_SEARCH = 30002, 30101, 40002
 INPUTS, OUTPUTS, SEARCHES = "/v2/inputs", "/v2/models/nsfw-v1.0/outputs", "/v2/searches"

@@ -8,7 +8,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 from sklearn.metrics import roc_auc_score
 
 from assets.checks import training as training_checks
@@ -21,6 +20,7 @@ from assets.resources.registry import CHAMPION
 from assets.resources.tracking import Tracking
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwEvaluation, NsfwTraining, Picture
+from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
 CLASSES = ("sfw", "nsfw")
 SPLITS = ("train", "validation", "test")

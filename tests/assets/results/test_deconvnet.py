@@ -6,7 +6,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from black_box import BlackBox, serving
 from PIL import Image
 from torch import nn
 
@@ -32,6 +31,7 @@ from assets.results.deconvnet import (
     reconstruction_files,
 )
 from assets.steps import Step
+from support.black_box import BlackBox, serving
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)
 LAYER = "relu_stage1_block0"

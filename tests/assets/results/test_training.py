@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights, grey
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
@@ -35,6 +34,7 @@ from assets.results.training import (
     training_images,
 )
 from assets.values import NsfwTraining
+from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights, grey
 
 COMPUTE = ComputeSettings(device="cpu", threads=1)
 CLASSES = ("sfw", "nsfw")

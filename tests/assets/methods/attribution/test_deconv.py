@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from classifier_fixtures import Brightness
 from PIL import Image
 from torch import nn
 
@@ -16,6 +15,7 @@ from assets.methods.models.classifier_file import convert_open_nsfw, load_classi
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.reference_images import OPEN_NSFW_SCORES, reference_images
 from assets.methods.models.torch_classifier import TorchClassifier
+from support.classifiers import Brightness
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)
 PLAIN = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")

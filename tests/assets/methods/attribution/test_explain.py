@@ -2,7 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from classifier_fixtures import Brightness
 from PIL import Image
 
 from assets.methods.attribution import explain as explained_image
@@ -12,6 +11,7 @@ from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.attribution.occlusion_maps import explain
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
+from support.classifiers import Brightness
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import manifold
 
-from assets.methods.layout.layout import layout_quality as module
+from assets.methods.layout import layout_quality as module
 from assets.methods.layout.layout_quality import layout_quality
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from classifier_fixtures import Brightness
 
 from assets.methods.common.errors import UserError
 from assets.methods.models.classifier import call_pool, check_class, score_function
+from support.classifiers import Brightness
 
 IMAGES = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 4, 5)
 

@@ -4,8 +4,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from black_box import BlackBox, serving
-from classifier_fixtures import Brightness
 from PIL import Image
 
 from assets.methods.attribution.occlusion import OcclusionSettings
@@ -15,6 +13,8 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.classifier import call_pool
 from assets.methods.models.http_classifier import KEY_VARIABLE, HttpClassifier, HttpSettings
 from assets.methods.models.reference_images import reference_images
+from support.black_box import BlackBox, serving
+from support.classifiers import Brightness
 
 QUICK = HttpSettings(batch_size=8, tries=3, timeout_seconds=10, first_pause_seconds=0.001)
 KEY = "s3cr3t-key"

@@ -4,12 +4,12 @@ import torch
 
 from assets.methods.attribution.deconvnet import deconvolve, has_switches, last_layer
 from assets.methods.common.devices import ComputePlan
-from assets.methods.explicit_deconvnet import explicit_deconvnet
 from assets.methods.models.architectures import PLAIN_CONVNET, build_architecture
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.plain_convnet import plain_convnet
 from assets.methods.training.train import TrainedClassifier, save_trained
+from support.explicit_deconvnet import explicit_deconvnet
 
 PLAN = ComputePlan("cpu", 2, "float32", 1)
 NAMES = ("sfw", "nsfw")

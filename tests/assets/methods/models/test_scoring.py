@@ -2,8 +2,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from classifier_fixtures import Brightness
-from photo_fixtures import NotedPhotos
 from PIL import Image
 
 from assets.methods.common.errors import UserError
@@ -11,6 +9,8 @@ from assets.methods.models import vector_store as embedding_store
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import EmbeddingStore
 from assets.methods.photos.decode import DECODE_VERSION
+from support.classifiers import Brightness
+from support.photos import NotedPhotos
 
 
 def grey(image_id):

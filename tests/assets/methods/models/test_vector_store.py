@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_fixtures import NotedPhotos
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
@@ -18,6 +17,7 @@ from assets.methods.models.backbones import DEFAULT_BACKBONE, Backbone, backbone
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.vector_store import EmbeddingStore, embed_unseen
 from assets.methods.photos.decode import DECODE_VERSION
+from support.photos import NotedPhotos
 
 KEY = f"tiny-float32-{DECODE_VERSION}"
 CPU = ComputeSettings("cpu", threads=1)

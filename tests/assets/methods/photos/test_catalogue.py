@@ -11,7 +11,6 @@ from pathlib import Path
 import fsspec
 import pandas as pd
 import pytest
-from photo_fixtures import FORMATS, encoded, photo, png_bomb, scene
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos import catalogue as cataloguing
@@ -22,6 +21,7 @@ from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import Fetched, FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
+from support.photos import FORMATS, encoded, photo, png_bomb, scene
 
 SETTINGS = CatalogueSettings(workers=2)
 IMAGE_COLUMNS = [
@@ -379,7 +379,7 @@ cataloguing.catalogue_photos(sys.argv[1], PhotoStore(Path(sys.argv[2])), setting
 def test_what_was_decoded_before_an_interrupt_stays(photos, store):
     fill(photos, 200)
     command = [sys.executable, "-c", INTERRUPTED, str(photos), str(store.folder)]
-    root = Path(cataloguing.__file__).parents[2]
+    root = Path(cataloguing.__file__).parents[3]
     with subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

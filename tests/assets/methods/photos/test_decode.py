@@ -12,7 +12,6 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_fixtures import FORMATS, bombs, encoded, photo, png_bomb, png_chunk, scene
 from PIL import Image, ImageCms, ImageFile
 
 from assets.methods.photos.decode import (
@@ -23,6 +22,7 @@ from assets.methods.photos.decode import (
     image_id,
 )
 from assets.methods.photos.rejects import Reason, Rejected
+from support.photos import FORMATS, bombs, encoded, photo, png_bomb, png_chunk, scene
 
 LIMITS = DecodeLimits()
 

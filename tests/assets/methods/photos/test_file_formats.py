@@ -1,5 +1,4 @@
 import pytest
-from photo_fixtures import FORMATS, photo
 
 from assets.methods.photos.file_formats import (
     declared_size,
@@ -7,6 +6,7 @@ from assets.methods.photos.file_formats import (
     ends_early,
     undecoded_kind,
 )
+from support.photos import FORMATS, photo
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_fixtures import encoded, photo, scene
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
@@ -21,6 +20,7 @@ from assets.methods.photos.labels import (
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.source import read_manifest
 from assets.methods.photos.splits import SplitFractions
+from support.photos import encoded, photo, scene
 
 # a, b and c follow each other by four bits, so that a and c are near through b only. The others
 # have nothing in common.

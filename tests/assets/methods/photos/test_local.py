@@ -9,7 +9,6 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from source_fixtures import LIMITS, NAMES, names, refused, write
 
 from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.rejects import Reason, Rejected
@@ -19,6 +18,7 @@ from assets.methods.photos.source import (
     list_source,
     read_bytes,
 )
+from support.sources import LIMITS, NAMES, names, refused, write
 
 
 def test_a_folder_and_what_is_below(tmp_path):

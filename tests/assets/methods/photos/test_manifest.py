@@ -3,7 +3,6 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from source_fixtures import LIMITS, NAMES, names, refused, write
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos import source as sources
@@ -14,6 +13,7 @@ from assets.methods.photos.source import (
     read_bytes,
     read_manifest,
 )
+from support.sources import LIMITS, NAMES, names, refused, write
 
 
 def test_a_csv_manifest(tmp_path):

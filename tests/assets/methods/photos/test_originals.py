@@ -2,9 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from photo_fixtures import encoded, png_bomb, scene
 from PIL import Image
-from source_fixtures import write
 
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
 from assets.methods.photos.decode import DecodeLimits, image_id
@@ -12,6 +10,8 @@ from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.originals import read_original
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
+from support.photos import encoded, png_bomb, scene
+from support.sources import write
 
 SETTINGS = CatalogueSettings()
 

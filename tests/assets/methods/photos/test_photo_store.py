@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photo_fixtures import photo
 
 from assets.methods.photos.decode import DecodeLimits, decode, image_id
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
+from support.photos import photo
 
 
 def keep(store: PhotoStore, seed: int, settings: str = "s") -> KnownImage:

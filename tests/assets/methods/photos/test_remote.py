@@ -1,5 +1,4 @@
 import pytest
-from source_fixtures import LIMITS
 
 from assets.methods.photos.rejects import Reason, Rejected
 from assets.methods.photos.source import (
@@ -8,6 +7,7 @@ from assets.methods.photos.source import (
     read_bytes,
     read_if_changed,
 )
+from support.sources import LIMITS
 
 
 def test_a_remote_folder(memory):

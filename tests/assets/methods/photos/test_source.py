@@ -3,7 +3,6 @@ from urllib.parse import quote
 
 import fsspec
 import pytest
-from source_fixtures import LIMITS, names, refused, write
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.source import (
@@ -14,6 +13,7 @@ from assets.methods.photos.source import (
     read_if_changed,
     read_manifest,
 )
+from support.sources import LIMITS, names, refused, write
 
 
 def test_sources_that_are_none(tmp_path):

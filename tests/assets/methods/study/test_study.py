@@ -12,6 +12,7 @@ from assets.methods.evaluation.evaluate import evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.study import study as study_module
 from assets.methods.study.doll_sets import DollSet, draw_doll_set
 from assets.methods.study.paper_dolls import REGIONS
 from assets.methods.study.study import (
@@ -21,7 +22,6 @@ from assets.methods.study.study import (
     evaluate_dolls,
     run_study,
 )
-from assets.methods.study.study import study as study_module
 
 DEFAULT = StudySettings()
 TINY = StudySettings(

@@ -9,13 +9,13 @@ from assets.methods.models import efficientnet_lite0, open_nsfw
 from assets.methods.models.architectures import build_architecture
 from assets.methods.models.classifier_file import save_classifier
 from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.training import starting_network
 from assets.methods.training.starting_network import (
     check_start,
     head_of,
     start_network,
     without_head,
 )
-from assets.methods.training.train import starting_network
 
 NAMES = ("a", "b")
 NUMBERS = Preprocessing(40, 32, (0.5,) * 3, (0.5,) * 3, "bicubic")

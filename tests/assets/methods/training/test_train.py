@@ -205,9 +205,9 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(unbroken, tmp_path):
 def test_a_process_that_is_really_killed_ends_in_the_same_weights(unbroken, tmp_path):
     program = f"""
 import os, signal, sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path[:0] = [{os.path.dirname(__file__)!r}, *{sys.path!r}]
 from pathlib import Path
-from test_training import train
+from test_train import train
 
 def kill(done, total):
     # The fifth step: inside the second epoch.

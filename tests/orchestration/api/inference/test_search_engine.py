@@ -4,8 +4,6 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from picture_server import packed
-from small_models import KnownVersions, coloured, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE
@@ -18,6 +16,8 @@ from orchestration.api.inference.search_engine import SearchEngine
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
+from support.image_server import packed
+from support.small_models import KnownVersions, coloured, use_small_models
 
 RED = np.array([1, 0, 0], np.float32)
 GREEN = np.array([0, 1, 0], np.float32)

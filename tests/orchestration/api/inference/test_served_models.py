@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from small_models import KnownVersions, Redness, coloured, sent, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
@@ -24,6 +23,7 @@ from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inference import served_models
 from orchestration.api.inference.served_models import EMBEDDING, NSFW, ServedModels
 from orchestration.api.inputs.images import ImageRefused
+from support.small_models import KnownVersions, Redness, coloured, sent, use_small_models
 
 CPU = ComputeSettings("cpu", threads=2)
 

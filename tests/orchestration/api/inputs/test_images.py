@@ -2,7 +2,6 @@ import io
 
 import numpy as np
 import pytest
-from picture_server import packed, picture, reply, serving
 from PIL import Image
 
 from assets.methods.photos.decode import DecodeLimits, decode, image_id
@@ -17,6 +16,7 @@ from orchestration.api.inputs.images import (
     working_copy,
 )
 from orchestration.api.settings import ServeSettings
+from support.image_server import packed, picture, reply, serving
 
 LIMITS = FetchLimits(max_bytes=100_000, timeout_seconds=5, retries=0, allow_private_addresses=True)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from picture_server import packed, picture, reply, serving
 
 from assets.config import catalogue_settings
 from assets.methods.photos import catalogue as cataloguing
@@ -18,6 +17,7 @@ from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 from orchestration.api.contract import ApiError, Code, PostedInput
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
+from support.image_server import packed, picture, reply, serving
 
 SETTINGS = ServeSettings(
     download_seconds=5, wait_seconds=5, image_megabytes=0.1, allow_private_addresses=True

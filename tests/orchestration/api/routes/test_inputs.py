@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
-from picture_server import packed, picture, reply, serving
-from small_app import REQ_ID, app_of
 
 from assets.methods.photos.decode import image_id
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.metrics import Metrics
 from orchestration.api.routes.inputs import router
 from orchestration.api.settings import ServeSettings
+from support.image_server import packed, picture, reply, serving
+from support.small_app import REQ_ID, app_of
 
 
 class Pictures:

@@ -4,16 +4,16 @@ import time
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from picture_server import serving
 from PIL import Image
-from small_app import REQ_ID, app_of
-from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
 from orchestration.api.contract import LAST_PAGE
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.routes.models import router
+from support.image_server import serving
+from support.small_app import REQ_ID, app_of
+from support.small_models import KnownVersions, coloured, sent, use_small_models
 
 OUTPUTS = "/v2/models/nsfw-v1.0/outputs"
 VECTORS = "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs"

@@ -3,9 +3,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from picture_server import serving
-from small_app import REQ_ID, app_of
-from small_models import KnownVersions, coloured, sent, use_small_models
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
@@ -13,6 +10,9 @@ from assets.resources.input_store import StoredInput
 from orchestration.api.inference.search_engine import Found
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.routes.searches import router
+from support.image_server import serving
+from support.small_app import REQ_ID, app_of
+from support.small_models import KnownVersions, coloured, sent, use_small_models
 
 TIME = "2024-01-01T00:00:00.000000Z"
 

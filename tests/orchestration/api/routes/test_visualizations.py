@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
-from small_app import REQ_ID, app_of
 
 from orchestration.api.contract import ApiError, Code, PostVisualization
 from orchestration.api.routes.visualizations import router
 from orchestration.api.visualizations.progress_of_runs import RunProgress
 from orchestration.api.visualizations.served_visualizations import Visualization
+from support.small_app import REQ_ID, app_of
 
 MOMENT = datetime(2026, 11, 5, 9, 7, 3, 250, tzinfo=UTC)
 RUN = "7f0c0000-0000-4000-8000-000000000000"

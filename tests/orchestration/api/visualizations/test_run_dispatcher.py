@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 from filelock import FileLock
-from served import wait_for
 
 from orchestration.api.visualizations import run_dispatcher
 from orchestration.api.visualizations.map_runs import (
@@ -30,6 +29,7 @@ from orchestration.instance import (
     collection_lock,
     this_process,
 )
+from support.served import wait_for
 
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 SUCCESS, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED

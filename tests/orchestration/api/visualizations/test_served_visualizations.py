@@ -8,9 +8,7 @@ from contextlib import closing
 import dagster as dg
 import pandas as pd
 import pytest
-from app_inputs import make_app, new_input
 from PIL import Image
-from served import wait_for
 
 from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager
 from assets.resources.collections import Collection
@@ -23,6 +21,8 @@ from orchestration.api.visualizations import run_dispatcher, served_visualizatio
 from orchestration.api.visualizations.map_runs import CLOSED, STATE, WAITING
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.instance import PROCESS_TAG, bury, process_number, register
+from support.app_inputs import make_app, new_input
+from support.served import wait_for
 
 N = 12
 PENDING, READY = Code.VISUALIZATION_PENDING, Code.VISUALIZATION_READY

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from limb_drawings import CLOTH, bare, close_up, clothed
 
 from assets.methods.models.classifier import classify_arrays, image_tensors, score_function
 from assets.methods.models.skin import filter as skin_filter
@@ -15,6 +14,7 @@ from assets.methods.models.skin.baseline import (
     grade,
     load_skin_baseline,
 )
+from support.limb_drawings import CLOTH, bare, close_up, clothed
 
 TONES = [(216, 160, 128), (141, 85, 36), (96, 65, 52)]
 

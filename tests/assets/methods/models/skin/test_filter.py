@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limb_drawings import bare, body
 from PIL import Image
 from scipy.ndimage import gaussian_filter, median_filter
 from skimage.morphology import disk
 
 from assets.methods.models.skin.filter import log_opponent, skin_mask, skin_planes
+from support.limb_drawings import bare, body
 
 # Of these, x + 1.5 is 25.5, 76.5 and 229.5: each three times the one before. A step from one to the
 # next is 105 log10(3) in L.

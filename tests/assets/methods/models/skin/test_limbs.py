@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from limb_drawings import LIMBS, TORSO, UPPER_ARMS, body, capsule, union
 from scipy.ndimage import gaussian_filter
 
 from assets.methods.models.skin.limbs import Limb, find_limbs, group_limbs
+from support.limb_drawings import LIMBS, TORSO, UPPER_ARMS, body, capsule, union
 
 
 def limb(begin, end, width=10):

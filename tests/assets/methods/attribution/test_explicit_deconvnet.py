@@ -7,11 +7,11 @@ from PIL import Image
 from torch import nn
 
 from assets.methods.attribution.deconvnet import Activation, deconvolve
-from assets.methods.explicit_deconvnet import explicit_deconvnet
 from assets.methods.models import open_nsfw
 from assets.methods.models.open_nsfw_network import OpenNsfwNetwork
 from assets.methods.models.preprocessing import preprocess
 from assets.methods.models.reference_images import reference_images
+from support.explicit_deconvnet import explicit_deconvnet
 
 
 def one_hot(n, index):

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from picture_server import packed
 from PIL import Image
 
 from assets.methods.common.errors import UserError
@@ -15,6 +14,7 @@ from assets.methods.models.backbones import Backbone
 from assets.methods.models.preprocessing import Preprocessing
 from assets.resources.registry import RegisteredModel
 from orchestration.api.inference import served_models
+from support.image_server import packed
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
 

@@ -12,10 +12,10 @@ those of its input; biases have no part in it.
 from collections.abc import Callable
 
 import numpy as np
-import torch  # noqa: TID253
+import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn  # noqa: TID253
-from torch.nn import functional  # noqa: TID253
+from torch import Tensor, nn
+from torch.nn import functional
 
 from assets.methods.models.open_nsfw_network import OpenNsfwNetwork
 

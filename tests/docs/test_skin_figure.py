@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from limb_drawings import bare, clothed
 from PIL import Image
 
 from assets.methods.models.skin.baseline import find_evidence
-from assets.methods.skin_figure import draw_skin_figure
+from skin_figure import draw_skin_figure
+from support.limb_drawings import bare, clothed
 
 RED, BLUE = (214, 39, 40), (31, 119, 180)
 
