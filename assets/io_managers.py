@@ -25,18 +25,18 @@ from pydantic import PrivateAttr
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole, written_whole
-from assets.values import Picture
+from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
 UNTOUCHED_SECONDS = 3600
 UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
-NAMED_PICTURES = dict[str, Picture]
+NAMED_IMAGES = dict[str, EncodedImage]
 # The assets, by commas, whose values a run with this tag keeps beyond newer ones.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
-STORED_AS_FILES = (pd.DataFrame, pa.Table, Picture, NAMED_ARRAYS, NAMED_PICTURES)
+STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
 
 
 class FolderIOManager(dg.ConfigurableIOManager):
@@ -118,14 +118,32 @@ def load(value_type: type[Value], folder: Path) -> Value:
     """Read back what ``save`` wrote, as a ``value_type``."""
     if value_type is pd.DataFrame:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
-    fields = json.loads((folder / "values.json").read_text())
-    for name, field_type in typing.get_type_hints(value_type).items():
-        if field_type in STORED_AS_FILES:
-            fields[name] = _load_field(field_type, folder / name)
-        elif typing.get_origin(field_type) is tuple:
-            # To JSON it is a list.
-            fields[name] = tuple(fields[name])
-    return value_type(**fields)
+    stored = json.loads((folder / "values.json").read_text())
+    types = typing.get_type_hints(value_type)
+    fields = dataclasses.fields(typing.cast(Any, value_type))
+    return value_type(**{field.name: _field(field, types, stored, folder) for field in fields})
+
+
+def _field(
+    field: dataclasses.Field[Any], types: dict[str, Any], stored: dict[str, Any], folder: Path
+) -> Any:
+    """Return the content of a field, which an older home may hold under its former name."""
+    field_type = types[field.name]
+    names = [field.name, field.metadata.get(FORMER_NAME, field.name)]
+    if field_type in STORED_AS_FILES:
+        name = next((one for one in names if _is_stored(folder / one)), field.name)
+        content = _load_field(field_type, folder / name)
+        columns = field.metadata.get(FORMER_COLUMNS)
+        return content.rename(columns=columns) if columns else content
+    if not any(one in stored for one in names) and field.default is not dataclasses.MISSING:
+        return field.default
+    content = stored[next((one for one in names if one in stored), field.name)]
+    # To JSON a tuple is a list.
+    return tuple(content) if typing.get_origin(field_type) is tuple else content
+
+
+def _is_stored(path: Path) -> bool:
+    return path.is_dir() or any(path.parent.glob(f"{path.name}.*"))
 
 
 def _save_field(content: Any, path: Path) -> None:
@@ -134,7 +152,7 @@ def _save_field(content: Any, path: Path) -> None:
         path.mkdir(parents=True)
         for name, one in content.items():
             _save_field(one, path / name)
-    elif isinstance(content, Picture):
+    elif isinstance(content, EncodedImage):
         write_whole(path.with_name(path.name + content.suffix), content.data)
     elif isinstance(content, np.ndarray):
         write_whole(path.with_name(f"{path.name}.npy"), npy_bytes(content))
@@ -150,17 +168,17 @@ def _load_field(field_type: Any, path: Path) -> Any:
         return {
             name: np.load(file, allow_pickle=False) for name, file in _named_files(path).items()
         }
-    if field_type == NAMED_PICTURES:
-        return {name: _load_picture(file) for name, file in _named_files(path).items()}
-    if field_type is Picture:
+    if field_type == NAMED_IMAGES:
+        return {name: _load_image(file) for name, file in _named_files(path).items()}
+    if field_type is EncodedImage:
         (file,) = path.parent.glob(f"{path.name}.*")
-        return _load_picture(file)
+        return _load_image(file)
     table = pq.read_table(path.with_suffix(".parquet"))
     return table if field_type is pa.Table else table.to_pandas()
 
 
-def _load_picture(file: Path) -> Picture:
-    return Picture(file.read_bytes(), file.suffix)
+def _load_image(file: Path) -> EncodedImage:
+    return EncodedImage(file.read_bytes(), file.suffix)
 
 
 def _named_files(folder: Path) -> dict[str, Path]:

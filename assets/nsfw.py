@@ -24,7 +24,7 @@ from assets.resources.tracking import Tracking
 from assets.results.deconvnet import DeconvnetQuestion, reconstruct_originals
 from assets.results.occlusion import explain_originals
 from assets.results.originals import choose_images
-from assets.results.photo_map import score_figures
+from assets.results.photo_map import score_metrics
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -55,7 +55,7 @@ def nsfw_model(
         if model.unreachable:
             context.log.warning(model.unreachable)
         known = model.description
-        log.figures(
+        log.metrics(
             {
                 "version": model.version or "unknown: the registry could not be asked",
                 "fingerprint": known.fingerprint,
@@ -96,13 +96,13 @@ def nsfw_scores(
             log.progress("photos"),
         )
         table = pd.DataFrame({"image_id": image_ids, "score": found.scores})
-        log.figures(score_figures(found))
+        log.metrics(score_metrics(found))
         log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
         highest = table.nlargest(config.listed, "score").merge(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"
         )
         log.table("highest.csv", highest)
-        log.picture("highest.png", draw_ranking(open_image, highest))
+        log.image("highest.png", draw_ranking(open_image, highest))
     return NsfwScores(table, config.model, config.class_name, found.fingerprint, found.n_computed)
 
 
@@ -127,7 +127,7 @@ def occlusion_maps(
         question = config.question(classifier, model, class_name)
         reading = catalogue_settings(photos.registered(context.partition_key).settings)
         results = explain_originals(chosen, question, reading, models.window_scores, log)
-        log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
+        log.metrics({"images": len(results.figures), "rejected": len(results.rejects)})
         return results.value({**config.model_dump(), "model": model, "class_name": class_name})
 
 

@@ -23,9 +23,9 @@ from assets.resources.compute import Compute
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.results.photo_map import catalogue_figures, flat, layout_figure, layout_figures
+from assets.results.photo_map import catalogue_metrics, flat, layout_figure, layout_metrics
 from assets.steps import step
-from assets.values import Embeddings, GridAssignment, Mosaic, Picture, with_points
+from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic, with_points
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
@@ -50,7 +50,7 @@ def raw_images(
         source = config.manifest or photos.collection(context.partition_key).source
         settings = config.settings(compute.threads)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
-        log.figures(catalogue_figures(catalogue))
+        log.metrics(catalogue_metrics(catalogue))
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)
@@ -78,7 +78,7 @@ def embeddings(
             compute.settings(),
             log.progress("photos"),
         )
-        log.figures({"embedded_anew": found.n_computed, "dimensions": found.vectors.shape[1]})
+        log.metrics({"embedded_anew": found.n_computed, "dimensions": found.vectors.shape[1]})
     return Embeddings.from_arrays(image_ids, found.vectors, found.fingerprint, found.n_computed)
 
 
@@ -101,7 +101,7 @@ def tsne_2d(
             photos.points,
             log.progress("iterations"),
         )
-        log.figures({"points": len(points), "projected_anew": is_new})
+        log.metrics({"points": len(points), "projected_anew": is_new})
     return pd.DataFrame({"image_id": embeddings.image_ids, "x": points[:, 0], "y": points[:, 1]})
 
 
@@ -125,13 +125,13 @@ def grid_assignment(
             config.settings(),
             log.progress,
         )
-        figures = layout_figures(layout)
-        log.figures(flat(figures))
+        metrics = layout_metrics(layout)
+        log.metrics(flat(metrics))
         log.histogram(
             "displacement.png", layout.displacement(), "From point to cell", "distance in cells"
         )
     table = shown.assign(row=layout.row, col=layout.col)
-    return GridAssignment(table, layout.grid.columns, layout.grid.rows, figures)
+    return GridAssignment(table, layout.grid.columns, layout.grid.rows, metrics)
 
 
 @_asset(kinds={"jpeg"})
@@ -149,9 +149,9 @@ def mosaic(
         plan = plan_mosaic(grid.columns, grid.rows, settings)
         load_image = photos.store.open_working_copy
         drawn = draw_mosaic(load_image, grid.table, plan, log.progress("tiles"))
-        picture = Picture(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
+        picture = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
         figure = layout_figure(grid, drawn)
-        log.figures({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
+        log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
         log.run.file(f"mosaic{picture.suffix}", picture.data)
         log.run.file_in_parent(f"mosaic{picture.suffix}", picture.data)
         log.thumbnail("mosaic", drawn)

@@ -35,15 +35,15 @@ class Step:
         """Return a listener for work that is counted in ``unit``."""
         return self.reporter.listener(self.context.log, self.context.asset_key.path[-1], unit)
 
-    def figures(self, figures: dict[str, Any]) -> None:
-        """Show figures in Dagster, and the numbers among them in MLflow."""
-        known = {name: _plain(figure) for name, figure in figures.items() if figure is not None}
+    def metrics(self, metrics: dict[str, Any]) -> None:
+        """Show metrics in Dagster, and the numbers among them in MLflow."""
+        known = {name: _plain(metric) for name, metric in metrics.items() if metric is not None}
         self.context.add_output_metadata(known)
-        self.run.figures({k: v for k, v in known.items() if isinstance(v, int | float)})
+        self.run.metrics({k: v for k, v in known.items() if isinstance(v, int | float)})
 
-    def picture(self, name: str, picture: Image.Image) -> None:
+    def image(self, name: str, picture: Image.Image) -> None:
         """Log a picture to MLflow under ``name``, and show its thumbnail in Dagster."""
-        self.run.picture(name, picture)
+        self.run.image(name, picture)
         self.thumbnail(Path(name).stem, picture)
 
     def thumbnail(self, name: str, picture: Image.Image) -> None:
@@ -52,7 +52,7 @@ class Step:
 
     def histogram(self, name: str, values: np.ndarray, title: str, unit: str) -> None:
         """Log how ``values`` are distributed."""
-        self.picture(name, draw_histogram(values, title, unit))
+        self.image(name, draw_histogram(values, title, unit))
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log a table to MLflow, as CSV."""
@@ -81,9 +81,9 @@ def step(
     )
 
 
-def _plain(figure: Any) -> Any:
+def _plain(metric: Any) -> Any:
     """Return a NumPy scalar as Python's: Dagster stores no other."""
-    return figure.item() if isinstance(figure, np.generic) else figure
+    return metric.item() if isinstance(metric, np.generic) else metric
 
 
 def thumbnail(picture: Image.Image) -> str:

@@ -29,7 +29,7 @@ from assets.results.evaluation import (
     evaluate_model,
     evaluation_summary,
     evaluation_value,
-    label_figures,
+    label_metrics,
     log_evaluation,
     shown_names,
 )
@@ -72,7 +72,7 @@ def labelled_images(
             raw_images.rejects,
             config.settings(reading.near_distance),
         )
-        log.figures(label_figures(data))
+        log.metrics(label_metrics(data))
         log.table("findings.csv", data.findings)
     return data
 
@@ -122,7 +122,7 @@ def nsfw_training(
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
         log.table("history.csv", result.history)
         log.table("comparison.csv", result.comparison)
-        log.figures(
+        log.metrics(
             {
                 "epochs": len(trained.history),
                 "best_epoch": trained.best_epoch,
@@ -168,7 +168,7 @@ def nsfw_evaluation(
         figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
         positive = labelled_images.class_names[1]
         value = evaluation_value(evaluated, figure, load_image, positive, config)
-        log.figures(evaluation_summary(evaluated))
+        log.metrics(evaluation_summary(evaluated))
         log_evaluation(log.run, evaluated, value)
         log.thumbnail("evaluation", figure)
         for note in value.notes:

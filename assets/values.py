@@ -1,6 +1,6 @@
 """What passes from asset to asset, beside plain tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,10 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.methods.common.errors import UserError
+
+# What homes written before a field or a column was renamed call it.
+FORMER_NAME = "former_name"
+FORMER_COLUMNS = "former_columns"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class GridAssignment:
-    """Each photo's cell: a table of image_id, uri, label, x, y, row, col; and the grid's figures.
+    """Each photo's cell: a table of image_id, uri, label, x, y, row, col; and the layout's metrics.
 
     x and y are the coordinates of tsne_2d, row and col count from the upper left corner.
     """
@@ -56,11 +60,11 @@ class GridAssignment:
     table: pd.DataFrame
     columns: int
     rows: int
-    figures: dict[str, Any]
+    metrics: dict[str, Any] = field(metadata={FORMER_NAME: "figures"})
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedImage:
     """An encoded picture and the suffix of its file (``.jpg``, ``.png``)."""
 
     data: bytes
@@ -74,8 +78,8 @@ class Mosaic:
     ``shrunk`` says in a sentence why the tiles are smaller than the settings ask for.
     """
 
-    mosaic: Picture
-    figure: Picture
+    mosaic: EncodedImage
+    figure: EncodedImage
     settings: dict[str, Any]
     shrunk: str | None = None
 
@@ -110,7 +114,7 @@ class OcclusionMaps:
     """What the model looks at in some images of a collection, the highest scores first.
 
     ``table`` has a row an image and experiment: rank, image_id, uri, score (that of nsfw_scores),
-    score_at_full_size, experiment, and the figures of its map. ``maps`` (rows, columns of the
+    score_at_full_size, experiment, and the metrics of its map. ``maps`` (rows, columns of the
     image, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have the
     key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
     file could not be read any more.
@@ -120,8 +124,8 @@ class OcclusionMaps:
     rejects: pd.DataFrame
     maps: dict[str, np.ndarray]
     window_scores: dict[str, np.ndarray]
-    overlays: dict[str, Picture]
-    figures: dict[str, Picture]
+    overlays: dict[str, EncodedImage]
+    figures: dict[str, EncodedImage]
     settings: dict[str, Any]
 
 
@@ -137,7 +141,7 @@ class DeconvnetMaps:
     table: pd.DataFrame
     rejects: pd.DataFrame
     reconstructions: dict[str, np.ndarray]
-    figures: dict[str, Picture]
+    figures: dict[str, EncodedImage]
     settings: dict[str, Any]
 
 
@@ -165,7 +169,7 @@ class NsfwTraining:
 class NsfwEvaluation:
     """What models are worth on labelled images.
 
-    ``figures``: model, figure, value, low, high. ``slices``: model and the columns of
+    ``metrics``: model, metric, value, low, high. ``slices``: model and the columns of
     ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
     ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
     image_id, uri, label, split, model, score. ``worst`` has a contact sheet a model, by its number
@@ -175,13 +179,15 @@ class NsfwEvaluation:
     positive: str
     models: list[str]
     fingerprints: list[str]
-    figures: pd.DataFrame
+    metrics: pd.DataFrame = field(
+        metadata={FORMER_NAME: "figures", FORMER_COLUMNS: {"figure": "metric"}}
+    )
     slices: pd.DataFrame
     curves: pd.DataFrame
     reliability: pd.DataFrame
     scores: pd.DataFrame
-    figure: Picture
-    worst: dict[str, Picture]
+    figure: EncodedImage
+    worst: dict[str, EncodedImage]
     notes: list[str]
     settings: dict[str, Any]
 

@@ -40,8 +40,8 @@ def main() -> int:
         began = time.perf_counter()
         evaluations[name] = found = evaluate_scores(is_positive, given, slices=slices)
         print(f"{name:>10}: {time.perf_counter() - began:5.1f} s for {N:,} scores")
-        for figure, estimate in found.figures.items():
-            print(f"{figure:>26} {estimate.value:.5f} ({estimate.low:.5f} - {estimate.high:.5f})")
+        for metric, estimate in found.metrics.items():
+            print(f"{metric:>26} {estimate.value:.5f} ({estimate.low:.5f} - {estimate.high:.5f})")
     began = time.perf_counter()
     picture = draw_evaluation(evaluations)
     print(f"{'figure':>10}: {time.perf_counter() - began:5.1f} s")

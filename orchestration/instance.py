@@ -84,7 +84,7 @@ def process_number(process: str) -> int | None:
     return number if host == socket.gethostname() and _lives(number, begun) else None
 
 
-def bury_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Report as failed the runs of command lines that were killed, and free their pool slots.
 
     Without it such a run would be called running for ever, and the next one would wait for its
@@ -96,24 +96,24 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         if _is_dead(run.tags.get(PROCESS_TAG, ""))
     ]
     for run in dead:
-        bury(instance, run)
+        fail_run(instance, run)
     return dead
 
 
-def bury(instance: dg.DagsterInstance, run: dg.DagsterRun, last_words: str = "") -> None:
+def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun, stderr_tail: str = "") -> None:
     """Report as failed a run whose process is gone, and free its pool slots."""
-    message = f"{PROCESS_GONE} Its last words: {last_words}" if last_words else PROCESS_GONE
+    message = f"{PROCESS_GONE} Its last words: {stderr_tail}" if stderr_tail else PROCESS_GONE
     instance.report_run_failed(run, message)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def bury_orphaned_runs(instance: dg.DagsterInstance) -> None:
+def fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """Report as failed the runs that an earlier `tessera dev` started and took with it.
 
     To be called while none is serving. Otherwise they would keep their place in the pool, and
     everything that is queued would wait for them.
     """
-    bury_dead_runs(instance)
+    fail_dead_runs(instance)
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         if not run.tags.get(PROCESS_TAG):
             instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")

@@ -10,7 +10,7 @@ from dagster_shared.error import SerializableErrorInfo
 from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
-from orchestration.instance import PROCESS_GONE, PROCESS_TAG, bury_dead_runs, this_process
+from orchestration.instance import PROCESS_GONE, PROCESS_TAG, fail_dead_runs, this_process
 from orchestration.jobs import ASSETS_OF
 
 # By name: of an exception in a run, Dagster keeps no more.
@@ -53,7 +53,7 @@ def carry_out(
     Raises UserError with the sentence of the asset that refused, KeyboardInterrupt when the run was
     interrupted, RunError for anything else.
     """
-    for dead in bury_dead_runs(instance):
+    for dead in fail_dead_runs(instance):
         settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
@@ -87,7 +87,7 @@ def settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None
 
     # The run itself has said already that it could not be tracked.
     try:
-        tracking.settle(run_id, status)
+        tracking.finish_runs(run_id, status)
     except (MlflowException, OSError):
         if tracking.strict:
             raise

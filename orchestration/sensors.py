@@ -45,7 +45,7 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
 
 def _settle(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
     """Tell MLflow how a run ended: an asset cannot see its process die or its check fail."""
-    tracking.settle(context.dagster_run.run_id, context.dagster_run.status)
+    tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
 
 
 settle_failed_runs = dg.run_status_sensor(

@@ -101,7 +101,7 @@ def assignment_is_a_bijection(
 @dg.asset_check(asset="grid_assignment")
 def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckResult:
     """Up to 10,000 photos the assignment is optimal to rounding; beyond, near its bound."""
-    assignment = grid_assignment.figures["assignment"]
+    assignment = grid_assignment.metrics["assignment"]
     gap = assignment["gap"]
     if gap is None:
         return dg.AssetCheckResult(passed=True, description="no bound was asked for")

@@ -94,23 +94,23 @@ def champion_is_no_worse(
 @dg.asset_check(asset="nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """Every figure is finite and within its interval; all but counts and temperatures in [0, 1]."""
-    is_bare = nsfw_evaluation.figures.figure.isin(WITHOUT_INTERVAL)
-    figures = nsfw_evaluation.figures[~is_bare]
+    is_bare = nsfw_evaluation.metrics.metric.isin(WITHOUT_INTERVAL)
+    metrics = nsfw_evaluation.metrics[~is_bare]
     slices = nsfw_evaluation.slices.drop(columns="value").rename(
         columns={"false_positive_rate": "value"}
     )
     # Comparisons with NaN are false, so these find what is not finite as well.
-    bare = nsfw_evaluation.figures.value[is_bare].to_numpy(dtype=float)
+    bare = nsfw_evaluation.metrics.value[is_bare].to_numpy(dtype=float)
     faults = int((~((bare > 0) & (bare < np.inf))).sum())
-    for table in (figures, slices):
+    for table in (metrics, slices):
         numbers = table[["low", "value", "high"]].to_numpy(dtype=float)
         is_ordered = (numbers[:, 0] <= numbers[:, 1]) & (numbers[:, 1] <= numbers[:, 2])
         faults += int(
             (~(is_ordered & (numbers >= 0).all(axis=1) & (numbers <= 1).all(axis=1))).sum()
         )
     return dg.AssetCheckResult(
-        passed=faults == 0 and len(figures) > 0,
-        description=f"{len(bare) + len(figures) + len(slices):,} figures, {faults:,} not finite or "
+        passed=faults == 0 and len(metrics) > 0,
+        description=f"{len(bare) + len(metrics) + len(slices):,} metrics, {faults:,} not finite or "
         "outside their interval",
     )
 
@@ -118,8 +118,8 @@ def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetC
 @dg.asset_check(asset="nsfw_evaluation")
 def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """The AUC is that of the scores that are kept, computed once more by ranks; chance is 0.5."""
-    figures, scores = nsfw_evaluation.figures, nsfw_evaluation.scores
-    aucs = figures[figures.figure == "auc"].set_index("model").reindex(nsfw_evaluation.models)
+    metrics, scores = nsfw_evaluation.metrics, nsfw_evaluation.scores
+    aucs = metrics[metrics.metric == "auc"].set_index("model").reindex(nsfw_evaluation.models)
     by_ranks = [
         _auc(rows.score, rows.label == nsfw_evaluation.positive)
         for rows in (scores[scores.model == model] for model in nsfw_evaluation.models)

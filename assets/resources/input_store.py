@@ -57,7 +57,7 @@ INSERT INTO revision SELECT 0 WHERE NOT EXISTS (SELECT * FROM revision);
 
 
 @dataclass(frozen=True)
-class InputPicture:
+class InputImage:
     """A picture that was decoded: its file, and its size, upright, in px."""
 
     data: bytes = field(repr=False)
@@ -80,7 +80,7 @@ class NewInput:
     """
 
     id: str | None = None
-    picture: InputPicture | None = None
+    picture: InputImage | None = None
     url: str | None = None
     allow_duplicate: bool = False
     crop: tuple[float, float, float, float] | None = None
@@ -186,9 +186,7 @@ class InputStore:
                     n_stored += known is None
         return outcomes
 
-    def settle_done(
-        self, number: int, picture: InputPicture
-    ) -> StoredInput | DuplicateInput | None:
+    def mark_done(self, number: int, picture: InputImage) -> StoredInput | DuplicateInput | None:
         """Give a pending input its picture; None if it is not there, or not pending, any more.
 
         A duplicate stays pending: whether it is kept as a failure is the caller's to say.
@@ -209,7 +207,7 @@ class InputStore:
             )
             return _one(connection, "number", number)
 
-    def settle_failed(self, number: int, code: int, detail: str) -> None:
+    def mark_failed(self, number: int, code: int, detail: str) -> None:
         """Note why a pending input failed, if it is still there."""
         with self._changes() as connection:
             connection.execute(

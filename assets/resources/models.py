@@ -9,7 +9,7 @@ from assets.methods.models.classifier import Classifier
 from assets.methods.models.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.resources.pyfunc_classifier import PyfuncClassifier
 from assets.resources.registry import CHAMPION_URI, ModelRegistry, RegisteredModel
 from assets.resources.tracking import Tracking, Warn
@@ -63,9 +63,9 @@ class Models:
         return ModelRegistry(self._tracking, self._folder)
 
     @cached_property
-    def probabilities(self) -> EmbeddingStore:
+    def probabilities(self) -> VectorStore:
         """The photos that have been scored already."""
-        return EmbeddingStore(self._home / "probabilities")
+        return VectorStore(self._home / "probabilities")
 
     @cached_property
     def window_scores(self) -> WindowScoreStore:

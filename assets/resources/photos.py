@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.layout.projection_store import ProjectionStore
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputStore
@@ -54,9 +54,9 @@ class Photos(dg.ConfigurableResource):
         return PhotoStore(Path(self.home) / "photos")
 
     @cached_property
-    def vectors(self) -> EmbeddingStore:
+    def vectors(self) -> VectorStore:
         """The vectors that have been computed already."""
-        return EmbeddingStore(Path(self.home) / "vectors")
+        return VectorStore(Path(self.home) / "vectors")
 
     @cached_property
     def points(self) -> ProjectionStore:

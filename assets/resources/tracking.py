@@ -68,7 +68,7 @@ class Tracking(dg.ConfigurableResource):
         """Track work that no Dagster run stands for; ``warn`` is told when MLflow is down."""
         return _ended_by_its_body(TrackedRun(self, name, warn))
 
-    def settle(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
+    def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
         """Give the MLflow runs of a Dagster run that has ended their final status.
 
         An asset that raises has seen to its own; this is for what an asset cannot see: a process
@@ -150,7 +150,7 @@ class Tracking(dg.ConfigurableResource):
 
 
 class TrackedRun:
-    """A run in MLflow, to which parameters, figures, pictures and files are logged.
+    """A run in MLflow, to which parameters, metrics, pictures and files are logged.
 
     Logging to a server that is down never costs a result: the first failure is a warning, and
     nothing more is sent.
@@ -181,15 +181,15 @@ class TrackedRun:
         """Log the settings that the work is done with."""
         self._log_batch(parameters=parameters)
 
-    def figures(self, figures: dict[str, float], step: int = 0) -> None:
-        """Log figures to compare between runs; ``step`` is a place in a series, such as a rank."""
-        self._log_batch(figures=figures, step=step)
+    def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
+        """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
+        self._log_batch(metrics=metrics, step=step)
 
-    def picture(self, name: str, picture: Image.Image) -> None:
+    def image(self, name: str, picture: Image.Image) -> None:
         """Log a picture as the artifact ``name``, with its suffix."""
         self._send(lambda: self._client.log_image(self._run_id, picture, name))
 
-    def series_picture(self, key: str, picture: Image.Image, step: int) -> None:
+    def series_image(self, key: str, picture: Image.Image, step: int) -> None:
         """Log one of the pictures that MLflow's UI shows as the series ``key``, by step."""
         self._send(lambda: self._client.log_image(self._run_id, picture, key=key, step=step))
 
@@ -212,7 +212,7 @@ class TrackedRun:
     def _log_batch(
         self,
         parameters: dict[str, Any] | None = None,
-        figures: dict[str, float] | None = None,
+        metrics: dict[str, float] | None = None,
         step: int = 0,
         run_id: str | None = None,
     ) -> None:
@@ -221,8 +221,8 @@ class TrackedRun:
 
         now = get_current_time_millis()
         params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
-        metrics = [Metric(key, float(value), now, step) for key, value in (figures or {}).items()]
-        self._send(lambda: self._client.log_batch(run_id or self._run_id, metrics, params))
+        values = [Metric(key, float(value), now, step) for key, value in (metrics or {}).items()]
+        self._send(lambda: self._client.log_batch(run_id or self._run_id, values, params))
 
     def _log_file(self, run_id: str, name: str, data: bytes) -> None:
         parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
@@ -250,7 +250,7 @@ class TrackedRun:
 
 
 class ChildRun(TrackedRun):
-    """The MLflow run of one asset and partition; its parent gets the same figures, by asset."""
+    """The MLflow run of one asset and partition; its parent gets the same metrics, by asset."""
 
     def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
         self._context = context
@@ -263,11 +263,11 @@ class ChildRun(TrackedRun):
         super().parameters(parameters)
         self._log_batch(parameters=self._of_parent(parameters), run_id=self._parent_id)
 
-    def figures(self, figures: dict[str, float], step: int = 0) -> None:
-        """Log figures to compare between runs; the parent has those that are no series."""
-        super().figures(figures, step)
+    def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
+        """Log metrics to compare between runs; the parent has those that are no series."""
+        super().metrics(metrics, step)
         if step == 0:
-            self._log_batch(figures=self._of_parent(figures), run_id=self._parent_id)
+            self._log_batch(metrics=self._of_parent(metrics), run_id=self._parent_id)
 
     def file_in_parent(self, name: str, data: bytes) -> None:
         """Log ``data`` as an artifact of the parent, which it sums up."""

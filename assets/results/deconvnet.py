@@ -21,7 +21,7 @@ from assets.resources.tracking import TrackedRun
 from assets.results.originals import check_any_read, read_chosen, rejects_table
 from assets.results.photo_map import png
 from assets.steps import Step
-from assets.values import DeconvnetMaps, Picture
+from assets.values import DeconvnetMaps, EncodedImage
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Results:
     rows: list[dict[str, Any]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     reconstructions: dict[str, np.ndarray] = field(default_factory=dict)
-    figures: dict[str, Picture] = field(default_factory=dict)
+    figures: dict[str, EncodedImage] = field(default_factory=dict)
 
 
 def reconstruct_originals(
@@ -75,7 +75,7 @@ def reconstruct_originals(
         answer = question.answer(original.picture, original.name)
         found, files = answer.found, reconstruction_files(answer)
         results.reconstructions[original.image_id] = found.reconstruction
-        results.figures[original.image_id] = Picture(files["figure.png"], ".png")
+        results.figures[original.image_id] = EncodedImage(files["figure.png"], ".png")
         rank = len(results.figures)
         results.rows.append(
             {
@@ -92,7 +92,7 @@ def reconstruct_originals(
             log.thumbnail("highest", answer.figure)
         progress(original.number, len(chosen))
     check_any_read(len(results.figures), results.rejects)
-    log.figures({"images": len(results.figures), "rejected": len(results.rejects)})
+    log.metrics({"images": len(results.figures), "rejected": len(results.rejects)})
     return DeconvnetMaps(
         pd.DataFrame(results.rows),
         rejects_table(results.rejects),
@@ -118,7 +118,7 @@ def log_reconstruction(
 ) -> None:
     """Log the files of an image, its figure and its scores as number ``step`` of a series."""
     found = answer.found
-    run.figures({"score": found.score, "changed_score": found.changed_score}, step)
-    run.series_picture("figure", answer.figure, step)
+    run.metrics({"score": found.score, "changed_score": found.changed_score}, step)
+    run.series_image("figure", answer.figure, step)
     for file, data in files.items():
         run.file(f"{name}/{file}", data)

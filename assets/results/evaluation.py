@@ -21,13 +21,13 @@ from assets.methods.evaluation.evaluate import (
 from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.scoring import score_unseen
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
 from assets.values import NsfwEvaluation
 
-# Of MLflow's figures and artifacts: a model's name may be an address.
+# Of MLflow's metrics and artifacts: a model's name may be an address.
 MODEL_NAME = "model_{}"
 
 
@@ -51,7 +51,7 @@ def evaluate_model(
     split: str,
     settings: EvaluationSettings,
     load_image: Callable[[str], Image.Image],
-    store: EmbeddingStore,
+    store: VectorStore,
     progress: Progress = silent,
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
@@ -67,7 +67,7 @@ def evaluate_model(
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
     found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
-    # In float32 a threshold of 0.7 is another number than in the figures, which are of float64.
+    # In float32 a threshold of 0.7 is another number than in the metrics, which are of float64.
     scores = images[["image_id", "uri", "label", "split"]].assign(
         is_positive=is_positive, score=found.scores.astype(np.float64)
     )
@@ -137,7 +137,7 @@ def evaluation_value(
         positive=positive,
         models=[model.name for model in models],
         fingerprints=[model.fingerprint for model in models],
-        figures=pd.concat([_figures(model) for model in models], ignore_index=True),
+        metrics=pd.concat([_metrics(model) for model in models], ignore_index=True),
         slices=_by_model(models, lambda one: one.slices),
         curves=_by_model(models, _curves),
         reliability=_by_model(models, _reliability),
@@ -155,18 +155,18 @@ def evaluation_value(
 def log_evaluation(
     run: TrackedRun, models: Sequence[EvaluatedModel], value: NsfwEvaluation
 ) -> None:
-    """Log figures, curves, tables and pictures; of several models each has its own prefix."""
+    """Log metrics, curves, tables and pictures; of several models each has its own prefix."""
     for number, model in enumerate(models, 1):
         prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
-        figures = model.evaluation.flat_figures()
-        run.figures({f"{prefix}{name}": figure for name, figure in figures.items()})
+        metrics = model.evaluation.flat_metrics()
+        run.metrics({f"{prefix}{name}": metric for name, metric in metrics.items()})
     for name, data in evaluation_files(value).items():
         run.file(name, data)
 
 
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
     """Return what is kept of an evaluation as files, by their names."""
-    tables = ("figures", "slices", "curves", "reliability", "scores")
+    tables = ("metrics", "slices", "curves", "reliability", "scores")
     files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
     files["worst_errors.csv"] = csv_bytes(_worst_table(value))
     files["evaluation.png"] = value.figure.data
@@ -199,7 +199,7 @@ def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
 
 
 def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
-    """Return the figures that Dagster shows, by model where there are several."""
+    """Return the metrics that Dagster shows, by model where there are several."""
     shown = ("auc", "average_precision", "precision", "recall", "f1", "ece_before", "ece_after")
     summary: dict[str, Any] = {}
     for number, model in enumerate(models, 1):
@@ -212,18 +212,18 @@ def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
         }
         summary |= {
             f"{prefix}{name}": "{:.4f} ({:.4f} to {:.4f})".format(
-                *(getattr(evaluation.figures[name], end) for end in ("value", "low", "high"))
+                *(getattr(evaluation.metrics[name], end) for end in ("value", "low", "high"))
             )
             for name in shown
-            if name in evaluation.figures
+            if name in evaluation.metrics
         }
     return summary
 
 
-def label_figures(data: LabelledData) -> dict[str, Any]:
+def label_metrics(data: LabelledData) -> dict[str, Any]:
     """Return how many images each split has of each class, and what was found about rows."""
     counts = class_counts(data)
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         f"{split}_{label}": int(counts.loc[split, label])
         for split in counts.index
         for label in counts.columns
@@ -232,16 +232,16 @@ def label_figures(data: LabelledData) -> dict[str, Any]:
     return {
         "images": len(data.images),
         "rows_left_out": int(data.findings.left_out.sum()),
-        **figures,
+        **metrics,
         **{f"found_{str(name).replace(' ', '_')}": int(count) for name, count in reasons.items()},
     }
 
 
-def _figures(model: EvaluatedModel) -> pd.DataFrame:
+def _metrics(model: EvaluatedModel) -> pd.DataFrame:
     evaluation = model.evaluation
     rows = [
-        {"model": model.name, "figure": name, **vars(figure)}
-        for name, figure in evaluation.figures.items()
+        {"model": model.name, "metric": name, **vars(metric)}
+        for name, metric in evaluation.metrics.items()
     ]
     counts = {
         "n": evaluation.n,
@@ -249,7 +249,7 @@ def _figures(model: EvaluatedModel) -> pd.DataFrame:
         "temperature": evaluation.temperature,
     }
     rows += [
-        {"model": model.name, "figure": name, "value": float(value), "low": None, "high": None}
+        {"model": model.name, "metric": name, "value": float(value), "low": None, "high": None}
         for name, value in counts.items()
     ]
     return pd.DataFrame(rows).astype({"low": "float64", "high": "float64"})

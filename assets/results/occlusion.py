@@ -17,7 +17,7 @@ from assets.resources.tracking import TrackedRun
 from assets.results.originals import check_any_read, read_chosen, rejects_table
 from assets.results.photo_map import png
 from assets.steps import Step
-from assets.values import OcclusionMaps, Picture
+from assets.values import EncodedImage, OcclusionMaps
 
 
 @dataclass
@@ -28,8 +28,8 @@ class OcclusionResults:
     rejects: list[Reject] = field(default_factory=list)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     window_scores: dict[str, np.ndarray] = field(default_factory=dict)
-    overlays: dict[str, Picture] = field(default_factory=dict)
-    figures: dict[str, Picture] = field(default_factory=dict)
+    overlays: dict[str, EncodedImage] = field(default_factory=dict)
+    figures: dict[str, EncodedImage] = field(default_factory=dict)
 
     def add(
         self,
@@ -40,12 +40,12 @@ class OcclusionResults:
         files: dict[str, bytes],
     ) -> None:
         """Add an image with its files, whose ``score`` among its collection's is known."""
-        self.figures[image_id] = Picture(files["figure.png"], ".png")
+        self.figures[image_id] = EncodedImage(files["figure.png"], ".png")
         for experiment, found in explained.maps.items():
             key = f"{image_id}/{experiment}"
             self.maps[key] = found.values
             self.window_scores[key] = found.scores
-            self.overlays[key] = Picture(files[f"{experiment}.png"], ".png")
+            self.overlays[key] = EncodedImage(files[f"{experiment}.png"], ".png")
             row = {
                 "rank": len(self.figures),
                 "image_id": image_id,
@@ -56,7 +56,7 @@ class OcclusionResults:
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
-            self.rows.append(row | _figures_of(experiment, explained))
+            self.rows.append(row | _metrics_of(experiment, explained))
 
     def value(self, settings: dict[str, Any]) -> OcclusionMaps:
         """Return it as the asset holds it; raises UserError when no image could be read."""
@@ -72,11 +72,11 @@ class OcclusionResults:
         )
 
 
-def _figures_of(experiment: str, explained: ExplainedImage) -> dict[str, float]:
+def _metrics_of(experiment: str, explained: ExplainedImage) -> dict[str, float]:
     prefix = f"{experiment}."
     return {
-        name.removeprefix(prefix): figure
-        for name, figure in explained.figures.items()
+        name.removeprefix(prefix): metric
+        for name, metric in explained.metrics.items()
         if name.startswith(prefix)
     }
 
@@ -111,11 +111,11 @@ def explain_originals(
 def log_explained(
     run: TrackedRun, name: str, explained: ExplainedImage, files: dict[str, bytes], step: int
 ) -> None:
-    """Log the files of an image, its pictures and figures as number ``step`` of a series."""
-    run.figures(explained.figures, step)
-    run.series_picture("figure", explained.figure, step)
+    """Log the files of an image, its images and metrics as number ``step`` of a series."""
+    run.metrics(explained.metrics, step)
+    run.series_image("figure", explained.figure, step)
     for experiment, overlay in explained.overlays.items():
-        run.series_picture(experiment, overlay, step)
+        run.series_image(experiment, overlay, step)
     for file, data in files.items():
         run.file(f"{name}/{file}", data)
 

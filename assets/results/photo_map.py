@@ -1,4 +1,4 @@
-"""The figures of each asset, as Dagster, MLflow and report.json show them."""
+"""The metrics of each asset, as Dagster, MLflow and report.json show them."""
 
 import io
 from dataclasses import asdict
@@ -12,12 +12,12 @@ from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
 from assets.methods.models.scoring import ScoringResult
 from assets.methods.photos.catalogue import Catalogue
-from assets.values import GridAssignment, Picture
+from assets.values import EncodedImage, GridAssignment
 
 ARRAYS = ("row", "col")
 
 
-def catalogue_figures(catalogue: Catalogue) -> dict[str, Any]:
+def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
     """Return how many files were found, and what became of them."""
     images = catalogue.images
     exact = images.duplicate_of == images.image_id
@@ -33,16 +33,16 @@ def catalogue_figures(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def layout_figures(layout: Layout) -> dict[str, Any]:
-    """Return the figures of the solver, of the refinement (None when off), and of the result."""
+def layout_metrics(layout: Layout) -> dict[str, Any]:
+    """Return the metrics of the solver, of the refinement (None when off), and of the result."""
     return {
         "assignment": _without_arrays(layout.assignment),
-        "refinement": _refinement_figures(layout),
+        "refinement": _refinement_metrics(layout),
         "quality": asdict(layout.quality),
     }
 
 
-def _refinement_figures(layout: Layout) -> dict[str, Any] | None:
+def _refinement_metrics(layout: Layout) -> dict[str, Any] | None:
     if layout.refinement is None or layout.unrefined_quality is None:
         return None
     return {
@@ -54,7 +54,7 @@ def _refinement_figures(layout: Layout) -> dict[str, Any] | None:
     }
 
 
-def score_figures(scores: ScoringResult) -> dict[str, Any]:
+def score_metrics(scores: ScoringResult) -> dict[str, Any]:
     """Return how many images were scored, and how their scores are spread."""
     return {
         "images": len(scores.scores),
@@ -65,16 +65,16 @@ def score_figures(scores: ScoringResult) -> dict[str, Any]:
     }
 
 
-def flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return nested figures as one level, ``assignment.cost``, as MLflow wants them."""
+def flat(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return nested metrics as one level, ``assignment.cost``, as MLflow wants them."""
     return {
-        f"{part}.{name}": figure
-        for part, figures_of_part in figures.items()
-        for name, figure in (figures_of_part or {}).items()
+        f"{part}.{name}": metric
+        for part, metrics_of_part in metrics.items()
+        for name, metric in (metrics_of_part or {}).items()
     }
 
 
-def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> Picture:
+def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:
     """Draw the four-panel figure of a layout."""
     table = grid.table
     cells = points_to_cells(table[["x", "y"]].to_numpy(), GridShape(grid.columns, grid.rows))
@@ -85,11 +85,11 @@ def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> Picture:
     return png(figure)
 
 
-def png(picture: Image.Image) -> Picture:
+def png(picture: Image.Image) -> EncodedImage:
     """Return a picture as PNG."""
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return Picture(file.getvalue(), ".png")
+    return EncodedImage(file.getvalue(), ".png")
 
 
 def _without_arrays(value: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from assets.methods.evaluation.promotion import Verdict, judge
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
-from assets.methods.training.loop import EpochFigures
+from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import LabelledImages, TrainedClassifier, save_trained
 from assets.resources.models import Models
 from assets.resources.registry import ChampionReplacedError, ModelRegistry, RegisteredModel
@@ -53,10 +53,10 @@ def check_test_split(data: LabelledData) -> None:
             )
 
 
-def log_epoch(run: TrackedRun, epoch: EpochFigures) -> None:
+def log_epoch(run: TrackedRun, epoch: EpochMetrics) -> None:
     """Log an epoch as a point of each curve."""
-    figures = asdict(epoch)
-    run.figures(figures, step=figures.pop("epoch"))
+    metrics = asdict(epoch)
+    run.metrics(metrics, step=metrics.pop("epoch"))
 
 
 def enter_version(
@@ -96,7 +96,7 @@ def enter_version(
         champion, evaluated = models.champion(), [new]
         if positive in champion.description.class_names:
             evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
-            aucs = [one.evaluation.figures["auc"] for one in evaluated]
+            aucs = [one.evaluation.metrics["auc"] for one in evaluated]
             verdict = _with_overlap(judge(*aucs), champion, data, models.registry)
             if champion.description.fingerprint == description.fingerprint:
                 # A person may have promoted what is not surely better than chance.
@@ -147,7 +147,7 @@ def _with_overlap(
 def _comparison(evaluated: list[EvaluatedModel], versions: list[str]) -> pd.DataFrame:
     rows = []
     for name, version in zip((NEW, CHAMPION_OF_BEFORE), versions, strict=True):
-        known = [one.evaluation.figures["auc"] for one in evaluated if one.name == name]
+        known = [one.evaluation.metrics["auc"] for one in evaluated if one.name == name]
         ends = vars(known[0]) if known else dict.fromkeys(("value", "low", "high"))
         rows.append({"model": name, "version": version, **ends})
     renamed = {"value": "auc", "low": "auc_low", "high": "auc_high"}

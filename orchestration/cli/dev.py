@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
 from assets.resources.tracking import Tracking
-from orchestration.instance import bury_orphaned_runs, project_file
+from orchestration.instance import fail_orphaned_runs, project_file
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
@@ -29,7 +29,7 @@ def serve(home: Path, dagster_port: int, mlflow_port: int) -> None:
     try:
         with FileLock(home / "dev.lock", timeout=1):
             with dg.DagsterInstance.get() as instance:
-                bury_orphaned_runs(instance)
+                fail_orphaned_runs(instance)
             _serve(home, f"http://{LOOPBACK}:{dagster_port}", f"http://{LOOPBACK}:{mlflow_port}")
     except Timeout as error:
         raise UserError(f"{home} is being served by another `tessera dev` already.") from error

@@ -1,4 +1,4 @@
-"""From a labelled manifest to figures, tables and pictures on disk, and a summary."""
+"""From a labelled manifest to metrics, tables and pictures on disk, and a summary."""
 
 import json
 import time
@@ -73,7 +73,7 @@ def evaluate_manifest(
         write_whole(out / file, content)
     _summarise(value, time.monotonic() - begun)
     tell_findings(data)
-    for file in ("evaluation.png", "figures.csv", "findings.csv"):
+    for file in ("evaluation.png", "metrics.csv", "findings.csv"):
         click.echo(f"  {click.format_filename(str(out / file))}")
     return run
 
@@ -93,9 +93,9 @@ def _report(value: NsfwEvaluation, run: FinishedRun) -> dict[str, Any]:
         "positive": value.positive,
         **value.settings,
         "fingerprints": dict(zip(value.models, value.fingerprints, strict=True)),
-        "figures": {
-            model: {row.figure: _numbers(row) for row in rows.itertuples()}
-            for model, rows in value.figures.groupby("model", sort=False)
+        "metrics": {
+            model: {row.metric: _numbers(row) for row in rows.itertuples()}
+            for model, rows in value.metrics.groupby("model", sort=False)
         },
         "notes": value.notes,
         "checks": {check.check_name: check.passed for check in run.checks},
@@ -108,16 +108,16 @@ def _numbers(row: Any) -> Any:
 
 def _summarise(value: NsfwEvaluation, seconds: float) -> None:
     settings = value.settings
-    for model, rows in value.figures.groupby("model", sort=False):
-        figures = rows.set_index("figure")
-        n, n_positive = (int(figures.value[name]) for name in ("n", "n_positive"))
+    for model, rows in value.metrics.groupby("model", sort=False):
+        metrics = rows.set_index("metric")
+        n, n_positive = (int(metrics.value[name]) for name in ("n", "n_positive"))
         click.echo(
             f"{model}: {n:,} images, {n_positive:,} of them {value.positive} (split "
             f"{settings['split']}, threshold {settings['threshold']:g}, 95 % intervals)"
         )
         for words, name in SHOWN:
-            if name in figures.index:
-                one: Any = figures.loc[name]
+            if name in metrics.index:
+                one: Any = metrics.loc[name]
                 middle, low, high = (_digits(one[end]) for end in ("value", "low", "high"))
                 click.echo(f"  {words:<26}{middle}  {low} to {high}")
     for note in value.notes:

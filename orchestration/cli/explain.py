@@ -85,7 +85,7 @@ def _report(uri: str, explained: ExplainedImage, question: Question) -> bytes:
         "fingerprint": question.classifier.fingerprint,
         "class": question.class_name,
         **vars(question.occlusion),
-        **explained.figures,
+        **explained.metrics,
     }
     return json.dumps(report, indent=2).encode()
 
@@ -106,10 +106,10 @@ def _summarise(
 ) -> None:
     click.echo(f"{name}: P({class_name}) {explained.score:.4f}")
     for experiment, found in explained.maps.items():
-        figures = explained.figures
+        metrics = explained.metrics
         click.echo(
-            f"  {experiment:<7} from {figures[f'{experiment}.minimum']:.4f} to "
-            f"{figures[f'{experiment}.maximum']:.4f}, mean {figures[f'{experiment}.mean']:.4f}; "
+            f"  {experiment:<7} from {metrics[f'{experiment}.minimum']:.4f} to "
+            f"{metrics[f'{experiment}.maximum']:.4f}, mean {metrics[f'{experiment}.mean']:.4f}; "
             f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
         )
     for path in paths:

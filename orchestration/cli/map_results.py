@@ -64,7 +64,7 @@ def write_results(out: Path, photo_map: PhotoMap, report: dict[str, Any]) -> dic
 
 
 def make_report(collection: Collection, photo_map: PhotoMap, run: FinishedRun) -> dict[str, Any]:
-    """Return what report.json holds: counts, seconds, the grid's figures, checks and versions."""
+    """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
     catalogue = photo_map.catalogue
     return {
         "collection": collection.name,
@@ -83,7 +83,7 @@ def make_report(collection: Collection, photo_map: PhotoMap, run: FinishedRun) -
         },
         "seconds": run.seconds,
         "grid": {"columns": photo_map.grid.columns, "rows": photo_map.grid.rows},
-        **photo_map.grid.figures,
+        **photo_map.grid.metrics,
         "mosaic": {**photo_map.mosaic.settings, "shrunk": photo_map.mosaic.shrunk},
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {name: version(name) for name in VERSIONED},

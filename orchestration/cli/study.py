@@ -17,11 +17,11 @@ from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.skin.baseline import NAME as SKIN_BASELINE
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.study.doll_sets import CLASS_NAMES, DollSet
 from assets.methods.study.figure import draw_doll_sheet, draw_study
 from assets.methods.study.study import Study, StudySettings, evaluate_dolls, run_study
-from assets.methods.training.loop import EpochFigures
+from assets.methods.training.loop import EpochMetrics
 from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
@@ -66,7 +66,7 @@ def study_dolls(
         )
         evaluations = _evaluate_all(study, models, compute.settings(), folder, progress)
         files = _files(study, evaluations)
-        run.figures(_figures(study, evaluations))
+        run.metrics(_metrics(study, evaluations))
         for name, data in files.items():
             write_whole(out / name, data)
             run.file(name, data)
@@ -84,10 +84,10 @@ def _flat(settings: StudySettings) -> dict[str, object]:
     }
 
 
-def _log_epoch(run: TrackedRun, name: str, epoch: EpochFigures) -> None:
-    figures = asdict(epoch)
-    number = figures.pop("epoch")
-    run.figures({f"{name}.{key}": figure for key, figure in figures.items()}, step=number)
+def _log_epoch(run: TrackedRun, name: str, epoch: EpochMetrics) -> None:
+    metrics = asdict(epoch)
+    number = metrics.pop("epoch")
+    run.metrics({f"{name}.{key}": metric for key, metric in metrics.items()}, step=number)
 
 
 def _evaluate_all(
@@ -99,7 +99,7 @@ def _evaluate_all(
 ) -> dict[str, Evaluation]:
     """Return the evaluation without the flaw of both networks, and of two that saw no doll."""
     plan = plan_compute(compute, CPU_BATCH_SIZE)
-    store = EmbeddingStore(folder / "probabilities")
+    store = VectorStore(folder / "probabilities")
     others = {
         SKIN_BASELINE: load_named_classifier(SKIN_BASELINE, plan),
         "OpenNSFW": load_named_classifier(str(models.packaged()), plan),
@@ -117,15 +117,15 @@ def _files(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, bytes]
         "study.png": png(draw_study(study)).data,
         "evaluation.png": png(draw_evaluation(evaluations)).data,
         "dolls.png": png(sheet).data,
-        "summary.json": json.dumps(_figures(study, evaluations), indent=2).encode(),
+        "summary.json": json.dumps(_metrics(study, evaluations), indent=2).encode(),
     }
 
 
-def _figures(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, float]:
-    figures = study.figures()
+def _metrics(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, float]:
+    metrics = study.metrics()
     for name, evaluation in evaluations.items():
-        figures |= evaluation.figures["auc"].named(f"{name}.auc_unflawed")
-    return figures
+        metrics |= evaluation.metrics["auc"].named(f"{name}.auc_unflawed")
+    return metrics
 
 
 def _write_dolls(dolls: DollSet, folder: Path) -> None:
@@ -141,7 +141,7 @@ def _write_dolls(dolls: DollSet, folder: Path) -> None:
 def _summarise(study: Study, evaluations: dict[str, Evaluation], out: Path) -> None:
     click.echo("On dolls whose lips tell nothing, with 95 % intervals:")
     for name, evaluation in evaluations.items():
-        auc = evaluation.figures["auc"]
+        auc = evaluation.metrics["auc"]
         click.echo(f"  {name:<14}AUC {auc.value:.3f}  {auc.low:.3f} to {auc.high:.3f}")
     for file in ("study.png", "evaluation.png", "dolls.png", "summary.json"):
         click.echo(f"  {out / file}")

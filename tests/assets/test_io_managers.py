@@ -20,11 +20,12 @@ from assets.io_managers import (
 from assets.methods.common.errors import UserError
 from assets.values import (
     Embeddings,
+    EncodedImage,
     GridAssignment,
     Mosaic,
+    NsfwEvaluation,
     NsfwModel,
     OcclusionMaps,
-    Picture,
 )
 
 
@@ -37,7 +38,7 @@ def test_a_table_comes_back_as_it_was(tmp_path):
 
 def test_a_dataclass_is_stored_a_field_at_a_time(tmp_path):
     table = pd.DataFrame({"image_id": ["a"], "row": [0], "col": [0]})
-    value = GridAssignment(table, columns=1, rows=1, figures={"gap": None, "solver": "lapjv"})
+    value = GridAssignment(table, columns=1, rows=1, metrics={"gap": None, "solver": "lapjv"})
     save(value, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"table.parquet", "values.json"}
     loaded = load(GridAssignment, tmp_path)
@@ -55,7 +56,7 @@ def test_vectors_keep_their_bits_and_their_fixed_length(tmp_path):
 
 
 def test_pictures_are_files_that_a_person_can_open(tmp_path):
-    value = Mosaic(Picture(b"jpeg", ".jpg"), Picture(b"png", ".png"), {"tile": 96})
+    value = Mosaic(EncodedImage(b"jpeg", ".jpg"), EncodedImage(b"png", ".png"), {"tile": 96})
     save(value, tmp_path)
     assert (tmp_path / "mosaic.jpg").read_bytes() == b"jpeg"
     assert load(Mosaic, tmp_path) == value
@@ -68,8 +69,8 @@ def _maps(**changed: Any) -> OcclusionMaps:
         "rejects": pd.DataFrame({"uri": [], "reason": [], "detail": []}, dtype="string"),
         "maps": {"ab/seen": numbers.random((3, 5), np.float32)},
         "window_scores": {"ab/seen": numbers.random((1, 2), np.float32)},
-        "overlays": {"ab/seen": Picture(b"overlay", ".png")},
-        "figures": {"ab": Picture(b"figure", ".jpg")},
+        "overlays": {"ab/seen": EncodedImage(b"overlay", ".png")},
+        "figures": {"ab": EncodedImage(b"figure", ".jpg")},
         "settings": {"box": None, "images": []},
     }
     return OcclusionMaps(**{**parts, **changed})
@@ -105,7 +106,7 @@ def test_named_arrays_keep_their_bits_and_are_files_called_by_their_names(tmp_pa
 def test_arrays_and_pictures_of_many_names_are_not_mixed_up(tmp_path):
     names = [f"{image}/{experiment}" for image in ("b", "a") for experiment in ("seen", "hidden")]
     arrays = {name: np.full((2, 3), number, np.float32) for number, name in enumerate(names)}
-    pictures = {name: Picture(name.encode(), ".png") for name in names}
+    pictures = {name: EncodedImage(name.encode(), ".png") for name in names}
     save(_maps(maps=arrays, overlays=pictures), tmp_path)
     loaded = load(OcclusionMaps, tmp_path)
     assert {name: array[0, 0] for name, array in loaded.maps.items()} == {
@@ -115,7 +116,7 @@ def test_arrays_and_pictures_of_many_names_are_not_mixed_up(tmp_path):
 
 
 def test_a_name_may_have_a_dot_in_it(tmp_path):
-    figures = {"cat.1": Picture(b"one", ".png"), "cat.2": Picture(b"two", ".png")}
+    figures = {"cat.1": EncodedImage(b"one", ".png"), "cat.2": EncodedImage(b"two", ".png")}
     arrays = {"cat.1/seen.old": np.zeros(1), "cat.1/seen.new": np.ones(1)}
     save(_maps(figures=figures, maps=arrays), tmp_path)
     loaded = load(OcclusionMaps, tmp_path)
@@ -325,3 +326,27 @@ def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
     assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == ["another"]
     assert _materialize(manager, [_points.to_source_asset(), grid]).success
     assert list(seen.values())[-1] == ["another"]
+
+
+def test_a_home_may_hold_a_field_and_a_column_under_their_former_names(tmp_path):
+    table = pd.DataFrame({"image_id": ["a"], "row": [0], "col": [0]})
+    grid = GridAssignment(table, columns=1, rows=1, metrics={"gap": 0.0})
+    save(grid, tmp_path / "grid")
+    values = tmp_path / "grid" / "values.json"
+    values.write_text(values.read_text().replace('"metrics"', '"figures"'))
+    assert load(GridAssignment, tmp_path / "grid").metrics == {"gap": 0.0}
+
+    metrics = pd.DataFrame([("m", "auc", 0.9, 0.8, 1.0)])
+    metrics.columns = ["model", "metric", "value", "low", "high"]
+    empty = pd.DataFrame({"model": pd.Series(dtype=str)})
+    picture = EncodedImage(b"png", ".png")
+    evaluation = NsfwEvaluation(
+        "nsfw", ["m"], ["f"], metrics, empty, empty, empty, empty, picture, {}, [], {}
+    )
+    save(evaluation, tmp_path / "evaluation")
+    stored = tmp_path / "evaluation" / "metrics.parquet"
+    pd.read_parquet(stored).rename(columns={"metric": "figure"}).to_parquet(
+        stored.with_name("figures.parquet")
+    )
+    stored.unlink()
+    pd.testing.assert_frame_equal(load(NsfwEvaluation, tmp_path / "evaluation").metrics, metrics)

@@ -444,7 +444,7 @@ def test_the_model_asset_holds_the_new_champion(project, trained):
 def test_the_champion_is_worth_as_much_when_it_is_evaluated(project, trained):
     value = project.read("clean", "nsfw_evaluation")
     result = project.read("clean", "nsfw_training")
-    auc = value.figures[value.figures.figure == "auc"].iloc[0]
+    auc = value.metrics[value.metrics.metric == "auc"].iloc[0]
     new = result.comparison.iloc[0]
     assert (auc.value, auc.low, auc.high) == (new.auc, new.auc_low, new.auc_high)
     # The scores that judged it are not computed once more.

@@ -11,9 +11,9 @@ from assets.results.originals import rejects_table
 from assets.values import (
     DeconvnetMaps,
     Embeddings,
+    EncodedImage,
     NsfwEvaluation,
     NsfwTraining,
-    Picture,
     with_points,
 )
 
@@ -68,7 +68,7 @@ def test_reconstructions_outlive_the_process(tmp_path, rejects):
         table=pd.DataFrame([row]),
         rejects=rejects_table(rejects),
         reconstructions={"ab": random.normal(size=(3, 5, 3)).astype(np.float32)},
-        figures={"ab": Picture(b"png", ".png")},
+        figures={"ab": EncodedImage(b"png", ".png")},
         settings={"layer": None, "place": [1, 2, 3]},
     )
     save(value, tmp_path / "value")
@@ -96,9 +96,9 @@ def test_a_training_outlives_the_process_whether_or_not_its_champion_could_be_as
 
 
 def test_an_evaluation_outlives_the_process_with_figures_that_have_no_interval(tmp_path):
-    figures = pd.DataFrame(
+    metrics = pd.DataFrame(
         [("m", "auc", 0.9, 0.8, 0.95), ("m", "n", 20.0, np.nan, np.nan)],
-        columns=["model", "figure", "value", "low", "high"],
+        columns=["model", "metric", "value", "low", "high"],
     )
     slices = pd.DataFrame(
         {
@@ -111,13 +111,13 @@ def test_an_evaluation_outlives_the_process_with_figures_that_have_no_interval(t
         positive="nsfw",
         models=["m"],
         fingerprints=["f0"],
-        figures=figures,
+        metrics=metrics,
         slices=slices,
         curves=pd.DataFrame({"model": ["m"], "curve": ["roc"], "x": [0.5], "y": [0.5]}),
         reliability=pd.DataFrame({"model": ["m"], "scaled": [True], "n": [3]}),
         scores=pd.DataFrame({"image_id": ["ab"], "model": ["m"], "score": [0.7]}),
-        figure=Picture(b"page", ".png"),
-        worst={"model_1": Picture(b"sheet", ".png")},
+        figure=EncodedImage(b"page", ".png"),
+        worst={"model_1": EncodedImage(b"sheet", ".png")},
         notes=["m: No score reaches the threshold."],
         settings={"models": ["m"], "threshold": 0.5},
     )

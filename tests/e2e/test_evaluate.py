@@ -11,7 +11,7 @@ PAIR = ("--model", "models:/nsfw@champion", "--model", "skin-baseline")
 EVERY_RESULT = {
     "curves.csv",
     "evaluation.png",
-    "figures.csv",
+    "metrics.csv",
     "findings.csv",
     "reliability.csv",
     "report.json",
@@ -33,10 +33,10 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     ran = tessera("evaluate", manifest, "--out", out, "--split", "all", *PAIR)
     assert ran.code == 0, ran.err
     assert {file.name for file in out.iterdir()} == EVERY_RESULT
-    figures = pd.read_csv(out / "figures.csv").set_index(["model", "figure"])
+    metrics = pd.read_csv(out / "metrics.csv").set_index(["model", "metric"])
     for model in ("models:/nsfw@champion", "skin-baseline"):
-        assert figures.value[model, "n"] == 64
-        auc = figures.loc[(model, "auc")]
+        assert metrics.value[model, "n"] == 64
+        auc = metrics.loc[(model, "auc")]
         assert auc.low <= auc.value <= auc.high
         assert f"{model}: 64 images, 32 of them nsfw" in ran.out
     scores = pd.read_csv(out / "scores.csv")
@@ -52,7 +52,7 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     tracking = Tracking(home=str(shared_home))
     query = "metrics.`model_2.n` = 64"
     (run,) = tracking.client.search_runs([tracking.experiment_id], query)
-    assert run.data.metrics["model_2.auc"] == figures.value["skin-baseline", "auc"]
+    assert run.data.metrics["model_2.auc"] == metrics.value["skin-baseline", "auc"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert ran.code == 2
     assert sentence in ran.err
     assert "Traceback" not in ran.err
-    assert not (tmp_path / "out" / "figures.csv").exists()
+    assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
 def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):
@@ -85,7 +85,7 @@ def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelle
     assert "Of the split test 2 are sfw" in ran.err
     assert "--split all" in ran.err
     assert "nan" not in ran.err.lower()
-    assert not (tmp_path / "out" / "figures.csv").exists()
+    assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
 def test_a_call_says_all_that_it_wants(tessera, labelled_dolls, tmp_path):

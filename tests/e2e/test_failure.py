@@ -87,7 +87,7 @@ def test_the_next_run_settles_one_that_was_killed(
             [tracking.experiment_id], f"tags.`{DAGSTER_RUN}` = '{killed.run_id}'"
         ):
             tracking.client.update_run(run.info.run_id, status="RUNNING")
-    monkeypatch.setattr("orchestration.runs.bury_dead_runs", lambda instance: [killed])
+    monkeypatch.setattr("orchestration.runs.fail_dead_runs", lambda instance: [killed])
     assert tessera("map", folder, "--out", tmp_path / "map", "--name", "killed").code == 0
     assert set(_statuses(shared_home, killed.run_id).values()) == {"FAILED"}
 

@@ -118,16 +118,16 @@ def test_every_command_of_the_readme_runs_and_the_demo_makes_sense(run, tmp_path
 def test_the_study_finds_and_mends_what_it_planted(run, tmp_path):
     """No test set with the flaw shows the shortcut; the maps do, and it is gone afterwards."""
     written = _run_page(ROOT / "docs" / "study.md", run)
-    figures = json.loads((tmp_path / "study" / "summary.json").read_text())
+    metrics = json.loads((tmp_path / "study" / "summary.json").read_text())
     lips, auc, rate = "occlusion_share_lips", "auc_unflawed", "false_positive_rate_red_lips"
-    assert figures["before.auc_flawed"] >= 0.98
-    assert figures[f"before.{lips}"] >= 0.5
-    assert figures[f"after.{lips}"] <= 0.2
-    assert figures[f"after.{rate}"] <= figures[f"before.{rate}"] / 2
-    assert figures[f"after.{auc}"] > figures[f"before.{auc}"]
+    assert metrics["before.auc_flawed"] >= 0.98
+    assert metrics[f"before.{lips}"] >= 0.5
+    assert metrics[f"after.{lips}"] <= 0.2
+    assert metrics[f"after.{rate}"] <= metrics[f"before.{rate}"] / 2
+    assert metrics[f"after.{auc}"] > metrics[f"before.{auc}"]
     summary = written[0].splitlines()[-1]
     for name, digits in ((lips, 2), (rate, 2), (auc, 3)):
-        before, after = (figures[f"{when}.{name}"] for when in ("before", "after"))
+        before, after = (metrics[f"{when}.{name}"] for when in ("before", "after"))
         assert f"{before:.{digits}f} -> {after:.{digits}f}" in summary
 
 

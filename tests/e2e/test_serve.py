@@ -118,7 +118,7 @@ def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_pa
         GridAssignment, "grid_assignment", "default"
     )
     # Measured: 0.9 and more; at random 0.06.
-    assert grid.figures["quality"]["neighbourhood_purity"] > 0.8
+    assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
 
 
 def test_a_service_that_is_killed_goes_on_with_its_visualization(home, photo_folder):

@@ -31,9 +31,9 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     out = tmp_path / "study"
     ran = tessera("study", "--out", out, "--threads", "1")
     assert ran.code == 0, ran.err
-    figures = json.loads((out / "summary.json").read_text())
+    metrics = json.loads((out / "summary.json").read_text())
     summary = ran.out.splitlines()[-1]
-    before, after = (figures[f"{name}.occlusion_share_lips"] for name in ("before", "after"))
+    before, after = (metrics[f"{name}.occlusion_share_lips"] for name in ("before", "after"))
     assert summary.startswith(f"share on the lips {before:.2f} -> {after:.2f}, ")
     for name in ("study", "evaluation", "dolls"):
         with Image.open(out / f"{name}.png") as picture:
@@ -44,7 +44,7 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     tracking = Tracking(home=str(shared_home)).in_experiment(studying.EXPERIMENT)
     (run,) = tracking.client.search_runs([tracking.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["before.auc_unflawed"] == figures["before.auc_unflawed"]
+    assert run.data.metrics["before.auc_unflawed"] == metrics["before.auc_unflawed"]
     losses = tracking.client.get_metric_history(run.info.run_id, "after.train_loss")
     assert [point.step for point in losses] == [1, 2]
     files = {file.path for file in tracking.client.list_artifacts(run.info.run_id)}

@@ -10,9 +10,9 @@ from filelock import Timeout
 from assets.resources.collections import PARTITIONS_NAME, Collection
 from orchestration.instance import (
     PROCESS_TAG,
-    bury_dead_runs,
-    bury_orphaned_runs,
     collection_lock,
+    fail_dead_runs,
+    fail_orphaned_runs,
     prepare_home,
     process_number,
     register,
@@ -90,7 +90,7 @@ def _ended_process() -> int:
 )
 def test_only_runs_of_dead_processes_are_buried(instance, process, status):
     run = _started_run(instance, process())
-    buried = bury_dead_runs(instance)
+    buried = fail_dead_runs(instance)
     assert instance.get_run_by_id(run.run_id).status == status
     assert bool(buried) == (status == dg.DagsterRunStatus.FAILURE)
 
@@ -102,7 +102,7 @@ def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     run = _started_run(instance, tag)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert [dead.run_id for dead in bury_dead_runs(instance)] == [run.run_id]
+    assert [dead.run_id for dead in fail_dead_runs(instance)] == [run.run_id]
     assert process_number(tag) is None
     process.communicate()
 
@@ -115,7 +115,7 @@ def test_the_number_of_a_process_is_known_on_its_own_machine_alone():
 
 def test_a_run_without_a_process_ends_with_the_daemon_that_started_it(instance):
     orphan, ours = _started_run(instance, ""), _started_run(instance, this_process())
-    bury_orphaned_runs(instance)
+    fail_orphaned_runs(instance)
     assert instance.get_run_by_id(orphan.run_id).status == dg.DagsterRunStatus.FAILURE
     assert instance.get_run_by_id(ours.run_id).status == dg.DagsterRunStatus.STARTED
 

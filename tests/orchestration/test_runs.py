@@ -2,7 +2,7 @@ import dagster as dg
 import pytest
 
 from assets.methods.common.errors import UserError
-from orchestration.instance import bury
+from orchestration.instance import fail_run
 from orchestration.runs import ProcessGoneError, RunError, failure_of
 
 
@@ -46,7 +46,7 @@ def test_the_events_of_a_run_tell_why_it_failed(instance, raised, failure, told)
 
 def test_a_run_whose_process_is_gone_says_so_with_its_last_words(instance):
     run = instance.create_run_for_job(_nothing)
-    bury(instance, run, "MemoryError")
+    fail_run(instance, run, "MemoryError")
     failure = failure_of(_stored(instance, run.run_id))
     assert type(failure) is ProcessGoneError
     assert str(failure) == (

@@ -84,7 +84,7 @@ def test_settling_passes_on_what_dagster_says(instance, sensor, status):
     settled = []
 
     class Recorder(Tracking):
-        def settle(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
+        def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
             settled.append((dagster_run_id, status))
 
     run = instance.create_run_for_job(_job, status=dg.DagsterRunStatus[status])

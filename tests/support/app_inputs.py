@@ -6,7 +6,7 @@ import dagster as dg
 from PIL import Image
 
 from assets.resources.collections import Collection
-from assets.resources.input_store import InputPicture, InputStore, NewInput
+from assets.resources.input_store import InputImage, InputStore, NewInput
 from orchestration.instance import register
 
 
@@ -22,5 +22,5 @@ def make_app(
 
 def new_input(identifier: str, photo: Path) -> NewInput:
     with Image.open(photo) as image:
-        picture = InputPicture(photo.read_bytes(), str(image.format), *image.size)
+        picture = InputImage(photo.read_bytes(), str(image.format), *image.size)
     return NewInput(identifier, picture)

@@ -13,7 +13,7 @@ from assets.methods.attribution.occlusion import (
     OcclusionMap,
     OcclusionSettings,
     most_telling_window,
-    occlusion_figures,
+    occlusion_metrics,
     scale_down,
 )
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
@@ -45,14 +45,14 @@ class Question:
 class ExplainedImage:
     """The answer: P(class) of the whole image, and by experiment the map and its overlay (RGB).
 
-    ``figure`` shows all of it on one page; ``figures`` are numbers, such as ``seen.mean``.
+    ``figure`` shows all of it on one page; ``metrics`` are numbers, such as ``seen.mean``.
     """
 
     score: float
     maps: dict[Experiment, OcclusionMap]
     overlays: dict[Experiment, Image.Image]
     figure: Image.Image
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 def explain_image(
@@ -103,7 +103,7 @@ def explain_image(
     figure = draw_occlusion_figure(
         image, panels.get("seen"), panels.get("hidden"), question.drawing, title
     )
-    return ExplainedImage(score, maps, overlays, figure, _figures(score, maps, question.threshold))
+    return ExplainedImage(score, maps, overlays, figure, _metrics(score, maps, question.threshold))
 
 
 def _score_whole(scaled: Image.Image, question: Question, store: WindowScoreStore) -> float:
@@ -137,12 +137,12 @@ def _label(experiment: Experiment, class_name: str) -> str:
     return f"1 - P({class_name}), window painted over"
 
 
-def _figures(
+def _metrics(
     score: float, maps: dict[Experiment, OcclusionMap], threshold: float
 ) -> dict[str, float]:
-    figures = {
-        f"{experiment}.{name}": figure
+    metrics = {
+        f"{experiment}.{name}": metric
         for experiment, found in maps.items()
-        for name, figure in occlusion_figures(found, threshold).items()
+        for name, metric in occlusion_metrics(found, threshold).items()
     }
-    return {"score": score, **figures}
+    return {"score": score, **metrics}

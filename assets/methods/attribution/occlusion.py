@@ -124,7 +124,7 @@ def most_telling_window(found: OcclusionMap) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def occlusion_figures(found: OcclusionMap, threshold: float = 0.5) -> dict[str, float]:
+def occlusion_metrics(found: OcclusionMap, threshold: float = 0.5) -> dict[str, float]:
     """Return the map's minimum, maximum and mean, and the share of windows above ``threshold``."""
     return {
         "minimum": float(found.values.min()),

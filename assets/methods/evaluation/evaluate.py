@@ -74,13 +74,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the scores are worth. Figures that do not exist are absent; ``notes`` say why.
+    """What the scores are worth. Metrics that do not exist are absent; ``notes`` say why.
 
     Attributes:
         settings: what was asked.
         n: rows.
         n_positive: those of them that are positive.
-        figures: by name: precision, recall, f1, false_positive_rate, precision_at_prevalence (all
+        metrics: by name: precision, recall, f1, false_positive_rate, precision_at_prevalence (all
             at the threshold), threshold_at_recall (the highest that reaches the wanted recall),
             auc, average_precision, and the expected calibration error ece_before and ece_after
             temperature scaling.
@@ -98,7 +98,7 @@ class Evaluation:
     settings: EvaluationSettings
     n: int
     n_positive: int
-    figures: dict[str, Estimate]
+    metrics: dict[str, Estimate]
     temperature: float
     roc: pd.DataFrame
     precision_recall: pd.DataFrame
@@ -107,15 +107,15 @@ class Evaluation:
     slices: pd.DataFrame
     notes: tuple[str, ...]
 
-    def flat_figures(self) -> dict[str, float]:
+    def flat_metrics(self) -> dict[str, float]:
         """Return all numbers by name, such as auc, auc_low and auc_high."""
         flat: dict[str, float] = {
             "n": self.n,
             "n_positive": self.n_positive,
             "temperature": self.temperature,
         }
-        for name, figure in self.figures.items():
-            flat |= figure.named(name)
+        for name, metric in self.metrics.items():
+            flat |= metric.named(name)
         return flat
 
 
@@ -157,9 +157,9 @@ def evaluate_scores(
     # Sums depend on the order of what is added by a rounding.
     is_positive, scores = _sorted(is_positive, scores)
     scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
-    at_threshold, threshold_notes = _figures_at_threshold(is_positive, scores, settings)
+    at_threshold, threshold_notes = _metrics_at_threshold(is_positive, scores, settings)
     confidence, bins = settings.confidence, settings.bins
-    figures = at_threshold | {
+    metrics = at_threshold | {
         "threshold_at_recall": threshold_at_recall(
             scores[is_positive], settings.wanted_recall, confidence
         ),
@@ -176,7 +176,7 @@ def evaluate_scores(
         settings=settings,
         n=len(scores),
         n_positive=int(is_positive.sum()),
-        figures=figures,
+        metrics=metrics,
         temperature=temperature,
         roc=_roc(is_positive, scores),
         precision_recall=_precision_recall(is_positive, scores),
@@ -233,7 +233,7 @@ def _scaled(
     return scaled, fit_temperature(is_positive, scores), notes
 
 
-def _figures_at_threshold(
+def _metrics_at_threshold(
     is_positive: Flags, scores: Floats, settings: EvaluationSettings
 ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
     confidence = settings.confidence
@@ -244,22 +244,22 @@ def _figures_at_threshold(
     false_positives = int((is_flagged & ~is_positive).sum())
     recall = proportion(true_positives, n_positive, confidence)
     false_positive_rate = proportion(false_positives, n_negative, confidence)
-    figures = {
+    metrics = {
         "recall": recall,
         "f1": f1_score(true_positives, false_positives, n_positive - true_positives, confidence),
         "false_positive_rate": false_positive_rate,
     }
     n_flagged = true_positives + false_positives
     if n_flagged == 0:
-        return figures, (
+        return metrics, (
             f"No score reaches the threshold of {settings.threshold}: without a flagged row there "
             "is no precision, in the set or at another prevalence.",
         )
-    figures["precision"] = proportion(true_positives, n_flagged, confidence)
-    figures["precision_at_prevalence"] = precision_at_prevalence(
+    metrics["precision"] = proportion(true_positives, n_flagged, confidence)
+    metrics["precision_at_prevalence"] = precision_at_prevalence(
         recall, false_positive_rate, settings.prevalence
     )
-    return figures, ()
+    return metrics, ()
 
 
 def _roc(is_positive: Flags, scores: Floats) -> pd.DataFrame:

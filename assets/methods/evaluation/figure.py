@@ -137,7 +137,7 @@ def _tables(models: list[_Model]) -> list[dict[str, list[str]]]:
     }
     found = [model.evaluation for model in models]
     first, second = (
-        {head: [_cell(one.figures.get(name)) for one in found] for name, head in names.items()}
+        {head: [_cell(one.metrics.get(name)) for one in found] for name, head in names.items()}
         for names in (at_threshold, overall)
     )
     second["temperature"] = [f"{one.temperature:.3g}" for one in found]
@@ -183,7 +183,7 @@ def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
             color=model.colour,
             linewidth=2,
         )
-        figures = model.evaluation.figures
+        figures = model.evaluation.metrics
         at = max(figures["false_positive_rate"].value, lowest)
         _dot(axes, at, figures["recall"].value, model.colour)
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
@@ -194,7 +194,7 @@ def _draw_precision_recall(sheet: _Sheet, upper: float, models: list[_Model]) ->
     hint = "Higher is better. Dotted: chance, the share of positives."
     axes = sheet.panel(1, upper, "Precision and recall", hint)
     for model in models:
-        table, figures = model.evaluation.precision_recall, model.evaluation.figures
+        table, figures = model.evaluation.precision_recall, model.evaluation.metrics
         # Average precision is the area below these steps.
         axes.plot(
             [0, *table["recall"]],

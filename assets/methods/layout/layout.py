@@ -41,7 +41,7 @@ class LayoutSettings:
 class Layout:
     """Each photo's cell, row and col (n,), and how it came there.
 
-    ``cells`` (n, 2) are the points in units of one cell pitch. The figures of ``assignment`` are
+    ``cells`` (n, 2) are the points in units of one cell pitch. The metrics of ``assignment`` are
     those of the solver, before the refinement; ``refinement`` is None when it was off, and so is
     ``unrefined_quality``.
     """

@@ -1,4 +1,4 @@
-"""How well a grid of photos keeps alike what is alike in the feature space: the figures in one."""
+"""How well a grid of photos keeps alike what is alike in the feature space: the metrics in one."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _SAME = 1e-6  # unit vectors nearer than this are copies: rounding leaves about 
 
 @dataclass(frozen=True)
 class LayoutQuality:
-    """Figures of a layout; None where one is not defined (too few photos, or all of them equal).
+    """Metrics of a layout; None where one is not defined (too few photos, or all of them equal).
 
     Attributes:
         dpq16: distance preservation quality with p = 16; 1 is the best conceivable.
@@ -62,7 +62,7 @@ def layout_quality(
 
     Above ``SAMPLED_ABOVE`` photos everything but purity is averaged over a sample of them, drawn
     with ``seed``, each compared with all photos. Empty cells are no one's neighbours, and a photo
-    whose label is None has no label. The figures do not depend on the number of threads.
+    whose label is None has no label. The metrics do not depend on the number of threads.
     """
     n = len(vectors)
     places = np.stack([row, col], axis=1).astype(np.int64)
@@ -92,7 +92,7 @@ def layout_quality(
 
 @dataclass
 class _Sums:
-    """What is summed over the photos of the sample, and the figures that follow from it."""
+    """What is summed over the photos of the sample, and the metrics that follow from it."""
 
     n: int
     k: int

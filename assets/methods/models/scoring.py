@@ -15,7 +15,7 @@ from assets.methods.models.classifier import (
     checked_probabilities,
     image_tensors,
 )
-from assets.methods.models.vector_store import Compute, EmbeddingStore
+from assets.methods.models.vector_store import EmbedBatch, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 
 
@@ -37,7 +37,7 @@ def score_unseen(
     load_image: Callable[[str], Image.Image],
     classifier: Classifier,
     class_name: str,
-    store: EmbeddingStore,
+    store: VectorStore,
     progress: Progress = silent,
 ) -> ScoringResult:
     """Return the scores of n photos, classifying and storing those the store lacks.
@@ -60,7 +60,7 @@ def score_unseen(
     check_class(classifier.class_names, class_name)
     key = f"{classifier.fingerprint}-{DECODE_VERSION}"
 
-    def prepare() -> Compute:
+    def prepare() -> EmbedBatch:
         return partial(_classify, load_image, classifier)
 
     known, n_computed = store.complete(key, image_ids, prepare, progress)

@@ -27,10 +27,10 @@ from assets.methods.photos.decode import DECODE_VERSION
 SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work
 
 # Maps some of the ids to their vectors (n, d) float32, telling of those that are done.
-Compute = Callable[[list[str], Progress], np.ndarray]
+EmbedBatch = Callable[[list[str], Progress], np.ndarray]
 
 
-class EmbeddingStore:
+class VectorStore:
     """Vectors by (fingerprint, image_id) in files under one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class EmbeddingStore:
         self,
         fingerprint: str,
         image_ids: Sequence[str],
-        prepare: Callable[[], Compute],
+        prepare: Callable[[], EmbedBatch],
         progress: Progress,
     ) -> tuple[dict[str, np.ndarray], int]:
         """Return the vectors, (d,) float32, of all of ``image_ids``, and how many are new.
@@ -144,7 +144,7 @@ def embed_unseen(
     image_ids: Sequence[str],
     load_image: Callable[[str], Image.Image],
     backbone: str,
-    store: EmbeddingStore,
+    store: VectorStore,
     compute: ComputeSettings,
     progress: Progress = silent,
 ) -> EmbeddingResult:
@@ -165,7 +165,7 @@ def embed_unseen(
     """
     key = vector_key(backbone, compute.precision)
 
-    def prepare() -> Compute:
+    def prepare() -> EmbedBatch:
         plan, network = plan_compute(compute), load_backbone(backbone)
         return lambda shard, report: embed(load_image, shard, network, plan, report)
 

@@ -155,7 +155,7 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
     )
 
 
-def decode_picture(data: bytes, limits: DecodeLimits) -> Image.Image:
+def decode_image(data: bytes, limits: DecodeLimits) -> Image.Image:
     """Decode the first frame of a photo at its own size: RGB, without the file's metadata.
 
     Raises Rejected, for the same reasons as ``decode``.

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.decode import decode_picture, image_id
+from assets.methods.photos.decode import decode_image, image_id
 from assets.methods.photos.listing import SourceFile, protocol_of
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.rejects import Reason, Reject, Rejected
@@ -23,7 +23,7 @@ def read_original(
         raise Rejected(
             Reason.UNREADABLE, "The file has changed since it was catalogued: catalogue it again."
         )
-    return decode_picture(data, settings.decode)
+    return decode_image(data, settings.decode)
 
 
 def find_original(uri: str) -> SourceFile:

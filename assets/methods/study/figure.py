@@ -118,7 +118,7 @@ def finding(study: Study) -> tuple[str, str, str]:
     """
     before, after = study.before, study.after
     flawed, unflawed, again = (
-        evaluation.figures["auc"] for evaluation in (before.flawed, before.unflawed, after.unflawed)
+        evaluation.metrics["auc"] for evaluation in (before.flawed, before.unflawed, after.unflawed)
     )
     areas = region_areas([one.doll for one in before.explained])
     density = {region: before.occlusion[region] / areas[region] for region in REGIONS}
@@ -257,7 +257,7 @@ def _draw_roc(sheet: _Sheet, left: int, study: Study, *, flawed: bool) -> None:
         # Where both are the same, the second is seen behind the first.
         width, order = (2, 3) if place == 0 else (4.5, 2.5)
         axes.plot(x, y, color=colour, linewidth=width, clip_on=False, zorder=order)
-        auc = format_estimate(evaluation.figures["auc"])
+        auc = format_estimate(evaluation.metrics["auc"])
         baseline = _AXES + _CURVES - 44 + 24 * place
         for offset, words in ((80, f"■ {name}"), (166, f"AUC {auc}")):
             sheet.write(left + offset, baseline, words, 14, color=colour, weight="bold")

@@ -27,10 +27,10 @@ from assets.methods.models.classifier import Classifier, classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.study.doll_sets import CLASS_NAMES, Design, DollSet, draw_doll_set
 from assets.methods.study.paper_dolls import REGIONS, Doll, Region
-from assets.methods.training.loop import EpochFigures
+from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.settings import TrainingSettings
 from assets.methods.training.train import save_trained, train_classifier
 
@@ -100,7 +100,7 @@ class ExplainedDoll:
 
 @dataclass(frozen=True)
 class StudiedNetwork:
-    """A network, what figures say of it, and what it looks at.
+    """A network, what metrics say of it, and what it looks at.
 
     Attributes:
         design: of its training data.
@@ -144,12 +144,12 @@ class Study:
             f"share on the lips {before.occlusion['lips']:.2f} -> {after.occlusion['lips']:.2f}, "
             "false-positive rate on clothed dolls with red lips "
             f"{before.red_lips_rate.value:.2f} -> {after.red_lips_rate.value:.2f}, "
-            f"AUC without the flaw {before.unflawed.figures['auc'].value:.3f} -> "
-            f"{after.unflawed.figures['auc'].value:.3f} "
-            f"(with the flaw {before.flawed.figures['auc'].value:.3f} before)"
+            f"AUC without the flaw {before.unflawed.metrics['auc'].value:.3f} -> "
+            f"{after.unflawed.metrics['auc'].value:.3f} "
+            f"(with the flaw {before.flawed.metrics['auc'].value:.3f} before)"
         )
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return what is compared, by name, ``before.`` and ``after.``."""
         found: dict[str, float] = {}
         for name, network in (("before", self.before), ("after", self.after)):
@@ -157,8 +157,8 @@ class Study:
                 shares = getattr(network, method)
                 found |= {f"{name}.{method}_share_{key}": share for key, share in shares.items()}
             for key, estimate in (
-                ("auc_flawed", network.flawed.figures["auc"]),
-                ("auc_unflawed", network.unflawed.figures["auc"]),
+                ("auc_flawed", network.flawed.metrics["auc"]),
+                ("auc_unflawed", network.unflawed.metrics["auc"]),
                 ("false_positive_rate_red_lips", network.red_lips_rate),
             ):
                 found |= estimate.named(f"{name}.{key}")
@@ -170,7 +170,7 @@ def run_study(
     folder: Path,
     compute: ComputeSettings,
     progress: Callable[[str, str], Progress] = lambda step, unit: silent,
-    on_epoch: Callable[[str, EpochFigures], None] = lambda name, figures: None,
+    on_epoch: Callable[[str, EpochMetrics], None] = lambda name, metrics: None,
 ) -> Study:
     """Run the study; interrupted, the same call goes on from what is done.
 
@@ -206,7 +206,7 @@ def run_study(
 
 
 def evaluate_dolls(
-    dolls: DollSet, classifier: Classifier, store: EmbeddingStore, progress: Progress = silent
+    dolls: DollSet, classifier: Classifier, store: VectorStore, progress: Progress = silent
 ) -> Evaluation:
     """Evaluate a classifier that knows the class nsfw on dolls."""
     found = score_unseen(dolls.image_ids, dolls.loader(), classifier, POSITIVE, store, progress)
@@ -223,7 +223,7 @@ def _train(
     folder: Path,
     compute: ComputeSettings,
     progress: Progress,
-    on_epoch: Callable[[EpochFigures], None],
+    on_epoch: Callable[[EpochMetrics], None],
 ) -> Path:
     train = draw_doll_set(design, settings.n_train, _seed(settings, _TRAIN))
     validation = draw_doll_set(design, settings.n_validation, _seed(settings, _VALIDATION))
@@ -254,7 +254,7 @@ def _study_network(
     progress: Progress,
 ) -> StudiedNetwork:
     classifier = load_classifier(weights, plan_compute(compute, CPU_BATCH_SIZE))
-    store = EmbeddingStore(folder / "probabilities")
+    store = VectorStore(folder / "probabilities")
     flawed, unflawed = (evaluate_dolls(dolls, classifier, store) for dolls in tests)
     chosen = [doll for doll in tests[0].dolls if doll.kind.bare][: settings.n_explained]
     explained = []

@@ -35,7 +35,7 @@ class Checkpoint:
         loss_sum: of the steps of this epoch that are done, each image times its class's weight.
         weight_sum: of the same images.
         seconds: spent on this epoch.
-        history: the figures of the epochs done, plain values each.
+        history: the metrics of the epochs done, plain values each.
         best_epoch: the one of the lowest validation loss, counted from 1; 0 before there is one.
         best_weights: state dict after it.
         has_ended: the last epoch is done, or the training was stopped early.

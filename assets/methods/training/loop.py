@@ -44,7 +44,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class EpochFigures:
+class EpochMetrics:
     """How an epoch went.
 
     Attributes:
@@ -69,7 +69,7 @@ class Listeners:
     """Who is told of what: checkpoints to keep, epochs, and images seen out of those to be."""
 
     save: Callable[[Checkpoint], None]
-    on_epoch: Callable[[EpochFigures], None]
+    on_epoch: Callable[[EpochMetrics], None]
     progress: Progress
 
 
@@ -148,7 +148,7 @@ class TrainingLoop:
                 listeners.save(self._checkpoint())
                 saved = time.monotonic()
         validation_loss, auc = self._validate()
-        figures = EpochFigures(
+        metrics = EpochMetrics(
             reached.epoch + 1,
             reached.loss_sum / reached.weight_sum,
             validation_loss,
@@ -156,10 +156,10 @@ class TrainingLoop:
             self._rate(self._steps_an_epoch - 1),
             time.monotonic() - begun,
         )
-        self._close_epoch(figures)
+        self._close_epoch(metrics)
         listeners.save(self._checkpoint())
         listeners.progress(*self._images_seen())
-        listeners.on_epoch(figures)
+        listeners.on_epoch(metrics)
 
     def _step(self, shards: list[Shard]) -> None:
         reached = self._reached
@@ -181,12 +181,12 @@ class TrainingLoop:
         steps = settings.epochs * self._steps_an_epoch
         return learning_rate_at(done + step, steps, settings.highest_rate)
 
-    def _close_epoch(self, figures: EpochFigures) -> None:
+    def _close_epoch(self, metrics: EpochMetrics) -> None:
         reached, settings = self._reached, self._settings
-        reached.history = [*reached.history, asdict(figures)]
+        reached.history = [*reached.history, asdict(metrics)]
         lowest = min(reached.history, key=lambda epoch: epoch["validation_loss"])
-        if lowest["epoch"] == figures.epoch:
-            reached.best_epoch = figures.epoch
+        if lowest["epoch"] == metrics.epoch:
+            reached.best_epoch = metrics.epoch
             reached.best_weights = self._weights()
         reached.epoch += 1
         reached.step = 0

@@ -33,11 +33,11 @@ from assets.methods.models.forward import Network, unsplit_pool
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.training.augmentation import augment_lightly
 from assets.methods.training.checkpoint import load_checkpoint, save_checkpoint
-from assets.methods.training.loop import EpochFigures, Examples, Listeners, TrainingLoop
+from assets.methods.training.loop import EpochMetrics, Examples, Listeners, TrainingLoop
 from assets.methods.training.settings import ClassWeights, TrainingSettings
 from assets.methods.training.square_images import KEPT_BYTES, SquareImages
 from assets.methods.training.starting_network import (
@@ -88,7 +88,7 @@ class TrainedClassifier:
         architecture: the name that ``classifier_file`` knows it by.
         preprocessing: what it reads.
         class_names: negative, positive; in the order of the logits.
-        history: the figures of all epochs.
+        history: the metrics of all epochs.
         best_epoch: the one with the lowest validation loss, counted from 1.
         n_resumed: epochs that an earlier run had done.
     """
@@ -97,7 +97,7 @@ class TrainedClassifier:
     architecture: str
     preprocessing: Preprocessing
     class_names: tuple[str, str]
-    history: list[EpochFigures]
+    history: list[EpochMetrics]
     best_epoch: int
     n_resumed: int
 
@@ -111,7 +111,7 @@ def train_classifier(
     folder: Path,
     plan: ComputePlan,
     progress: Progress = silent,
-    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     checkpoint_seconds: float = 60.0,
 ) -> TrainedClassifier:
     """Train a classifier, or go on where an earlier run was killed.
@@ -143,9 +143,9 @@ def train_classifier(
         head = head_of(start, settings.base) if settings.trained == "head" else ""
         key = _fingerprint(train, validation, class_names, settings, plan, start)
         found = load_checkpoint(folder, key)
-        past = [EpochFigures(**epoch) for epoch in found.history] if found else []
-        for figures in past:
-            on_epoch(figures)
+        past = [EpochMetrics(**epoch) for epoch in found.history] if found else []
+        for metrics in past:
+            on_epoch(metrics)
         if found is None or not found.has_ended:
             photos = _Photos(train, validation, load_image, start, settings)
             if head:
@@ -164,7 +164,7 @@ def train_classifier(
         start.architecture,
         start.preprocessing,
         class_names,
-        [EpochFigures(**epoch) for epoch in found.history],
+        [EpochMetrics(**epoch) for epoch in found.history],
         found.best_epoch,
         len(past),
     )
@@ -256,7 +256,7 @@ class _Photos:
                 "code_version": _CODE_VERSION,
             }
         )
-        found, _ = EmbeddingStore(folder).complete(key, self._ids, lambda: compute, tell)
+        found, _ = VectorStore(folder).complete(key, self._ids, lambda: compute, tell)
         rows = torch.from_numpy(np.stack([found[image_id] for image_id in self._ids]))
         features = rows.view(len(rows), 1 + mirrored, -1)
 

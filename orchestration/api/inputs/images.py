@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from assets.methods.photos.decode import DecodeLimits, decode, decode_picture
+from assets.methods.photos.decode import DecodeLimits, decode, decode_image
 from assets.methods.photos.download import FetchLimits, fetch, too_large
 from assets.methods.photos.photo_store import encode_working_copy, read_working_copy
 from assets.methods.photos.rejects import Rejected
@@ -91,7 +91,7 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
 
 def _cropped(data: bytes, crop: Crop) -> bytes:
     try:
-        picture = decode_picture(data, _ANY_SIDE)
+        picture = decode_image(data, _ANY_SIDE)
     except Rejected as rejected:
         raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
     top, left, bottom, right = crop

@@ -21,7 +21,7 @@ from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import (
     PENDING,
     DuplicateInput,
-    InputPicture,
+    InputImage,
     InputStore,
     NewInput,
     StoredInput,
@@ -52,7 +52,7 @@ class _Reader:
     decoder: Decoder
     max_bytes: int
 
-    def read(self, data: bytes) -> InputPicture:
+    def read(self, data: bytes) -> InputImage:
         """Return the picture; raises ImageRefused."""
         try:
             if len(data) > self.max_bytes:
@@ -60,7 +60,7 @@ class _Reader:
             known = self.decoder.decode(data)
         except Rejected as rejected:
             raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
-        return InputPicture(data, known.format, known.width, known.height)
+        return InputImage(data, known.format, known.width, known.height)
 
 
 class Intake:
@@ -259,7 +259,7 @@ class Intake:
             self._n_downloading[app] += 1
         try:
             picture = reader.read(read_image(image, self._limits))
-            return self.store(app).settle_done(pending.number, picture)
+            return self.store(app).mark_done(pending.number, picture)
         except ImageRefused as refused:
             return refused
         except Exception:
@@ -279,10 +279,10 @@ class Intake:
             outcome = ended.result()
             if isinstance(outcome, DuplicateInput):
                 code = Code.INPUT_DUPLICATE
-                self.store(app).settle_failed(pending.number, code.number, outcome.detail)
+                self.store(app).mark_failed(pending.number, code.number, outcome.detail)
             elif isinstance(outcome, ImageRefused):
                 number = outcome.code.number
-                self.store(app).settle_failed(pending.number, number, outcome.detail)
+                self.store(app).mark_failed(pending.number, number, outcome.detail)
             self._settle_registration(app)
 
         download.add_done_callback(settle)

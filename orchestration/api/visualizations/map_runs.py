@@ -137,7 +137,7 @@ class MapRuns:
         entries = self.instance.all_logs(run.run_id, of_type=_FAILURES)
         return failure_of(entry.dagster_event for entry in entries if entry.dagster_event)
 
-    def is_worth_another(self, run: dg.DagsterRun, failure: BaseException) -> bool:
+    def may_be_retried(self, run: dg.DagsterRun, failure: BaseException) -> bool:
         """Whether a failed run gets another in its place: its process ended, for the first time."""
         is_first = run.root_run_id in (None, run.run_id)
         return is_first and isinstance(failure, ProcessGoneError | KeyboardInterrupt)

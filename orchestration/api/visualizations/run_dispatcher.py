@@ -28,9 +28,9 @@ from orchestration.api.visualizations.run_worker import (
 from orchestration.instance import (
     PROCESS_TAG,
     UNFINISHED,
-    bury,
-    bury_dead_runs,
     collection_lock,
+    fail_dead_runs,
+    fail_run,
     process_number,
 )
 
@@ -219,7 +219,7 @@ class Dispatcher:
 
     def _bury(self, run: dg.DagsterRun) -> None:
         has_begun = run.status is not WAITING and run.status is not dg.DagsterRunStatus.STARTING
-        bury(self._instance, run, "" if has_begun else self._last_words(run.run_id))
+        fail_run(self._instance, run, "" if has_begun else self._last_words(run.run_id))
 
     def _cancel(self, run: dg.DagsterRun) -> None:
         self._instance.report_run_canceled(run, "Cancelled.")
@@ -231,7 +231,7 @@ class Dispatcher:
         if run.status is not dg.DagsterRunStatus.SUCCESS:
             if run.status is dg.DagsterRunStatus.FAILURE and not self._runs.is_cancelled(run):
                 failure = self._runs.failure(run)
-                if self._runs.is_worth_another(run, failure):
+                if self._runs.may_be_retried(run, failure):
                     self._runs.retry(run)
                     is_final = False
             self._settle(run)
@@ -274,7 +274,7 @@ class Dispatcher:
         wanted = dg.RunsFilter(tags={_PARTITION: collection}, statuses=UNFINISHED)
         if not self._instance.get_runs(wanted, limit=1):
             return False
-        bury_dead_runs(self._instance)
+        fail_dead_runs(self._instance)
         # Without a process in its tags it is of `tessera dev`, which may be gone without a word.
         is_dev_there = _is_held(self._home / "dev.lock")
         return any(

@@ -344,7 +344,7 @@ class _States:
             return replace(bare, code=Code.VISUALIZATION_FAILED, reason=CANCELLED_REASON)
         if run.status is dg.DagsterRunStatus.FAILURE:
             failure = self._runs.failure(run)
-            if not (self._runs.is_worth_another(run, failure) and self._runs.is_open(run)):
+            if not (self._runs.may_be_retried(run, failure) and self._runs.is_open(run)):
                 reason = _reason(failure, self._home)
                 return replace(bare, code=Code.VISUALIZATION_FAILED, reason=reason)
         progress = self._progress(known, run)

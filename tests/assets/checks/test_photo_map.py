@@ -13,7 +13,7 @@ from assets.checks import photo_map as checks
 from assets.methods.layout.assignment import EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue
-from assets.values import Embeddings, GridAssignment, Mosaic, Picture
+from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic
 
 SIDE = 12
 N = SIDE * SIDE
@@ -49,8 +49,8 @@ def grid() -> GridAssignment:
 
 
 def _with_gap(grid: GridAssignment, gap: float | None, certified: bool) -> GridAssignment:
-    figures = {"assignment": {"gap": gap, "certified": certified}}
-    return dataclasses.replace(grid, figures=figures)
+    metrics = {"assignment": {"gap": gap, "certified": certified}}
+    return dataclasses.replace(grid, metrics=metrics)
 
 
 def _with_cells(grid: GridAssignment, row: np.ndarray, col: np.ndarray) -> GridAssignment:
@@ -177,8 +177,8 @@ def test_tiles_are_the_photos_of_the_layout(grid, format_):
     settings = MosaicSettings(tile=24, format=format_)
     plan = plan_mosaic(SIDE, SIDE, settings)
     drawn = draw_mosaic(_Store.open_working_copy, grid.table, plan)
-    picture = Picture(encode_mosaic(drawn, settings), ".jpg" if format_ == "jpeg" else ".png")
-    mosaic = Mosaic(picture, Picture(b"", ".png"), dataclasses.asdict(settings))
+    picture = EncodedImage(encode_mosaic(drawn, settings), ".jpg" if format_ == "jpeg" else ".png")
+    mosaic = Mosaic(picture, EncodedImage(b"", ".png"), dataclasses.asdict(settings))
     assert check(grid, mosaic, photos=_Photos()).passed
     shifted = _with_cells(grid, np.roll(grid.table.row, 1), np.roll(grid.table.col, 1))
     assert not check(shifted, mosaic, photos=_Photos()).passed

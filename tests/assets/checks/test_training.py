@@ -19,7 +19,7 @@ from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.resources.tracking import Tracking
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
-from assets.values import NsfwEvaluation, NsfwTraining, Picture
+from assets.values import EncodedImage, NsfwEvaluation, NsfwTraining
 from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
 CLASSES = ("sfw", "nsfw")
@@ -243,14 +243,14 @@ def evaluation() -> NsfwEvaluation:
     """What two models are worth on six images, ties among their scores included."""
     scores = {MODEL: [0.1, 0.3, 0.3, 0.3, 0.8, 0.9], OTHER: [0.2, 0.7, 0.1, 0.6, 0.7, 0.9]}
     positive = [False, False, False, True, True, True]
-    tables, figures, slices = [], [], []
+    tables, metrics, slices = [], [], []
     for model, numbers in scores.items():
         labels = [CLASSES[one] for one in positive]
         ids = [f"image-{number}" for number in range(6)]
         table = pd.DataFrame({"image_id": ids, "label": labels})
         tables.append(table.assign(model=model, score=np.array(numbers, np.float32)))
         auc = roc_auc_score(positive, numbers)
-        figures += [
+        metrics += [
             (model, "auc", auc, auc - 0.1, min(auc + 0.1, 1)),
             (model, "recall", 1.0, 0.4, 1.0),
             (model, "n", 6.0, np.nan, np.nan),
@@ -259,12 +259,12 @@ def evaluation() -> NsfwEvaluation:
         ]
         slice_of = {"model": model, "slice": "source", "value": "web", "n": 3, "n_negative": 3}
         slices.append({**slice_of, "false_positive_rate": 1 / 3, "low": 0.1, "high": 0.7})
-    picture = Picture(b"", ".png")
+    picture = EncodedImage(b"", ".png")
     return NsfwEvaluation(
         positive="nsfw",
         models=[MODEL, OTHER],
         fingerprints=["f0", "f1"],
-        figures=pd.DataFrame(figures, columns=["model", "figure", "value", "low", "high"]),
+        metrics=pd.DataFrame(metrics, columns=["model", "metric", "value", "low", "high"]),
         slices=pd.DataFrame(slices),
         curves=pd.DataFrame(),
         reliability=pd.DataFrame(),
@@ -287,26 +287,26 @@ def changed(evaluation: NsfwEvaluation, table: str, row: int, **cells: object) -
 def test_figures_in_their_intervals_pass(evaluation):
     result = training_checks.figures_lie_in_their_intervals(evaluation)
     assert result.passed
-    assert result.description == "12 figures, 0 not finite or outside their interval"
+    assert result.description == "12 metrics, 0 not finite or outside their interval"
 
 
-# The first row of figures is an AUC of 8 / 9.
+# The first row of metrics is an AUC of 8 / 9.
 @pytest.mark.parametrize(
     ("table", "row", "cells"),
     [
-        ("figures", 0, {"low": 0.95}),
-        ("figures", 0, {"high": 0.85}),
-        ("figures", 0, {"value": np.nan}),
-        ("figures", 0, {"low": np.nan}),
-        ("figures", 0, {"high": np.nan}),
-        ("figures", 0, {"low": np.nan, "high": np.nan}),
-        ("figures", 0, {"value": np.nan, "low": np.nan, "high": np.nan}),
-        ("figures", 6, {"high": 1.1}),
-        ("figures", 6, {"low": -0.1}),
-        ("figures", 0, {"high": np.inf}),
-        ("figures", 4, {"value": np.nan}),
-        ("figures", 4, {"value": np.inf}),
-        ("figures", 2, {"value": -1.0}),
+        ("metrics", 0, {"low": 0.95}),
+        ("metrics", 0, {"high": 0.85}),
+        ("metrics", 0, {"value": np.nan}),
+        ("metrics", 0, {"low": np.nan}),
+        ("metrics", 0, {"high": np.nan}),
+        ("metrics", 0, {"low": np.nan, "high": np.nan}),
+        ("metrics", 0, {"value": np.nan, "low": np.nan, "high": np.nan}),
+        ("metrics", 6, {"high": 1.1}),
+        ("metrics", 6, {"low": -0.1}),
+        ("metrics", 0, {"high": np.inf}),
+        ("metrics", 4, {"value": np.nan}),
+        ("metrics", 4, {"value": np.inf}),
+        ("metrics", 2, {"value": -1.0}),
         ("slices", 0, {"low": 0.5}),
         ("slices", 1, {"high": 0.2}),
         ("slices", 1, {"false_positive_rate": np.nan}),
@@ -318,12 +318,12 @@ def test_a_figure_outside_its_interval_fails(evaluation, table, row, cells):
         changed(evaluation, table, row, **cells)
     )
     assert not result.passed
-    assert result.description == "12 figures, 1 not finite or outside their interval"
+    assert result.description == "12 metrics, 1 not finite or outside their interval"
 
 
 def test_an_evaluation_without_figures_fails(evaluation):
     empty = dataclasses.replace(
-        evaluation, figures=evaluation.figures[:0], slices=evaluation.slices[:0]
+        evaluation, metrics=evaluation.metrics[:0], slices=evaluation.slices[:0]
     )
     assert not training_checks.figures_lie_in_their_intervals(empty).passed
 
@@ -342,11 +342,11 @@ def test_an_auc_that_follows_from_the_scores_passes(evaluation):
 @pytest.mark.parametrize(
     ("table", "row", "cells"),
     [
-        ("figures", 0, {"value": 8 / 9 + 1e-6}),
-        ("figures", 5, {"value": 0.5}),
+        ("metrics", 0, {"value": 8 / 9 + 1e-6}),
+        ("metrics", 5, {"value": 0.5}),
         # Python's max overlooks a NaN that does not come first.
-        ("figures", 0, {"value": np.nan}),
-        ("figures", 5, {"value": np.nan}),
+        ("metrics", 0, {"value": np.nan}),
+        ("metrics", 5, {"value": np.nan}),
         ("scores", 11, {"score": 0.15}),
         ("scores", 0, {"label": "nsfw"}),
     ],
@@ -380,8 +380,8 @@ def test_a_model_that_is_surely_worse_than_chance_is_a_warning(evaluation, high,
             evaluation.scores.model == OTHER, 1 - evaluation.scores.score, evaluation.scores.score
         )
     )
-    value = 1 - evaluation.figures.value[5]
-    below = changed(evaluation, "figures", 5, value=value, low=0.0, high=high)
+    value = 1 - evaluation.metrics.value[5]
+    below = changed(evaluation, "metrics", 5, value=value, low=0.0, high=high)
     result = training_checks.auc_follows_from_the_scores(
         dataclasses.replace(below, scores=reversed_)
     )

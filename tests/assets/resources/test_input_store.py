@@ -16,8 +16,8 @@ from assets.resources.input_store import (
     PENDING,
     DuplicateInput,
     InputCounts,
+    InputImage,
     InputPhoto,
-    InputPicture,
     InputStore,
     NewInput,
     StoredInput,
@@ -28,7 +28,7 @@ MANY = 1_000
 
 
 def sent(content: str, id: str | None = None, **others) -> NewInput:
-    return NewInput(id=id, picture=InputPicture(content.encode(), "PNG", 4, 3), **others)
+    return NewInput(id=id, picture=InputImage(content.encode(), "PNG", 4, 3), **others)
 
 
 def linked(url: str, id: str | None = None, **others) -> NewInput:
@@ -106,9 +106,9 @@ def test_an_address_is_stored_once_unless_it_may_come_again(store):
     assert isinstance(refused, DuplicateInput)
     assert refused.existing == stored
     (again,) = add(store, linked("http://x/a", "two", allow_duplicate=True))
-    picture = InputPicture(b"a", "PNG", 4, 3)
-    assert isinstance(store.settle_done(stored.number, picture), StoredInput)
-    assert isinstance(store.settle_done(again.number, picture), StoredInput)
+    picture = InputImage(b"a", "PNG", 4, 3)
+    assert isinstance(store.mark_done(stored.number, picture), StoredInput)
+    assert isinstance(store.mark_done(again.number, picture), StoredInput)
     assert files(store) == {image_id(b"a")}
     store.delete(["one"])
     assert files(store) == {image_id(b"a")}
@@ -123,7 +123,7 @@ def test_twice_in_one_batch_is_once(store):
 
 def test_one_that_failed_gives_way(store):
     (stored,) = add(store, linked("http://x/a", "one"))
-    store.settle_failed(stored.number, 30002, "There is no server.")
+    store.mark_failed(stored.number, 30002, "There is no server.")
     assert (store.find("one").code, store.find("one").detail) == (30002, "There is no server.")
     (again,) = store.add([linked("http://x/a", "one")], 1)
     assert isinstance(again, StoredInput)
@@ -146,11 +146,11 @@ def test_pending_inputs_are_settled(store):
     one, two, three = add(store, *[linked(f"http://x/{n}", str(n)) for n in (1, 2, 3)])
     assert store.pending() == [one, two, three]
     assert (one.code, one.image_id) == (PENDING, None)
-    done = store.settle_done(one.number, InputPicture(b"a", "JPEG", 8, 9))
+    done = store.mark_done(one.number, InputImage(b"a", "JPEG", 8, 9))
     assert store.find("1") == done
     assert (done.code, done.image_id, done.format, done.width) == (DONE, image_id(b"a"), "JPEG", 8)
     assert done.modified_at > done.created_at
-    store.settle_failed(two.number, 30101, "No image.")
+    store.mark_failed(two.number, 30101, "No image.")
     assert store.pending() == [three]
     assert store.counts() == InputCounts(done=1, pending=1, failed=1)
 
@@ -158,7 +158,7 @@ def test_pending_inputs_are_settled(store):
 def test_a_download_of_the_same_picture_is_a_duplicate(store):
     (stored,) = add(store, sent("a", "one"))
     (waiting,) = add(store, linked("http://x/a"))
-    outcome = store.settle_done(waiting.number, InputPicture(b"a", "PNG", 4, 3))
+    outcome = store.mark_done(waiting.number, InputImage(b"a", "PNG", 4, 3))
     assert isinstance(outcome, DuplicateInput)
     assert outcome.existing == stored
     assert store.pending() == [waiting]
@@ -169,8 +169,8 @@ def test_one_deleted_while_it_was_pending_stays_deleted(store):
     store.delete(["one"])
     (other,) = add(store, linked("http://x/b", "one"))
     assert other.number > waiting.number
-    assert store.settle_done(waiting.number, InputPicture(b"a", "PNG", 4, 3)) is None
-    store.settle_failed(waiting.number, 30002, "Late.")
+    assert store.mark_done(waiting.number, InputImage(b"a", "PNG", 4, 3)) is None
+    store.mark_failed(waiting.number, 30002, "Late.")
     assert store.pending() == [other]
     assert files(store) == set()
 
@@ -225,7 +225,7 @@ def test_every_change_has_a_revision_of_its_own(store):
     seen.append(store.revision())
     (waiting,) = add(store, linked("http://x/2", "two"))
     seen.append(store.revision())
-    store.settle_done(waiting.number, InputPicture(b"b", "PNG", 4, 3))
+    store.mark_done(waiting.number, InputImage(b"b", "PNG", 4, 3))
     seen.append(store.revision())
     store.delete(["one"])
     seen.append(store.revision())

@@ -6,13 +6,13 @@ import pytest
 from assets.methods.common.errors import UserError
 from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import Collection, CollectionRegistry
-from assets.resources.input_store import InputPicture, InputStore, NewInput
+from assets.resources.input_store import InputImage, InputStore, NewInput
 from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
 
 
 def post(home: Path, *contents: str) -> None:
     with closing(InputStore(inputs_folder(home, "app"))) as store:
-        pictures = [InputPicture(content.encode(), "PNG", 4, 3) for content in contents]
+        pictures = [InputImage(content.encode(), "PNG", 4, 3) for content in contents]
         store.add([NewInput(picture=each, concepts=(("cat", 1.0),)) for each in pictures], 100)
 
 

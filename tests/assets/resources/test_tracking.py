@@ -71,8 +71,8 @@ def _tracked(tracking: Tracking, run_id: str):
 
 
 def _log_everything(log: Step) -> None:
-    log.figures({"cost": 1.5, "solver": "lapjv", "bound": None})
-    log.picture("mosaic.png", Image.fromarray(np.zeros((8, 8, 3), np.uint8)))
+    log.metrics({"cost": 1.5, "solver": "lapjv", "bound": None})
+    log.image("mosaic.png", Image.fromarray(np.zeros((8, 8, 3), np.uint8)))
     log.run.file("layout.txt", b"cells")
     log.run.file("summary.txt", b"all")
     log.run.file_in_parent("summary.txt", b"all")
@@ -141,7 +141,7 @@ def test_a_run_that_was_killed_is_settled_by_what_dagster_knows(tracking, instan
     parent, children = _tracked(tracking, result.run_id)
     for run in (parent, children["first"]):
         tracking.client.update_run(run.info.run_id, status="RUNNING")
-    tracking.settle(result.run_id, dg.DagsterRunStatus.CANCELED)
+    tracking.finish_runs(result.run_id, dg.DagsterRunStatus.CANCELED)
     parent, children = _tracked(tracking, result.run_id)
     assert parent.info.status == children["first"].info.status == "KILLED"
 
@@ -188,7 +188,7 @@ def test_runs_belong_to_tessera_unless_another_experiment_is_asked_for(tracking)
     assert tracking.experiment == EXPERIMENT == "tessera"
     other = tracking.in_experiment("study")
     with other.lone_run("first", _unheard) as run, tracking.lone_run("explain", _unheard) as usual:
-        run.figures({"auc": 0.5})
+        run.metrics({"auc": 0.5})
     names = {
         one: tracking.client.get_experiment(
             tracking.client.get_run(one.run_id).info.experiment_id
@@ -238,7 +238,7 @@ def test_work_that_no_dagster_run_stands_for_has_a_run_of_its_own(tracking):
     with tracking.lone_run("explain", _unheard) as run:
         assert tracking.client.get_run(run.run_id).info.status == "RUNNING"
         run.parameters({"box": 64, "fill": "black"})
-        run.figures({"score": 0.25})
+        run.metrics({"score": 0.25})
     ended = tracking.client.get_run(run.run_id)
     assert (ended.info.run_name, ended.info.status) == ("explain", "FINISHED")
     assert ended.data.params == {"box": "64", "fill": "black"}
@@ -265,9 +265,9 @@ def test_the_status_says_how_lone_work_ended(tracking, error, status):
 
 def _log_all_kinds(run: TrackedRun) -> None:
     run.parameters({"box": 64})
-    run.figures({"score": 0.25}, step=1)
-    run.picture("figure.png", Image.new("RGB", (8, 8)))
-    run.series_picture("figure", Image.new("RGB", (8, 8)), step=1)
+    run.metrics({"score": 0.25}, step=1)
+    run.image("figure.png", Image.new("RGB", (8, 8)))
+    run.series_image("figure", Image.new("RGB", (8, 8)), step=1)
     run.file("cat/seen.npy", b"map")
 
 
@@ -292,13 +292,13 @@ def test_a_server_that_goes_down_on_the_way_is_told_once_and_costs_nothing(track
 
     heard = []
     with tracking.lone_run("explain", heard.append) as run:
-        run.figures({"before": 1})
+        run.metrics({"before": 1})
         run_id = run.run_id
         with monkeypatch.context() as patch:
             for name in ("log_batch", "log_image", "log_artifact"):
                 patch.setattr(type(tracking.client), name, refuse)
             _log_all_kinds(run)
-        run.figures({"after": 1})
+        run.metrics({"after": 1})
     assert len(heard) == 1
     assert run.unreachable == "OSError: unplugged"
     assert (run.run_id, run_id != "") == ("", True)
@@ -313,9 +313,9 @@ def test_strict_tracking_fails_lone_work_when_the_server_is_down(home, unreachab
 
 def test_a_series_of_figures_has_steps_that_the_parent_is_spared(tracking, instance):
     def log_ranks(log: Step) -> None:
-        log.run.figures({"seen.mean": 0.5}, step=1)
-        log.run.figures({"seen.mean": 0.25}, step=2)
-        log.run.figures({"images": 2})
+        log.run.metrics({"seen.mean": 0.5}, step=1)
+        log.run.metrics({"seen.mean": 0.25}, step=2)
+        log.run.metrics({"images": 2})
 
     result = _materialise([_asset_running(log_ranks)], tracking, instance)
     parent, children = _tracked(tracking, result.run_id)
@@ -328,7 +328,7 @@ def test_pictures_of_a_series_keep_their_key_step_and_pixels(tracking, tmp_path)
     shown = np.random.default_rng(0).integers(0, 256, (2, 6, 9, 3), np.uint8)
     with tracking.lone_run("explain", _unheard) as run:
         for step, pixels in enumerate(shown, start=1):
-            run.series_picture("seen", Image.fromarray(pixels), step)
+            run.series_image("seen", Image.fromarray(pixels), step)
     folder = Path(tracking.client.download_artifacts(run.run_id, "images", str(tmp_path)))
     for step, pixels in enumerate(shown, start=1):
         # The name that MLflow's UI reads key and step from.
@@ -397,7 +397,7 @@ def server():
 def test_a_server_that_is_up_has_its_password_shown_nowhere(tmp_path, server, capfd):
     tracking = Tracking(home=str(tmp_path), tracking_uri=server)
     with tracking.lone_run("explain", _unheard) as run:
-        run.figures({"score": 0.25})
+        run.metrics({"score": 0.25})
     address = server.replace("bob:secret@", "")
     assert run.url == f"{address}#/experiments/7/runs/r1"
     # What MLflow prints of itself would end in the tables that a command writes to stdout.

@@ -26,7 +26,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.evaluation.worst_errors import worst_errors
 from assets.methods.models.callable_classifier import CallableClassifier
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.labels import LabelledData
 from assets.methods.study.doll_sets import draw_doll_set
 from assets.resources.collections import (
@@ -47,7 +47,7 @@ from assets.results.evaluation import (
     evaluation_files,
     evaluation_summary,
     evaluation_value,
-    label_figures,
+    label_metrics,
     log_evaluation,
     shown_names,
 )
@@ -106,8 +106,8 @@ def brightness(scale: float = 1.0, class_name: str = "nsfw") -> CallableClassifi
 
 
 @pytest.fixture
-def store(tmp_path) -> EmbeddingStore:
-    return EmbeddingStore(tmp_path / "probabilities")
+def store(tmp_path) -> VectorStore:
+    return VectorStore(tmp_path / "probabilities")
 
 
 def evaluated(
@@ -144,26 +144,26 @@ def hand() -> Labelled:
     return Labelled(levels, [True] * 10 + [False] * 10, source=source)
 
 
-def figures_of(value: NsfwEvaluation, model: str) -> pd.DataFrame:
-    return value.figures[value.figures.model == model].set_index("figure")
+def metrics_of(value: NsfwEvaluation, model: str) -> pd.DataFrame:
+    return value.metrics[value.metrics.model == model].set_index("metric")
 
 
 def test_figures_by_hand(hand, store):
     value = value_of([evaluated(hand, store, wanted_recall=0.9, prevalence=0.05)], hand)
-    figures = figures_of(value, "bright")
-    assert sorted(figures.index) == sorted(
+    metrics = metrics_of(value, "bright")
+    assert sorted(metrics.index) == sorted(
         [*OVERALL, *AT_THRESHOLD, "n", "n_positive", "temperature"]
     )
-    assert figures.value["precision"] == 8 / 9
-    assert figures.value["recall"] == 0.8
-    assert figures.value["false_positive_rate"] == 0.1
-    assert figures.value["f1"] == pytest.approx(16 / 19)
+    assert metrics.value["precision"] == 8 / 9
+    assert metrics.value["recall"] == 0.8
+    assert metrics.value["false_positive_rate"] == 0.1
+    assert metrics.value["f1"] == pytest.approx(16 / 19)
     # Of 100 images 5 are positive: 4 of them are flagged, and 9.5 others.
-    assert figures.value["precision_at_prevalence"] == pytest.approx(4 / 13.5)
+    assert metrics.value["precision_at_prevalence"] == pytest.approx(4 / 13.5)
     # Nine of ten positives have to score as high: the ninth highest is 100 of 255.
-    assert figures.value["threshold_at_recall"] == pytest.approx(100 / 255)
-    assert (figures.value["n"], figures.value["n_positive"]) == (20, 10)
-    ends = figures.loc[[*OVERALL, *AT_THRESHOLD]]
+    assert metrics.value["threshold_at_recall"] == pytest.approx(100 / 255)
+    assert (metrics.value["n"], metrics.value["n_positive"]) == (20, 10)
+    ends = metrics.loc[[*OVERALL, *AT_THRESHOLD]]
     assert (ends.low <= ends.value).all()
     assert (ends.value <= ends.high).all()
     assert (ends.low < ends.high).all()
@@ -174,14 +174,14 @@ def test_figures_and_curves_are_those_of_scikit_learn(store, seed):
     labelled = random_set(seed=seed)
     model = evaluated(labelled, store, threshold=0.45, wanted_recall=0.8)
     value = value_of([model], labelled)
-    figures = figures_of(value, "bright").value
+    metrics = metrics_of(value, "bright").value
     truth, scores = labelled.is_positive, labelled.scores
-    assert figures["auc"] == pytest.approx(roc_auc_score(truth, scores))
-    assert figures["average_precision"] == pytest.approx(average_precision_score(truth, scores))
-    assert figures["precision"] == pytest.approx(precision_score(truth, scores >= 0.45))
-    assert figures["recall"] == pytest.approx(recall_score(truth, scores >= 0.45))
+    assert metrics["auc"] == pytest.approx(roc_auc_score(truth, scores))
+    assert metrics["average_precision"] == pytest.approx(average_precision_score(truth, scores))
+    assert metrics["precision"] == pytest.approx(precision_score(truth, scores >= 0.45))
+    assert metrics["recall"] == pytest.approx(recall_score(truth, scores >= 0.45))
     reaching = [one for one in scores if recall_score(truth, scores >= one) >= 0.8]
-    assert figures["threshold_at_recall"] == pytest.approx(max(reaching))
+    assert metrics["threshold_at_recall"] == pytest.approx(max(reaching))
     curves = value.curves.set_index("curve")
     roc = curves.loc["roc"]
     area = np.trapezoid([0, *roc.y], [0, *roc.x])
@@ -212,21 +212,21 @@ def test_the_temperature_is_fitted_on_validation_and_applied_to_test(store):
     labelled = Labelled(levels, is_positive, split)
     model = evaluated(labelled, store)
     value = value_of([model], labelled)
-    figures = figures_of(value, "bright").value
+    metrics = metrics_of(value, "bright").value
     tested = split == "test"
     # scikit-learn's fit of one slope, to the logits, is one over the temperature.
     fit = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8).fit(
         logit(labelled.scores[~tested])[:, None], is_positive[~tested]
     )
-    assert figures["temperature"] == pytest.approx(1 / fit.coef_[0, 0], rel=1e-3)
-    assert 2 < figures["temperature"] < 4.5
+    assert metrics["temperature"] == pytest.approx(1 / fit.coef_[0, 0], rel=1e-3)
+    assert 2 < metrics["temperature"] < 4.5
     truth, before = is_positive[tested], labelled.scores[tested]
-    after = 1 / (1 + np.exp(-logit(before) / figures["temperature"]))
-    assert figures["ece_before"] == pytest.approx(calibration_error(truth, before), abs=1e-5)
-    assert figures["ece_after"] == pytest.approx(calibration_error(truth, after), abs=1e-5)
-    assert figures["ece_after"] < figures["ece_before"] / 2
+    after = 1 / (1 + np.exp(-logit(before) / metrics["temperature"]))
+    assert metrics["ece_before"] == pytest.approx(calibration_error(truth, before), abs=1e-5)
+    assert metrics["ece_after"] == pytest.approx(calibration_error(truth, after), abs=1e-5)
+    assert metrics["ece_after"] < metrics["ece_before"] / 2
     # Validation is no part of what is reported.
-    assert (figures["n"], figures["n_positive"]) == (tested.sum(), truth.sum())
+    assert (metrics["n"], metrics["n_positive"]) == (tested.sum(), truth.sum())
     assert set(value.scores.split) == {"test"}
     n_in_bins = value.reliability.groupby("scaled").n.sum()
     assert n_in_bins.to_dict() == {False: tested.sum(), True: tested.sum()}
@@ -237,14 +237,14 @@ def test_split_all_leaves_nobody_out_and_needs_no_validation(store):
     labelled = random_set(split=split)
     everything = evaluated(labelled, store, split="all")
     assert everything.evaluation.n == 120
-    assert everything.evaluation.figures["auc"].value == pytest.approx(
+    assert everything.evaluation.metrics["auc"].value == pytest.approx(
         roc_auc_score(labelled.is_positive, labelled.scores)
     )
     tested = evaluated(labelled, store)
     assert (
         tested.scores.image_id.tolist() == labelled.data.images.image_id[split == "test"].tolist()
     )
-    assert tested.evaluation.figures["auc"].value == pytest.approx(
+    assert tested.evaluation.metrics["auc"].value == pytest.approx(
         roc_auc_score(labelled.is_positive[split == "test"], labelled.scores[split == "test"])
     )
 
@@ -289,11 +289,11 @@ def test_each_of_several_models_has_its_rows_its_sheet_and_its_prefix(hand, stor
     names = ["bright", "http://box/dim"]
     assert value.models == names
     assert len(set(value.fingerprints)) == 2
-    for table in (value.figures, value.slices, value.curves, value.reliability, value.scores):
+    for table in (value.metrics, value.slices, value.curves, value.reliability, value.scores):
         assert table.model.unique().tolist() == names
     assert list(value.worst) == ["model_1", "model_2"]
     # A quarter of the brightness ranks the same and reaches no threshold.
-    one, other = (figures_of(value, name).value for name in names)
+    one, other = (metrics_of(value, name).value for name in names)
     assert one["auc"] == other["auc"]
     assert "precision" not in other.index
     assert value.notes[0].startswith("http://box/dim: No score reaches the threshold of 0.5")
@@ -321,9 +321,9 @@ def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path)
     with tracking.lone_run("evaluation", unheard) as run:
         log_evaluation(run, [model], value)
     metrics = tracking.client.get_run(run.run_id).data.metrics
-    assert metrics == pytest.approx(model.evaluation.flat_figures())
+    assert metrics == pytest.approx(model.evaluation.flat_metrics())
     files = evaluation_files(value)
-    tables = ["curves", "figures", "reliability", "scores", "slices"]
+    tables = ["curves", "metrics", "reliability", "scores", "slices"]
     others = ["evaluation.png", "worst_errors.csv", "worst_errors.png"]
     assert sorted(files) == sorted([*(f"{one}.csv" for one in tables), *others])
     for name, data in files.items():
@@ -369,9 +369,9 @@ def test_no_number_that_is_none_is_logged_or_shown(levels, store, tracking):
     assert len(metrics) >= 3
     assert all(math.isfinite(one) for one in metrics.values())
     assert not any("nan" in str(one) for one in evaluation_summary([model]).values())
-    assert value.figures.value.notna().all()
+    assert value.metrics.value.notna().all()
     # Only counts have no interval.
-    counts = value.figures[value.figures.low.isna()].figure
+    counts = value.metrics[value.metrics.low.isna()].metric
     assert set(counts) == {"n", "n_positive", "temperature"}
 
 
@@ -387,9 +387,9 @@ def test_the_worst_errors_are_those_that_the_figures_count(store):
         labelled, store, classifier=CallableClassifier(tenths, None, "tenths"), threshold=0.7
     )
     errors = worst_errors(model.scores, 0.7)
-    figures = model.evaluation.figures
-    assert errors.n_false_positives == 10 * figures["false_positive_rate"].value
-    assert errors.n_false_negatives == 10 * (1 - figures["recall"].value)
+    metrics = model.evaluation.metrics
+    assert errors.n_false_positives == 10 * metrics["false_positive_rate"].value
+    assert errors.n_false_negatives == 10 * (1 - metrics["recall"].value)
 
 
 def test_the_worst_errors_are_blurred_unless_somebody_asks(hand, store):
@@ -440,7 +440,7 @@ def test_a_validation_set_of_one_class_is_left_aside_with_a_note(store):
     model = evaluated(labelled, store)
     assert model.evaluation.n == 100
     assert "The calibration set has 0 rows of one class" in " ".join(model.evaluation.notes)
-    assert all(math.isfinite(one) for one in model.evaluation.flat_figures().values())
+    assert all(math.isfinite(one) for one in model.evaluation.flat_metrics().values())
 
 
 def test_a_model_that_lacks_the_class_is_told_in_a_sentence(hand, store):
@@ -469,8 +469,8 @@ def test_labels_are_counted_by_split_and_findings_by_reason():
             "left_out": [True, True, False],
         }
     )
-    figures = label_figures(LabelledData(data.images, findings, (), data.class_names))
-    assert figures == {
+    metrics = label_metrics(LabelledData(data.images, findings, (), data.class_names))
+    assert metrics == {
         "images": 10,
         "rows_left_out": 2,
         "train_sfw": 3,
@@ -573,10 +573,10 @@ def test_models_are_compared_on_a_labelled_manifest(world, evaluation):
     for model in value.models:
         scores = value.scores[value.scores.model == model]
         assert scores.image_id.tolist() == tested.image_id.tolist()
-        figures = figures_of(value, model).value
+        metrics = metrics_of(value, model).value
         is_positive = scores.label == "nsfw"
-        assert figures["auc"] == pytest.approx(roc_auc_score(is_positive, scores.score))
-        assert figures["n"] == len(tested)
+        assert metrics["auc"] == pytest.approx(roc_auc_score(is_positive, scores.score))
+        assert metrics["n"] == len(tested)
     assert set(value.slices.value) == {"red", "plain"}
     assert value.settings["models"] == ["skin-baseline", CHAMPION_URI, "skin-baseline"]
     assert all(check.passed for check in evaluation.get_asset_check_evaluations())

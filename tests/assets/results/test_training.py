@@ -18,7 +18,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.photos.labels import LabelledData
-from assets.methods.training.loop import EpochFigures
+from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import TrainedClassifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
@@ -40,8 +40,8 @@ COMPUTE = ComputeSettings(device="cpu", threads=1)
 CLASSES = ("sfw", "nsfw")
 N = 16  # test images; every second one is bright, and positive
 HISTORY = [
-    EpochFigures(1, 0.7, 0.6, 0.75, 1e-3, 2.0),
-    EpochFigures(2, 0.5, 0.4, 0.875, 5e-4, 2.5),
+    EpochMetrics(1, 0.7, 0.6, 0.75, 1e-3, 2.0),
+    EpochMetrics(2, 0.5, 0.4, 0.875, 5e-4, 2.5),
 ]
 
 

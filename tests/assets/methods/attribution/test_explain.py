@@ -59,7 +59,7 @@ def test_both_maps_the_score_and_their_figures(store):
     np.testing.assert_array_equal(found.maps["seen"].values, lit)
     # Without the one white window nothing is bright; without another one all of it is left.
     np.testing.assert_allclose(found.maps["hidden"].values, 1 - (1 - lit) / 6, rtol=1e-6)
-    assert found.figures == {
+    assert found.metrics == {
         "score": found.score,
         "seen.minimum": 0,
         "seen.maximum": 1,
@@ -70,7 +70,7 @@ def test_both_maps_the_score_and_their_figures(store):
         "hidden.mean": pytest.approx(1 - 5 / 36),
         "hidden.share_above_threshold": 1,
     }
-    assert {type(figure) for figure in found.figures.values()} == {float}
+    assert {type(metric) for metric in found.metrics.values()} == {float}
 
 
 def test_the_maps_are_those_of_explain(store, tmp_path):
@@ -94,7 +94,7 @@ def test_the_maps_are_those_of_explain(store, tmp_path):
 def test_one_experiment_alone_has_one_map_one_overlay_and_its_figures(store, experiment, drawn):
     found = explain_image(corner(), "corner.png", ask(experiments=[experiment]), store)
     assert list(found.maps) == list(found.overlays) == [experiment]
-    assert {name.split(".")[0] for name in found.figures} == {"score", experiment}
+    assert {name.split(".")[0] for name in found.metrics} == {"score", experiment}
     ((_, seen, hidden, *_),) = drawn["draw_occlusion_figure"]
     assert (seen is None, hidden is None) == (experiment == "hidden", experiment == "seen")
 
@@ -168,7 +168,7 @@ def test_an_image_of_any_mode_is_taken_as_rgb(store, mode):
 
 def test_the_threshold_decides_what_share_of_windows_counts(store):
     shares = [
-        explain_image(corner(), "corner.png", ask(threshold=threshold), store).figures[
+        explain_image(corner(), "corner.png", ask(threshold=threshold), store).metrics[
             "hidden.share_above_threshold"
         ]
         for threshold in (0.5, 0.9, 1)

@@ -6,8 +6,8 @@ from assets.methods.attribution.occlusion import (
     PRESETS,
     OcclusionSettings,
     most_telling_window,
-    occlusion_figures,
     occlusion_map,
+    occlusion_metrics,
     scale_down,
     windows_of,
 )
@@ -93,11 +93,11 @@ def test_the_most_telling_window_scores_highest_seen_and_lowest_hidden():
 
 
 def test_figures_are_of_the_map_and_the_share_is_of_its_windows():
-    assert occlusion_figures(map_of("hidden", [[0.25, 1.0]])) == {
+    assert occlusion_metrics(map_of("hidden", [[0.25, 1.0]])) == {
         "minimum": 0,
         "maximum": 0.75,
         "mean": 0.375,
         "share_above_threshold": 0.5,
     }
-    assert occlusion_figures(map_of("seen", [[0.25, 1.0]]), 0.2)["share_above_threshold"] == 1
-    assert occlusion_figures(map_of("seen", [[0.25, 0.5]]))["share_above_threshold"] == 0
+    assert occlusion_metrics(map_of("seen", [[0.25, 1.0]]), 0.2)["share_above_threshold"] == 1
+    assert occlusion_metrics(map_of("seen", [[0.25, 0.5]]))["share_above_threshold"] == 0

@@ -47,15 +47,15 @@ def numbers(evaluation):
 
 
 def test_figures_at_the_threshold_by_hand():
-    figures = evaluate_scores(POSITIVE, SCORES).figures
-    assert figures["recall"] == proportion(8, 10, 0.95)
-    assert figures["precision"] == proportion(8, 10, 0.95)
-    assert figures["false_positive_rate"] == proportion(2, 10, 0.95)
-    assert figures["f1"].value == pytest.approx(0.8)
+    metrics = evaluate_scores(POSITIVE, SCORES).metrics
+    assert metrics["recall"] == proportion(8, 10, 0.95)
+    assert metrics["precision"] == proportion(8, 10, 0.95)
+    assert metrics["false_positive_rate"] == proportion(2, 10, 0.95)
+    assert metrics["f1"].value == pytest.approx(0.8)
     # 0.01 * 0.8 / (0.01 * 0.8 + 0.99 * 0.2).
-    assert figures["precision_at_prevalence"].value == pytest.approx(0.008 / 0.206)
+    assert metrics["precision_at_prevalence"].value == pytest.approx(0.008 / 0.206)
     # All ten positives have to be flagged to flag 95 % of them.
-    assert figures["threshold_at_recall"].value == 0.1
+    assert metrics["threshold_at_recall"].value == 0.1
 
 
 @settings(max_examples=40)
@@ -63,7 +63,7 @@ def test_figures_at_the_threshold_by_hand():
 def test_figures_are_those_of_scikit_learn_and_lie_within_their_intervals(seed, threshold):
     is_positive, scores = simulated(60, 0.5, seed=seed)
     scores = scores.round(1)
-    found = evaluate_scores(is_positive, scores, EvaluationSettings(threshold=threshold)).figures
+    found = evaluate_scores(is_positive, scores, EvaluationSettings(threshold=threshold)).metrics
     flagged = scores >= threshold
     expected = {
         "recall": recall_score(is_positive, flagged),
@@ -79,7 +79,7 @@ def test_figures_are_those_of_scikit_learn_and_lie_within_their_intervals(seed, 
 
 def test_a_wider_confidence_gives_wider_intervals():
     narrow, wide = (
-        evaluate_scores(*simulated(400), EvaluationSettings(confidence=confidence)).figures
+        evaluate_scores(*simulated(400), EvaluationSettings(confidence=confidence)).metrics
         for confidence in (0.8, 0.99)
     )
     assert all(
@@ -90,8 +90,8 @@ def test_a_wider_confidence_gives_wider_intervals():
 
 def test_where_nothing_is_flagged_there_is_no_precision_and_a_note_says_so():
     found = evaluate_scores(POSITIVE, SCORES * 0.9, EvaluationSettings(threshold=0.95))
-    assert not {"precision", "precision_at_prevalence"} & set(found.figures)
-    assert found.figures["recall"].value == found.figures["f1"].value == 0
+    assert not {"precision", "precision_at_prevalence"} & set(found.metrics)
+    assert found.metrics["recall"].value == found.metrics["f1"].value == 0
     assert found.notes == (
         "No score reaches the threshold of 0.95: without a flagged row there is no precision, in "
         "the set or at another prevalence.",
@@ -106,19 +106,19 @@ def test_no_number_is_missing_whatever_the_scores(scores):
     slices = pd.DataFrame({"half": np.arange(20) < 10})
     found = evaluate_scores(POSITIVE, scores, slices=slices)
     tables = (found.reliability_before, found.reliability_after, found.slices, found.roc)
-    flat = [*found.flat_figures().values(), *found.precision_recall.to_numpy().ravel()]
+    flat = [*found.flat_metrics().values(), *found.precision_recall.to_numpy().ravel()]
     assert np.isfinite(flat).all()
     assert all(np.isfinite(table.select_dtypes("number")).all(axis=None) for table in tables)
 
 
 def test_flat_figures_have_the_ends_of_the_intervals_and_what_they_were_made_of():
     found = evaluate_scores(POSITIVE, SCORES)
-    flat = found.flat_figures()
-    auc = found.figures["auc"]
+    flat = found.flat_metrics()
+    auc = found.metrics["auc"]
     assert (flat["auc"], flat["auc_low"], flat["auc_high"]) == (auc.value, auc.low, auc.high)
     assert (flat["n"], flat["n_positive"]) == (20, 10)
     assert flat["temperature"] == found.temperature
-    assert len(flat) == 3 + 3 * len(found.figures)
+    assert len(flat) == 3 + 3 * len(found.metrics)
 
 
 def test_the_curves_of_a_small_set_are_whole():
@@ -198,7 +198,7 @@ def test_the_temperature_is_that_of_the_calibration_set():
     found = evaluate_scores(is_positive, scale(scores, 0.25), calibration=(others, certain))
     assert found.temperature == pytest.approx(fit_temperature(others, certain))
     assert found.temperature == pytest.approx(2, rel=0.1)
-    assert found.figures["ece_after"].high < found.figures["ece_before"].low
+    assert found.metrics["ece_after"].high < found.metrics["ece_before"].low
     assert found.notes == ()
 
 
@@ -207,7 +207,7 @@ def test_without_a_calibration_set_the_halves_are_scaled_by_one_another():
     certain = scale(scores, 0.25)
     found = evaluate_scores(is_positive, certain)
     assert found.temperature == pytest.approx(fit_temperature(is_positive, certain))
-    assert found.figures["ece_after"].high < found.figures["ece_before"].low
+    assert found.metrics["ece_after"].high < found.metrics["ece_before"].low
 
 
 def test_a_calibration_set_of_too_few_is_left_aside_and_a_note_says_so():
@@ -241,7 +241,7 @@ def test_an_empty_set_is_refused():
 
 def test_five_of_each_class_are_enough():
     found = evaluate_scores(np.arange(10) < 5, np.arange(10) / 10)
-    assert found.figures["auc"].value == 0
+    assert found.metrics["auc"].value == 0
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.01, 1.01, np.inf])

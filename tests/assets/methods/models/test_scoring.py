@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.models import vector_store as embedding_store
+from assets.methods.models import vector_store as vector_store
 from assets.methods.models.scoring import score_unseen
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 from support.classifiers import Brightness
 from support.photos import NotedPhotos
@@ -23,7 +23,7 @@ Photos = partial(NotedPhotos, grey)
 
 @pytest.fixture
 def store(tmp_path):
-    return EmbeddingStore(tmp_path)
+    return VectorStore(tmp_path)
 
 
 def expected(ids):
@@ -66,7 +66,7 @@ def test_no_images_have_no_scores(store):
 
 
 def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
-    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
     ids = list("0123456789")
     with pytest.raises(KeyboardInterrupt):
         score_unseen(ids, Photos(broken={"9"}), Brightness(batch_size=2), "bright", store)
@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
 
 
 def test_progress_grows_over_all_shards(store, monkeypatch):
-    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
     told = []
     score_unseen(
         list("012345"),

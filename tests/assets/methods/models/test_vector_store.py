@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.models import vector_store as embedding_store
+from assets.methods.models import vector_store as vector_store
 from assets.methods.models.backbones import DEFAULT_BACKBONE, Backbone, backbone_fingerprint
 from assets.methods.models.preprocessing import Preprocessing
-from assets.methods.models.vector_store import EmbeddingStore, embed_unseen
+from assets.methods.models.vector_store import VectorStore, embed_unseen
 from assets.methods.photos.decode import DECODE_VERSION
 from support.photos import NotedPhotos
 
@@ -33,14 +33,14 @@ def tiny(monkeypatch):
     """Put a network of three features in the place of every backbone, in shards of four."""
     numbers = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
     backbone = Backbone(Means(), numbers, 3, "tiny")
-    monkeypatch.setattr(embedding_store, "load_backbone", lambda name: backbone)
-    monkeypatch.setattr(embedding_store, "backbone_fingerprint", lambda name: "tiny")
-    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "load_backbone", lambda name: backbone)
+    monkeypatch.setattr(vector_store, "backbone_fingerprint", lambda name: "tiny")
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
 
 
 @pytest.fixture
 def store(tmp_path):
-    return EmbeddingStore(tmp_path)
+    return VectorStore(tmp_path)
 
 
 def coloured(image_id):
@@ -61,7 +61,7 @@ def rows(ids):
     ids=st.lists(st.from_regex(r"[0-9]{1,6}", fullmatch=True), min_size=1, unique=True),
 )
 def test_what_is_appended_is_read_in_the_order_asked(tmp_path_factory, data, ids):
-    store = EmbeddingStore(tmp_path_factory.mktemp("store"))
+    store = VectorStore(tmp_path_factory.mktemp("store"))
     cut = data.draw(st.integers(1, len(ids)))
     for part in (ids[:cut], ids[cut:]):
         if part:
@@ -95,9 +95,9 @@ def test_a_shard_without_what_is_looked_for_is_read_once(store, monkeypatch):
     store.append("a", ["1", "2"], rows(["1", "2"]))
     store.append("a", ["3"], rows(["3"]))
     store.find("a", ["1"])
-    read, read_table = [], embedding_store.pq.read_table
+    read, read_table = [], vector_store.pq.read_table
     monkeypatch.setattr(
-        embedding_store.pq,
+        vector_store.pq,
         "read_table",
         lambda shard, **how: (read.append(shard), read_table(shard, **how))[1],
     )
@@ -151,7 +151,7 @@ def test_only_unseen_photos_are_computed(store):
 @pytest.mark.usefixtures("tiny")
 def test_the_result_is_the_same_bytes_in_one_run_or_in_two(store, tmp_path):
     ids = list("0123456789")
-    once = embed_unseen(ids, Photos(), "tiny", EmbeddingStore(tmp_path / "other"), CPU)
+    once = embed_unseen(ids, Photos(), "tiny", VectorStore(tmp_path / "other"), CPU)
     embed_unseen(ids[3:7], Photos(), "tiny", store, CPU)
     again = embed_unseen(ids, Photos(), "tiny", store, CPU)
     assert again.vectors.tobytes() == once.vectors.tobytes()
@@ -204,8 +204,8 @@ import sys
 from pathlib import Path
 from assets.methods.photos.decode import DECODE_VERSION
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.models.vector_store import EmbeddingStore, embed_unseen
-store = EmbeddingStore(Path({str(tmp_path)!r}))
+from assets.methods.models.vector_store import VectorStore, embed_unseen
+store = VectorStore(Path({str(tmp_path)!r}))
 result = embed_unseen(["1"], None, {DEFAULT_BACKBONE!r}, store, ComputeSettings())
 assert result.n_computed == 0
 assert "torch" not in sys.modules

@@ -18,7 +18,7 @@ from assets.methods.photos.decode import (
     DecodedPhoto,
     DecodeLimits,
     decode,
-    decode_picture,
+    decode_image,
     image_id,
 )
 from assets.methods.photos.rejects import Reason, Rejected
@@ -462,7 +462,7 @@ def test_perceptual_hash_survives_another_encoding():
 
 
 def picture(data: bytes, limits: DecodeLimits = LIMITS) -> Image.Image:
-    decoded = decode_picture(data, limits)
+    decoded = decode_image(data, limits)
     assert decoded.mode == "RGB"
     return decoded
 
@@ -547,7 +547,7 @@ def truncated() -> bytes:
 )
 def test_a_picture_is_refused_as_a_working_copy_is(data, reason):
     with pytest.raises(Rejected) as caught:
-        decode_picture(data, LIMITS)
+        decode_image(data, LIMITS)
     assert caught.value.reason == reason
     assert caught.value.detail == reject(data).detail
 
@@ -558,7 +558,7 @@ def test_a_picture_of_one_pixel_where_the_limits_allow_it():
 
 def test_the_pixel_limit_of_a_picture_is_checked_before_decoding():
     with pytest.raises(Rejected) as caught:
-        decode_picture(png_bomb(100, 100), DecodeLimits(max_pixels=9_999))
+        decode_image(png_bomb(100, 100), DecodeLimits(max_pixels=9_999))
     assert caught.value.reason == Reason.TOO_LARGE
 
 
@@ -569,7 +569,7 @@ def only_rejects(data: bytes) -> None:
     with suppress(Rejected):
         decode(data, DecodeLimits(max_pixels=1_000_000))
     with suppress(Rejected):
-        decode_picture(data, DecodeLimits(max_pixels=1_000_000))
+        decode_image(data, DecodeLimits(max_pixels=1_000_000))
 
 
 @settings(max_examples=100)

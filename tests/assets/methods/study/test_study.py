@@ -11,7 +11,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import evaluate_scores
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier_file import describe_classifier
-from assets.methods.models.vector_store import EmbeddingStore
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.study import study as study_module
 from assets.methods.study.doll_sets import DollSet, draw_doll_set
 from assets.methods.study.paper_dolls import REGIONS
@@ -50,8 +50,8 @@ class Listeners:
     def progress(self, step, unit):
         return lambda done, total: self(f"{step}: {done} of {total} {unit}")
 
-    def on_epoch(self, name, figures):
-        self(f"epoch {figures.epoch} {name}")
+    def on_epoch(self, name, metrics):
+        self(f"epoch {metrics.epoch} {name}")
 
 
 def run(folder, listeners=None, settings=TINY):
@@ -69,7 +69,7 @@ def files_of(folder):
 
 
 def assert_same(one, other):
-    assert one.figures() == other.figures()
+    assert one.metrics() == other.metrics()
     for name in ("before", "after"):
         first, second = getattr(one, name), getattr(other, name)
         assert first.weights.read_bytes() == second.weights.read_bytes()
@@ -256,23 +256,23 @@ class SeesRed:
 
 def test_dolls_are_scored_each_with_its_label(tmp_path):
     dolls = draw_doll_set("unflawed", 20, seed=11)
-    found = evaluate_dolls(dolls, SeesRed(), EmbeddingStore(tmp_path))
+    found = evaluate_dolls(dolls, SeesRed(), VectorStore(tmp_path))
     scores = np.array([SeesRed.share(np.asarray(doll.picture)) for doll in dolls.dolls])
     assert len(set(scores)) > 10
     expected = evaluate_scores(dolls.is_positive, scores.astype(np.float64), slices=dolls.slices)
-    assert found.flat_figures() == expected.flat_figures()
+    assert found.flat_metrics() == expected.flat_metrics()
     pd.testing.assert_frame_equal(found.slices, expected.slices)
 
 
 def test_the_smallest_test_set_still_judges_red_lips(tmp_path):
     dolls = draw_doll_set("unflawed", 10, seed=0)
-    found = evaluate_dolls(dolls, SeesRed(), EmbeddingStore(tmp_path))
+    found = evaluate_dolls(dolls, SeesRed(), VectorStore(tmp_path))
     assert StudySettings(n_train=2, n_validation=2, n_test=10, n_explained=1).n_test == found.n
     assert found.slices[["value", "n_negative"]].to_numpy().tolist() == [["plain", 3], ["red", 2]]
 
 
 def evaluation(auc, red_lips_rate):
-    """Return an evaluation whose figures are these."""
+    """Return an evaluation whose metrics are these."""
     base = evaluate_scores(np.arange(10) % 2 == 0, np.linspace(0, 1, 10))
     slices = pd.DataFrame(
         [
@@ -282,7 +282,7 @@ def evaluation(auc, red_lips_rate):
         ],
         columns=["slice", "value", "false_positive_rate", "low", "high"],
     )
-    return replace(base, figures={"auc": Estimate(*auc)}, slices=slices)
+    return replace(base, metrics={"auc": Estimate(*auc)}, slices=slices)
 
 
 def shares(lips):
@@ -321,16 +321,16 @@ def test_the_summary_is_one_line(by_hand):
 
 
 def test_the_figures_are_named_by_network(by_hand):
-    figures = by_hand.figures()
-    assert figures.pop("before.occlusion_share_lips") == 0.6
-    assert figures.pop("before.deconvnet_share_lips") == 0.52
-    assert figures.pop("after.occlusion_share_lips") == 0.044
-    assert figures.pop("after.deconvnet_share_lips") == 0.02
+    metrics = by_hand.metrics()
+    assert metrics.pop("before.occlusion_share_lips") == 0.6
+    assert metrics.pop("before.deconvnet_share_lips") == 0.52
+    assert metrics.pop("after.occlusion_share_lips") == 0.044
+    assert metrics.pop("after.deconvnet_share_lips") == 0.02
     for name, one in (("before", 0.1), ("after", 0.239)):
         for region in ("background", "limbs", "torso", "face"):
-            assert figures.pop(f"{name}.occlusion_share_{region}") == pytest.approx(one)
-            figures.pop(f"{name}.deconvnet_share_{region}")
-    assert figures == {
+            assert metrics.pop(f"{name}.occlusion_share_{region}") == pytest.approx(one)
+            metrics.pop(f"{name}.deconvnet_share_{region}")
+    assert metrics == {
         "before.auc_flawed": 0.9996,
         "before.auc_flawed_low": 0.99,
         "before.auc_flawed_high": 1.0,

@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models import open_nsfw
-from assets.methods.models import vector_store as embedding_store
+from assets.methods.models import vector_store as vector_store
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import (
     describe_classifier,
@@ -148,8 +148,8 @@ def test_nothing_global_is_left_changed(tmp_path):
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_killed_after_an_epoch_it_ends_in_the_same_weights(unbroken, tmp_path, epoch):
-    def kill(figures):
-        if figures.epoch == epoch:
+    def kill(metrics):
+        if metrics.epoch == epoch:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -159,7 +159,7 @@ def test_killed_after_an_epoch_it_ends_in_the_same_weights(unbroken, tmp_path, e
     assert_same_weights(resumed, unbroken)
     assert without_seconds(resumed) == without_seconds(unbroken)
     assert resumed.n_resumed == epoch
-    assert [figures.epoch for figures in heard] == [1, 2, 3]
+    assert [metrics.epoch for metrics in heard] == [1, 2, 3]
     assert seen[-1] == ((3 - epoch) * 28, (3 - epoch) * 28)
 
 
@@ -179,7 +179,7 @@ def test_killed_inside_an_epoch_it_ends_in_the_same_weights(unbroken, tmp_path, 
     assert without_seconds(resumed) == without_seconds(unbroken)
     # An epoch is three steps and a validation, each told of.
     assert len(seen) == 12 - step
-    assert all(figures.seconds > 0 for figures in resumed.history)
+    assert all(metrics.seconds > 0 for metrics in resumed.history)
 
 
 def test_killed_again_and_again_it_ends_in_the_same_weights(unbroken, tmp_path):
@@ -252,7 +252,7 @@ def test_a_training_that_has_ended_is_answered_from_its_checkpoint(tmp_path):
     ],
 )
 def test_the_checkpoint_of_another_training_is_not_taken(tmp_path, changed):
-    def kill(figures):
+    def kill(metrics):
         raise KilledError
 
     with pytest.raises(KilledError):
@@ -282,7 +282,7 @@ def test_the_checkpoint_of_other_starting_weights_is_not_taken(base, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_training_begun_anew(unbroken, tmp_path, caplog):
-    def kill(figures):
+    def kill(metrics):
         raise KilledError
 
     with pytest.raises(KilledError):
@@ -411,7 +411,7 @@ def test_the_head_is_a_logistic_regression(base, tmp_path, balanced):
 
 
 def test_features_are_computed_once_though_a_run_is_killed(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding_store, "SHARD_SIZE", 8)
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 8)
     settings = replace(HEAD, base=base, augmentation="light")
     whole = train(tmp_path / "whole", settings)
     loads = []
@@ -442,8 +442,8 @@ def test_a_head_is_resumable_and_repeatable(base, tmp_path):
     settings = replace(HEAD, base=base, augmentation="light")
     whole = train(tmp_path / "whole", settings)
 
-    def kill(figures):
-        if figures.epoch == 2:
+    def kill(metrics):
+        if metrics.epoch == 2:
             raise KilledError
 
     with pytest.raises(KilledError):

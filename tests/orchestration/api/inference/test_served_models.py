@@ -12,7 +12,7 @@ from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.scoring import score_unseen
-from assets.methods.models.vector_store import EmbeddingStore, embed_unseen
+from assets.methods.models.vector_store import VectorStore, embed_unseen
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
@@ -240,14 +240,14 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
     ids, home = list(images.image_id), tmp_path / "home"
     kept = Models(home, Tracking(home=str(home)))
     vectors = embed_unseen(
-        ids, store.open_working_copy, DEFAULT_BACKBONE, EmbeddingStore(tmp_path / "vectors"), CPU
+        ids, store.open_working_copy, DEFAULT_BACKBONE, VectorStore(tmp_path / "vectors"), CPU
     ).vectors
     scores = score_unseen(
         ids,
         store.open_working_copy,
         kept.load(CHAMPION_URI, CPU, warnings_told.append),
         "nsfw",
-        EmbeddingStore(tmp_path / "scores"),
+        VectorStore(tmp_path / "scores"),
     ).scores
     models = serve(kept)
 

@@ -12,7 +12,7 @@ from orchestration.api.visualizations.map_runs import (
     MapRequest,
     MapRuns,
 )
-from orchestration.instance import PROCESS_TAG, bury
+from orchestration.instance import PROCESS_TAG, fail_run
 
 SUCCESS = dg.DagsterRunStatus.SUCCESS
 
@@ -52,7 +52,7 @@ def test_visualizations_are_found_by_their_tags_the_newest_first(runs):
 
 def test_a_retry_belongs_to_the_first_and_is_made_once(runs):
     first = create(runs)
-    bury(runs.instance, first)
+    fail_run(runs.instance, first)
     for _ in range(3):
         runs.retry(first)
     _, retry = runs.runs_of(first)
@@ -61,8 +61,8 @@ def test_a_retry_belongs_to_the_first_and_is_made_once(runs):
     assert (retry.status, retry.tags[PROCESS_TAG]) == (WAITING, "")
     assert list(runs.roots({APP: "birds"})) == [first.run_id]
     failure = runs.failure(runs.instance.get_run_by_id(first.run_id))
-    assert runs.is_worth_another(first, failure)
-    assert not runs.is_worth_another(retry, failure)
+    assert runs.may_be_retried(first, failure)
+    assert not runs.may_be_retried(retry, failure)
 
 
 def test_what_is_marked_stays_marked_whoever_writes_at_the_same_time(runs):

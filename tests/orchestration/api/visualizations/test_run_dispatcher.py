@@ -24,9 +24,9 @@ from orchestration.api.visualizations.run_worker import TAKEN, worker_lock, work
 from orchestration.instance import (
     PROCESS_GONE,
     PROCESS_TAG,
-    bury_dead_runs,
-    bury_orphaned_runs,
     collection_lock,
+    fail_dead_runs,
+    fail_orphaned_runs,
     this_process,
 )
 from support.served import wait_for
@@ -275,7 +275,7 @@ def test_a_run_that_somebody_else_buried_is_tried_once_more(bench):
     tag = f"{this_process().split(':')[0]}:{number}"
     bench.instance.add_run_tags(run_id, {PROCESS_TAG: tag})
     bench.kill(run_id)
-    wait_for(lambda: bury_dead_runs(bench.instance), 20, "it was not buried")
+    wait_for(lambda: fail_dead_runs(bench.instance), 20, "it was not buried")
     bench.dispatch()
     bench.start_run(bench.wait_for_retry(run_id))
 
@@ -390,7 +390,7 @@ def test_the_daemons_and_a_dev_that_starts_leave_runs_that_wait_and_go_on_alone(
     waiting, running = bench.ask("a"), bench.ask("b")
     bench.instance.add_run_tags(running, {PROCESS_TAG: this_process()})
     bench.report(running, dg.DagsterEventType.RUN_START)
-    bury_orphaned_runs(bench.instance)
+    fail_orphaned_runs(bench.instance)
     assert bench.run(waiting).status is WAITING
     assert bench.run(running).status is STARTED
     bench.instance.delete_run(running)

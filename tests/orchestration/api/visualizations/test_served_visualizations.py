@@ -14,13 +14,13 @@ from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager
 from assets.resources.collections import Collection
 from assets.resources.input_store import NewInput
 from assets.resources.tracking import DAGSTER_RUN, Tracking
-from assets.values import Mosaic, Picture
+from assets.values import EncodedImage, Mosaic
 from orchestration.api.contract import ApiError, Code, InputNamed, PostVisualization
 from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations import run_dispatcher, served_visualizations
 from orchestration.api.visualizations.map_runs import CLOSED, STATE, WAITING
 from orchestration.api.visualizations.served_visualizations import Visualizations
-from orchestration.instance import PROCESS_TAG, bury, process_number, register
+from orchestration.instance import PROCESS_TAG, fail_run, process_number, register
 from support.app_inputs import make_app, new_input
 from support.served import wait_for
 
@@ -192,7 +192,7 @@ def test_an_app_sees_its_own_alone(idle, instance):
 def test_a_run_that_is_no_visualization_is_not_found(idle, instance):
     asked = ask(idle)
     run = instance.get_run_by_id(asked.id)
-    bury(instance, run)
+    fail_run(instance, run)
     idle._runs.retry(run)
     retry = idle._runs.runs_of(run)[1]
     assert is_gone(idle, retry.run_id)
@@ -217,7 +217,7 @@ def test_a_run_whose_process_is_gone_is_pending_until_the_retry_has_ended(idle, 
     report(instance, asked.id, RUN_START)
     before = idle.find("birds", asked.id).progress.percent
     assert before > 0
-    bury(instance, first)
+    fail_run(instance, first)
     assert idle.find("birds", asked.id).code is PENDING
     idle._runs.retry(first)
     idle._runs.retry(first)
@@ -226,7 +226,7 @@ def test_a_run_whose_process_is_gone_is_pending_until_the_retry_has_ended(idle, 
     assert (found.code, found.progress.percent) == (PENDING, before)
     assert ask(idle).id == asked.id
     (_, retry) = idle._runs.runs_of(first)
-    bury(instance, retry)
+    fail_run(instance, retry)
     found = idle.find("birds", asked.id)
     assert found.code is FAILED
     assert found.reason.endswith("The process that carried out this run is gone.")
@@ -357,7 +357,7 @@ def newer_mosaics(home, n: int) -> None:
             asset_partitions_def=dg.StaticPartitionsDefinition(["birds"]),
             partition_key="birds",
         )
-        picture = Picture(b"newer", ".jpg")
+        picture = EncodedImage(b"newer", ".jpg")
         manager.handle_output(context, Mosaic(picture, picture, {}))
 
 
