@@ -11,6 +11,11 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
+from assets.resources.home import home_folder
+
+# These two sources are made when they are needed: see `Photos.collection`.
+DEMO_SOURCE = "demo:"
+INPUTS_SOURCE = "inputs:"
 
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
@@ -100,3 +105,17 @@ class CollectionRegistry:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def collection_for(name: str, source: str) -> Collection:
+    """Return the collection called ``name`` with this source, and its settings if it is known.
+
+    Raises UserError when the collection holds the photos posted to the HTTP service, and the source
+    is another one.
+    """
+    before = CollectionRegistry(home_folder()).find(name)
+    if before is not None and before.source == INPUTS_SOURCE != source:
+        raise UserError(
+            f"{name} holds what is posted to the HTTP service: choose another name for {source}."
+        )
+    return Collection(name, source, before.settings if before else {})

@@ -11,11 +11,13 @@ from assets.methods.common.errors import UserError
 from assets.methods.layout.projection_store import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import (
+    DEMO_SOURCE,
+    INPUTS_SOURCE,
+    Collection,
+    CollectionRegistry,
+)
 from assets.resources.input_store import InputStore
-
-DEMO_SOURCE = "demo:"
-INPUTS_SOURCE = "inputs:"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
