@@ -7,17 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 import pandas as pd
+from PIL import Image
 
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
-from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode, image_id
+from assets.methods.photos.decode import (
+    DECODE_VERSION,
+    DecodeLimits,
+    decode,
+    decode_image,
+    image_id,
+)
 from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.listing import Listing, SourceFile, protocol_of
+from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
-from assets.methods.photos.rejects import Reject, Rejected
-from assets.methods.photos.source import Listing, SourceFile, list_source, read_if_changed
+from assets.methods.photos.rejects import Reason, Reject, Rejected
+from assets.methods.photos.source import list_source, read_bytes, read_if_changed
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
 _WORKERS_FOR_DOWNLOADS = 16
@@ -122,6 +131,35 @@ def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.Data
     is_copy = (images["duplicate_of"] == images["image_id"]).fillna(False).astype(bool)
     shown = images if show_duplicates else images[~is_copy]
     return shown[["image_id", "uri", "label"]].reset_index(drop=True)
+
+
+def read_original(
+    uri: str, settings: CatalogueSettings, expected_id: str | None = None
+) -> Image.Image:
+    """Return the photo at ``uri`` at its own size, upright, RGB: working copies are smaller.
+
+    Raises Rejected when it cannot be read or decoded, or when ``expected_id`` is given and is not
+    the image_id of its bytes.
+    """
+    data = read_bytes(find_original(uri), settings.fetch)
+    if expected_id is not None and image_id(data) != expected_id:
+        raise Rejected(
+            Reason.UNREADABLE, "The file has changed since it was catalogued: catalogue it again."
+        )
+    return decode_image(data, settings.decode)
+
+
+def find_original(uri: str) -> SourceFile:
+    """Find the file at ``uri`` without opening it; a file that is not local is not looked for.
+
+    Raises Rejected when a local file is missing or cannot be a photo, such as a folder.
+    """
+    if protocol_of(uri) not in (None, "file"):
+        return SourceFile(uri, stamp=None, n_bytes=None)
+    found = local_file(local_path(uri))
+    if isinstance(found, Reject):
+        raise Rejected(found.reason, found.detail)
+    return found
 
 
 class Decoder:
