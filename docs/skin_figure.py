@@ -1,4 +1,4 @@
-"""What the baseline of 1996 sees in an image, step by step, in a single picture."""
+"""A figure of what the skin baseline of 1996 finds in an image, step by step."""
 
 from collections.abc import Sequence
 
@@ -24,17 +24,17 @@ _TORSO = "#1f77b4"
 
 
 def draw_skin_figure(image: Image.Image, evidence: SkinEvidence) -> Image.Image:
-    """Draw an image, its skin, its limbs, and its largest figure.
+    """Draw an image, its skin, its limbs, and its largest body side by side.
 
-    Skin that passed the narrow bands is white, what the regions grew by and holes that were filled
-    are grey. The axes of limbs are red, that of a torso is blue.
+    Skin that passed the narrow bands is white; skin that regions grew by, and filled holes, are
+    grey. The axes of limbs are red, the axis of a torso is blue.
 
     Args:
         image: the image, RGB.
         evidence: what was found in it.
 
     Returns:
-        An RGB picture, the same for the same arguments.
+        An RGB image, the same for the same arguments.
     """
     scale = _SIDE / max(evidence.planes.skin.shape)
     height, width = (max(1, round(scale * side)) for side in evidence.planes.skin.shape)
@@ -80,7 +80,7 @@ def _draw_axes(picture: Image.Image, limbs: Sequence[Limb], colour: str, scale: 
 
 
 def _row(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
-    """Set pictures of one size side by side, each above its caption."""
+    """Place images of one size side by side, each above its caption."""
     width, height = pictures[0].size
     column = max(width, _SIDE)
     row = Image.new(

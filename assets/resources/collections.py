@@ -1,4 +1,4 @@
-"""Collections: names given to sources of images, one small file each below the home."""
+"""Collections: names for sources of photos, each in a small file below the home."""
 
 import json
 import re
@@ -11,19 +11,24 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
+from assets.resources.home import home_folder
+
+# These two sources are made when they are needed: see `Photos.collection`.
+DEMO_SOURCE = "demo:"
+INPUTS_SOURCE = "inputs:"
 
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
-# Names become folder names and partition keys, so they have to be safe as both.
+# Names are used as folder names and partition keys, so they have to be safe as both.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A name and where its images come from: a folder, an fsspec URL, or a manifest.
+    """A name for a source of photos: a folder, an fsspec URL, or a manifest.
 
-    ``settings`` are those, by asset, that the collection was last mapped with, so that nobody's
-    choice is undone overnight; what they leave open has its default.
+    ``settings`` are those of the last run, by asset: the nightly run uses them again. A setting
+    that is missing has its default.
 
     Raises:
         UserError: the name cannot be that of a folder.
@@ -59,19 +64,19 @@ class Collection:
 
 
 class CollectionRegistry:
-    """The collections known below one home."""
+    """The collections below one home."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "collections"
 
     def add(self, collection: Collection) -> None:
-        """Remember a collection, in place of an older one of the same name."""
+        """Store a collection, and replace an older one with the same name."""
         write_whole(self._path(collection.name), json.dumps(asdict(collection)).encode())
 
     def get(self, name: str) -> Collection:
         """Return the collection called ``name``; raises UserError when there is none."""
         try:
-            # A name that is none would lead out of the folder.
+            # An invalid name could be a path that leads out of the folder.
             text = self._path(name).read_text() if NAME_PATTERN.fullmatch(name) else None
         except FileNotFoundError:
             text = None
@@ -95,8 +100,22 @@ class CollectionRegistry:
     def all(self) -> list[Collection]:
         """Return every collection, in the order of their names."""
         names = [path.stem for path in sorted(self._folder.glob("[!.]*.json"))]
-        # One may be removed meanwhile.
+        # Another process may have removed one.
         return [known for known in map(self.find, names) if known is not None]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def collection_for(name: str, source: str) -> Collection:
+    """Return the collection called ``name`` with this source, and its settings if it is known.
+
+    Raises UserError when the collection holds the photos posted to the HTTP service, and the source
+    is another one.
+    """
+    before = CollectionRegistry(home_folder()).find(name)
+    if before is not None and before.source == INPUTS_SOURCE != source:
+        raise UserError(
+            f"{name} holds what is posted to the HTTP service: choose another name for {source}."
+        )
+    return Collection(name, source, before.settings if before else {})

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs: the device, the precision, the batch size and the threads."""
+"""The device, precision, batch size and threads of computations, as a resource."""
 
 import dagster as dg
 from pydantic import Field
@@ -7,15 +7,15 @@ from assets.methods.common.devices import ComputeSettings, DevicePreference, Pre
 
 
 class Compute(dg.ConfigurableResource):
-    """The device to compute on; what is not set is chosen for the machine at hand."""
+    """The device to compute on; settings that are None are chosen for the machine."""
 
     device: DevicePreference = Field(
-        default="auto", description="auto, cuda, mps or cpu; auto takes the best there is."
+        default="auto", description="auto, cuda, mps or cpu; auto takes the first available."
     )
     precision: Precision = Field(default="float32", description="float32, float16 or bfloat16.")
     batch_size: int | None = Field(default=None, description="Images per forward pass.")
     threads: int | None = Field(
-        default=None, description="CPU threads; by default every usable core."
+        default=None, description="CPU threads; by default one for each usable core."
     )
 
     def settings(self) -> ComputeSettings:

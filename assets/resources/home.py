@@ -5,5 +5,5 @@ from pathlib import Path
 
 
 def home_folder() -> Path:
-    """Return ``TESSERA_HOME``, by default ``.tessera`` in the working folder, as absolute path."""
+    """Return ``TESSERA_HOME`` as absolute path; by default ``.tessera`` in the working folder."""
     return Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute()

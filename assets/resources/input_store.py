@@ -1,4 +1,4 @@
-"""The inputs of an app: the pictures that were posted, by content, and what is known of each.
+"""The inputs of an app: the photos that were posted to it, and what is known of each.
 
 Any number of threads and processes may use one store side by side.
 """
@@ -21,7 +21,7 @@ from assets.methods.common.files import write_whole
 from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
 
-# What became of an input, numbered as the HTTP contract numbers it; other numbers are failures.
+# The codes of the HTTP contract for the state of an input; every other code is a failure.
 DONE = 30000
 PENDING = 30001
 
@@ -58,7 +58,7 @@ INSERT INTO revision SELECT 0 WHERE NOT EXISTS (SELECT * FROM revision);
 
 @dataclass(frozen=True)
 class InputImage:
-    """A picture that was decoded: its file, and its size, upright, in px."""
+    """A photo that can be decoded: the bytes of its file, and its size, upright, in px."""
 
     data: bytes = field(repr=False)
     format: str
@@ -68,15 +68,15 @@ class InputImage:
 
 @dataclass(frozen=True)
 class NewInput:
-    """What an input is stored with.
+    """An input to store.
 
     Attributes:
-        id: its own, or None for a new one.
-        picture: None while its ``url`` has yet to be downloaded: the input is pending.
-        allow_duplicate: store it although its ``url``, or what that leads to, is stored already.
+        id: None to have one made.
+        picture: None if it has to be downloaded from ``url``: the input is pending until then.
+        allow_duplicate: whether to store it if its ``url``, or the photo there, is stored already.
         crop: top, left, bottom, right, as shares of the height and the width.
         concepts: labels, each with its value from 0 to 1.
-        metadata: what can be written as JSON.
+        metadata: any values that can be written as JSON.
     """
 
     id: str | None = None
@@ -90,11 +90,11 @@ class NewInput:
 
 @dataclass(frozen=True)
 class StoredInput:
-    """An input: done, pending, or failed for the reason in ``detail``.
+    """An input that is done, pending, or failed for the reason in ``detail``.
 
-    ``number`` is its place in the order of arrival and never given twice. Format, size (px) and
-    image_id, the name of its file, are None unless it is done. ``label`` is the concept with the
-    highest value, empty if none is above one half.
+    ``number`` is its place in the order of arrival and is never used again. Its format, its size
+    (px) and its image_id, which names its file, are None unless it is done. ``label`` is the
+    concept with the highest value, empty if none is above one half.
     """
 
     number: int
@@ -117,7 +117,7 @@ class StoredInput:
 
 @dataclass(frozen=True)
 class InputPhoto:
-    """What a map needs to know of an input that is done."""
+    """The part of an input that is done which a map needs."""
 
     id: str
     image_id: str
@@ -126,7 +126,7 @@ class InputPhoto:
 
 @dataclass(frozen=True)
 class DuplicateInput:
-    """An input was not stored, as another is there already; ``detail`` says what they share."""
+    """An input was not stored because of an ``existing`` one; ``detail`` says what they share."""
 
     existing: StoredInput
     detail: str
@@ -134,14 +134,14 @@ class DuplicateInput:
 
 @dataclass(frozen=True)
 class StoreFull:
-    """An input was not stored, as there are ``limit`` already."""
+    """An input was not stored, as the store holds its ``limit`` of inputs already."""
 
     limit: int
 
 
 @dataclass(frozen=True)
 class InputCounts:
-    """How many inputs are done, pending and failed."""
+    """The numbers of inputs that are done, pending and failed."""
 
     done: int
     pending: int
@@ -149,7 +149,7 @@ class InputCounts:
 
 
 class InputStore:
-    """The store below ``folder``, which is made if need be; to be closed."""
+    """The store below ``folder``, which is made if it is missing. Close it after use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -165,17 +165,17 @@ class InputStore:
     def add(
         self, inputs: Sequence[NewInput], limit: int
     ) -> list[StoredInput | DuplicateInput | StoreFull]:
-        """Store inputs; return, in their order, what was stored or why it was not.
+        """Store inputs; return for each of them what was stored, or why it was not.
 
-        An id, an address or a picture is stored once, whoever else posts it at the same time. An
-        input that failed gives way to another with its id. ``limit`` is the number of inputs that
-        the store may hold.
+        An id, a URL or a photo is stored once, even if several threads or processes add it at the
+        same time. A failed input is replaced by a new one with its id. ``limit`` is the largest
+        number of inputs in the store.
         """
         outcomes: list[StoredInput | DuplicateInput | StoreFull] = []
         with self._changes() as connection:
             (n_stored,) = connection.execute("SELECT COUNT(*) FROM inputs").fetchone()
             for new in inputs:
-                known = None if new.id is None else _one(connection, "id", new.id)
+                known = None if new.id is None else _first(connection, "id = ?", new.id)
                 duplicate = _duplicate(connection, new, known)
                 if duplicate is not None:
                     outcomes.append(duplicate)
@@ -187,12 +187,12 @@ class InputStore:
         return outcomes
 
     def mark_done(self, number: int, picture: InputImage) -> StoredInput | DuplicateInput | None:
-        """Give a pending input its picture; None if it is not there, or not pending, any more.
+        """Give a pending input its picture; return None if it was deleted or is not pending.
 
-        A duplicate stays pending: whether it is kept as a failure is the caller's to say.
+        A duplicate stays pending: the caller decides whether it is kept as a failure.
         """
         with self._changes() as connection:
-            waiting = _one(connection, "number", number)
+            waiting = _first(connection, "number = ?", number)
             if waiting is None or waiting.code != PENDING:
                 return None
             identity = image_id(picture.data)
@@ -205,10 +205,10 @@ class InputStore:
                 " modified_at = ? WHERE number = ?",
                 (identity, picture.format, picture.width, picture.height, DONE, now(), number),
             )
-            return _one(connection, "number", number)
+            return _first(connection, "number = ?", number)
 
     def mark_failed(self, number: int, code: int, detail: str) -> None:
-        """Note why a pending input failed, if it is still there."""
+        """Record why a pending input failed, if it is still there."""
         with self._changes() as connection:
             connection.execute(
                 "UPDATE inputs SET code = ?, detail = ?, modified_at = ?"
@@ -217,19 +217,12 @@ class InputStore:
             )
 
     def withdraw(self, numbers: Iterable[int]) -> None:
-        """Forget inputs by their numbers, as if they had never come."""
-        self._delete(
-            "SELECT number, id, image_id FROM inputs"
-            " WHERE number IN (SELECT value FROM json_each(?))",
-            list(numbers),
-        )
+        """Delete inputs by their numbers."""
+        self._delete("number", list(numbers))
 
     def delete(self, ids: Sequence[str]) -> set[str]:
-        """Delete inputs, and files that no other input has; return the ids of those there were."""
-        return self._delete(
-            "SELECT number, id, image_id FROM inputs WHERE id IN (SELECT value FROM json_each(?))",
-            list(ids),
-        )
+        """Delete inputs, and files that no other input has; return the ids that were found."""
+        return self._delete("id", list(ids))
 
     def delete_all(self) -> None:
         """Delete every input and every file."""
@@ -238,7 +231,7 @@ class InputStore:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove files that no input has: a process may have been killed before it removed them."""
+        """Remove files that no input has, as a process that is killed can leave some."""
         known = {photo.image_id for photo in self.done()}
         files = (self._folder / "files").glob("??/*")
         self._remove_unused([path for path in files if path.name not in known])
@@ -246,30 +239,28 @@ class InputStore:
     def find(self, identifier: str) -> StoredInput | None:
         """Return the input with this id, or None."""
         with self._reading() as connection:
-            return _one(connection, "id", identifier)
+            return _first(connection, "id = ?", identifier)
 
     def find_all(self, ids: Sequence[str]) -> dict[str, StoredInput]:
-        """Return those of the inputs with these ids that there are, by their ids."""
+        """Return the inputs with these ids by their ids, without those that are not there."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM inputs WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(ids)),),
-            ).fetchall()
-        return {stored.id: stored for stored in map(_stored, rows)}
+            found = _select(connection, f"id {_IN_LIST}", json.dumps(list(ids)))
+        return {stored.id: stored for stored in found}
 
     def page(self, number: int, per_page: int) -> list[StoredInput]:
         """Return page ``number``, from 1, of all inputs, the oldest first."""
+        # The index is smaller than the table, so earlier pages are skipped faster in it.
+        numbers = "SELECT number FROM inputs INDEXED BY inputs_in_order ORDER BY number"
         with self._reading() as connection:
-            rows = connection.execute(
-                # Passes over what comes before in an index, where a hundred rows share a page.
-                "SELECT * FROM inputs WHERE number IN (SELECT number FROM inputs"
-                " INDEXED BY inputs_in_order ORDER BY number LIMIT ? OFFSET ?) ORDER BY number",
-                (per_page, (number - 1) * per_page),
-            ).fetchall()
-        return [_stored(row) for row in rows]
+            return _select(
+                connection,
+                f"number IN ({numbers} LIMIT ? OFFSET ?)",
+                per_page,
+                (number - 1) * per_page,
+            )
 
     def counts(self) -> InputCounts:
-        """Return how many inputs there are of each kind."""
+        """Count the inputs that are done, pending and failed."""
         with self._reading() as connection:
             found = dict(
                 connection.execute("SELECT code, COUNT(*) FROM inputs GROUP BY code").fetchall()
@@ -278,7 +269,7 @@ class InputStore:
         return InputCounts(done, pending, sum(found.values()))
 
     def has_done(self) -> bool:
-        """Whether any input is done."""
+        """Return whether any input is done."""
         with self._reading() as connection:
             found = connection.execute("SELECT 1 FROM inputs WHERE code = ? LIMIT 1", (DONE,))
             return found.fetchone() is not None
@@ -290,30 +281,27 @@ class InputStore:
                 found = connection.execute(_DONE, (DONE,))
             else:
                 found = connection.execute(_DONE_AMONG, (json.dumps(list(ids)), DONE))
-            return [InputPhoto(*row) for row in found.fetchall()]
+            return [InputPhoto(*row) for row in found]
 
     def pending(self) -> list[StoredInput]:
         """Return the inputs whose download has not ended, the oldest first."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM inputs WHERE code = ? ORDER BY number", (PENDING,)
-            ).fetchall()
-        return [_stored(row) for row in rows]
+            return _select(connection, "code = ?", PENDING)
 
     def revision(self) -> int:
-        """Return a number that is another one after every change."""
+        """Return a number that changes with every change of the store."""
         with self._reading() as connection:
             (value,) = connection.execute("SELECT value FROM revision").fetchone()
         return int(value)
 
     def path(self, image_id: str) -> Path:
-        """Where the file of an input that is done is kept."""
+        """Return the path of a file by its image_id."""
         return self._folder / "files" / image_id[:2] / image_id
 
     def write_manifest(self, path: Path, ids: Sequence[str] | None = None) -> list[InputPhoto]:
-        """Write the inputs that are done, all or these, as a manifest; return them.
+        """Write a manifest of the inputs that are done, all or those with these ids; return them.
 
-        Its columns are uri, the path of the file, and label.
+        Its columns are uri, which is the path of the file, and label.
         """
         text = io.StringIO(newline="")
         rows = csv.writer(text)
@@ -324,27 +312,29 @@ class InputStore:
         return photos
 
     def close(self) -> None:
-        """Close the store, once no other thread is in the middle of a change."""
+        """Close the store, after any change that another thread is making."""
         with self._writing:
             self._writer.close()
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             self._folder / "inputs.sqlite",
             timeout=60,
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.row_factory = sqlite3.Row
+        return connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own: it takes no turn with the writer, nor with other readers."""
+        """Yield a new connection, which waits neither for the writer nor for other readers."""
         with closing(self._connect()) as connection:
             yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """The one connection that writes, no other process writing meanwhile."""
+        """Yield the connection that writes; no other thread or process writes meanwhile."""
         with self._writing:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -361,35 +351,25 @@ class InputStore:
             connection.execute("UPDATE revision SET value = value + 1")
 
     def _insert(self, connection: sqlite3.Connection, new: NewInput) -> StoredInput:
-        identity = None
-        facts: tuple[str | int | None, ...] = (None, None, None)
-        if new.picture is not None:
+        values: dict[str, str | int | None] = {
+            "id": new.id or uuid.uuid4().hex,
+            "url": new.url,
+            "allow_duplicate": new.allow_duplicate,
+            "crop": _json(new.crop),
+            "concepts": _json(new.concepts),
+            "metadata": _json(new.metadata),
+            "now": now(),
+            "label": _label(new.concepts),
+        }
+        if new.picture is None:
+            values |= dict.fromkeys(("image_id", "format", "width", "height")) | {"code": PENDING}
+        else:
             identity = image_id(new.picture.data)
-            facts = (new.picture.format, new.picture.width, new.picture.height)
             self._write_file(identity, new.picture.data)
-        moment = now()
-        # Replaces the failed input with this id, if there is one.
-        cursor = connection.execute(
-            "INSERT OR REPLACE INTO inputs"
-            " VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                new.id or uuid.uuid4().hex,
-                identity,
-                new.url,
-                new.allow_duplicate,
-                _json(new.crop),
-                _json(new.concepts),
-                _json(new.metadata),
-                moment,
-                moment,
-                PENDING if identity is None else DONE,
-                None,
-                *facts,
-                _label(new.concepts),
-            ),
-        )
-        stored = _one(connection, "number", cursor.lastrowid)
-        assert stored is not None  # noqa: S101 - it was inserted in this transaction
+            size = {"width": new.picture.width, "height": new.picture.height}
+            values |= {"image_id": identity, "format": new.picture.format, **size, "code": DONE}
+        cursor = connection.execute(_INSERT, values)
+        (stored,) = _select(connection, "number = ?", cursor.lastrowid)
         return stored
 
     def _write_file(self, identity: str, data: bytes) -> None:
@@ -397,41 +377,51 @@ class InputStore:
         if not path.is_file():
             write_whole(path, data)
 
-    def _delete(self, select: str, wanted: list[Any]) -> set[str]:
+    def _delete(self, column: str, values: list[Any]) -> set[str]:
+        wanted = (json.dumps(values),)
+        found = f"FROM inputs WHERE {column} {_IN_LIST}"
         with self._changes() as connection:
-            rows = connection.execute(select, (json.dumps(wanted),)).fetchall()
-            connection.executemany(
-                "DELETE FROM inputs WHERE number = ?", [(number,) for number, _, _ in rows]
-            )
-        self._remove_unused([self.path(identity) for _, _, identity in rows if identity])
-        return {identifier for _, identifier, _ in rows}
+            rows = connection.execute(f"SELECT id, image_id {found}", wanted).fetchall()
+            connection.execute(f"DELETE {found}", wanted)
+        self._remove_unused([self.path(row["image_id"]) for row in rows if row["image_id"]])
+        return {row["id"] for row in rows}
 
     def _remove_unused(self, paths: Sequence[Path]) -> None:
-        """Remove files unless an input has them, while no other writes any."""
+        """Remove the files that no input has, while no other thread or process writes any."""
         for start in range(0, len(paths), _FILES_AT_ONCE):
             with self._transaction() as connection:
                 for path in paths[start : start + _FILES_AT_ONCE]:
-                    if _one(connection, "image_id", path.name) is None:
+                    if _first(connection, "image_id = ?", path.name) is None:
                         path.unlink(missing_ok=True)
 
 
-_DONE = "SELECT id, image_id, label FROM inputs WHERE code = ? ORDER BY number"
-# The plus keeps the planner from going through all that are done.
-_DONE_AMONG = (
-    "SELECT id, image_id, label FROM inputs WHERE id IN (SELECT value FROM json_each(?))"
-    " AND +code = ? ORDER BY number"
+# Replaces the failed input with this id, if there is one.
+_INSERT = (
+    "INSERT OR REPLACE INTO inputs VALUES (NULL, :id, :image_id, :url, :allow_duplicate, :crop,"
+    " :concepts, :metadata, :now, :now, :code, NULL, :format, :width, :height, :label)"
 )
-_SELECTS = {
-    column: f"SELECT * FROM inputs WHERE {column} = ? ORDER BY number LIMIT 1"  # noqa: S608
-    for column in ("number", "id", "image_id")
-}
+# One parameter for a list of any length, in JSON.
+_IN_LIST = "IN (SELECT value FROM json_each(?))"
+_DONE = "SELECT id, image_id, label FROM inputs WHERE code = ? ORDER BY number"
+# With the plus, SQLite finds the ids by their index, instead of reading all inputs that are done.
+_DONE_AMONG = (
+    f"SELECT id, image_id, label FROM inputs WHERE id {_IN_LIST} AND +code = ? ORDER BY number"  # noqa: S608
+)
 
 
-def _one(
-    connection: sqlite3.Connection, column: str, value: str | int | None
+def _select(
+    connection: sqlite3.Connection, condition: str, *values: str | int | None
+) -> list[StoredInput]:
+    """Return the inputs for which a condition of SQL holds, the oldest first."""
+    select = f"SELECT * FROM inputs WHERE {condition} ORDER BY number"  # noqa: S608
+    return [_stored(row) for row in connection.execute(select, values)]
+
+
+def _first(
+    connection: sqlite3.Connection, condition: str, *values: str | int
 ) -> StoredInput | None:
-    """The first input with this value in this column."""
-    row = connection.execute(_SELECTS[column], (value,)).fetchone()
+    select = f"SELECT * FROM inputs WHERE {condition} ORDER BY number LIMIT 1"  # noqa: S608
+    row = connection.execute(select, values).fetchone()
     return None if row is None else _stored(row)
 
 
@@ -446,13 +436,9 @@ def _duplicate(
 
 
 def _same_url(connection: sqlite3.Connection, url: str) -> DuplicateInput | None:
-    row = connection.execute(
-        "SELECT * FROM inputs WHERE url = ? AND code IN (?, ?) ORDER BY number LIMIT 1",
-        (url, DONE, PENDING),
-    ).fetchone()
-    if row is None:
+    existing = _first(connection, "url = ? AND code IN (?, ?)", url, DONE, PENDING)
+    if existing is None:
         return None
-    existing = _stored(row)
     return DuplicateInput(
         existing,
         f"Input {existing.id} has the same url; allow_duplicate_url stores it once more.",
@@ -460,25 +446,20 @@ def _same_url(connection: sqlite3.Connection, url: str) -> DuplicateInput | None
 
 
 def _same_picture(connection: sqlite3.Connection, identity: str) -> DuplicateInput | None:
-    existing = _one(connection, "image_id", identity)
+    existing = _first(connection, "image_id = ?", identity)
     if existing is None:
         return None
     return DuplicateInput(existing, f"Input {existing.id} has the same picture, byte for byte.")
 
 
-def _stored(row: tuple[Any, ...]) -> StoredInput:
-    number, identifier, image, url, allow_duplicate, crop, concepts, metadata, *others = row
-    return StoredInput(
-        number,
-        identifier,
-        image,
-        url,
-        bool(allow_duplicate),
-        tuple(json.loads(crop)) if crop else None,
-        tuple((name, value) for name, value in json.loads(concepts)) if concepts else (),
-        json.loads(metadata) if metadata else {},
-        *others,
-    )
+def _stored(row: sqlite3.Row) -> StoredInput:
+    values = {
+        "allow_duplicate": bool(row["allow_duplicate"]),
+        "crop": tuple(json.loads(row["crop"])) if row["crop"] else None,
+        "concepts": tuple(tuple(concept) for concept in json.loads(row["concepts"] or "[]")),
+        "metadata": json.loads(row["metadata"] or "{}"),
+    }
+    return StoredInput(**dict(row) | values)
 
 
 def _json(value: Any) -> str | None:

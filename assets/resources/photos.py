@@ -1,4 +1,4 @@
-"""Where images come from: collections, and what has been read of them already."""
+"""The photos of collections, and what has been computed of them."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -11,20 +11,22 @@ from assets.methods.common.errors import UserError
 from assets.methods.layout.projection_store import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import (
+    DEMO_SOURCE,
+    INPUTS_SOURCE,
+    Collection,
+    CollectionRegistry,
+)
 from assets.resources.input_store import InputStore
-
-DEMO_SOURCE = "demo:"
-INPUTS_SOURCE = "inputs:"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
-    """Where the pictures that were posted to an app are stored."""
+    """Return the folder of the photos that were posted to an app."""
     return home / "inputs" / name
 
 
 class Photos(dg.ConfigurableResource):
-    """The collections, and what is known of their photos, below the home."""
+    """The collections, and the stores of their photos, below the home."""
 
     home: str
 
@@ -33,11 +35,11 @@ class Photos(dg.ConfigurableResource):
         return CollectionRegistry(Path(self.home)).get(name)
 
     def collection(self, name: str) -> Collection:
-        """Return the collection called ``name``, its source something that can be listed.
+        """Return the collection called ``name``, with a source that can be listed.
 
-        The source ``demo:`` stands for the tiles of the demo, which are made when first asked for,
-        and ``inputs:`` for the pictures that were posted, a manifest of which is made each time.
-        Raises UserError when there is no such collection, or nothing was posted.
+        The source ``demo:`` stands for the tiles of the demo, which are made on first use, and
+        ``inputs:`` for the photos that were posted, of which a new manifest is made each time.
+        Raises UserError when there is no such collection, or no photo was posted.
         """
         collection = self.registered(name)
         if collection.source == DEMO_SOURCE:
@@ -50,17 +52,17 @@ class Photos(dg.ConfigurableResource):
 
     @cached_property
     def store(self) -> PhotoStore:
-        """What has been read and decoded already."""
+        """The store of the photos that have been decoded."""
         return PhotoStore(Path(self.home) / "photos")
 
     @cached_property
     def vectors(self) -> VectorStore:
-        """The vectors that have been computed already."""
+        """The store of the vectors that have been computed."""
         return VectorStore(Path(self.home) / "vectors")
 
     @cached_property
     def points(self) -> ProjectionStore:
-        """The projections that have been computed already."""
+        """The store of the projections that have been computed."""
         return ProjectionStore(Path(self.home) / "points")
 
     def _write_manifest_of_inputs(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""How a person sees a long step move: a line in the run's log, or a bar in a terminal."""
+"""The progress of long steps as lines in the log of a run."""
 
 import logging
 import re
@@ -13,15 +13,15 @@ _LINE = re.compile(r"(\w+): ([\d,]+) of ([\d,]+) (.+), about ([\d,]+) s left")
 
 
 class ProgressReporter(Protocol):
-    """Makes the listener for one long step."""
+    """Makes the callback that a long step reports its progress to."""
 
     def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
-        """Return what a method calls as it works through the ``unit``s of ``step``."""
+        """Return the callback for ``step``, whose units are called ``unit``, such as photos."""
 
 
 @dataclass(frozen=True)
 class ProgressLine:
-    """How far a step is: ``done`` of ``total`` of its ``unit``s, and the seconds that are left."""
+    """A line of progress: ``done`` of ``total`` units of a step, and the seconds that are left."""
 
     step: str
     done: int
@@ -37,7 +37,7 @@ class ProgressLine:
 
     @classmethod
     def read(cls, line: str) -> "ProgressLine | None":
-        """Return what ``str`` made a line of; None for any other line."""
+        """Parse a line that ``str`` has written; None for any other line."""
         found = _LINE.fullmatch(line)
         if found is None:
             return None
@@ -46,13 +46,13 @@ class ProgressLine:
 
 
 class LogProgress:
-    """Writes a line every few seconds: how many are done, how many there are, the time left."""
+    """Writes a line every few seconds: the units that are done, all units, and the time left."""
 
     def __init__(self, seconds_between_lines: float = SECONDS_BETWEEN_LINES) -> None:
         self._seconds_between_lines = seconds_between_lines
 
     def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
-        """Return a listener that writes to the run's ``log``."""
+        """Return a callback that writes to the ``log`` of a run."""
         begun = last = time.monotonic()
 
         def listen(done: int, total: int) -> None:

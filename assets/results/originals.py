@@ -11,10 +11,9 @@ from PIL import Image
 
 from assets.config import DeconvnetMapsConfig, OcclusionMapsConfig
 from assets.methods.common.errors import UserError
-from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.catalogue import CatalogueSettings, read_original
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path
-from assets.methods.photos.originals import read_original
 from assets.methods.photos.rejects import Reject, Rejected
 from assets.steps import Step
 

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from assets.resources.photos import INPUTS_SOURCE
+from assets.resources.collections import INPUTS_SOURCE, collection_for
 from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.inference.search_engine import SearchEngine
 from orchestration.api.inference.served_models import ServedModels
@@ -14,7 +14,6 @@ from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
-from orchestration.cli.collection_runs import collection_for
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register
 

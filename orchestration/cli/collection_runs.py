@@ -18,7 +18,6 @@ from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
 from assets.resources.models import Models
-from assets.resources.photos import INPUTS_SOURCE
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.instance import collection_lock, forget, open_instance, register
@@ -55,16 +54,6 @@ def run_collection(
                 debug,
             )
         return resources["io_manager"], run
-
-
-def collection_for(name: str, source: str) -> Collection:
-    """Return the collection called ``name`` with this source, and the settings that it has had."""
-    before = CollectionRegistry(home_folder()).find(name)
-    if before is not None and before.source == INPUTS_SOURCE != source:
-        raise UserError(
-            f"{name} holds what is posted to the HTTP service: choose another name for {source}."
-        )
-    return Collection(name, source, before.settings if before else {})
 
 
 def compute_resource(options: Options) -> Compute:

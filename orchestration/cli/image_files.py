@@ -8,10 +8,9 @@ import click
 from PIL import Image
 
 from assets.config import RawImagesConfig
-from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.catalogue import CatalogueSettings, find_original, read_original
 from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
-from assets.methods.photos.originals import find_original, read_original
 from assets.methods.photos.rejects import Rejected
 from assets.results.originals import file_name, folder_names
 from orchestration.cli.collection_runs import Options, given

@@ -5,9 +5,8 @@ from typing import Any
 import click
 
 from assets.methods.common.errors import UserError
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
-from assets.resources.photos import INPUTS_SOURCE
 from orchestration.api.keys import Key, KeyLimits, KeyRing
 
 

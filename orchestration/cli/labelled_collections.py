@@ -7,8 +7,8 @@ import click
 from assets.config import LabelledImagesConfig, catalogue_settings, check_settings
 from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.source import read_manifest
-from assets.resources.collections import Collection
-from orchestration.cli.collection_runs import Options, collection_for, given
+from assets.resources.collections import Collection, collection_for
+from orchestration.cli.collection_runs import Options, given
 
 
 def labelled_collection(

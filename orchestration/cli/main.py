@@ -347,7 +347,7 @@ def study(out: Path, seed: int, **options: Any) -> None:
 @click.pass_obj
 def demo(debug: bool, **options: Any) -> None:
     """Map 1,024 tiles of the photographs that come inside scikit-image and scikit-learn."""
-    from assets.resources.photos import DEMO_SOURCE
+    from assets.resources.collections import DEMO_SOURCE
 
     _map("demo", DEMO_SOURCE, options, debug)
 
@@ -358,10 +358,8 @@ def demo(debug: bool, **options: Any) -> None:
 def add(name: str, source: str) -> None:
     """Remember SOURCE as collection NAME: it shows in the UI, and in the nightly run."""
     from assets.methods.photos.source import list_source
-    from assets.resources.collections import CollectionRegistry
+    from assets.resources.collections import DEMO_SOURCE, CollectionRegistry, collection_for
     from assets.resources.home import home_folder
-    from assets.resources.photos import DEMO_SOURCE
-    from orchestration.cli.collection_runs import collection_for
     from orchestration.instance import open_instance, register
 
     source = _absolute(source)
@@ -389,9 +387,8 @@ def list_command() -> None:
 @click.pass_obj
 def check(debug: bool, name: str) -> None:
     """Map and score collection NAME, with every asset check; exits with 1 if one fails at ERROR."""
-    from assets.resources.collections import Collection, CollectionRegistry
+    from assets.resources.collections import DEMO_SOURCE, Collection, CollectionRegistry
     from assets.resources.home import home_folder
-    from assets.resources.photos import DEMO_SOURCE
     from orchestration.cli.collection_runs import run_collection
 
     registry = CollectionRegistry(home_folder())

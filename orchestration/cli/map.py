@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from assets.config import check_settings
+from assets.resources.collections import collection_for
 from assets.resources.home import home_folder
 from orchestration.cli.collection_runs import (
     Options,
-    collection_for,
     given,
     given_file,
     run_collection,

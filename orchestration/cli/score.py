@@ -9,11 +9,11 @@ import pandas as pd
 from assets.config import NsfwScoresConfig, check_settings
 from assets.methods.common.files import write_whole
 from assets.methods.photos.catalogue import Catalogue
+from assets.resources.collections import collection_for
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     Options,
     check_classifier,
-    collection_for,
     given,
     given_file,
     run_collection,

@@ -1,1 +1,1 @@
-"""What every room uses: errors, files that appear whole, digests, progress, devices."""
+"""Used by all other packages: errors, files written whole, digests, progress, devices, threads."""

@@ -1,4 +1,4 @@
-"""Where a network runs, and with how many images at a time."""
+"""The device that a network runs on, the batch size and the number of threads."""
 
 import os
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from assets.methods.common.errors import UserError
 Precision = Literal["float32", "float16", "bfloat16"]
 DevicePreference = Literal["auto", "cuda", "mps", "cpu"]
 
-# On the CPU every worker thread runs its own batch, so small batches cost nothing: two workers
-# embed 97 images/s one at a time, 96 in fours and 70 in eights (EfficientNet-Lite0, two cores).
-# One at a time, an image's vector cannot depend on which others it met in a batch.
+# On the CPU every thread runs a batch of its own, so small batches are as fast as large ones: two
+# threads embed 97 images/s in batches of 1, 96 in batches of 4, and 70 in batches of 8
+# (EfficientNet-Lite0, two cores). With batches of 1 a vector cannot depend on other images.
 _BATCH_SIZES = {"cuda": 64, "mps": 32, "cpu": 1}
 
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """What the user asks for; None leaves the choice to the device that is found.
+    """The user's settings; None leaves the choice to the device that is found.
 
-    ``threads`` is the number of images or batches worked on at once, not of threads inside one
-    operation: it changes the speed and never the result.
+    ``threads`` is the number of images or batches at a time, not of threads inside one operation:
+    it changes the speed and never the result.
     """
 
     device: DevicePreference = "auto"
@@ -31,7 +31,7 @@ class ComputeSettings:
 
 @dataclass(frozen=True)
 class ComputePlan:
-    """What will be done: every choice made."""
+    """The settings of a computation, with every choice made."""
 
     device: str
     batch_size: int
@@ -43,11 +43,12 @@ def plan_compute(settings: ComputeSettings, cpu_batch_size: int | None = None) -
     """Make the choices that the settings leave open.
 
     Args:
-        settings: what the user asks for.
-        cpu_batch_size: what suits the work at hand on the CPU; None takes the default.
+        settings: the user's settings.
+        cpu_batch_size: the batch size on the CPU if the user sets none; None takes the default.
 
     Raises:
-        UserError: the device is not there, a number is below one, or float16 is asked of the CPU.
+        UserError: the device is not available, a number is below one, or the CPU is to compute in
+            float16.
     """
     device = choose_device(settings.device)
     if settings.precision == "float16" and device == "cpu":
@@ -67,10 +68,10 @@ def choose_device(preference: DevicePreference) -> str:
     """Find the device to compute on: "cuda", "mps" or "cpu".
 
     Args:
-        preference: a device, or "auto" for the first of CUDA, MPS and CPU that is there.
+        preference: a device, or "auto" for the first of CUDA, MPS and CPU that is available.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device is not available.
     """
     present = _present_devices()
     if preference == "auto":
@@ -92,5 +93,5 @@ def usable_cores() -> int:
 def _present_devices() -> list[str]:
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return [device for device, available in there.items() if available] + ["cpu"]
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [device for device, available in found.items() if available] + ["cpu"]

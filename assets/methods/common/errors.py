@@ -1,9 +1,9 @@
-"""The one exception that stands for a mistake of the user rather than of the program."""
+"""The exception for a mistake of the user; every other exception is a bug."""
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one sentence that says what and how.
+    """A mistake that the user can correct; the message is one sentence that says what and how.
 
-    The command line prints the message and exits with 2, Dagster shows it as a failure's
-    description. Anything else that is raised is a bug and keeps its traceback.
+    The command line prints the message and exits with 2; Dagster shows it as the description of a
+    failure. Any other exception keeps its traceback.
     """

@@ -13,9 +13,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; on success it is synced and takes its name.
+    """Yield a temporary path to write to; afterwards the file is synced and renamed to ``path``.
 
-    If the body raises, nothing is left behind and an older file at ``path`` is untouched.
+    If the body raises, no file is left behind and an older file at ``path`` stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
@@ -25,7 +25,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files only their owner can read; results are ordinary files.
+        # Only the owner can read what mkstemp makes; results are ordinary files.
         beside.chmod(0o644)
         os.replace(beside, path)
     except BaseException:
@@ -40,7 +40,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def set_aside(path: Path, fault: str) -> None:
-    """Rename a damaged file to ``.corrupt`` and warn of it: "Moved PATH, which ``fault``, ..."."""
+    """Rename a damaged file to ``.corrupt`` and warn: "Moved PATH, which ``fault``, ..."."""
     aside = path.with_suffix(".corrupt")
     _log.warning("Moved %s, which %s, to %s", path, fault, aside.name)
     # Another process may have moved it first.

@@ -1,4 +1,4 @@
-"""Digests that name a network: those with the same one give the same numbers."""
+"""Digests that identify a network: networks with equal digests give equal numbers."""
 
 import hashlib
 import json

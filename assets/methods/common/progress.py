@@ -1,14 +1,14 @@
-"""How a long step tells how far it is: one callback, whoever listens."""
+"""The callback by which a long step reports its progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with the number of units done so far and the number in all, in growing order."""
+    """A callback for the number of units that are done, in growing order, and of all units."""
 
     def __call__(self, done: int, total: int) -> None:
         """Report ``done`` of ``total`` units."""
 
 
 def silent(done: int, total: int) -> None:
-    """Listen to nothing: the default of every method that reports progress."""
+    """Ignore the progress: the default of every method that reports it."""

@@ -1,1 +1,1 @@
-"""From a source to a catalogue of its photos; their labels and splits."""
+"""From a source to a catalogue of its photos, and their labels and splits."""

@@ -1,25 +1,33 @@
-"""From a source to a catalogue: every file found is read, decoded once, and accounted for."""
+"""From a source to a catalogue of its photos, each decoded once; and one photo at its own size."""
 
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from functools import partial
 
 import pandas as pd
+from PIL import Image
 
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
+from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
-from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode, image_id
+from assets.methods.photos.decode import (
+    DECODE_VERSION,
+    DecodeLimits,
+    decode,
+    decode_image,
+    image_id,
+)
 from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.listing import Listing, SourceFile, protocol_of
+from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
-from assets.methods.photos.rejects import Reject, Rejected
-from assets.methods.photos.source import Listing, SourceFile, list_source, read_if_changed
+from assets.methods.photos.rejects import Reason, Reject, Rejected
+from assets.methods.photos.source import list_source, read_bytes, read_if_changed
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
 _WORKERS_FOR_DOWNLOADS = 16
@@ -39,8 +47,6 @@ _IMAGE_DTYPES = {
 _IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
 _REJECT_DTYPES = {"uri": "string", "reason": "string", "detail": "string"}
 
-_Outcome = tuple[SourceFile, KnownImage | Rejected]
-
 
 @dataclass(frozen=True)
 class CatalogueSettings:
@@ -55,7 +61,7 @@ class CatalogueSettings:
     workers: int | None = None
 
     def fingerprint(self) -> str:
-        """A hash of all that decides what becomes of a file's bytes."""
+        """Return a hash of the settings that decide whether and how a file is decoded."""
         deciding = [DECODE_VERSION, asdict(self.decode), self.fetch.max_bytes]
         return hashlib.sha256(repr(deciding).encode()).hexdigest()[:16]
 
@@ -81,10 +87,10 @@ def catalogue_photos(
     settings: CatalogueSettings | None = None,
     progress: Progress = silent,
 ) -> Catalogue:
-    """Read what is new in ``source`` into ``store`` and give the catalogue of all that it holds.
+    """Decode the photos of ``source`` that ``store`` does not hold, and catalogue all of them.
 
-    Raises UserError when the source cannot be listed or holds no readable photo. When interrupted,
-    the photos that were decoded until then stay in the store.
+    Raises UserError when the source cannot be listed or holds no readable photo. After an
+    interrupt, the photos that have been decoded stay in the store.
     """
     settings = settings or CatalogueSettings()
     listing = list_source(source, settings.fetch)
@@ -93,14 +99,20 @@ def catalogue_photos(
     rejects = list(listing.rejects)
     workers = settings.workers or _workers(listing)
     with store.records(settings.fingerprint()) as records:
-        reader = _Reader(records, settings)
-        with closing(_in_parallel(reader.read, listing.files, workers)) as outcomes:
+        decoder = Decoder(records, settings.decode)
+        read = partial(_read, records=records, decoder=decoder, limits=settings.fetch)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
+        try:
+            outcomes = unordered_map(pool, read, listing.files, 2 * workers)
             for done, (file, verdict) in enumerate(outcomes, start=1):
                 if isinstance(verdict, Rejected):
                     rejects.append(Reject(file.uri, verdict.reason, verdict.detail))
                 else:
                     images.append({**vars(verdict), "uri": file.uri, "label": file.label})
                 progress(done, n_files)
+        finally:
+            # After an interrupt, files that are being downloaded are not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
     if not images:
         raise UserError(_nothing_readable(source, listing, rejects))
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
@@ -108,14 +120,14 @@ def catalogue_photos(
         images=mark_duplicates(table, settings.near_distance)[_IMAGE_COLUMNS],
         rejects=_rejects_table(rejects),
         n_found=n_files + len(listing.rejects),
-        n_decoded=reader.n_decoded,
+        n_decoded=decoder.n_decoded,
     )
 
 
 def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.DataFrame:
     """Return image_id, uri and label of the photos that a map shows.
 
-    That is one of each exact duplicate, or every one of them. Near duplicates are always shown.
+    Exact duplicates are shown once, or all of them if asked for; near duplicates always are.
     """
     images = catalogue.images
     is_copy = (images["duplicate_of"] == images["image_id"]).fillna(False).astype(bool)
@@ -123,10 +135,39 @@ def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.Data
     return shown[["image_id", "uri", "label"]].reset_index(drop=True)
 
 
-class Decoder:
-    """Decodes into the store what is new to it; used by many threads.
+def read_original(
+    uri: str, settings: CatalogueSettings, expected_id: str | None = None
+) -> Image.Image:
+    """Return the photo at ``uri`` at its own size, upright, RGB: working copies are smaller.
 
-    ``n_decoded`` counts the photos that were.
+    Raises Rejected when it cannot be read or decoded, or when ``expected_id`` is given and is not
+    the image_id of its bytes.
+    """
+    data = read_bytes(find_original(uri), settings.fetch)
+    if expected_id is not None and image_id(data) != expected_id:
+        raise Rejected(
+            Reason.UNREADABLE, "The file has changed since it was catalogued: catalogue it again."
+        )
+    return decode_image(data, settings.decode)
+
+
+def find_original(uri: str) -> SourceFile:
+    """Find the file at ``uri`` without opening it; a file that is not local is not looked for.
+
+    Raises Rejected when a local file is missing or cannot be a photo, such as a folder.
+    """
+    if protocol_of(uri) not in (None, "file"):
+        return SourceFile(uri, stamp=None, n_bytes=None)
+    found = local_file(local_path(uri))
+    if isinstance(found, Reject):
+        raise Rejected(found.reason, found.detail)
+    return found
+
+
+class Decoder:
+    """Decodes photos into the store, each of them once; safe among threads.
+
+    ``n_decoded`` is the number of photos that were decoded, as the store did not hold them.
     """
 
     def __init__(self, records: Records, limits: DecodeLimits) -> None:
@@ -135,12 +176,12 @@ class Decoder:
         self._counting = threading.Lock()
         # Copies of one photo that are read at the same time must be decoded once.
         self._image_locks = [threading.Lock() for _ in range(_IMAGE_LOCKS)]
-        # However many download, no more decode than there are processors: pixels are what is large.
+        # Many threads download, but only one per processor decodes: pixels take the most memory.
         self._processors = threading.BoundedSemaphore(usable_cores())
         self.n_decoded = 0
 
     def decode(self, data: bytes) -> KnownImage:
-        """Return what is known of the photo that a file with these bytes is. Raises Rejected."""
+        """Return what the store holds of the photo with these bytes. Raises Rejected."""
         identity = image_id(data)
         with self._image_locks[int(identity[:4], 16) % _IMAGE_LOCKS]:
             known = self._records.image(identity)
@@ -154,66 +195,30 @@ class Decoder:
         return image
 
 
-class _Reader:
-    """Finds out what a file is, with the least reading and decoding; used by many threads."""
-
-    def __init__(self, records: Records, settings: CatalogueSettings):
-        self._records = records
-        self._fetch = settings.fetch
-        self._decoder = Decoder(records, settings.decode)
-
-    @property
-    def n_decoded(self) -> int:
-        """How many photos were new to the store."""
-        return self._decoder.n_decoded
-
-    def read(self, file: SourceFile) -> _Outcome:
-        """The file, with the photo that it is or the reason why it is none."""
-        try:
-            return file, self._photo(file)
-        except Rejected as rejected:
-            return file, rejected
-
-    def _photo(self, file: SourceFile) -> KnownImage:
-        known = self._records.file(file.uri)
-        content = read_if_changed(file, self._fetch, known.stamp if known else None)
-        if content.data is None and known is not None:
-            if isinstance(known.verdict, Rejected):
-                raise known.verdict
-            return known.verdict
-        # What could not be read is tried again the next time; what could not be decoded is not.
-        try:
-            photo = self._decoder.decode(content.data or b"")
-        except Rejected as rejected:
-            self._records.keep_file(file.uri, KnownFile(content.stamp, rejected))
-            raise
-        self._records.keep_file(file.uri, KnownFile(content.stamp, photo))
-        return photo
+def _read(
+    file: SourceFile, records: Records, decoder: Decoder, limits: FetchLimits
+) -> KnownImage | Rejected:
+    """Return the photo in a file, or why there is none, with the least reading and decoding."""
+    known = records.file(file.uri)
+    try:
+        content = read_if_changed(file, limits, known.stamp if known else None)
+    except Rejected as rejected:
+        # It is not recorded: the file is read again the next time.
+        return rejected
+    if content.data is None and known is not None:
+        return known.verdict
+    try:
+        photo = decoder.decode(content.data or b"")
+    except Rejected as rejected:
+        records.keep_file(file.uri, KnownFile(content.stamp, rejected))
+        return rejected
+    records.keep_file(file.uri, KnownFile(content.stamp, photo))
+    return photo
 
 
 def _workers(listing: Listing) -> int:
     is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
     return _WORKERS_FOR_DOWNLOADS if is_remote else usable_cores()
-
-
-def _in_parallel(
-    function: Callable[[SourceFile], _Outcome], files: Iterable[SourceFile], workers: int
-) -> Generator[_Outcome, None, None]:
-    """The outcomes as they come, with no more than a few files in flight.
-
-    Closing it early drops what has not begun and does not wait for what has.
-    """
-    waiting = iter(files)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
-    try:
-        flying = {pool.submit(function, file) for file in islice(waiting, 2 * workers)}
-        while flying:
-            landed, flying = wait(flying, return_when=FIRST_COMPLETED)
-            flying |= {pool.submit(function, file) for file in islice(waiting, len(landed))}
-            for future in landed:
-                yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _rejects_table(rejects: list[Reject]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""From a file's bytes to a picture, upright and sRGB: the working copy, or at its own size."""
+"""From a file's bytes to an image, upright and sRGB: the working copy, or at its own size."""
 
 import hashlib
 import io
@@ -32,20 +32,20 @@ from assets.methods.photos.file_formats import (
 )
 from assets.methods.photos.rejects import Reason, Rejected
 
-# Raise it when the same bytes would give another working copy, perceptual hash or verdict.
+# Increase it when the same bytes give another working copy, perceptual hash or verdict.
 DECODE_VERSION = 1
 
 WORKING_SHORT_SIDE = 256
-# Keeps the working copy of a panorama bounded (and within what a JPEG can hold).
+# Bounds the working copy of a panorama; a JPEG holds at most 65,535 px a side.
 WORKING_LONG_SIDE = 4096
 NEUTRAL_GROUND = (128, 128, 128)
 
-# Above this many pixels photos are decoded one at a time, whatever the number of threads.
+# Photos of more pixels are decoded one at a time, whatever the number of threads.
 _LARGE_PIXELS = 24_000_000
 _large_photo = threading.Lock()
 
-# The plugins are used directly: Image.open would try formats that are not asked for, and its
-# pixel limit is one for the whole process.
+# The plugins are used directly: Image.open would try other formats too, and its limit of pixels
+# holds for the whole process.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -57,7 +57,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "AVIF": AvifImageFile,
 }
 
-# What Pillow and its plugins raise for data they cannot make sense of.
+# Pillow and its plugins raise these for damaged data.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -73,7 +73,7 @@ _DAMAGE = (
     zlib.error,
 )
 
-# In the messages of what Pillow raises for data that is sound but of no use to it.
+# Parts of the messages that Pillow gives for sound data which it cannot decode.
 _RARE_KIND = re.compile("unsupported|not supported|unknown pixel mode", re.IGNORECASE)
 
 _PILLOW_MODULES = re.compile(r"(PIL|pillow_heif)\.")
@@ -101,9 +101,9 @@ _TIFF_DNG_VERSION = 50706
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What is decoded: at most ``max_pixels`` pixels, and at least ``min_side`` px a side.
+    """Photos of at most ``max_pixels`` pixels and at least ``min_side`` px a side are decoded.
 
-    The largest photos that phones take have 200 megapixels.
+    By default the largest photos of phones, which have 200 megapixels, are decoded too.
     """
 
     max_pixels: int = 200_000_000
@@ -112,7 +112,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """A photo once decoded.
+    """A photo that was decoded.
 
     ``working_copy`` is RGB; ``width`` and ``height`` are the original's, upright, in px;
     ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
@@ -128,7 +128,7 @@ class DecodedPhoto:
 
 
 def image_id(data: bytes) -> str:
-    """The SHA-256 of the file's bytes, in hex."""
+    """Return the SHA-256 of the file's bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -162,15 +162,15 @@ def decode_image(data: bytes, limits: DecodeLimits) -> Image.Image:
     """
     with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
         image.load()
-        picture = _upright_srgb(_resizable(image), image, _orientation(image))
-    # Saved with the file's profile, the colours would be converted a second time.
-    picture.info.clear()
-    return picture
+        decoded = _upright_srgb(_resizable(image), image, _orientation(image))
+    # If it is saved with the file's profile, readers convert the colours a second time.
+    decoded.info.clear()
+    return decoded
 
 
 @contextmanager
 def _opened(data: bytes, image_format: str, limits: DecodeLimits) -> Iterator[ImageFile.ImageFile]:
-    """A photo within the limits, no pixel decoded yet; damage found while it is open is refused."""
+    """Yield a photo whose pixels are not decoded yet; damage found in the body is Rejected."""
     _ignore_pillow_warnings()
     with _damage_as_reject(data, image_format, limits):
         image = _PLUGINS[image_format](io.BytesIO(data), "")
@@ -197,9 +197,9 @@ def _format_of(data: bytes) -> str:
 
 
 def _ignore_pillow_warnings() -> None:
-    """Keep Pillow's remarks on odd metadata off the terminal.
+    """Keep Pillow's warnings of odd metadata off the terminal.
 
-    ``warnings.catch_warnings`` is no choice: threads that overlap would undo one another's.
+    ``warnings.catch_warnings`` cannot be used here, because it is not safe among threads.
     """
     wanted = ("ignore", None, Warning, _PILLOW_MODULES, 0)
     if not warnings.filters or warnings.filters[0] != wanted:
@@ -246,13 +246,13 @@ def _verdict(data: bytes, image_format: str, message: str) -> Rejected:
 
 def _check_tiff(image: TiffImageFile, limits: DecodeLimits) -> None:
     tags: Any = image.tag_v2
-    # The first picture of a raw file in a TIFF's clothes is only a thumbnail.
+    # The first image of a raw file that looks like a TIFF is only a thumbnail.
     is_preview = tags.get(_TIFF_SUBFILE_TYPE) == 1 and _TIFF_SUB_FOLDERS in tags
     if is_preview or _TIFF_DNG_VERSION in tags:
         raise Rejected(
             Reason.UNSUPPORTED, "The file is a camera's raw file, which is not decoded here."
         )
-    # Tiles are decoded whole, even where they are larger than the picture.
+    # Tiles are decoded whole, even if they are larger than the image.
     _check_pixels((tags.get(_TIFF_TILE_WIDTH, 1), tags.get(_TIFF_TILE_HEIGHT, 1)), limits)
 
 
@@ -280,11 +280,11 @@ def _pixels(size: tuple[int, int]) -> int:
 
 
 def _shrunk(image: ImageFile.ImageFile) -> Image.Image:
-    """The picture at the working copy's size, still in its own colours and orientation."""
+    """Return the image at the working copy's size, in its own colours and orientation."""
     size = _working_size(image.size)
     if isinstance(image, JpegImageFile):
-        # A JPEG decodes faster to a fraction of its size; twice too many pixels a side leave the
-        # final resize something to average.
+        # A JPEG decodes faster to a fraction of its size. Twice the pixels a side are kept for the
+        # final resize to average.
         image.draft(None, (2 * size[0], 2 * size[1]))
     image.load()
     return _resizable(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -296,9 +296,9 @@ def _working_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """The picture in a mode whose values can be averaged, 8 bits a channel."""
+    """Convert to a mode whose values can be averaged, 8 bits a channel."""
     if image.mode.startswith("I;16"):
-        # The high byte, which is what Pillow keeps of 16-bit colour; its own conversion clips.
+        # The high byte, as Pillow does with 16-bit colours; its conversion of 16-bit grey clips.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         return _stretched(image)
@@ -310,7 +310,7 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    """Grey values without a known range: 0 to 1 is black to white, else lowest to highest."""
+    """Scale grey values to 8 bits: from 0 and 1 if all lie between, else from their extremes."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low >= 0.0 and high <= 1.0:
@@ -325,7 +325,7 @@ def _upright_srgb(pixels: Image.Image, file: ImageFile.ImageFile, orientation: i
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB or RGBA in sRGB; a profile that is broken or of another colour model is ignored."""
+    """Convert to RGB or RGBA in sRGB; a broken profile, or one of another model, is ignored."""
     if image.mode in ("RGBA", "LA"):
         rgb = _to_srgb(image.convert(image.mode[:-1]), profile)
         rgb.putalpha(image.getchannel("A"))
@@ -361,7 +361,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8. To be asked after loading: TIFF and HEIC turn themselves."""
+    """Return EXIF's orientation, 1 to 8; valid after loading, which turns TIFF and HEIC."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except _DAMAGE:

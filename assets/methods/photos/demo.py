@@ -1,4 +1,4 @@
-"""A small collection to start with: 1,024 tiles of the photographs inside the dependencies."""
+"""The demo collection: 1,024 tiles of the photographs that come with the dependencies."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from assets.methods.common.files import write_whole
 N_TILES = 1024
 TILE_SIDE = 96
 
-# Label and file; scikit-image's are in its data folder, scikit-learn's two in datasets/images.
+# Files by label: in the folder data of scikit-image, and in datasets/images of scikit-learn.
 _SKIMAGE_PHOTOS = {
     "astronaut": "astronaut.png",
     "brick": "brick.png",
@@ -32,15 +32,15 @@ _SKIMAGE_PHOTOS = {
 _SKLEARN_PHOTOS = {"flower": "flower.jpg", "temple": "china.jpg"}
 _LABELS = sorted([*_SKIMAGE_PHOTOS, *_SKLEARN_PHOTOS])
 _TILES_PER_PHOTO = N_TILES // len(_LABELS)
-# More tiles are cut than are kept, so that the plainest (black corners, empty sky) can be left out.
+# More tiles are cut than kept: the plainest, such as black corners and empty sky, are left out.
 _CUT_PER_PHOTO = _TILES_PER_PHOTO * 5 // 4
 
 
 def write_demo_collection(folder: Path) -> Path:
     """Write 1,024 labelled square tiles and their manifest below ``folder``.
 
-    Returns the path of the manifest. What is there already is left as it is; the manifest, written
-    last, says that the tiles are complete.
+    Returns the path of the manifest. Files that exist are not written again. The manifest is
+    written last, when the tiles are complete.
     """
     manifest = folder / "manifest.csv"
     for label in _LABELS:
@@ -82,10 +82,10 @@ def _photo(label: str) -> Image.Image:
 
 
 def _tiles(photo: Image.Image) -> list[Image.Image]:
-    """The most detailed tiles of an even grid over the photo, in reading order."""
+    """Cut the most detailed tiles of an even grid over the photo, in reading order."""
     columns = round((_CUT_PER_PHOTO * photo.width / photo.height) ** 0.5)
     rows = -(-_CUT_PER_PHOTO // columns)
-    # Neighbouring tiles overlap by half where that is what it takes to be sharp.
+    # Small photos are cut into tiles that overlap, so that none is enlarged by more than a third.
     side = max(round(1.2 * photo.width / columns), round(0.75 * TILE_SIDE))
     lefts = np.linspace(0, photo.width - side, columns).round().astype(int).tolist()
     tops = np.linspace(0, photo.height - side, rows).round().astype(int).tolist()

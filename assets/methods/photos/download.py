@@ -2,8 +2,7 @@
 
 Names are resolved here, every address is checked, and the connection goes to the checked address,
 so that a name cannot point elsewhere between check and use. Proxies of the environment are not
-used: behind a proxy it would be the proxy that resolves the name. Neither credentials nor cookies
-are ever sent.
+used, because a proxy resolves names itself. Credentials and cookies are never sent.
 """
 
 import functools
@@ -31,9 +30,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """What getting one file may cost.
+    """The limits for one file.
 
-    ``timeout_seconds`` bounds one file in all: retries, pauses and redirects included.
+    ``timeout_seconds`` is for everything together: retries, pauses and redirects included.
     """
 
     max_bytes: int = 256 * 2**20
@@ -46,9 +45,9 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a server answered: ``data`` is None when nothing has changed since ``stamp``.
+    """The bytes of a file and its stamp; ``data`` is None if the file still has a known stamp.
 
-    ``stamp`` is the server's ETag or Last-Modified; None when it sent neither.
+    ``stamp`` changes with the file, as a server's ETag or Last-Modified; None if it is not known.
     """
 
     data: bytes | None
@@ -56,7 +55,7 @@ class Fetched:
 
 
 def fetch(url: str, limits: FetchLimits, known_stamp: str | None = None) -> Fetched:
-    """Download ``url`` (http or https); with ``known_stamp`` only if it has changed since.
+    """Download ``url`` (http or https), unless it still has ``known_stamp``.
 
     Raises Rejected: too large, or download failed.
     """
@@ -73,7 +72,7 @@ def fetch(url: str, limits: FetchLimits, known_stamp: str | None = None) -> Fetc
 
 
 class _Transient(Exception):  # noqa: N818 - not an error until the retries are used up
-    """A failure that may be gone when tried again."""
+    """A failure after which another try may succeed."""
 
     def __init__(self, detail: str, pause_seconds: float = 0.0):
         super().__init__(detail)
@@ -86,7 +85,7 @@ def _failed(detail: str) -> Rejected:
 
 
 def _follow(url: str, limits: FetchLimits, known_stamp: str | None, deadline: float) -> Fetched:
-    """Ask for ``url`` and wherever it redirects to; every hop is checked anew."""
+    """Request ``url`` and the addresses it redirects to; each of them is checked."""
     target = _parsed(url)
     for _ in range(limits.max_redirects + 1):
         answer = _ask(target, limits, known_stamp, deadline)
@@ -112,9 +111,9 @@ def _parsed(url: str, beside: httpx.URL | None = None) -> httpx.URL:
 def _ask(
     url: httpx.URL, limits: FetchLimits, known_stamp: str | None, deadline: float
 ) -> Fetched | str:
-    """One request: what was fetched, or the address that the server redirects to."""
+    """Send one request; return what was fetched, or the address that the server redirects to."""
     backend = _CheckedBackend(limits, deadline)
-    # In parts, because httpcore drops what follows a semicolon when it takes an address apart.
+    # In parts, because httpcore drops everything after a semicolon when it parses an address.
     address = httpcore.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
@@ -199,13 +198,13 @@ def _body(response: httpcore.Response, headers: dict[str, str], max_bytes: int) 
 
 
 def too_large(n_bytes: int | None, max_bytes: int) -> Rejected:
-    """The reject for a file of ``n_bytes`` (None: not known, only that it is over the limit)."""
+    """Return the verdict on a file of ``n_bytes``; None if only known to be over the limit."""
     size = "more" if n_bytes is None else f"{n_bytes:,} bytes"
     return Rejected(Reason.TOO_LARGE, f"The file has {size}; at most {max_bytes:,} bytes are read.")
 
 
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, and lets no operation last beyond the deadline."""
+    """Connects to checked addresses only; every operation ends at the deadline."""
 
     def __init__(self, limits: FetchLimits, deadline: float):
         self._limits = limits
@@ -237,7 +236,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A stream each of whose operations may take what is left until the deadline."""
+    """A stream; every operation ends at the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float):
         self._stream = stream
@@ -266,7 +265,7 @@ class _DeadlineStream(httpcore.NetworkStream):
         return _DeadlineStream(encrypted, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore wants to know about the socket."""
+        """Return what httpcore asks about the socket."""
         return self._stream.get_extra_info(info)
 
 
@@ -288,7 +287,7 @@ def _resolved(host: str, port: int) -> list[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether the address is reachable for everyone, whatever way it is written."""
+    """Return whether an address, in any notation, can be reached from everywhere."""
     if isinstance(address, ipaddress.IPv6Address):
         if any(not _is_public(inner) for inner in _embedded(address)):
             return False
@@ -304,7 +303,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for: mapped, 6to4, Teredo and NAT64."""
+    """Return the IPv4 addresses inside an IPv6 address: mapped, 6to4, Teredo and NAT64."""
     embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:
         embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))

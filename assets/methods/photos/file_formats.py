@@ -1,10 +1,10 @@
-"""What kind of file some bytes are, told from their first bytes, and whether they end too early."""
+"""The kind of a file by its first bytes, and whether it ends too early."""
 
 import re
 import struct
 from collections.abc import Callable
 
-# Pillow's names of the formats that are decoded, with how their files begin.
+# How files of the decoded formats begin, and Pillow's names of the formats.
 _DECODED = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -55,7 +55,7 @@ _GENERIC_IMAGE_BRANDS = {b"mif1", b"msf1", b"miaf", b"MiHE", b"MiHB", b"1pic"}
 
 
 def decoded_format(data: bytes) -> str | None:
-    """Pillow's name of the format, for the formats that are decoded; None for everything else."""
+    """Return Pillow's name of a format that is decoded; None for everything else."""
     for magic, name in _DECODED:
         if data.startswith(magic) and not _is_canon_raw(data):
             return name
@@ -68,7 +68,7 @@ def decoded_format(data: bytes) -> str | None:
 
 
 def undecoded_kind(data: bytes) -> str | None:
-    """What a file is that holds pictures but is not decoded ("a PDF document"), or None."""
+    """Return the kind of a known file that is not decoded ("a PDF document"), or None."""
     for magic, kind in _NOT_DECODED:
         if data.startswith(magic):
             return kind
@@ -86,10 +86,10 @@ def undecoded_kind(data: bytes) -> str | None:
 
 
 def declared_size(data: bytes, image_format: str) -> tuple[int, int] | None:
-    """The largest width and height in px that a HEIF or AVIF file declares; None for the others.
+    """Return the largest width and height (px) that a HEIF or AVIF file declares, else None.
 
-    Padding to whole blocks is included. It is of use where a decoder refuses a file: those of HEIF
-    and AVIF have limits of their own, and do not say which size was over them.
+    Padding to whole blocks is included. The decoders of HEIF and AVIF have limits of their own, and
+    do not name the size when they refuse a file.
     """
     if image_format not in ("HEIF", "AVIF"):
         return None
@@ -98,7 +98,7 @@ def declared_size(data: bytes, image_format: str) -> tuple[int, int] | None:
 
 
 def ends_early(data: bytes, image_format: str) -> bool:
-    """Whether the file's own structure says that bytes are missing at its end."""
+    """Return whether bytes are missing at the end, by the structure of the file."""
     check = _ENDS_EARLY.get(image_format)
     return check is not None and check(data)
 
@@ -117,7 +117,7 @@ def _is_svg(data: bytes) -> bool:
 
 
 def _iso_brands(data: bytes) -> set[bytes]:
-    """The brands of a file in the ISO base media format; without one of them it is another."""
+    """Return the brands of a file in the ISO base media format; empty for other files."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), 512, len(data))

@@ -1,8 +1,8 @@
-"""Labelled data: the rows of a manifest, joined with its photos and freed of contradictions.
+"""Labelled data: the rows of a manifest, joined with its photos, without contradictions.
 
-A photo has one label and one split, and so have all its copies. Near-duplicates share a split, for
-a photo that resembles one of training would make the test easier than the world. They may differ
-in their labels: a perceptual hash of 64 bits cannot see a small detail that decides one.
+A photo has one label and one split, and its copies have the same. Near-duplicates share a split:
+test photos that resemble training photos would be easier than those the model meets later. Their
+labels may differ, because a perceptual hash of 64 bits misses a small detail that decides a label.
 """
 
 from collections import defaultdict
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -27,14 +28,13 @@ _IMAGE_DTYPES = {
     "split": "string",
     "group": "int64",
 }
-_FOUND_DTYPES = {"reason": "string", "detail": "string", "left_out": "bool"}
-_FINDING_DTYPES = {"row": "int64", "uri": "string", **_FOUND_DTYPES}
+_FINDING_DTYPES = {"row": "int64", "uri": "string", "reason": "string", "detail": "string"}
 _MANIFEST_COLUMNS = ("uri", "label", "split")
 _MADE_COLUMNS = ("image_id", "group")
 
 
 class LabelReason(StrEnum):
-    """What may be found about a row, beside the reasons for which its file is rejected."""
+    """The rules that a row can break, besides those for which its file is rejected."""
 
     NOT_CATALOGUED = "not catalogued"
     UNKNOWN_LABEL = "unknown label"
@@ -84,7 +84,7 @@ class LabelledData:
         images: one row a photo, sorted by image_id: image_id, uri, label, split, group (int64, from
             0; near-duplicates share it), and the slice columns; all but group are strings.
         findings: sorted by row: row (int64, from 1), uri, reason, detail, left_out (bool).
-        slice_columns: the manifest's columns beside uri, label and split.
+        slice_columns: the columns of the manifest other than uri, label and split.
         class_names: the negative class and the positive one.
     """
 
@@ -123,16 +123,20 @@ def label_images(
     # In this order the first row of a photo is the same one however the manifest is sorted.
     ordered = rows.sort_values(["uri", *slices], kind="stable")
     table = _with_photos(ordered, images, settings)
+    bad_files = _bad_files(table, rejects)
     table, bad_rows = _screen(
-        table,
-        partial(_bad_files, rejects=rejects),
-        partial(_unknown_labels, settings=settings),
-        _label_conflicts,
-        _unknown_splits,
+        table.drop(bad_files.index),
+        (LabelReason.UNKNOWN_LABEL, partial(_unknown_labels, settings=settings)),
+        (LabelReason.LABEL_CONFLICT, _label_conflicts),
+        (LabelReason.UNKNOWN_SPLIT, _unknown_splits),
     )
-    table = _with_splits(table, settings)
-    table, bad_copies = _screen(table, _near_duplicate_conflicts, _straddling, _duplicates)
-    findings = _findings_table(pd.concat([bad_rows, bad_copies]), rows["uri"])
+    table, bad_copies = _screen(
+        _with_splits(table, settings),
+        (LabelReason.NEAR_DUPLICATE_CONFLICT, _near_duplicate_conflicts),
+        (LabelReason.STRADDLES_SPLITS, _straddling),
+        (LabelReason.DUPLICATE, _duplicates),
+    )
+    findings = _findings_table(pd.concat([bad_files, bad_rows, bad_copies]), rows["uri"])
     if table["label"].nunique() < 2:
         raise UserError(_too_little(len(rows), table["label"], findings, settings))
     kept = table[list(_IMAGE_DTYPES)].join(rows[slices]).sort_values("image_id", ignore_index=True)
@@ -207,92 +211,88 @@ def _with_splits(table: pd.DataFrame, settings: LabelSettings) -> pd.DataFrame:
     return table.assign(group=group, split=pd.array(splits, dtype="string"))
 
 
-def _screen(
-    table: pd.DataFrame, *checks: Callable[[pd.DataFrame], pd.DataFrame]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Apply each check to the rows that those before it left; return the rest, and what was found.
+def _bad_files(table: pd.DataFrame, rejects: pd.DataFrame) -> pd.DataFrame:
+    """Return reason and detail of the rows without a photo, indexed by their numbers."""
+    uris = table.loc[table["image_id"].isna(), ["uri"]]
+    found = uris.join(rejects.set_index("uri")[["reason", "detail"]], on="uri").drop(columns="uri")
+    stale = "The manifest has changed since its files were catalogued: catalogue them again."
+    return found.fillna({"reason": LabelReason.NOT_CATALOGUED.value, "detail": stale})
 
-    A check returns reason, detail and left_out, indexed by the numbers of the rows concerned.
+
+def _screen(
+    table: pd.DataFrame, *rules: tuple[LabelReason, Callable[[pd.DataFrame], pd.Series]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out the rows that break a rule; each rule gets the rows that the earlier ones kept.
+
+    A rule returns a sentence for each row that breaks it, indexed by the numbers of these rows.
+    Returns the rows that are kept, and reason and detail of what was found.
     """
     found = []
-    for check in checks:
-        findings = check(table)
-        found.append(findings)
-        table = table.drop(findings.index[findings["left_out"]])
+    for reason, rule in rules:
+        details = rule(table)
+        found.append(pd.DataFrame({"reason": reason.value, "detail": details}, dtype="string"))
+        if reason != LabelReason.NEAR_DUPLICATE_CONFLICT:
+            table = table.drop(details.index)
     return table, pd.concat(found)
 
 
-def _findings(details: pd.Series, reason: str | pd.Series, left_out: bool = True) -> pd.DataFrame:
-    columns = {"reason": reason, "detail": details, "left_out": left_out}
-    return pd.DataFrame(columns, details.index).astype(_FOUND_DTYPES)
-
-
-def _bad_files(table: pd.DataFrame, rejects: pd.DataFrame) -> pd.DataFrame:
-    bad = table.loc[table["image_id"].isna(), ["uri"]]
-    bad = bad.join(rejects.set_index("uri")[["reason", "detail"]], on="uri")
-    stale = "The manifest has changed since its files were catalogued: catalogue them again."
-    return _findings(
-        bad["detail"].fillna(stale), bad["reason"].fillna(LabelReason.NOT_CATALOGUED.value)
-    )
-
-
-def _unknown_labels(table: pd.DataFrame, settings: LabelSettings) -> pd.DataFrame:
+def _unknown_labels(table: pd.DataFrame, settings: LabelSettings) -> pd.Series:
     texts = table.loc[table["label"].isna(), "label_text"].fillna("")
-    wanted = "give {} or {}.".format(*settings.class_names)
-    problems = texts.map(
-        lambda text: f"There is no class {text!r}" if text else "The row has no label"
-    )
-    details = problems.astype("string") + f": {wanted}"
-    return _findings(details, LabelReason.UNKNOWN_LABEL.value)
+    problems = {text: f"There is no class {text!r}" for text in texts}
+    problems[""] = "The row has no label"
+    return texts.map(problems) + ": give {} or {}.".format(*settings.class_names)
 
 
-def _unknown_splits(table: pd.DataFrame) -> pd.DataFrame:
-    is_unknown = table["given_split"].isna() & table["split_text"].notna()
+def _unknown_splits(table: pd.DataFrame) -> pd.Series:
     wanted = f"give {', '.join(SPLITS)}, or nothing to have one chosen."
-    texts = table.loc[is_unknown, "split_text"]
-    details = texts.map(lambda text: f"There is no split {text!r}: {wanted}")
-    return _findings(details, LabelReason.UNKNOWN_SPLIT.value)
+    texts = table.loc[table["given_split"].isna(), "split_text"].dropna()
+    return texts.map(lambda text: f"There is no split {text!r}: {wanted}")
 
 
-def _label_conflicts(table: pd.DataFrame) -> pd.DataFrame:
-    others = _rows_of_the_other_class(table, "image_id")
-    return _findings("The same photo is labelled " + others + ".", LabelReason.LABEL_CONFLICT.value)
+def _label_conflicts(table: pd.DataFrame) -> pd.Series:
+    return "The same photo is labelled " + _other_labels(table, "image_id") + "."
 
 
-def _near_duplicate_conflicts(table: pd.DataFrame) -> pd.DataFrame:
-    others = _rows_of_the_other_class(table, "group")
-    details = "A photo that looks nearly alike is labelled " + others + "; a detail may decide."
-    return _findings(details, LabelReason.NEAR_DUPLICATE_CONFLICT.value, left_out=False)
+def _near_duplicate_conflicts(table: pd.DataFrame) -> pd.Series:
+    others = _other_labels(table, "group")
+    return "A photo that looks nearly alike is labelled " + others + "; a detail may decide."
 
 
-def _rows_of_the_other_class(table: pd.DataFrame, key: str) -> pd.Series:
-    """The other label and its rows in words, for each row whose ``key`` occurs with both labels."""
-    mixed = table[table.groupby(key)["label"].transform("nunique") > 1]
-    numbers = defaultdict(list)
-    for row, *pair in zip(mixed.index, mixed[key], mixed["label"], strict=True):
-        numbers[tuple(pair)].append(row)
-    texts = {pair: f"{pair[1]} in {_in_words(rows)}" for pair, rows in numbers.items()}
-    other = dict(zip(mixed["label"].unique(), mixed["label"].unique()[::-1], strict=True))
-    others = zip(mixed[key], mixed["label"].map(other), strict=True)
-    return pd.Series([texts[pair] for pair in others], mixed.index, dtype="string")
+def _other_labels(table: pd.DataFrame, key: str) -> pd.Series:
+    """Return the other label and its rows in words, for each row of a group with both labels."""
+    others: dict[int, str] = {}
+    for rows in _disagreements(table, key, "label"):
+        for label, other in permutations(rows):
+            others |= dict.fromkeys(rows[label], f"{other} in {_in_words(rows[other])}")
+    return pd.Series(others, dtype="string")
 
 
-def _straddling(table: pd.DataFrame) -> pd.DataFrame:
-    weaker = table[table["given_split"].notna() & (table["given_split"] != table["split"])]
-    is_claim = (table["given_split"] == table["split"]) & table["group"].isin(weaker["group"])
-    claims = table[is_claim].groupby("group").groups
-    rows = weaker["group"].map({group: _in_words(claims[group]) for group in claims})
-    details = "The same photo or one nearly alike is in " + weaker["split"] + " ("
-    details += rows.astype("string") + ")."
-    return _findings(details, LabelReason.STRADDLES_SPLITS.value)
+def _straddling(table: pd.DataFrame) -> pd.Series:
+    details: dict[int, str] = {}
+    for rows in _disagreements(table, "group", "given_split"):
+        split = max(rows, key=SPLITS.index)
+        detail = f"The same photo or one nearly alike is in {split} ({_in_words(rows.pop(split))})."
+        for weaker in rows.values():
+            details |= dict.fromkeys(weaker, detail)
+    return pd.Series(details, dtype="string")
 
 
-def _duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    is_first = ~table["image_id"].duplicated()
-    first = pd.Series(table.index[is_first], table.loc[is_first, "image_id"])
-    copies = table.loc[~is_first, "image_id"]
-    details = "The same photo is in row " + copies.map(first).astype("string") + "."
-    return _findings(details, LabelReason.DUPLICATE.value)
+def _duplicates(table: pd.DataFrame) -> pd.Series:
+    first = table["image_id"].drop_duplicates()
+    copies = table["image_id"].drop(first.index)
+    numbers = copies.map(pd.Series(first.index, first)).astype("string")
+    return "The same photo is in row " + numbers + "."
+
+
+def _disagreements(table: pd.DataFrame, key: str, column: str) -> list[dict[str, list[int]]]:
+    """Return the rows by their values in ``column``, for each group of ``key`` with several values.
+
+    Rows are numbers; those without a value are left out.
+    """
+    groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row, group, value in table[[key, column]].dropna().itertuples():
+        groups[group][value].append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
 
 
 def _in_words(rows: Iterable[int]) -> str:
@@ -305,9 +305,10 @@ def _in_words(rows: Iterable[int]) -> str:
 
 
 def _findings_table(findings: pd.DataFrame, uris: pd.Series) -> pd.DataFrame:
-    table = findings.join(uris).rename_axis("row").reset_index()
+    table = findings.join(uris).rename_axis("row").reset_index().astype(_FINDING_DTYPES)
+    table["left_out"] = (table["reason"] != LabelReason.NEAR_DUPLICATE_CONFLICT).astype(bool)
     in_order = table.sort_values(["row", "left_out"], ignore_index=True)
-    return in_order[list(_FINDING_DTYPES)].astype(_FINDING_DTYPES)
+    return in_order[[*_FINDING_DTYPES, "left_out"]]
 
 
 def _too_little(

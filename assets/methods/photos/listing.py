@@ -1,8 +1,7 @@
-"""The files of a source: what is known of each before it is read.
+"""The files of a source, before they are read.
 
-A file's ``uri`` is its identity. A local file's is its absolute path as plain text, whatever
-characters are in it; if the path is not valid UTF-8, the percent-encoded ``file://`` URI. A remote
-file's is its URL.
+The ``uri`` of a file is its identity: the absolute path of a local file as plain text, or the
+percent-encoded ``file://`` URI if the path is not valid UTF-8; the URL of a remote file.
 """
 
 import re
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from assets.methods.photos.rejects import Reject
 
 WEB = ("http", "https")
-# The second form is a chain of addresses, as fsspec writes it: simplecache::s3://bucket/photos.
+# The second form is a chain of addresses in fsspec's notation: simplecache::s3://bucket/photos.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://|::.*://)", re.DOTALL)
 _SYSTEM_NAMES = {
     "thumbs.db",
@@ -31,8 +30,8 @@ _SYSTEM_NAMES = {
 class SourceFile:
     """A file that was found.
 
-    ``stamp`` changes when the file does; None means unknown until it is read. ``n_bytes`` is None
-    where the listing does not tell. ``label`` is the manifest's.
+    ``stamp`` changes when the file does, and is None if it is not known before reading. ``n_bytes``
+    is None if it is not known. ``label`` is the label in a manifest.
     """
 
     uri: str
@@ -43,7 +42,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds: files and rejects sorted by uri, and how many entries were ignored.
+    """The files and rejects of a source, sorted by uri, and the number of ignored entries.
 
     Hidden and system files and folders are ignored; an ignored folder counts as one entry.
     """
@@ -54,18 +53,18 @@ class Listing:
 
 
 def protocol_of(text: str) -> str | None:
-    """The protocol of a URL in lower case; None for a path."""
+    """Return the protocol of a URL in lower case; None for a path."""
     match = _URL.match(text)
     return match.group(1).lower() if match else None
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or the system's own."""
+    """Return whether a file or folder with this name is hidden or made by a system."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def sorted_listing(found: Iterable[SourceFile | Reject], ignored: int) -> Listing:
-    """The listing of what was found, in any order."""
+    """Return the listing of files and rejects that come in any order."""
     entries = sorted(found, key=lambda entry: entry.uri)
     return Listing(
         files=tuple(entry for entry in entries if isinstance(entry, SourceFile)),

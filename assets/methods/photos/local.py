@@ -18,21 +18,21 @@ from assets.methods.photos.rejects import Reason, Reject, Rejected
 
 
 def list_folder(folder: str) -> Listing:
-    """Find the files of a folder and of those below; raises OSError if it cannot be read itself."""
+    """Find the files below a folder. Raises OSError if the folder itself cannot be read."""
     with os.scandir(folder):
         pass
     return _Walk().below(folder)
 
 
 def local_path(uri: str) -> str:
-    """The path that a uri stands for, as the operating system's functions take it."""
+    """Return the path of a uri, as the operating system's functions take it."""
     if protocol_of(uri) != "file":
         return uri
     return os.fsdecode(unquote_to_bytes(uri[len("file://") :].removeprefix("localhost")))
 
 
 def local_uri(path: str) -> str:
-    """The uri of a path: the path itself if it is valid text."""
+    """Return the uri of a path, which is the path itself if it is valid text."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -41,7 +41,7 @@ def local_uri(path: str) -> str:
 
 
 def local_file(path: str, label: str | None = None) -> SourceFile | Reject:
-    """The file at ``path``, looked at but not opened, or why it cannot be one of a source."""
+    """Return the file at ``path``, without opening it, or why it cannot be a photo."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -59,8 +59,8 @@ def local_file(path: str, label: str | None = None) -> SourceFile | Reject:
 class _Walk:
     """A walk through a folder that follows links and enters every real folder once.
 
-    Folders are entered before links to folders, so that a photo is found under its own path when
-    it has one below the source.
+    Folders are entered before links to folders, so that a photo gets its own path if it lies below
+    the source, and not the path through a link.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Walk:
         self._ignored = 0
 
     def below(self, folder: str) -> Listing:
-        """All that is found below ``folder``."""
+        """List everything below ``folder``."""
         found = list(self._below(folder))
         while self._linked:
             found.extend(self._below(self._linked.popleft()))
@@ -114,14 +114,14 @@ def _unreadable(path: str, detail: str) -> Reject:
 
 
 def error_cause(error: Exception) -> str:
-    """What the operating system says, without numbers and paths."""
+    """Return the operating system's message, without numbers and paths."""
     return (getattr(error, "strerror", None) or "the name is not valid").lower()
 
 
 def read_local(file: SourceFile, max_bytes: int) -> Fetched:
-    """The bytes of a file as it was when it was found. Raises Rejected."""
+    """Read a file that is as it was when it was found. Raises Rejected."""
     try:
-        # Should a pipe have taken the file's place, opening it must not wait for a writer.
+        # If a pipe has replaced the file, opening it must not wait for a writer.
         handle = os.open(local_path(file.uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as opened:
             if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -20,8 +20,8 @@ from assets.methods.photos.rejects import Reason, Reject
 
 _SUFFIXES = (".csv", ".parquet")
 _READ_COLUMNS = ("uri", "label", "split")
-# A manifest may come from elsewhere: its rows may name object stores, but not other servers, whose
-# addresses nobody would check.
+# A manifest may come from a stranger: its rows may name object stores, but no other servers, as
+# their addresses are not checked.
 _ROW_PROTOCOLS = {
     *WEB,
     *("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a"),
@@ -34,9 +34,8 @@ class Manifest:
 
     Attributes:
         location: its path or URL.
-        columns: each column as text, one value a row; column uri is among them. A name that stands
-            twice counts the last time, a column without a name not at all.
-        entries: the file that each row names, or why it cannot be one.
+        columns: the values of each column as text, one a row; columns without a name are left out.
+        entries: for each row the file that it names, or why it names none.
     """
 
     location: str
@@ -44,22 +43,22 @@ class Manifest:
     entries: list[SourceFile | Reject]
 
     def listing(self) -> Listing:
-        """Every file that the rows name, once: of rows for the same file the first one counts."""
+        """Return every file that the rows name once, with the label of its first row."""
         found: dict[str, SourceFile | Reject] = {}
         for entry in self.entries:
             found.setdefault(entry.uri, entry)
         return sorted_listing(found.values(), ignored=0)
 
     def labelled_rows(self) -> pd.DataFrame:
-        """Every row with all its columns, as strings, empty ones null, indexed from 1.
+        """Return every row with all its columns, as strings, empty ones null, indexed from 1.
 
         Column uri holds the identity of the file, as in the listing. Raises UserError if there is
-        no column label, or one whose name is nearly that of a column that is read.
+        no column label, or if a name differs from uri, label or split in case or spaces only.
         """
         for name in self.columns:
             meant = name.strip().casefold()
             if meant in _READ_COLUMNS and name != meant:
-                # A split that is taken for a slice would put test photos into training.
+                # If column "Split" were read as a slice, test photos would get into training.
                 raise UserError(
                     f"The manifest {self.location} has a column named {name!r}: name it {meant}."
                 )
@@ -72,7 +71,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of a manifest: what stands in its column uri, its label, and where it stands."""
+    """A row of a manifest: its value of column uri, its label, and its place in the manifest."""
 
     value: str
     label: str | None
@@ -80,17 +79,17 @@ class _Row:
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file of this name is read as a manifest."""
+    """Return whether a file with this name is read as a manifest."""
     return name.lower().endswith(_SUFFIXES)
 
 
 def parse_local_manifest(data: bytes, path: Path) -> Manifest:
-    """The manifest that lies at ``path``. Raises UserError if ``data`` is none."""
+    """Parse the manifest at ``path``. Raises UserError if ``data`` is not a manifest."""
     return _parse(data, path.name, local_uri(str(path)), lambda row: _local_row(row, path.parent))
 
 
 def parse_remote_manifest(data: bytes, url: str) -> Manifest:
-    """The manifest that lies at ``url``. Raises UserError if ``data`` is none."""
+    """Parse the manifest at ``url``. Raises UserError if ``data`` is not a manifest."""
     return _parse(data, urlsplit(url).path, url, lambda row: _row_beside(row, url))
 
 
@@ -145,7 +144,7 @@ def _parquet_columns(data: bytes) -> dict[str, list[str | None]]:
         try:
             columns[name] = column.cast(pa.string()).to_pylist()
         except pa.ArrowException:
-            # Vectors and pictures may lie beside the columns that can be read as text.
+            # Other columns may hold vectors or images, which are not text.
             if name in _READ_COLUMNS:
                 raise UserError(f"The manifest's column {name} does not hold text.") from None
     return columns
@@ -158,14 +157,14 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _local_row(row: _Row, folder: Path) -> SourceFile | Reject:
-    """The file that a row of a manifest in ``folder`` names."""
+    """Find the file that a row of a manifest in ``folder`` names."""
     if protocol_of(row.value) in (None, "file"):
         return local_file(os.path.abspath(folder / local_path(row.value)), row.label)
     return _remote_row(row, row.value)
 
 
 def _row_beside(row: _Row, manifest: str) -> SourceFile | Reject:
-    """The file that a row of a remote manifest names: never one of this machine."""
+    """Find the file that a row of a remote manifest names, which is never a local one."""
     return _remote_row(row, row.value if protocol_of(row.value) else _beside(manifest, row.value))
 
 

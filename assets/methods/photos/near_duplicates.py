@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 HASH_BITS = 64
-# The perceptual hash of a picture with features sets half of its bits, because each says whether a
-# frequency is above the median. Flat pictures and plain gradients have mostly zeros instead: their
-# hashes are alike whatever the pictures are.
+# In the perceptual hash of an image with features half of the bits are ones, because each bit says
+# whether a frequency is above the median. The hashes of flat images and plain gradients are mostly
+# zeros, and resemble each other whatever the images are.
 _FEWEST_BITS = 16
 
 
@@ -18,8 +18,8 @@ def mark_duplicates(images: pd.DataFrame, near_distance: int = 4) -> pd.DataFram
 
     Of the rows with one image_id the first is kept; the others are exact duplicates and get their
     own image_id. A kept row gets the image_id of the first kept row before it whose ``phash`` (16
-    hex digits) differs in at most ``near_distance`` bits, else null. Featureless pictures are
-    nobody's near duplicates.
+    hex digits) differs in at most ``near_distance`` bits, else null. Images without features have
+    no near duplicates.
     """
     marked = images.sort_values(["image_id", "uri"], ignore_index=True)
     is_copy = marked["image_id"].duplicated().to_numpy()
@@ -36,7 +36,7 @@ def mark_duplicates(images: pd.DataFrame, near_distance: int = 4) -> pd.DataFram
 
 
 def earliest_near(hashes: np.ndarray, near_distance: int) -> np.ndarray:
-    """For each hash the index of the first earlier one within ``near_distance`` bits, or -1.
+    """Find for each hash the index of the first earlier one within ``near_distance`` bits, or -1.
 
     hashes: uint64 [n]. Returns int64 [n].
     """
@@ -57,7 +57,8 @@ def near_groups(hashes: np.ndarray, near_distance: int = 4) -> np.ndarray:
     """Number the groups of hashes that are linked by steps of at most ``near_distance`` bits.
 
     hashes: uint64 [n]. Returns int64 [n], from 0 in the order in which groups first occur. The
-    groups are the connected components over all near pairs. Featureless pictures are alone.
+    groups are the connected components over all near pairs. An image without features is a group of
+    its own.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -68,7 +69,7 @@ def near_groups(hashes: np.ndarray, near_distance: int = 4) -> np.ndarray:
     for left, right in _near_pairs(distinct, near_distance):
         left, right = groups[left], groups[right]
         is_new = left != right
-        # Joined as they come: the pairs of a large group are too many to be kept.
+        # Each array of pairs is joined at once, because all pairs of a large group do not fit.
         if is_new.any():
             links = (np.ones(is_new.sum(), dtype=bool), (left[is_new], right[is_new]))
             graph = coo_array(links, shape=(len(distinct), len(distinct)))
@@ -79,14 +80,14 @@ def near_groups(hashes: np.ndarray, near_distance: int = 4) -> np.ndarray:
 
 
 def _with_features(hashes: np.ndarray) -> np.ndarray:
-    """The indices of the hashes that tell one picture from another."""
+    """Return the indices of the hashes of images with features."""
     return np.flatnonzero(np.bitwise_count(hashes) >= _FEWEST_BITS)
 
 
 def _near_pairs(
     distinct: np.ndarray, near_distance: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every pair of positions within ``near_distance`` bits, once or more, in bounded arrays.
+    """Yield every pair of positions within ``near_distance`` bits, once or more, in bounded arrays.
 
     Two hashes that differ in at most d bits agree in at least one of d + 1 bands of bits, so only
     hashes that share a band are compared.
@@ -100,7 +101,7 @@ def _near_pairs(
 
 
 def _pairs_with_equal_keys(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every unordered pair of positions with equal keys, as arrays of a bounded number of pairs."""
+    """Yield every unordered pair of positions with equal keys, in arrays of a bounded length."""
     order = np.argsort(keys, kind="stable")
     in_order = keys[order]
     starts = np.arange(len(keys))

@@ -1,6 +1,6 @@
-"""What has been read already, on disk: the records of files and photos, and the working copies.
+"""The store of photos on disk: the records of files and photos, and the working copies.
 
-Any number of processes may use one store side by side.
+Any number of processes can use one store at the same time.
 """
 
 import io
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS images (
 
 @dataclass(frozen=True)
 class KnownImage:
-    """What is known of a photo; sizes in px (upright) and bytes."""
+    """The record of a photo; sizes in px (upright) and bytes."""
 
     image_id: str
     width: int
@@ -58,21 +58,21 @@ class KnownImage:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What became of a file when it had this ``stamp``: a photo, or why it was rejected."""
+    """The record of a file with this ``stamp``: its photo, or why it was rejected."""
 
     stamp: str | None
     verdict: KnownImage | Rejected
 
 
 def encode_working_copy(photo: DecodedPhoto) -> bytes:
-    """The bytes of the JPEG that a photo's working copy is kept as."""
+    """Encode the working copy of a photo as the JPEG that is stored."""
     encoded = io.BytesIO()
     photo.working_copy.save(encoded, "JPEG", quality=95, subsampling="4:4:4")
     return encoded.getvalue()
 
 
 def read_working_copy(file: Path | BinaryIO) -> Image.Image:
-    """A working copy that was kept, RGB and decoded. Raises FileNotFoundError."""
+    """Read a stored working copy, RGB and decoded. Raises FileNotFoundError."""
     with Image.open(file, formats=["JPEG"]) as image:
         return image.convert("RGB")
 
@@ -84,16 +84,16 @@ class PhotoStore:
     folder: Path
 
     def working_copy_path(self, image_id: str) -> Path:
-        """Where the working copy of a photo is kept."""
+        """Return the path of a photo's working copy."""
         return self.folder / "working_copies" / image_id[:2] / f"{image_id}.jpg"
 
     def open_working_copy(self, image_id: str) -> Image.Image:
-        """The working copy, RGB and decoded. Raises FileNotFoundError."""
+        """Read the working copy, RGB and decoded. Raises FileNotFoundError."""
         return read_working_copy(self.working_copy_path(image_id))
 
     @contextmanager
     def records(self, settings: str) -> Iterator["Records"]:
-        """The store's records for ``settings``, a fingerprint of all that decides a verdict."""
+        """Yield the records for ``settings``, the fingerprint of `CatalogueSettings`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "photos.sqlite"
         connection = sqlite3.connect(
@@ -109,7 +109,7 @@ class PhotoStore:
 
 
 class Records:
-    """What is known of files and photos under one fingerprint of settings; safe among threads."""
+    """The records of files and photos for one fingerprint of settings; safe among threads."""
 
     def __init__(self, store: PhotoStore, connection: sqlite3.Connection, settings: str):
         self._store = store
@@ -118,7 +118,7 @@ class Records:
         self._lock = threading.Lock()
 
     def file(self, uri: str) -> KnownFile | None:
-        """What became of a file the last time; None if it is new, or its photo has to be redone."""
+        """Return the record of a file; None if it is new or its working copy has gone."""
         row = self._row("SELECT stamp, image_id, reason, detail FROM files", "uri", uri)
         if row is None:
             return None
@@ -129,7 +129,7 @@ class Records:
         return KnownFile(stamp, image) if image is not None else None
 
     def image(self, image_id: str) -> KnownImage | None:
-        """What is known of a photo; None if it is new or its working copy has gone."""
+        """Return the record of a photo; None if it is new or its working copy has gone."""
         row = self._row(
             "SELECT image_id, width, height, format, n_bytes, taken_at, phash FROM images",
             "image_id",
@@ -140,7 +140,7 @@ class Records:
         return KnownImage(*row)
 
     def keep_file(self, uri: str, known: KnownFile) -> None:
-        """Remember what became of a file."""
+        """Store the record of a file."""
         verdict = known.verdict
         if isinstance(verdict, Rejected):
             columns = (None, verdict.reason.value, verdict.detail)
@@ -149,14 +149,14 @@ class Records:
             self._insert("files", uri, self._settings, known.stamp, verdict.image_id, None, None)
 
     def keep_image(self, image_id: str, n_bytes: int, photo: DecodedPhoto) -> KnownImage:
-        """Keep a decoded photo: its working copy first, then the record that it is there."""
+        """Store a decoded photo: first its working copy, then its record."""
         write_whole(self._store.working_copy_path(image_id), encode_working_copy(photo))
         facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
         self._insert("images", image_id, self._settings, *facts)
         return KnownImage(image_id, *facts)
 
     def close(self) -> None:
-        """Close the records, once no other thread is in the middle of something."""
+        """Close the records, after any operation of another thread."""
         with self._lock:
             self._connection.close()
 

@@ -1,11 +1,11 @@
-"""Why a photo is left out: a closed set of reasons, each with a sentence for the person."""
+"""The reasons for which a photo is left out, each with a sentence for people."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reasons for which a file ends among the rejects."""
+    """The reasons for which a file is rejected."""
 
     EMPTY = "empty"
     NOT_AN_IMAGE = "not an image"
@@ -28,7 +28,7 @@ class Rejected(Exception):  # noqa: N818 - a verdict on a photo, not an error of
 
 @dataclass(frozen=True)
 class Reject:
-    """One file (or folder) that was found and cannot be used."""
+    """A file (or folder) that was found and cannot be used."""
 
     uri: str
     reason: Reason

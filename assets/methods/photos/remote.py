@@ -18,7 +18,7 @@ from assets.methods.photos.listing import (
 )
 from assets.methods.photos.rejects import Reason, Rejected
 
-# What the filesystems of fsspec call the things that change with a file's content.
+# Names that the filesystems of fsspec have for what changes with a file's content.
 _STAMP_FIELDS = (
     *("ETag", "etag", "md5Hash", "md5", "crc32c", "generation", "sha", "sha256", "size"),
     *("LastModified", "last_modified", "updated", "modified", "modify", "mtime", "created"),
@@ -27,7 +27,7 @@ _STAMP_FIELDS = (
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL, and the path in it."""
+    """Return the fsspec filesystem of a URL, and the path in it."""
     if "::" in url:
         raise UserError(f"{url} chains several addresses; give one folder or manifest.")
     protocol = protocol_of(url)
@@ -42,7 +42,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def read_remote_manifest(url: str) -> bytes | None:
-    """The bytes of a manifest; None if there is no file of that name. Raises UserError."""
+    """Read the bytes of a manifest; None if there is no such file. Raises UserError."""
     filesystem, path = _filesystem(url)
     with _failure_as_user_error(url):
         data: bytes | None = filesystem.cat_file(path) if filesystem.isfile(path) else None
@@ -82,13 +82,13 @@ def _failure_as_user_error(url: str) -> Iterator[None]:
 
 
 def _remote_stamp(info: dict[str, Any]) -> str | None:
-    """What tells a changed file; None where the store says no more than the size."""
+    """Return what changes when the file does; None if the store gives only its size."""
     known = {name: str(info[name]) for name in _STAMP_FIELDS if name in info}
     return json.dumps(known) if known.keys() - {"size"} else None
 
 
 def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fetched:
-    """The bytes of a file, unless it still has ``known_stamp``. Raises Rejected."""
+    """Read the bytes of a file, unless it still has ``known_stamp``. Raises Rejected."""
     try:
         filesystem, path = _filesystem(file.uri)
         # Files of a folder were stamped when they were listed; those of a manifest were not.

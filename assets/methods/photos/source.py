@@ -1,4 +1,4 @@
-"""Where photos come from: a folder, an fsspec URL or a manifest, listed and read."""
+"""Sources of photos, listed and read: a folder, an fsspec URL or a manifest."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ from assets.methods.photos.remote import list_remote_folder, read_remote, read_r
 def list_source(source: str, limits: FetchLimits | None = None) -> Listing:
     """Find the files of a folder, of an fsspec URL (``s3://...``) or of a manifest.
 
-    ``limits`` bound the download of a manifest that lies on the web. Raises UserError when there
-    is nothing that could be listed.
+    ``limits`` are for the download of a manifest on the web. Raises UserError when the source
+    cannot be listed.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
     if manifest is not None:
@@ -53,7 +53,7 @@ def read_manifest(source: str, limits: FetchLimits | None = None) -> pd.DataFram
 
 
 def listing_digest(listing: Listing) -> str:
-    """The SHA-256 over every (uri, stamp, label), in hex; another when anything has changed."""
+    """Return the SHA-256 over every (uri, stamp, label), in hex; it changes with the source."""
     digest = hashlib.sha256()
     for file in listing.files:
         digest.update(json.dumps([file.uri, file.stamp, file.label]).encode() + b"\n")
@@ -61,15 +61,15 @@ def listing_digest(listing: Listing) -> str:
 
 
 def read_bytes(file: SourceFile, limits: FetchLimits) -> bytes:
-    """The bytes of a file. Raises Rejected: too large, unreadable, or download failed."""
+    """Read the bytes of a file. Raises Rejected: too large, unreadable, or download failed."""
     return read_if_changed(file, limits, known_stamp=None).data or b""
 
 
 def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | None) -> Fetched:
-    """The bytes of a file and its stamp; no bytes if the file still has ``known_stamp``.
+    """Read the bytes of a file and its stamp; no bytes if the file still has ``known_stamp``.
 
     Raises Rejected: too large, unreadable, or download failed. The size is checked before reading
-    where it is known, and while reading everywhere.
+    if it is known, and always while reading.
     """
     if file.n_bytes is not None and file.n_bytes > limits.max_bytes:
         raise too_large(file.n_bytes, limits.max_bytes)
@@ -84,7 +84,7 @@ def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | No
 
 
 def _find_manifest(source: str, limits: FetchLimits) -> Manifest | None:
-    """The manifest at ``source``; None where a folder may be. Raises UserError."""
+    """Read the manifest at ``source``; None if it may be a folder. Raises UserError."""
     if protocol_of(source) in WEB:
         return _find_web_manifest(source, limits)
     if _is_local(source):

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from assets.methods.common.errors import UserError
 
-# From the weakest to the strongest claim on a group of photos.
+# In ascending order: a group of photos takes the last of the splits that its photos have.
 SPLITS = ("train", "validation", "test")
 _NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
 
 
 @dataclass(frozen=True)
 class SplitFractions:
-    """Which share of the groups each split gets, in expectation.
+    """The expected share of the groups in each split.
 
     Raises:
         UserError: a share is negative, or they do not sum to one.
@@ -52,9 +52,9 @@ def assign_splits(
 ) -> list[str]:
     """Return the split of each of n photos; photos of one group are in one split.
 
-    A group takes the strongest split given to one of its photos: test, so that a test set stays
-    whole, before validation, before train. Of a group without one, a hash of its smallest image_id
-    decides. It follows that new photos move no group but those that they join.
+    A group takes the strongest split that is given to one of its photos: test, so that a test set
+    stays whole, then validation, then train. If none is given, a hash of the smallest image_id in
+    the group decides. New photos therefore change the split of no group that they do not join.
 
     Args:
         image_ids: n ids.
@@ -79,9 +79,9 @@ def assign_splits(
 
 
 def _split_by_hash(image_id: str, fractions: SplitFractions) -> str:
-    # The smallest id of a large group begins with zeros: hashed again, size does not decide.
+    # The smallest id of a large group begins with zeros, so the id itself would depend on the size.
     digest = hashlib.sha256(f"split {image_id}".encode()).digest()
-    # 32 bits are coarse enough for shares that sum to one but for a rounding.
+    # 32 bits are coarse enough to ignore that the shares sum to one only up to rounding.
     place = int.from_bytes(digest[:4]) / 2**32
     if place < fractions.train:
         return "train"

@@ -1,1 +1,1 @@
-"""The sheet that figures are laid out on, the words on it, contact sheets."""
+"""The sheet that figures are drawn on, its texts, histograms and contact sheets."""

@@ -1,4 +1,4 @@
-"""A contact sheet of the photos with the highest scores."""
+"""Contact sheets: photos in rows, each above its rank and its score."""
 
 import math
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from assets.methods.common.errors import UserError
 from assets.methods.plotting.text import DARK, format_values, sheet_font
 
+N_RANKED = 20
 MOST_PHOTOS = 50
 
 # Lengths in px.
@@ -16,7 +16,7 @@ TILE = 160
 _GAP = 14
 _CAPTION = 30
 _FONT = 15
-# Shapes remain and details do not.
+# Wide enough to hide details, and small enough to leave shapes.
 _BLUR_RADIUS = TILE / 14
 
 _BACKGROUND = "white"
@@ -27,43 +27,34 @@ Box = tuple[int, int, int, int]
 LoadImage = Callable[[str], Image.Image]
 
 
-def draw_ranking(
-    load_image: LoadImage, scores: pd.DataFrame, n: int = 20, *, blur: bool = True
-) -> Image.Image:
-    """Draw the ``n`` photos with the highest scores, highest first, each above its rank and score.
+def draw_ranking(load_image: LoadImage, scores: pd.DataFrame) -> Image.Image:
+    """Draw the 20 photos with the highest scores, highest first, each above its rank and score.
 
-    Photos are blurred unless they are asked for sharp: who moderates should not meet the worst
-    ones unprepared.
+    The photos are blurred: a moderator should not meet the worst ones unprepared.
 
     Args:
         load_image: returns the photo of an image_id.
-        scores: columns image_id and score, in any order; equal scores follow the image_id.
-        n: how many, 1 to 50; fewer if there are fewer scores.
-        blur: whether to blur the photos.
+        scores: columns image_id and score, one row at least, in any order; equal scores follow the
+            image_id.
 
     Returns:
-        An RGB picture, the same for the same arguments.
-
-    Raises:
-        UserError: n is out of its range, or there are no scores.
+        An RGB image, the same for the same arguments.
     """
-    if not 1 <= n <= MOST_PHOTOS:
-        raise UserError(f"A sheet of {n} photos was asked for: choose 1 to {MOST_PHOTOS}.")
-    if scores.empty:
-        raise UserError("There are no scores to rank: score some photos first.")
-    highest = scores.sort_values(["score", "image_id"], ascending=[False, True]).head(n)
-    return draw_tiles(load_image, highest, blur=blur)
+    highest = scores.sort_values(["score", "image_id"], ascending=[False, True]).head(N_RANKED)
+    return draw_tiles(load_image, highest, blur=True)
 
 
 def draw_tiles(load_image: LoadImage, ranked: pd.DataFrame, *, blur: bool) -> Image.Image:
     """Draw photos in the order of their rows, columns image_id and score; one row at least."""
-    sheet = Image.new("RGB", _sheet_size(len(ranked)), _BACKGROUND)
+    n = len(ranked)
+    _, _, width, _ = tile_box(_columns(n) - 1, n)
+    _, _, _, height = tile_box(n - 1, n)
+    sheet = Image.new("RGB", (width + _GAP, height + _CAPTION + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     font = sheet_font(_FONT)
-    for place, (image_id, score) in enumerate(
-        zip(ranked["image_id"], ranked["score"], strict=True)
-    ):
-        left, upper, right, lower = tile_box(place, len(ranked))
+    pairs = zip(ranked["image_id"], ranked["score"], strict=True)
+    for place, (image_id, score) in enumerate(pairs):
+        left, upper, right, lower = tile_box(place, n)
         sheet.paste(_tile(load_image(image_id), blur=blur), (left, upper))
         baseline = lower + _FONT + 6
         draw.text((left, baseline), f"{place + 1}", fill=_PALE, font=font, anchor="ls")
@@ -72,7 +63,7 @@ def draw_tiles(load_image: LoadImage, ranked: pd.DataFrame, *, blur: bool) -> Im
 
 
 def tile_box(place: int, n: int) -> Box:
-    """Return the (left, upper, right, lower) px of a photo's tile, on a sheet of ``n`` photos."""
+    """Return left, upper, right, lower (px) of a photo's tile, on a sheet of ``n`` photos."""
     row, column = divmod(place, _columns(n))
     left = _GAP + column * (TILE + _GAP)
     upper = _GAP + row * (TILE + _CAPTION + _GAP)
@@ -80,15 +71,8 @@ def tile_box(place: int, n: int) -> Box:
 
 
 def _columns(n: int) -> int:
-    # Twice as wide as high, as screens are.
+    # The sheet is about twice as wide as high, to fit a screen.
     return min(n, math.ceil(math.sqrt(2 * n)))
-
-
-def _sheet_size(n: int) -> tuple[int, int]:
-    columns = _columns(n)
-    _, _, right, _ = tile_box(columns - 1, n)
-    _, _, _, lower = tile_box(n - 1, n)
-    return right + _GAP, lower + _CAPTION + _GAP
 
 
 def _tile(image: Image.Image, *, blur: bool) -> Image.Image:

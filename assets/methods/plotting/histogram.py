@@ -1,4 +1,4 @@
-"""The distribution of a figure over the photos, as a picture."""
+"""A histogram of a metric over the photos."""
 
 import numpy as np
 from PIL import Image
@@ -7,10 +7,10 @@ from assets.methods.plotting.sheet import rasterised
 
 
 def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:
-    """Draw a histogram of the finite ones of ``values``, any shape, with their median marked.
+    """Draw a histogram of the finite ``values``, of any shape, and mark their median.
 
     Returns:
-        An RGB picture of 800 x 500 px, the same for the same values.
+        An RGB image of 800 x 500 px, the same for the same values.
     """
     from matplotlib.figure import Figure
 
@@ -31,5 +31,5 @@ def draw_histogram(values: np.ndarray, title: str, xlabel: str) -> Image.Image:
 
 
 def _n_bins(n: int) -> int:
-    # The square root, as spreadsheets do it; more than 60 bars blur.
+    # The square-root rule; more than 60 bars cannot be told apart.
     return int(np.clip(np.sqrt(n), 1, 60))

@@ -1,4 +1,4 @@
-"""The sheet in px on which figures are laid out, and how matplotlib's figures become pictures."""
+"""A sheet in px on which figures are drawn, and matplotlib's figures as images."""
 
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 
-# Fonts of titles and of headings, in px.
+# The font sizes of titles and of headings, in px.
 LARGE = 28
 MEDIUM = 21
 
 
 class FigureSheet:
-    """A white sheet on which places are px from its upper left corner.
+    """A white sheet; places on it are px from its upper left corner.
 
-    ``font`` is that of words which are given no other, in px.
+    ``font`` is the default size of texts, in px.
     """
 
     def __init__(self, width: int, height: int, font: float) -> None:
@@ -43,7 +43,7 @@ class FigureSheet:
         weight: str = "normal",
         align: str = "left",
     ) -> None:
-        """Write a text that begins at ``left``, or ends there if aligned to the right."""
+        """Write a text that begins at ``left``, or ends there if it is aligned to the right."""
         self._figure.text(
             left / self._width,
             1 - baseline / self._height,
@@ -56,12 +56,12 @@ class FigureSheet:
         )
 
     def paste(self, picture: Image.Image, left: int, upper: int) -> None:
-        """Put a picture there, pixel by pixel."""
+        """Draw an image, pixel by pixel."""
         lower = self._height - upper - picture.height
         self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
 
     def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
-        """Return axes without a frame above and on the right."""
+        """Add axes, without a frame above and on the right."""
         lower = 1 - (upper + height) / self._height
         axes = self._figure.add_axes(
             (left / self._width, lower, width / self._width, height / self._height)
@@ -72,17 +72,17 @@ class FigureSheet:
         return axes
 
     def label(self, axes: "Axes", x: str, y: str) -> None:
-        """Write what the axes show."""
+        """Write the labels of both axes."""
         axes.set_xlabel(x, fontsize=in_points(self._font), color=DARK)
         axes.set_ylabel(y, fontsize=in_points(self._font), color=DARK)
 
     def picture(self) -> Image.Image:
-        """Return the sheet as an RGB picture."""
+        """Return the sheet as an RGB image."""
         return rasterised(self._figure)
 
 
 def rasterised(figure: "Figure") -> Image.Image:
-    """Return a figure as an RGB picture, the same for the same figure."""
+    """Return a figure as an RGB image, the same for the same figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -91,6 +91,6 @@ def rasterised(figure: "Figure") -> Image.Image:
 
 
 def fitted(size: Size, room: Size) -> Size:
-    """Return the largest size of the same shape that fits into a room, a px at least a side."""
+    """Return the largest size of the same shape that fits into ``room``, at least 1 px a side."""
     scale = min(room[0] / size[0], room[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

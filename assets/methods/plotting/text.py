@@ -1,4 +1,4 @@
-"""How words and numbers are written on figures, and how long they are."""
+"""Texts and numbers on figures: their format, length and font."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ CHANCE = "#a0a0a0"
 GRID = "#ececec"
 DPI = 100
 
-# Of what is compared, in its order.
+# For the items that a figure compares, in their order.
 COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#439894", "#9d755d", "#79706e")
 
 _LONGEST_NAME = 60
 
 
 def format_values(values: "np.ndarray | list[float]") -> list[str]:
-    """Write values with as many digits as tell a twentieth of their range, and two at least."""
+    """Format values with at least two decimals, and enough to show a twentieth of their range."""
     largest, span = float(np.max(np.abs(values))), float(np.ptp(values))
     if span == 0:
         return [f"{value:.4g}" for value in values]
@@ -31,10 +31,10 @@ def format_values(values: "np.ndarray | list[float]") -> list[str]:
 
 
 def printable(text: str, longest: int) -> str:
-    """Return a name as the figures can write it: one line, at most ``longest`` characters.
+    """Return a name that figures can show: one line of at most ``longest`` characters.
 
-    What the font lacks, or what turns the direction of writing, becomes a question mark. Of a long
-    name the middle is left out: it is the beginning and the ending that tell it from others.
+    Characters that the font lacks, or that change the direction of writing, become question marks.
+    The middle of a long name is left out, as the beginning and the end identify it best.
     """
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -48,9 +48,9 @@ def printable(text: str, longest: int) -> str:
 
 
 def fitting(pattern: str, name: str, room: float, font: float, weight: str = "normal") -> str:
-    """Write a name into a pattern, shortened until the text is no longer than ``room`` px.
+    """Write a name into a pattern, shortened until the text is at most ``room`` px long.
 
-    Of a name that fits nowhere one character is left. ``font`` is in px.
+    At least one character of the name is left. ``font`` is in px.
     """
 
     def text(longest: int) -> str:
@@ -66,7 +66,7 @@ def fitting(pattern: str, name: str, room: float, font: float, weight: str = "no
 
 
 def in_lines(parts: Sequence[str], between: str, room: float, font: float) -> list[str]:
-    """Join parts, one at least, into lines that are no longer than ``room`` px if parts are not.
+    """Join parts, one at least, into lines of at most ``room`` px; longer parts get their own line.
 
     ``font`` is in px.
     """
@@ -81,7 +81,7 @@ def in_lines(parts: Sequence[str], between: str, room: float, font: float) -> li
 
 
 def text_length(text: str, font: float, weight: str = "normal") -> float:
-    """Return how long the longest line of a text is, in px; ``font`` is in px."""
+    """Return the length of the longest line of a text, in px; ``font`` is in px."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,12 +91,12 @@ def text_length(text: str, font: float, weight: str = "normal") -> float:
 
 
 def in_points(font: float) -> float:
-    """Return matplotlib's size of a font of so many px."""
+    """Return the size in points, as matplotlib takes it, of a font size in px."""
     return font * 72 / DPI
 
 
 def sheet_font(size: int) -> ImageFont.FreeTypeFont:
-    """Return the font of a sheet's words, ``size`` px high."""
+    """Return the font of texts on sheets, ``size`` px high."""
     from matplotlib.font_manager import findfont
 
     # The basic layout is the same whether or not Raqm is installed.

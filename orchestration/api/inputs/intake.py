@@ -17,7 +17,7 @@ from assets.methods.photos.catalogue import Decoder
 from assets.methods.photos.download import too_large
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Rejected
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.input_store import (
     PENDING,
     DuplicateInput,
@@ -27,7 +27,7 @@ from assets.resources.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.resources.photos import INPUTS_SOURCE, inputs_folder
+from assets.resources.photos import inputs_folder
 from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
 from orchestration.api.inputs.images import ImageRefused, check_sources, fetch_limits, read_image
 from orchestration.api.settings import ServeSettings

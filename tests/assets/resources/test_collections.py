@@ -1,7 +1,12 @@
 import pytest
 
 from assets.methods.common.errors import UserError
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import (
+    INPUTS_SOURCE,
+    Collection,
+    CollectionRegistry,
+    collection_for,
+)
 
 
 def test_collections_are_remembered_in_the_order_of_their_names(tmp_path):
@@ -47,3 +52,19 @@ def test_new_settings_replace_those_of_their_assets_and_leave_the_others():
     assert changed.settings == {"raw_images": {"min_side": 9}, "mosaic": {"gap": 0}}
     assert (changed.name, changed.source) == ("photos", "/photos")
     assert collection.settings == old
+
+
+def test_a_collection_that_is_known_keeps_its_settings_under_a_new_source(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    assert collection_for("photos", "/old") == Collection("photos", "/old")
+    CollectionRegistry(tmp_path).add(Collection("photos", "/old", {"mosaic": {"tile": 20}}))
+    new = Collection("photos", "/new", {"mosaic": {"tile": 20}})
+    assert collection_for("photos", "/new") == new
+
+
+def test_posted_photos_are_not_replaced_by_another_source(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    CollectionRegistry(tmp_path).add(Collection("app", INPUTS_SOURCE))
+    assert collection_for("app", INPUTS_SOURCE) == Collection("app", INPUTS_SOURCE)
+    with pytest.raises(UserError, match="holds what is posted"):
+        collection_for("app", "/photos")

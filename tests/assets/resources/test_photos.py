@@ -5,9 +5,9 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.source import list_source, listing_digest
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.input_store import InputImage, InputStore, NewInput
-from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
+from assets.resources.photos import Photos, inputs_folder
 
 
 def post(home: Path, *contents: str) -> None:

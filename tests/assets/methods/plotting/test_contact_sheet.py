@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.methods.common.errors import UserError
-from assets.methods.plotting.contact_sheet import TILE, draw_ranking, tile_box
+from assets.methods.plotting.contact_sheet import N_RANKED, TILE, draw_ranking, draw_tiles, tile_box
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "gray": (128, 128, 128)}
 
@@ -40,8 +39,15 @@ def caption(sheet, n, place=0):
 
 def test_the_highest_scores_come_first():
     scores = table(red=0.2, green=0.9, blue=0.5, gray=0.1)
-    sheet = draw_ranking(load_plain, scores, 3)
-    assert centres(sheet, 3) == [COLOURS[name] for name in ("green", "blue", "red")]
+    sheet = draw_ranking(load_plain, scores)
+    assert centres(sheet, 4) == [COLOURS[name] for name in ("green", "blue", "red", "gray")]
+
+
+def test_only_the_highest_scores_are_drawn():
+    highest = many(60)[:-21:-1]
+    assert len(highest) == N_RANKED
+    expected = draw_tiles(load_edge, highest, blur=True)
+    assert draw_ranking(load_edge, many(60)).tobytes() == expected.tobytes()
 
 
 def test_equal_scores_follow_the_image_id_whatever_the_order():
@@ -60,7 +66,7 @@ def test_tiles_lie_in_rows_from_the_upper_left():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 20, 50])
 def test_tiles_fill_the_sheet_without_overlapping(n):
-    sheet = draw_ranking(load_edge, many(60), n)
+    sheet = draw_tiles(load_edge, many(n), blur=True)
     covered = np.zeros((sheet.height, sheet.width), int)
     for place in range(n):
         left, upper, right, lower = tile_box(place, n)
@@ -71,8 +77,9 @@ def test_tiles_fill_the_sheet_without_overlapping(n):
     assert covered.max() == 1
 
 
-def test_fewer_photos_than_asked_for_are_all_there():
-    assert draw_ranking(load_edge, many(3), 50).size == draw_ranking(load_edge, many(3), 3).size
+def test_fewer_photos_are_all_there():
+    expected = draw_tiles(load_edge, many(3), blur=True)
+    assert draw_ranking(load_edge, many(3)).size == expected.size
 
 
 def test_photos_are_blurred_unless_asked_for_sharp():
@@ -81,7 +88,7 @@ def test_photos_are_blurred_unless_asked_for_sharp():
         return np.unique(np.asarray(sheet)[upper + 80, left:right, 0])
 
     assert len(shades(draw_ranking(load_edge, many(1)))) > 30
-    assert len(shades(draw_ranking(load_edge, many(1), blur=False))) < 12
+    assert len(shades(draw_tiles(load_edge, many(1), blur=False))) < 12
 
 
 def test_stripes_that_could_be_read_are_gone():
@@ -111,14 +118,3 @@ def test_photos_of_any_shape_are_drawn_whole(size):
 def test_the_sheet_is_the_same_each_time():
     pictures = {draw_ranking(load_edge, many(9)).tobytes() for _ in range(2)}
     assert len(pictures) == 1
-
-
-@pytest.mark.parametrize("n", [0, -1, 51])
-def test_a_number_of_photos_out_of_range_is_refused(n):
-    with pytest.raises(UserError, match="choose 1 to 50"):
-        draw_ranking(load_edge, many(60), n)
-
-
-def test_no_scores_are_refused():
-    with pytest.raises(UserError, match="no scores"):
-        draw_ranking(load_edge, many(0))

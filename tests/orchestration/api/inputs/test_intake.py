@@ -11,9 +11,9 @@ from assets.config import catalogue_settings
 from assets.methods.photos import catalogue as cataloguing
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.decode import image_id
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.input_store import InputCounts, InputStore, NewInput, StoredInput
-from assets.resources.photos import INPUTS_SOURCE, Photos, inputs_folder
+from assets.resources.photos import Photos, inputs_folder
 from orchestration.api.contract import ApiError, Code, PostedInput
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
