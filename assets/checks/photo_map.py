@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.layout.assignment import EXACT_PHOTOS
-from assets.methods.layout.layout_quality import layout_quality
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
+from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
 from assets.values import Embeddings, GridAssignment, Mosaic

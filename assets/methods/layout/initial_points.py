@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.layout.pca import pca
+from assets.methods.layout.first_two import pca
 
 _DEVIATION = 1e-4  # of the first coordinate; t-SNE converges poorly from larger starts
 _JITTER = 0.01  # of that deviation, so that copies of one photo do not start in one point

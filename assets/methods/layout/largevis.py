@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.torchdr_model import fit_torchdr
+from assets.methods.layout.torchdr_methods import fit_torchdr
 
 
 def largevis(

@@ -11,7 +11,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.assignment import Assignment, assign
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
-from assets.methods.layout.layout_quality import LayoutQuality, layout_quality
+from assets.methods.layout.quality import LayoutQuality, layout_quality
 from assets.methods.layout.refinement import Refinement, refine
 
 

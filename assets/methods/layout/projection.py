@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.first_two import pca
 from assets.methods.layout.largevis import largevis
-from assets.methods.layout.pca import pca
 from assets.methods.layout.principal_components import reduce
 from assets.methods.layout.tsne import tsne
 from assets.methods.layout.umap import umap

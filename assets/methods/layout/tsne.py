@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.initial_points import initial_points
 from assets.methods.layout.nearest_neighbours import nearest_neighbours
-from assets.methods.layout.torchdr_model import fit_torchdr
+from assets.methods.layout.torchdr_methods import fit_torchdr
 
 # The first third of the iterations pulls neighbours together, as in openTSNE's 250 of 750.
 EXAGGERATION = 12.0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import manifold
 
-from assets.methods.layout import layout_quality as module
-from assets.methods.layout.layout_quality import layout_quality
+from assets.methods.layout import quality as module
+from assets.methods.layout.quality import layout_quality
 
 
 def placed(n: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

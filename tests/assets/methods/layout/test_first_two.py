@@ -1,6 +1,6 @@
 import numpy as np
 
-from assets.methods.layout.pca import pca
+from assets.methods.layout.first_two import pca
 
 
 def test_the_first_two_components_are_the_points() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from assets.methods.common.progress import silent
-from assets.methods.layout.torchdr_model import fit_torchdr
+from assets.methods.layout.torchdr_methods import fit_torchdr
 
 
 def test_torch_is_left_as_it_was() -> None:
