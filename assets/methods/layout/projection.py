@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.first_two import pca
-from assets.methods.layout.largevis import largevis
-from assets.methods.layout.principal_components import reduce
+from assets.methods.layout.pca import first_two, principal_components
+from assets.methods.layout.torchdr_methods import largevis, umap
 from assets.methods.layout.tsne import tsne
-from assets.methods.layout.umap import umap
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
@@ -77,12 +75,12 @@ def project(
     """
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
-    components = reduce(vectors, settings.pca_components)
+    components = principal_components(vectors, settings.pca_components)
     n = len(components)
     all_same = np.abs(components).max() < _SAME
     if settings.method == "pca" or n < _FEWEST_PHOTOS or all_same:
         progress(n, n)
-        return pca(components)
+        return first_two(components)
     method = _METHODS_WITH_NEIGHBOURS[settings.method]
     return method(
         components,

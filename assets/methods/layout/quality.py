@@ -1,26 +1,29 @@
-"""How well a grid of photos keeps alike what is alike in the feature space: the metrics in one."""
+"""How well a grid of photos keeps alike what is alike in the feature space.
 
+Distance preservation quality (DPQ) is of Barthel, Hezel, Jung and Schall, "Improved Evaluation and
+Generation of Grid Layouts Using Distance Preservation Quality and Linear Assignment Sorting",
+Computer Graphics Forum 42, 2023, section 4. Trustworthiness is of Venna and Kaski, "Neighborhood
+preservation in nonlinear projection methods: an experimental study", ICANN 2001. Neighbourhood
+purity is the share of photos side by side that have the same label.
+"""
+
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout.distance_preservation import (
-    means_of_nearest,
-    preservation_quality,
-    running_means,
-)
-from assets.methods.layout.neighbourhood_purity import neighbourhood_purity, random_purity
-from assets.methods.layout.trustworthiness import neighbourhood, trustworthiness
-
 NEIGHBOURS = 8  # k: as many as there are cells around a cell
+POWER = 16  # p of DPQ's norm: large, so that the nearest neighbours count most
 SAMPLED_ABOVE = 4_000  # photos; with more, a sample of them is looked at
 _SAMPLED_PAIRS = 20_000_000  # photos in the sample times all photos, which bounds the time
 _BLOCK_VALUES = 8_000_000  # numbers in double precision held at a time
 _SAME = 1e-6  # unit vectors nearer than this are copies: rounding leaves about 1e-8
+# One of each two opposite directions: every pair of adjacent cells is met once.
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 @dataclass(frozen=True)
@@ -65,91 +68,148 @@ def layout_quality(
     whose label is None has no label. The metrics do not depend on the number of threads.
     """
     n = len(vectors)
+    k = min(NEIGHBOURS, (n - 1) // 2)  # trustworthiness asks for less than n / 2
     places = np.stack([row, col], axis=1).astype(np.int64)
     rng = np.random.default_rng(seed)
     sample = _sample(n, rng)
-    sums = _Sums(n, _neighbours(n))
     shuffled = places[rng.permutation(n)]
+    ideal_means, grid_means, shuffled_means = np.zeros((3, n - 1))
+    grid_excess = grid_kept = points_excess = 0.0
     for photo, distances in _distances_to_others(vectors, sample):
-        sums.add(
-            distances,
-            _squared_steps(places, photo),
-            _squared_steps(shuffled, photo),
-            None if points is None else _squared_steps(points, photo),
-        )
+        ascending = np.sort(distances)
+        steps = _squared_steps(places, photo)
+        ideal_means += running_means(ascending)
+        grid_means += means_of_nearest(distances, steps)
+        shuffled_means += means_of_nearest(distances, _squared_steps(shuffled, photo))
+        if not k:
+            continue
+        excess, kept = excess_and_kept(distances, ascending, steps, k)
+        grid_excess += excess
+        grid_kept += kept
+        if points is not None:
+            steps = _squared_steps(points, photo)
+            points_excess += excess_and_kept(distances, ascending, steps, k)[0]
+    m = len(sample)
+    of_points = k and points is not None
     return LayoutQuality(
-        dpq16=sums.quality(sums.grid_means),
-        random_dpq16=sums.quality(sums.shuffled_means),
-        trustworthiness=sums.trustworthiness(sums.grid_excess),
-        points_trustworthiness=None if points is None else sums.trustworthiness(sums.points_excess),
-        neighbours_kept=sums.neighbours_kept(),
+        dpq16=preservation_quality(grid_means / m, ideal_means / m),
+        random_dpq16=preservation_quality(shuffled_means / m, ideal_means / m),
+        trustworthiness=trustworthiness(grid_excess / m, n, k) if k else None,
+        points_trustworthiness=trustworthiness(points_excess / m, n, k) if of_points else None,
+        neighbours_kept=grid_kept / (m * k) if k else None,
         neighbourhood_purity=None if labels is None else neighbourhood_purity(row, col, labels),
         random_purity=None if labels is None else random_purity(labels),
-        k=sums.k,
-        n_sampled=len(sample),
+        k=k,
+        n_sampled=m,
     )
 
 
-@dataclass
-class _Sums:
-    """What is summed over the photos of the sample, and the metrics that follow from it."""
+def means_of_nearest(
+    distances: NDArray[np.floating], squared_steps: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return the mean of ``distances`` to the k nearest cells, for every k from 1 to m: (m,).
 
-    n: int
-    k: int
-    photos: int = 0
-    grid_means: NDArray[np.float64] = field(init=False)
-    shuffled_means: NDArray[np.float64] = field(init=False)
-    ideal_means: NDArray[np.float64] = field(init=False)
-    grid_excess: float = 0.0
-    grid_kept: float = 0.0
-    points_excess: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.grid_means, self.shuffled_means, self.ideal_means = np.zeros((3, self.n - 1))
-
-    def add(
-        self,
-        distances: NDArray[np.float64],
-        grid_steps: NDArray[Any],
-        shuffled_steps: NDArray[Any],
-        point_steps: NDArray[Any] | None,
-    ) -> None:
-        """Add a photo, given the distances of its features and places from the n - 1 others."""
-        ascending = np.sort(distances)
-        self.photos += 1
-        self.ideal_means += running_means(ascending)
-        self.grid_means += means_of_nearest(distances, grid_steps)
-        self.shuffled_means += means_of_nearest(distances, shuffled_steps)
-        if not self.k:
-            return
-        on_grid = neighbourhood(distances, ascending, grid_steps, self.k)
-        self.grid_excess += on_grid.excess
-        self.grid_kept += on_grid.kept
-        if point_steps is not None:
-            self.points_excess += neighbourhood(distances, ascending, point_steps, self.k).excess
-
-    def quality(self, means: NDArray[np.float64]) -> float | None:
-        """Return the distance preservation quality of the summed ``means``."""
-        if self.n < 2:
-            return None
-        # The mean over all of a photo's neighbours is the mean over its pairs.
-        mean_distance = float(self.ideal_means[-1] / self.photos)
-        return preservation_quality(
-            means / self.photos, self.ideal_means / self.photos, mean_distance
-        )
-
-    def trustworthiness(self, excess: float) -> float | None:
-        """Return the trustworthiness that the summed ``excess`` amounts to."""
-        return trustworthiness(excess / self.photos, self.n, self.k) if self.k else None
-
-    def neighbours_kept(self) -> float | None:
-        """Return the share of neighbours kept."""
-        return self.grid_kept / (self.photos * self.k) if self.k else None
+    Both arrays are (m,), from one photo to the m others: the distance of their features, and the
+    square of the distance of their cells. Cells that are equally far share their mean.
+    """
+    # By rank, not by value: on a long thin grid the squares are far larger than their number.
+    _, ring, counts = np.unique(squared_steps, return_inverse=True, return_counts=True)
+    sums = np.bincount(ring, weights=distances)
+    return running_means(np.repeat(sums / counts, counts))
 
 
-def _neighbours(n: int) -> int:
-    """Return k: less than n / 2, as trustworthiness asks; 0 if no neighbourhood is small enough."""
-    return min(NEIGHBOURS, (n - 1) // 2)
+def running_means(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean of the first k values, for every k: (m,)."""
+    return np.cumsum(values) / np.arange(1, len(values) + 1)
+
+
+def preservation_quality(
+    grid_means: NDArray[np.float64], ideal_means: NDArray[np.float64]
+) -> float | None:
+    """Return DPQ_p = ||dD_grid||_p / ||dD_ideal||_p with dD_k = max(0, (d - m_k) / d).
+
+    The m_k are (m,), averaged over photos, in order of nearness on the grid and in the feature
+    space; d, the mean over all pairs, is the last of them. Both norms vanish, and the result is
+    None, if all photos are equally far from each other.
+    """
+    if not len(ideal_means) or ideal_means[-1] == 0:
+        return None
+    grid, ideal = (
+        np.linalg.norm(np.maximum(0.0, 1 - means / ideal_means[-1]), POWER)
+        for means in (grid_means, ideal_means)
+    )
+    # With equal distances what is left is rounding.
+    return float(grid / ideal) if ideal > len(ideal_means) * np.finfo(np.float64).eps else None
+
+
+def excess_and_kept(
+    distances: NDArray[np.floating],
+    sorted_distances: NDArray[np.floating],
+    steps: NDArray[np.number],
+    k: int,
+) -> tuple[float, float]:
+    """Look at the ``k`` nearest places of one photo among m others.
+
+    Where several photos tie for the k-th nearest place, as on every grid, each counts with the
+    share that a random choice among them would give it.
+
+    Args:
+        distances: (m,), of the features.
+        sorted_distances: the same in rising order.
+        steps: (m,), any rising function of the distances of the places.
+        k: how many places.
+
+    Returns:
+        The sum of max(0, r - k) over the photos there, r being a photo's rank in the feature space
+        (1 is nearest; copies share the best rank); and how many of them are among the k nearest in
+        the feature space.
+    """
+    farthest = np.partition(steps, k - 1)[k - 1]
+    inside = np.flatnonzero(steps < farthest)
+    tied = np.flatnonzero(steps == farthest)
+    weights = np.ones(len(inside) + len(tied))
+    weights[len(inside) :] = (k - len(inside)) / len(tied)
+    ranks = 1 + np.searchsorted(sorted_distances, distances[np.concatenate([inside, tied])])
+    return float(weights @ np.maximum(0, ranks - k)), float(weights @ (ranks <= k))
+
+
+def trustworthiness(mean_excess: float, n: int, k: int) -> float:
+    """Return the trustworthiness of a layout of ``n`` photos from the mean excess over its photos.
+
+    1 is the best; ``k`` has to be less than n / 2, or the measure can fall below 0.
+    """
+    return 1.0 - 2.0 * mean_excess / (k * (2 * n - 3 * k - 1))
+
+
+def neighbourhood_purity(
+    row: NDArray[np.integer], col: NDArray[np.integer], labels: Sequence[Hashable | None]
+) -> float | None:
+    """Return the share of adjacent pairs of labelled photos that have the same label.
+
+    Each cell has up to 8 adjacent ones. None if no two labelled photos are adjacent.
+    """
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    nothing = -1
+    grid = np.full((row.max() + 3, col.max() + 3), nothing)
+    # A margin of one cell, so that shifting does not wrap around.
+    grid[row + 1, col + 1] = [nothing if label is None else numbers[label] for label in labels]
+    same = pairs = 0
+    for direction in _DIRECTIONS:
+        other = np.roll(grid, direction, axis=(0, 1))
+        both = (grid != nothing) & (other != nothing)
+        pairs += int(np.count_nonzero(both))
+        same += int(np.count_nonzero(both & (grid == other)))
+    return same / pairs if pairs else None
+
+
+def random_purity(labels: Sequence[Hashable | None]) -> float | None:
+    """Return the purity that placing the photos at random has in expectation.
+
+    It is the chance that two labelled photos have the same label; None for fewer than two.
+    """
+    counts = Counter(label for label in labels if label is not None)
+    n = counts.total()
+    return sum(c * (c - 1) for c in counts.values()) / (n * (n - 1)) if n > 1 else None
 
 
 def _sample(n: int, rng: np.random.Generator) -> NDArray[np.int64]:

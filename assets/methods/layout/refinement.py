@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.principal_components import reduce
+from assets.methods.layout.pca import principal_components
 
 RADIUS = 2  # cells: the neighbourhood is 5 x 5
 # Standard deviations, in cells, of the Gaussian weights of the neighbourhood, one climb after the
@@ -65,7 +65,7 @@ def refine(
     which photos have their turn. The objective never rises: should the climbs together have raised
     it, the layout is returned as it came.
     """
-    features = _unit_spread(reduce(vectors, _COMPONENTS))
+    features = _unit_spread(principal_components(vectors, _COMPONENTS))
     layout = _Layout(row.astype(np.int32), col.astype(np.int32), features, grid)
     before = layout.objective(_gaussian(_WIDTHS[-1]))
     reach = _reach(len(features), grid)

@@ -1,14 +1,19 @@
-"""Principal component analysis: the directions along which vectors differ most."""
+"""Principal component analysis: of vectors, as points in the plane, and as the start of others.
+
+The components are the directions along which vectors differ most.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 _BLOCK_ROWS = 4_096  # rows held in double precision at a time
+_DEVIATION = 1e-4  # of the first coordinate; t-SNE converges poorly from larger starts
+_JITTER = 0.01  # of that deviation, so that copies of one photo do not start in one point
 
 
-def reduce(vectors: NDArray[np.floating], components: int = 50) -> NDArray[np.float64]:
-    """Project vectors (n, d) on their first principal components: (n, min(components, n, d)).
+def principal_components(vectors: NDArray[np.floating], most: int) -> NDArray[np.float64]:
+    """Project vectors (n, d) on their first principal components: (n, min(most, n, d)).
 
     The coordinates come in order of falling variance, centred on zero; each component points
     where its largest coordinate (in absolute value, the first of equals) is positive. The bytes do
@@ -18,7 +23,7 @@ def reduce(vectors: NDArray[np.floating], components: int = 50) -> NDArray[np.fl
     from scipy.linalg import eigh
 
     n, dimensions = vectors.shape
-    kept = min(components, n, dimensions)
+    kept = min(most, n, dimensions)
     with threadpool_limits(limits=1):
         mean = vectors.mean(axis=0, dtype=np.float64)
         if n <= dimensions:
@@ -31,6 +36,29 @@ def reduce(vectors: NDArray[np.floating], components: int = 50) -> NDArray[np.fl
             _, directions = eigh(scatter, subset_by_index=(dimensions - kept, dimensions - 1))
             scores = np.concatenate([(block - mean) @ directions for block in _blocks(vectors)])
     return _with_fixed_signs(scores[:, ::-1])
+
+
+def first_two(components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first two of the principal components (n, c) as points (n, 2).
+
+    Where there is only one, as there is for a single photo, the second is zero.
+    """
+    points = np.zeros((len(components), 2))
+    points[:, : components.shape[1]] = components[:, :2]
+    return points
+
+
+def initial_points(components: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Return the points (n, 2) from which principal components (n, c) are projected.
+
+    They are the first two components, made small and jittered, which keeps the global arrangement
+    (Kobak and Berens, "The art of using t-SNE for single-cell transcriptomics", Nature
+    Communications 10, 2019). The vectors may not all be equal.
+    """
+    points = first_two(components)
+    points *= _DEVIATION / points[:, 0].std()
+    jitter = np.random.default_rng(seed).normal(size=points.shape)
+    return points + _DEVIATION * _JITTER * jitter
 
 
 def _blocks(vectors: NDArray[np.floating]) -> list[NDArray[np.floating]]:
