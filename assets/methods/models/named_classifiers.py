@@ -26,7 +26,7 @@ from assets.methods.models.callable_classifier import load_callable_classifier
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.classifier_file import classifier_fingerprint, load_classifier
 from assets.methods.models.http_classifier import HttpClassifier
-from assets.methods.models.skin import baseline as skin_baseline
+from assets.methods.models.skin.baseline import SKIN_BASELINE, SkinBaseline
 from assets.methods.models.torch_classifier import TorchClassifier
 
 
@@ -48,8 +48,8 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
         return load_callable_classifier(name)
     if name.endswith(".safetensors"):
         return load_classifier(Path(name), plan)
-    if name == skin_baseline.NAME:
-        return skin_baseline.load_skin_baseline(workers=plan.threads)
+    if name == SKIN_BASELINE:
+        return SkinBaseline(plan.threads)
     if name == efficientnet_lite0.NAME:
         packaged = Architecture(
             efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING
@@ -59,7 +59,7 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
         # The registry's models and the packaged one have names as well (``Models.load``).
         raise UserError(
             f"There is no network {name}: use models:/nsfw@champion, open_nsfw, "
-            f"{skin_baseline.NAME}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
+            f"{SKIN_BASELINE}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
             "file NAME.safetensors."
         )
     build = download_architecture if pretrained else build_architecture
