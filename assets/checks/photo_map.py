@@ -143,7 +143,6 @@ def tiles_are_the_photos_of_the_layout(
         read_mosaic(mosaic.mosaic.data, settings),
         grid_assignment.table,
         plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings),
-        settings,
         photos.store.open_working_copy,
     )
     wrong = tiles[~tiles.right]

@@ -18,7 +18,9 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 
 # Browsers and image viewers give up on larger pictures.
-LARGEST_SIDE = 16_384
+LARGEST_SIDE = 16_384  # px
+
+COMPARED_TILES = 64
 
 Box = tuple[int, int, int, int]
 LoadImage = Callable[[str], Image.Image]
@@ -57,12 +59,11 @@ class MosaicSettings:
 class MosaicPlan:
     """The sizes of the picture, in px; ``shrunk`` says in a sentence why tiles are smaller."""
 
+    settings: MosaicSettings
     tile: int
     gap: int
     width: int
     height: int
-    background: tuple[int, int, int]
-    fit: Literal["fill", "fit"]
     shrunk: str | None
 
 
@@ -86,12 +87,11 @@ def plan_mosaic(columns: int, rows: int, settings: MosaicSettings) -> MosaicPlan
             f"{settings.gap}, because the picture's side may not exceed {LARGEST_SIDE:,} px."
         )
     return MosaicPlan(
+        settings=settings,
         tile=tile,
         gap=gap,
         width=_side(columns, tile, gap),
         height=_side(rows, tile, gap),
-        background=_rgb(settings.background),
-        fit=settings.fit,
         shrunk=shrunk,
     )
 
@@ -119,7 +119,7 @@ def draw_mosaic(
     Returns:
         An RGB picture of the plan's size.
     """
-    canvas = Image.new("RGB", (plan.width, plan.height), plan.background)
+    canvas = Image.new("RGB", (plan.width, plan.height), _rgb(plan.settings.background))
 
     def place(image_id: str, row: int, col: int) -> None:
         # Tiles do not overlap, so the threads need not wait for each other.
@@ -136,11 +136,11 @@ def draw_tile(image: Image.Image, plan: MosaicPlan) -> Image.Image:
     """Scale one photo to a tile."""
     photo = image.convert("RGB")
     side = (plan.tile, plan.tile)
-    if plan.fit == "fill":
+    if plan.settings.fit == "fill":
         return ImageOps.fit(photo, side, Image.Resampling.LANCZOS)
     scale = plan.tile / max(photo.size)
     width, height = (max(1, round(scale * length)) for length in photo.size)
-    tile = Image.new("RGB", side, plan.background)
+    tile = Image.new("RGB", side, _rgb(plan.settings.background))
     corner = ((plan.tile - width) // 2, (plan.tile - height) // 2)
     tile.paste(photo.resize((width, height), Image.Resampling.LANCZOS), corner)
     return tile
@@ -171,33 +171,30 @@ def compare_tiles(
     mosaic: Image.Image,
     layout: pd.DataFrame,
     plan: MosaicPlan,
-    settings: MosaicSettings,
     load_image: LoadImage,
-    sample: int = 64,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """Draw a sample of the tiles anew and compare them with those of a mosaic.
+    """Draw ``COMPARED_TILES`` of the tiles anew and compare them with those of a mosaic.
 
     Args:
         mosaic: the picture read back from its file.
         layout: columns image_id, row, col.
         plan: the plan with which the picture was drawn.
-        settings: the settings with which it was drawn and encoded.
         load_image: returns the photo of an image_id.
-        sample: how many tiles to compare at most.
-        seed: of the choice.
 
     Returns:
         Columns image_id, row, col, difference (mean absolute over pixels and channels, 0 to 255)
         and right: whether the format's loss explains the difference.
     """
-    chosen = layout[["image_id", "row", "col"]].sample(min(sample, len(layout)), random_state=seed)
+    chosen = layout[["image_id", "row", "col"]].sample(
+        min(COMPARED_TILES, len(layout)), random_state=0
+    )
     differences = [
         _difference(mosaic.crop(tile_box(plan, row, col)), draw_tile(load_image(image_id), plan))
         for image_id, row, col in chosen.itertuples(index=False)
     ]
+    allowed = _format_loss(plan.settings)
     return chosen.assign(
-        difference=differences, right=[one <= _format_loss(settings) for one in differences]
+        difference=differences, right=[one <= allowed for one in differences]
     ).reset_index(drop=True)
 
 

@@ -52,13 +52,11 @@ class Backbone:
     fingerprint: str
 
 
-def load_backbone(name: str, pretrained: bool = True) -> Backbone:
+def load_backbone(name: str) -> Backbone:
     """Build the network called ``name``.
 
     Args:
         name: one of the names in the table at the top of this file.
-        pretrained: False leaves `timm:` and `torchvision:` networks with random weights, so that
-            nothing is downloaded; the vectors then mean nothing.
 
     Raises:
         UserError: there is no such network, or its weights are missing or belong to another.
@@ -69,8 +67,7 @@ def load_backbone(name: str, pretrained: bool = True) -> Backbone:
         named = name.startswith(("timm:", "torchvision:"))
         architecture, _, file = name.partition("@") if named else ("", "", name)
         return _load_file(architecture, Path(file))
-    build = download_architecture if pretrained else build_architecture
-    return _backbone(name, build(name, classes=0))
+    return _backbone(name, download_architecture(name, classes=0))
 
 
 def backbone_fingerprint(name: str) -> str:

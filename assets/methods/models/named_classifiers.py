@@ -18,7 +18,6 @@ from assets.methods.common.errors import UserError
 from assets.methods.models import efficientnet_lite0
 from assets.methods.models.architectures import (
     Architecture,
-    build_architecture,
     class_names_of,
     download_architecture,
 )
@@ -30,14 +29,12 @@ from assets.methods.models.skin.baseline import SKIN_BASELINE, SkinBaseline
 from assets.methods.models.torch_classifier import TorchClassifier
 
 
-def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True) -> Classifier:
+def load_named_classifier(name: str, plan: ComputePlan) -> Classifier:
     """Load the classifier called ``name``.
 
     Args:
         name: one of the names in the table at the top of this file.
         plan: where to compute, and how much at a time.
-        pretrained: False leaves `timm:` and `torchvision:` networks with random weights, so that
-            nothing is downloaded; the probabilities then mean nothing.
 
     Raises:
         UserError: there is no such classifier, or it cannot be had.
@@ -62,8 +59,7 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
             f"{SKIN_BASELINE}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
             "file NAME.safetensors."
         )
-    build = download_architecture if pretrained else build_architecture
-    return _classifier(name, build(name, classes=None), plan)
+    return _classifier(name, download_architecture(name, classes=None), plan)
 
 
 def _classifier(name: str, architecture: Architecture, plan: ComputePlan) -> TorchClassifier:

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import faiss
 
-EXACT_LIMIT = 100_000
+EXACT_LIMIT = 100_000  # vectors
 
 # Of two float32 products that are equal but for rounding: 1,280 summands of unit vectors.
 _ROUNDING = 1e-4
@@ -34,14 +34,11 @@ class SimilarityIndex:
     One thread may change it while any number search; a search that overlaps with a change may or
     may not see it.
 
-    Args:
-        dimensions: of the vectors.
-        exact_limit: up to so many vectors each one is compared; above, the graph finds most of the
-            nearest, unless more are asked for than it looks at.
+    Up to ``EXACT_LIMIT`` vectors each one is compared; above, the graph finds most of the nearest,
+    unless more are asked for than it looks at.
     """
 
-    def __init__(self, dimensions: int, exact_limit: int = EXACT_LIMIT) -> None:
-        self._exact_limit = exact_limit
+    def __init__(self, dimensions: int) -> None:
         self._lock = threading.Lock()
         self._ids: list[str] = []
         self._row_of: dict[str, int] = {}
@@ -120,9 +117,9 @@ class SimilarityIndex:
         self._graph = None
 
     def _link(self) -> None:
-        """Make the graph if there is none and it is worth while, and add to it what is new."""
+        """Make the graph if it pays and there is none, and add to it what is new."""
         if self._graph is None:
-            if len(self) <= self._exact_limit:
+            if len(self) <= EXACT_LIMIT:
                 return
             graph = _new_graph(self._vectors[: len(self._ids)])
             with self._lock:

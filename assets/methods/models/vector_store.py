@@ -7,7 +7,7 @@ both.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,7 @@ from assets.methods.models.backbones import backbone_fingerprint, load_backbone
 from assets.methods.models.embedding import embed
 from assets.methods.photos.decode import DECODE_VERSION
 
-# About a quarter of a minute's work on two cores: what an interruption can cost.
-SHARD_SIZE = 128  # photos; what a killed run loses at most, seconds of work
+SHARD_SIZE = 128  # photos: about 15 s of work on two cores, which is what a killed run loses
 
 # Maps some of the ids to their vectors (n, d) float32, telling of those that are done.
 EmbedBatch = Callable[[list[str], Progress], np.ndarray]
@@ -38,29 +37,25 @@ class VectorStore:
         # A service asks again and again for the vectors of a few new photos.
         self._ids_of_shards: dict[Path, frozenset[str]] = {}
 
-    def known_ids(self, fingerprint: str) -> set[str]:
-        """Return the ids that have a vector; reads no vectors."""
-        shards = self._tables(fingerprint, columns=["image_id"])
-        return {image_id for table in shards for image_id in table["image_id"].to_pylist()}
-
     def find(self, fingerprint: str, image_ids: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the vectors, (d,) float32 each, of those of ``image_ids`` that have one."""
         wanted = set(image_ids)
         found: dict[str, np.ndarray] = {}
-        for table in self._tables(fingerprint, columns=["image_id", "vector"], holding=wanted):
+        # Names that begin with a dot are shards that somebody is still writing.
+        for shard in sorted((self._folder / fingerprint).glob("[!.]*.parquet")):
+            if self._ids_of_shards.get(shard, wanted).isdisjoint(wanted):
+                continue
+            try:
+                table = pq.read_table(shard, page_checksum_verification=True)
+            except (OSError, pa.ArrowException) as error:
+                set_aside(shard, f"cannot be read ({error})")
+                continue
+            ids = table["image_id"].to_pylist()
+            self._ids_of_shards[shard] = frozenset(ids)
             # Not Arrow's is_in, which hashes all that is wanted anew for each shard.
-            rows = table.filter([one in wanted for one in table["image_id"].to_pylist()])
+            rows = table.filter([one in wanted for one in ids])
             found.update(zip(rows["image_id"].to_pylist(), _matrix(rows["vector"]), strict=True))
         return found
-
-    def read(self, fingerprint: str, image_ids: Sequence[str]) -> np.ndarray:
-        """Return the vectors of n >= 1 ids in the order asked, (n, d) float32.
-
-        Raises:
-            KeyError: an id has no vector.
-        """
-        found = self.find(fingerprint, image_ids)
-        return np.stack([found[image_id] for image_id in image_ids])
 
     def complete(
         self,
@@ -97,24 +92,6 @@ class VectorStore:
             pq.write_table(
                 table, beside, compression="none", use_dictionary=False, write_page_checksum=True
             )
-
-    def _tables(
-        self, fingerprint: str, columns: list[str], holding: set[str] | None = None
-    ) -> Iterator[pa.Table]:
-        """Read the shards, without those that hold none of ``holding``."""
-        # Names that begin with a dot are shards that somebody is still writing.
-        for shard in sorted((self._folder / fingerprint).glob("[!.]*.parquet")):
-            ids = self._ids_of_shards.get(shard)
-            if ids is not None and holding is not None and ids.isdisjoint(holding):
-                continue
-            try:
-                table = pq.read_table(shard, columns=columns, page_checksum_verification=True)
-            except (OSError, pa.ArrowException) as error:
-                set_aside(shard, f"cannot be read ({error})")
-                continue
-            if ids is None:
-                self._ids_of_shards[shard] = frozenset(table["image_id"].to_pylist())
-            yield table
 
 
 @dataclass(frozen=True)

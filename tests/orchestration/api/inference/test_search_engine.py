@@ -142,7 +142,7 @@ def test_vectors_of_the_asset_are_used_and_made_for_it(searched, monkeypatch):
     photos.vectors.append("tiny", [first], GREEN[None])
     assert searched.search("a", GREEN) == ["one", "two"]
     assert searched.n_embedded == 1
-    assert photos.vectors.known_ids("tiny") == {first, second}
+    assert photos.vectors.find("tiny", [first, second]).keys() == {first, second}
 
 
 def test_the_key_of_the_vectors_is_the_assets(tmp_path):
