@@ -1,9 +1,7 @@
 """What a classifier is: a batch of images in, probabilities by the name of the class out."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
@@ -45,17 +43,10 @@ class Classifier(Protocol):
 
     @property
     def workers(self) -> int:
-        """The number of calls that may run at the same time, from different threads."""
+        """The number of calls that may run at the same time, in threads of ``unsplit_pool``."""
 
     def classify(self, images: Images) -> dict[str, np.ndarray]:
         """Map n images to (n,) float32 probabilities by class name."""
-
-
-@contextmanager
-def call_pool(classifier: Classifier) -> Iterator[ThreadPoolExecutor]:
-    """Yield as many threads as ``classifier`` allows, in which its answers are repeatable."""
-    with unsplit_pool(classifier.workers) as pool:
-        yield pool
 
 
 def score_function(classifier: Classifier, class_name: str) -> Callable[[Images], np.ndarray]:
@@ -75,7 +66,7 @@ def score_function(classifier: Classifier, class_name: str) -> Callable[[Images]
 
 def classify_arrays(classifier: Classifier, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Map n images, each (h, w, 3) uint8 RGB, to (n,) float32 probabilities by class name."""
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         return pool.submit(classifier.classify, image_tensors(classifier, images)).result()
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
-    call_pool,
     check_class,
     checked_probabilities,
     image_tensors,
 )
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.vector_store import EmbedBatch, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 
@@ -70,7 +70,7 @@ def score_unseen(
 
 
 def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
-    """Map n photos to (n, classes) float32 probabilities; to be called in ``call_pool``.
+    """Map n photos to (n, classes) float32 probabilities; to be called in ``unsplit_pool``.
 
     Raises:
         UserError: an answer is no probability; and what the classifier raises.
@@ -95,7 +95,7 @@ def _classify(
     size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
     batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
     rows: list[np.ndarray] = []
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         for part in pool.map(work, batches):
             rows.extend(part)
             progress(len(rows), len(image_ids))
