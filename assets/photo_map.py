@@ -16,7 +16,7 @@ from assets.config import (
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.layout.projection_store import project_unless_known
-from assets.methods.models.vector_store import embed_unseen
+from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.models import vector_store as vector_store
+from assets.methods.models import vector_store
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION

@@ -7,7 +7,7 @@ import pytest
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE
-from assets.methods.models.vector_store import embed_unseen, vector_key
+from assets.methods.models.embedding import embed_unseen, vector_key
 from assets.methods.photos.download import FetchLimits
 from assets.resources.photos import Photos
 from orchestration.api.contract import PostedInput
