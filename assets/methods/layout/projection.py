@@ -1,12 +1,17 @@
-"""From vectors to points in the plane, by the method that the settings name."""
+"""From vectors to points in the plane, by the method that the settings name; each time once."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import written_whole
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.pca import first_two, principal_components
 from assets.methods.layout.torchdr_methods import largevis, umap
@@ -14,6 +19,8 @@ from assets.methods.layout.tsne import tsne
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
+PROJECTION_VERSION = 1  # to be raised when the same vectors would come to lie elsewhere
+_LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
 
@@ -56,6 +63,48 @@ class ProjectionSettings:
             raise UserError(f"At least 1 iteration is needed, not {self.iterations}.")
         if self.seed < 0:
             raise UserError(f"The seed may not be negative, as {self.seed} is.")
+
+
+@dataclass(frozen=True)
+class ProjectionStore:
+    """Points by what they were computed from, a file each below ``folder``."""
+
+    folder: Path
+
+    def path(
+        self,
+        vectors: NDArray[np.float32],
+        settings: ProjectionSettings,
+        device: DevicePreference,
+    ) -> Path:
+        """Return the file for the points of these vectors, settings and libraries."""
+        libraries = [(name, version(name)) for name in _LIBRARIES]
+        digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+        deciding = (PROJECTION_VERSION, vectors.shape, settings, device, libraries)
+        digest.update(repr(deciding).encode())
+        return self.folder / f"{digest.hexdigest()}.npy"
+
+
+def project_unless_known(
+    vectors: NDArray[np.float32],
+    settings: ProjectionSettings,
+    device: DevicePreference,
+    store: ProjectionStore,
+    progress: Progress = silent,
+) -> tuple[NDArray[np.float64], bool]:
+    """Return the points (n, 2) of ``vectors`` (n, d), and whether they were computed anew.
+
+    Where ``device`` leaves the choice, CUDA is taken if it is there; else the CPU.
+    """
+    path = store.path(vectors, settings, device)
+    if path.exists():
+        return np.load(path, allow_pickle=False), False
+    # PyTorch is asked for the device only now: its import alone takes seconds.
+    chosen = "cuda" if choose_device(device) == "cuda" else "cpu"
+    points = project(vectors, settings, chosen, progress)
+    with written_whole(path) as beside:
+        np.save(beside, points)
+    return points, True
 
 
 def project(

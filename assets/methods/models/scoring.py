@@ -31,6 +31,16 @@ class ScoringResult:
     n_computed: int
     fingerprint: str
 
+    def metrics(self) -> dict[str, float]:
+        """Return how many photos were scored, and how their scores are spread."""
+        return {
+            "images": len(self.scores),
+            "scored_anew": self.n_computed,
+            "highest_score": float(self.scores.max()),
+            "median": float(np.median(self.scores)),
+            "share_above_half": float((self.scores > 0.5).mean()),
+        }
+
 
 def score_unseen(
     image_ids: Sequence[str],
