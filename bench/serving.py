@@ -1,9 +1,9 @@
 """The HTTP service under a bounded load on loopback, from a process that is not its own.
 
-Two figures, each a ratio or a share within one run: how long GET of a visualization takes at 100
-requests a second while a run is going on, and how many images a second 16 clients get classified,
-beside one offline batch over the same files, in turns. It exits with 1 when the 95th percentile is
-above 50 ms or the median ratio of the throughputs below 0.8.
+Two metrics: how long GET of a visualization takes at 100 requests a second while a run is going on,
+and how many images a second 16 clients get classified, divided by one offline batch over the same
+files, in turns. The exit code is 1 when the 95th percentile is above 50 ms or the median ratio of
+the throughputs is below 0.8.
 Run: python bench/serving.py
 """
 

@@ -1,4 +1,4 @@
-"""What has to hold of the NSFW model, its scores and its maps before anybody trusts them."""
+"""The checks of the NSFW model, its scores and its maps."""
 
 import dagster as dg
 import numpy as np
@@ -13,7 +13,7 @@ from assets.methods.photos.catalogue import Catalogue
 from assets.resources.models import Models
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
-# What the network in torch may differ by from the one its answers were computed with.
+# How far an answer may be from the known one, which another library may have computed.
 ANSWER_TOLERANCE = 1e-4
 # A map is a mean of float32 numbers, in float32.
 ROUNDING = 1e-6
@@ -29,7 +29,7 @@ def model_gives_its_known_answers(
     images = reference_images()
     if not expected or not expected.keys() <= images.keys():
         return dg.AssetCheckResult(passed=False, description="the model has no known answers")
-    # It is the model that is checked, not the device or the precision of the day.
+    # The model is checked, not the device or the precision that is set at present.
     plan = plan_compute(ComputeSettings(device="cpu"), CPU_BATCH_SIZE)
     classifier = load_classifier(champion.weights, plan)
     answers = classify_arrays(classifier, [images[name] for name in expected])

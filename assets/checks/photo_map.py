@@ -1,6 +1,6 @@
-"""The asset checks: what has to hold of each asset's value before anybody trusts it.
+"""The checks of the photo map: what has to hold of each asset's value.
 
-A check reads the values and computes the figure again where it can: it does not believe the asset.
+A check reads the values and, where it can, computes a metric again instead of trusting the asset.
 """
 
 import dagster as dg
@@ -20,7 +20,7 @@ MOST_REJECTS = 0.5
 EXACT_GAP = 1e-6
 CERTIFIED_GAP = 1e-4
 UNIT_LENGTH_TOLERANCE = 1e-4
-# DPQ16 of one shuffle differs from that of another by less than this.
+# The DPQ16 of two random placements differ by less than this.
 CLEARLY_ABOVE = 0.05
 # Among fewer photos chance alone can win.
 FEWEST_COMPARED = 25

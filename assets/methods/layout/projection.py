@@ -1,4 +1,4 @@
-"""From vectors to points in the plane, by the method that the settings name; each time once."""
+"""From vectors to points in the plane, by the method that the settings name."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ from assets.methods.layout.tsne import tsne
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
-PROJECTION_VERSION = 1  # to be raised when the same vectors would come to lie elsewhere
+PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
@@ -34,7 +34,7 @@ class ProjectionSettings:
         perplexity: the effective number of neighbours of each photo (UMAP: their number); lowered
             to (n - 1) / 3 where n photos are too few for it.
         pca_components: principal components that the vectors are first reduced to.
-        seed: of everything random.
+        seed: of the random numbers.
         iterations: steps of the optimisation.
 
     Raises:
@@ -67,7 +67,7 @@ class ProjectionSettings:
 
 @dataclass(frozen=True)
 class ProjectionStore:
-    """Points by what they were computed from, a file each below ``folder``."""
+    """Points that were computed already, in files below ``folder``."""
 
     folder: Path
 

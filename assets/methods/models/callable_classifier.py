@@ -112,7 +112,7 @@ class CallableClassifier:
 def load_callable_classifier(name: str) -> CallableClassifier:
     """Import `python:package.module:attribute`, which runs the user's own code.
 
-    The class names are the function's attribute ``class_names``, or the keys of what it gives.
+    The class names are the function's attribute ``class_names``, or the keys of its answer.
 
     Raises:
         UserError: the name is not of this form, there is no such attribute, or it is no function.
@@ -124,7 +124,7 @@ def load_callable_classifier(name: str) -> CallableClassifier:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that the user's own code misses is told as Python tells it.
+        # If it is a module that the user's own code imports, Python's message says more.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise UserError(
@@ -138,6 +138,6 @@ def load_callable_classifier(name: str) -> CallableClassifier:
 
 
 def _source_digest(module: ModuleType) -> str:
-    """Return a hash of the module's file, or nothing: what it imports may change unnoticed."""
+    """Return a hash of the module's file, if it has one; what it imports may change unnoticed."""
     file = getattr(module, "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else ""

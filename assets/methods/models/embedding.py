@@ -1,4 +1,4 @@
-"""Photos to vectors: the output of a network before its classifier, scaled to unit length.
+"""From photos to vectors: the output of a network before its head, scaled to unit length.
 
 The vector of a photo is the same bytes whatever the number of threads, the order of the photos and
 the batch it came in; ``forward`` says how.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class EmbeddingResult:
     """Vectors, (n, d) float32 of unit length, and how many of them were computed just now.
 
-    ``fingerprint`` names all that decides a vector beside the image: the backbone, its weights and
-    preprocessing, the precision, and the decoder.
+    ``fingerprint`` names everything but the image that decides a vector: the backbone, its weights
+    and preprocessing, the precision, and the decoder.
     """
 
     vectors: np.ndarray
@@ -47,7 +47,7 @@ def embed_unseen(
 ) -> EmbeddingResult:
     """Return the vectors of n >= 1 photos, computing and storing those the store lacks.
 
-    With nothing to compute and the default backbone, torch is not even imported.
+    With nothing to compute and the default backbone, torch is not imported.
 
     Args:
         image_ids: the photos, in the order of the result.
@@ -55,7 +55,7 @@ def embed_unseen(
         backbone: a name that ``load_backbone`` knows.
         store: where the vectors are kept; written to as the work goes on.
         compute: where to compute, and how much at a time.
-        progress: told of the photos computed, out of those that have to be.
+        progress: counts the photos computed, out of those that the store lacks.
 
     Raises:
         UserError: as for ``load_backbone``, ``plan_compute`` and ``embed``.
@@ -95,7 +95,7 @@ def embed(
         image_ids: the n photos.
         backbone: the network; it is moved to the plan's device.
         plan: where to compute, and how much at a time.
-        progress: told of the photos done.
+        progress: counts the photos.
 
     Returns:
         (n, d) float32, rows of unit length; a row is zero where the network gave all zeros.

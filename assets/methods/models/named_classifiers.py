@@ -49,7 +49,7 @@ def load_named_classifier(name: str, plan: ComputePlan) -> Classifier:
         return SkinBaseline(plan.threads)
     if name == efficientnet_lite0.NAME:
         packaged = Architecture(
-            efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING
+            efficientnet_lite0.packaged_network(), efficientnet_lite0.PREPROCESSING
         )
         return _classifier(f"timm:{efficientnet_lite0.ARCHITECTURE}", packaged, plan)
     if ":" not in name:

@@ -1,4 +1,4 @@
-"""Scores of photos, each computed once."""
+"""From photos to scores, each computed once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from assets.methods.photos.decode import DECODE_VERSION
 class ScoringResult:
     """P(class), (n,) float32 in [0, 1], and how many photos were classified just now.
 
-    ``fingerprint`` names all that decides a score beside the image and the class: the classifier
-    and the decoder.
+    ``fingerprint`` names everything but the image and the class that decides a score: the
+    classifier and the decoder.
     """
 
     scores: np.ndarray
@@ -52,8 +52,8 @@ def score_unseen(
 ) -> ScoringResult:
     """Return the scores of n photos, classifying and storing those the store lacks.
 
-    The probabilities of all classes are kept, in the order of ``class_names``: another class costs
-    nothing more. An interrupted run goes on from the last shard of 128 photos.
+    The probabilities of all classes are stored, in the order of ``class_names``, so that another
+    class costs nothing more. An interrupted run goes on from the last shard of 128 photos.
 
     Args:
         image_ids: the photos, in the order of the result.
@@ -61,7 +61,7 @@ def score_unseen(
         classifier: fed the photos in batches, from as many threads as it allows.
         class_name: whose probability is the score.
         store: where the probabilities are kept; written to as the work goes on.
-        progress: told of the photos classified, out of those that have to be.
+        progress: counts the photos classified, out of those that the store lacks.
 
     Raises:
         UserError: there is no such class, or an answer is no probability; and what the classifier

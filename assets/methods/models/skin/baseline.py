@@ -27,7 +27,7 @@ LEAST_SKIN = 0.3
 
 @dataclass(frozen=True)
 class SkinEvidence:
-    """What speaks for a naked body in an image.
+    """What a naked body in an image is concluded from.
 
     ``planes`` are the filter's, of its working size; limbs and bodies are in px of it.
     """

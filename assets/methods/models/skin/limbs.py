@@ -242,7 +242,7 @@ def _at(piece: np.ndarray, axis: np.ndarray, place: float) -> np.ndarray:
 
 
 def _extended(end: np.ndarray, step: np.ndarray, most: float, mask: np.ndarray) -> np.ndarray:
-    """Move an end along a unit step, at most so many px, as long as it stays in the mask."""
+    """Move an end along a unit step, at most ``most`` px, as long as it stays in the mask."""
     moved = end
     for distance in np.arange(0.5, most + 0.5, 0.5):
         x, y = end + step * min(distance, most)

@@ -19,7 +19,7 @@ from assets.methods.models.backbones import (
     backbone_fingerprint,
     load_backbone,
 )
-from assets.methods.models.efficientnet_lite0 import packaged_classifier
+from assets.methods.models.efficientnet_lite0 import packaged_network
 from assets.methods.models.preprocessing import Preprocessing, preprocess
 
 CATS = range(281, 288)  # ImageNet's tabby to lynx
@@ -47,7 +47,7 @@ def checkpoint(tmp_path):
 def test_the_packaged_weights_recognise_a_cat(default):
     chelsea = preprocess(Image.fromarray(data.chelsea()), default.preprocessing)
     with torch.inference_mode():
-        scores = packaged_classifier()(torch.from_numpy(chelsea).permute(2, 0, 1)[None])
+        scores = packaged_network()(torch.from_numpy(chelsea).permute(2, 0, 1)[None])
     assert set(scores.topk(5).indices[0].tolist()) & set(CATS)
 
 
