@@ -66,9 +66,7 @@ def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> 
 @dg.asset_check(asset="occlusion_maps", additional_ins={"raw_images": dg.AssetIn()})
 def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
     """Each map is finite, of its image's size, and within the range of its windows' scores."""
-    images = raw_images.images
-    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
-    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    shape_of = _shapes(raw_images)
     table = occlusion_maps.table
     faults = []
     for image_id, experiment, uri in zip(table.image_id, table.experiment, table.uri, strict=True):
@@ -92,9 +90,7 @@ def reconstructions_are_sound(
     raw_images: Catalogue, deconvnet_maps: DeconvnetMaps
 ) -> dg.AssetCheckResult:
     """Each reconstruction is finite, of its image's size, and not blank."""
-    images = raw_images.images
-    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
-    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    shape_of = _shapes(raw_images)
     table = deconvnet_maps.table
     faults = []
     for image_id, uri in zip(table.image_id, table.uri, strict=True):
@@ -112,6 +108,13 @@ def reconstructions_are_sound(
         description=f"{len(table):,} reconstructions, {len(faults):,} unsound",
         metadata={"faults": faults},
     )
+
+
+def _shapes(catalogue: Catalogue) -> dict[str, tuple[int, int]]:
+    """Return the height and the width of each image by its image_id."""
+    images = catalogue.images
+    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
+    return dict(zip(images.image_id, shapes, strict=True))
 
 
 def _fault(
