@@ -24,7 +24,6 @@ from assets.resources.tracking import Tracking
 from assets.results.deconvnet import DeconvnetQuestion, reconstruct_originals
 from assets.results.occlusion import explain_originals
 from assets.results.originals import choose_images
-from assets.results.photo_map import score_metrics
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -96,7 +95,7 @@ def nsfw_scores(
             log.progress("photos"),
         )
         table = pd.DataFrame({"image_id": image_ids, "score": found.scores})
-        log.metrics(score_metrics(found))
+        log.metrics(found.metrics())
         log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
         highest = table.nlargest(config.listed, "score").merge(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"

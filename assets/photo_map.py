@@ -6,17 +6,11 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
-from assets.config import (
-    EmbeddingsConfig,
-    GridConfig,
-    MosaicConfig,
-    RawImagesConfig,
-    TsneConfig,
-)
+from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, RawImagesConfig, TsneConfig
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
-from assets.methods.layout.projection_store import project_unless_known
-from assets.methods.models.vector_store import embed_unseen
+from assets.methods.layout.projection import project_unless_known
+from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -48,8 +42,9 @@ def raw_images(
     """Every file of the collection's source: a row of the catalogue, or a row of the rejects."""
     with step(context, tracking, progress, config) as log:
         source = config.manifest or photos.collection(context.partition_key).source
-        settings = config.settings(compute.threads)
-        catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
+        catalogue = catalogue_photos(
+            source, photos.store, config.settings(compute.threads), log.progress("files")
+        )
         log.metrics(catalogue_metrics(catalogue))
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
@@ -118,13 +113,10 @@ def grid_assignment(
     """A cell of the grid for each photo, near its point and among photos that look alike."""
     with step(context, tracking, progress, config) as log:
         shown = with_points(shown_photos(raw_images, config.show_duplicates), tsne_2d)
-        layout = lay_out(
-            shown[["x", "y"]].to_numpy(),
-            embeddings.of(list(shown.image_id)),
-            shown.label.astype(object).where(shown.label.notna(), None),
-            config.settings(),
-            log.progress,
-        )
+        points = shown[["x", "y"]].to_numpy()
+        vectors = embeddings.of(list(shown.image_id))
+        labels = shown.label.astype(object).where(shown.label.notna(), None)
+        layout = lay_out(points, vectors, labels, config.settings(), log.progress)
         metrics = layout_metrics(layout)
         log.metrics(flat(metrics))
         log.histogram(
@@ -143,17 +135,18 @@ def mosaic(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> Mosaic:
-    """The picture: every photo in its cell. And the figure that shows how it came there."""
+    """Every photo in its cell, as one image; and the figure of how the photos came there."""
     with step(context, tracking, progress, config) as log:
-        grid, settings = grid_assignment, config.settings()
-        plan = plan_mosaic(grid.columns, grid.rows, settings)
-        load_image = photos.store.open_working_copy
-        drawn = draw_mosaic(load_image, grid.table, plan, log.progress("tiles"))
-        picture = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
-        figure = layout_figure(grid, drawn)
+        settings = config.settings()
+        plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
+        drawn = draw_mosaic(
+            photos.store.open_working_copy, grid_assignment.table, plan, log.progress("tiles")
+        )
+        encoded = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
+        figure = layout_figure(grid_assignment, drawn)
         log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
-        log.run.file(f"mosaic{picture.suffix}", picture.data)
-        log.run.file_in_parent(f"mosaic{picture.suffix}", picture.data)
+        log.run.file(f"mosaic{encoded.suffix}", encoded.data)
+        log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-    return Mosaic(picture, figure, asdict(settings), plan.shrunk)
+    return Mosaic(encoded, figure, asdict(settings), plan.shrunk)

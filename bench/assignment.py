@@ -1,6 +1,6 @@
 """Assignment of clustered points: seconds, proven gap, and SciPy's solver beside it as the peer.
 
-The cases are those that the project promises; it exits with 1 when a promise is broken.
+The project promises these cases; the exit code is 1 when a promise is broken.
 Run: python bench/assignment.py [--no-peer]
 """
 
@@ -16,7 +16,7 @@ from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 
 @dataclass(frozen=True)
 class Case:
-    """So many photos, and what is promised of them on two cores; a gap of None is no promise."""
+    """A number of photos, and the limits on two cores; a gap of None is no limit."""
 
     n: int
     seconds: float

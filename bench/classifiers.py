@@ -20,8 +20,8 @@ from PIL import Image
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.models import open_nsfw
-from assets.methods.models.classifier import call_pool
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.preprocessing import preprocess
 from assets.methods.models.torch_classifier import TorchClassifier
 
@@ -44,7 +44,7 @@ def torch_scores(classifier: TorchClassifier, photos: list[Image.Image]) -> np.n
     tensors = [torch.from_numpy(np.array(photo)).permute(2, 0, 1) for photo in photos]
     size = classifier.batch_size
     batches = [tensors[start : start + size] for start in range(0, len(tensors), size)]
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         return np.concatenate([part["nsfw"] for part in pool.map(classifier.classify, batches)])
 
 

@@ -1,9 +1,9 @@
 """The HTTP service under a bounded load on loopback, from a process that is not its own.
 
-Two figures, each a ratio or a share within one run: how long GET of a visualization takes at 100
-requests a second while a run is going on, and how many images a second 16 clients get classified,
-beside one offline batch over the same files, in turns. It exits with 1 when the 95th percentile is
-above 50 ms or the median ratio of the throughputs below 0.8.
+Two metrics: how long GET of a visualization takes at 100 requests a second while a run is going on,
+and how many images a second 16 clients get classified, divided by one offline batch over the same
+files, in turns. The exit code is 1 when the 95th percentile is above 50 ms or the median ratio of
+the throughputs is below 0.8.
 Run: python bench/serving.py
 """
 
@@ -159,8 +159,9 @@ def offline_batches() -> None:
     pass of the same network over all of them, on as many threads.
     """
     from assets.methods.common.devices import ComputeSettings, plan_compute
-    from assets.methods.models.classifier import call_pool, image_tensors
+    from assets.methods.models.classifier import image_tensors
     from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+    from assets.methods.models.forward import unsplit_pool
     from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
     from orchestration.api.inputs.images import working_copy
 
@@ -177,7 +178,7 @@ def offline_batches() -> None:
         size = classifier.batch_size
         batches = [photos[start : start + size] for start in range(0, len(photos), size)]
         begun = time.monotonic()
-        with call_pool(classifier) as pool:
+        with unsplit_pool(classifier.workers) as pool:
             list(pool.map(classified, batches))
         print(len(photos) / (time.monotonic() - begun), flush=True)
 

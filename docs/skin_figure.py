@@ -41,20 +41,20 @@ def draw_skin_figure(image: Image.Image, evidence: SkinEvidence) -> Image.Image:
     skin = _skin_picture(evidence).resize((width, height), Image.Resampling.NEAREST)
     limbs, grouped = skin.copy(), skin.copy()
     _draw_axes(limbs, evidence.limbs, _LIMB, scale)
-    for figure in evidence.figures[:1]:
-        _draw_axes(grouped, [figure.torso] if figure.torso else [], _TORSO, scale)
-        _draw_axes(grouped, figure.limbs, _LIMB, scale)
+    for body in evidence.bodies[:1]:
+        _draw_axes(grouped, [body.torso] if body.torso else [], _TORSO, scale)
+        _draw_axes(grouped, body.limbs, _LIMB, scale)
     photo = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     return _row([photo, skin, limbs, grouped], _captions(evidence))
 
 
 def _captions(evidence: SkinEvidence) -> list[str]:
-    figures = evidence.figures
+    bodies = evidence.bodies
     return [
         f"score {evidence.score:.2f}",
         f"skin {evidence.skin_share:.0%}",
         _limbs(len(evidence.limbs)),
-        f"figure of {_limbs(len(figures[0].limbs))}" if figures else "no figure",
+        f"figure of {_limbs(len(bodies[0].limbs))}" if bodies else "no figure",
     ]
 
 

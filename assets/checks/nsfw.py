@@ -1,4 +1,4 @@
-"""What has to hold of the NSFW model, its scores and its maps before anybody trusts them."""
+"""The checks of the NSFW model, its scores and its maps."""
 
 import dagster as dg
 import numpy as np
@@ -13,7 +13,7 @@ from assets.methods.photos.catalogue import Catalogue
 from assets.resources.models import Models
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
-# What the network in torch may differ by from the one its answers were computed with.
+# How far an answer may be from the known one, which another library may have computed.
 ANSWER_TOLERANCE = 1e-4
 # A map is a mean of float32 numbers, in float32.
 ROUNDING = 1e-6
@@ -29,7 +29,7 @@ def model_gives_its_known_answers(
     images = reference_images()
     if not expected or not expected.keys() <= images.keys():
         return dg.AssetCheckResult(passed=False, description="the model has no known answers")
-    # It is the model that is checked, not the device or the precision of the day.
+    # The model is checked, not the device or the precision that is set at present.
     plan = plan_compute(ComputeSettings(device="cpu"), CPU_BATCH_SIZE)
     classifier = load_classifier(champion.weights, plan)
     answers = classify_arrays(classifier, [images[name] for name in expected])
@@ -66,9 +66,7 @@ def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> 
 @dg.asset_check(asset="occlusion_maps", additional_ins={"raw_images": dg.AssetIn()})
 def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
     """Each map is finite, of its image's size, and within the range of its windows' scores."""
-    images = raw_images.images
-    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
-    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    shape_of = _shapes(raw_images)
     table = occlusion_maps.table
     faults = []
     for image_id, experiment, uri in zip(table.image_id, table.experiment, table.uri, strict=True):
@@ -92,9 +90,7 @@ def reconstructions_are_sound(
     raw_images: Catalogue, deconvnet_maps: DeconvnetMaps
 ) -> dg.AssetCheckResult:
     """Each reconstruction is finite, of its image's size, and not blank."""
-    images = raw_images.images
-    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
-    shape_of = dict(zip(images.image_id, shapes, strict=True))
+    shape_of = _shapes(raw_images)
     table = deconvnet_maps.table
     faults = []
     for image_id, uri in zip(table.image_id, table.uri, strict=True):
@@ -112,6 +108,13 @@ def reconstructions_are_sound(
         description=f"{len(table):,} reconstructions, {len(faults):,} unsound",
         metadata={"faults": faults},
     )
+
+
+def _shapes(catalogue: Catalogue) -> dict[str, tuple[int, int]]:
+    """Return the height and the width of each image by its image_id."""
+    images = catalogue.images
+    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
+    return dict(zip(images.image_id, shapes, strict=True))
 
 
 def _fault(

@@ -1,26 +1,25 @@
-"""The asset checks: what has to hold of each asset's value before anybody trusts it.
+"""The checks of the photo map: what has to hold of each asset's value.
 
-A check reads the values and computes the figure again where it can: it does not believe the asset.
+A check reads the values and, where it can, computes a metric again instead of trusting the asset.
 """
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-from assets.methods.layout.assignment import EXACT_PHOTOS
-from assets.methods.layout.layout_quality import layout_quality
+from assets.methods.layout.assignment import CERTIFIED_GAP, EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
+from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
 from assets.values import Embeddings, GridAssignment, Mosaic
 
 MANY_REJECTS = 0.05
 MOST_REJECTS = 0.5
-# The solvers' own promises: exact up to float rounding, near-optimal when asked to certify.
-EXACT_GAP = 1e-6
-CERTIFIED_GAP = 1e-4
+# The gap that is promised where a proof was asked for above the exact solvers' range.
+NEAR_GAP = 1e-4
 UNIT_LENGTH_TOLERANCE = 1e-4
-# DPQ16 of one shuffle differs from that of another by less than this.
+# The DPQ16 of two random placements differ by less than this.
 CLEARLY_ABOVE = 0.05
 # Among fewer photos chance alone can win.
 FEWEST_COMPARED = 25
@@ -106,10 +105,10 @@ def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckR
     if gap is None:
         return dg.AssetCheckResult(passed=True, description="no bound was asked for")
     is_exact = assignment["certified"] or len(grid_assignment.table) <= EXACT_PHOTOS
-    promise = EXACT_GAP if is_exact else CERTIFIED_GAP
+    promise = CERTIFIED_GAP if is_exact else NEAR_GAP
     return dg.AssetCheckResult(
         # A bound above the cost is no bound: a negative gap breaks the promise, too.
-        passed=-EXACT_GAP <= gap <= promise,
+        passed=-CERTIFIED_GAP <= gap <= promise,
         description=f"gap {gap:.2g}, promised {promise:.0e}",
     )
 
@@ -143,7 +142,6 @@ def tiles_are_the_photos_of_the_layout(
         read_mosaic(mosaic.mosaic.data, settings),
         grid_assignment.table,
         plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings),
-        settings,
         photos.store.open_working_copy,
     )
     wrong = tiles[~tiles.right]

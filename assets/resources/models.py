@@ -1,4 +1,4 @@
-"""Classifiers by the name that a user gives them."""
+"""Classifiers by the name that a user gives them (``assets.methods.models`` has the words)."""
 
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,9 @@ from assets.resources.tracking import Tracking, Warn
 
 
 class Models:
-    """The classifiers that can be asked, and what they have answered already, below the home.
+    """The classifiers that can be used, and the answers that they gave already, below the home.
 
-    No ConfigurableResource: one inside another uses what Dagster 1.13 itself deprecates.
+    It is no ConfigurableResource, because one inside another uses what Dagster 1.13 deprecates.
     """
 
     def __init__(self, home: Path, tracking: Tracking) -> None:
@@ -37,9 +37,9 @@ class Models:
         """Load a classifier.
 
         ``name`` is an MLflow URI (``models:/nsfw@champion``, ``runs:/...``), ``open_nsfw`` for the
-        packaged model, or what ``load_named_classifier`` knows. A version of the NSFW model that
-        Tessera registered is read as its file is, other models of MLflow's answer through pyfunc.
-        ``warn`` is told when the registry is down and another version than the champion may be
+        packaged model, or a name of ``load_named_classifier``. A version of the NSFW model that
+        Tessera registered is read from its file, other models of MLflow answer through pyfunc.
+        ``warn`` is called when the registry is down and another version than the champion may be
         used. Raises UserError when there is no such classifier.
         """
         plan = plan_compute(compute, CPU_BATCH_SIZE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.errors import UserError
-from assets.methods.layout.projection_store import ProjectionStore
+from assets.methods.layout.projection import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.collections import (

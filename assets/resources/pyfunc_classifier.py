@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class PyfuncClassifier:
-    """An MLflow model from images, (n, height, width, 3) uint8, to a table of a column a class.
+    """An MLflow model that maps images, (n, height, width, 3) uint8, to a table, a column a class.
 
-    The model has to tell its classes: by its signature, or by the columns of what it answers.
-    Raises UserError when it does not.
+    The model has to name its classes, by its signature or by the columns of its answer. Raises
+    UserError when it does not.
     """
 
     device = "cpu"
     batch_size = 8
-    # Nothing is known of the model, so not that it may be called from several threads.
+    # The model may not be safe to be called from several threads.
     workers = 1
 
     def __init__(self, model: "PyFuncModel") -> None:

@@ -1,4 +1,4 @@
-"""The metrics of each asset, as Dagster, MLflow and report.json show them."""
+"""What is shown of the photo map: metrics, for Dagster, MLflow and report.json, and its figure."""
 
 import io
 from dataclasses import asdict
@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from assets.methods.layout.assignment import Assignment
 from assets.methods.layout.four_panels import draw_four_panels
 from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
-from assets.methods.models.scoring import ScoringResult
+from assets.methods.layout.refinement import Refinement
 from assets.methods.photos.catalogue import Catalogue
 from assets.values import EncodedImage, GridAssignment
-
-ARRAYS = ("row", "col")
 
 
 def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
@@ -35,33 +34,19 @@ def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
 
 def layout_metrics(layout: Layout) -> dict[str, Any]:
     """Return the metrics of the solver, of the refinement (None when off), and of the result."""
+    refinement = None
+    if layout.refinement is not None and layout.unrefined_quality is not None:
+        refinement = {
+            **_without_cells(layout.refinement),
+            "dpq16_before": layout.unrefined_quality.dpq16,
+            "dpq16_after": layout.quality.dpq16,
+            "cost_before": layout.assignment.cost,
+            "cost_after": float(np.square(layout.displacement()).sum()),
+        }
     return {
-        "assignment": _without_arrays(layout.assignment),
-        "refinement": _refinement_metrics(layout),
+        "assignment": _without_cells(layout.assignment),
+        "refinement": refinement,
         "quality": asdict(layout.quality),
-    }
-
-
-def _refinement_metrics(layout: Layout) -> dict[str, Any] | None:
-    if layout.refinement is None or layout.unrefined_quality is None:
-        return None
-    return {
-        **_without_arrays(layout.refinement),
-        "dpq16_before": layout.unrefined_quality.dpq16,
-        "dpq16_after": layout.quality.dpq16,
-        "cost_before": layout.assignment.cost,
-        "cost_after": float(np.square(layout.displacement()).sum()),
-    }
-
-
-def score_metrics(scores: ScoringResult) -> dict[str, Any]:
-    """Return how many images were scored, and how their scores are spread."""
-    return {
-        "images": len(scores.scores),
-        "scored_anew": scores.n_computed,
-        "highest_score": float(scores.scores.max()),
-        "median": float(np.median(scores.scores)),
-        "share_above_half": float((scores.scores > 0.5).mean()),
     }
 
 
@@ -75,7 +60,7 @@ def flat(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:
-    """Draw the four-panel figure of a layout."""
+    """Draw the four panels from the points of a layout to its mosaic."""
     table = grid.table
     cells = points_to_cells(table[["x", "y"]].to_numpy(), GridShape(grid.columns, grid.rows))
     labels = table.label.to_numpy() if table.label.notna().all() else None
@@ -85,12 +70,12 @@ def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:
     return png(figure)
 
 
-def png(picture: Image.Image) -> EncodedImage:
-    """Return a picture as PNG."""
+def png(image: Image.Image) -> EncodedImage:
+    """Return an image as PNG."""
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return EncodedImage(file.getvalue(), ".png")
 
 
-def _without_arrays(value: Any) -> dict[str, Any]:
-    return {name: item for name, item in vars(value).items() if name not in ARRAYS}
+def _without_cells(value: Assignment | Refinement) -> dict[str, Any]:
+    return {name: item for name, item in vars(value).items() if name not in ("row", "col")}

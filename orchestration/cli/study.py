@@ -15,7 +15,7 @@ from assets.methods.common.files import write_whole
 from assets.methods.evaluation.evaluate import Evaluation
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.models.named_classifiers import load_named_classifier
-from assets.methods.models.skin.baseline import NAME as SKIN_BASELINE
+from assets.methods.models.skin.baseline import SKIN_BASELINE
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.study.doll_sets import CLASS_NAMES, DollSet

@@ -23,7 +23,8 @@ from assets.methods.attribution.occlusion import (
 from assets.methods.attribution.window_images import WindowImages
 from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
 from assets.methods.common.progress import Progress, silent
-from assets.methods.models.classifier import Classifier, Images, call_pool, score_function
+from assets.methods.models.classifier import Classifier, Images, score_function
+from assets.methods.models.forward import unsplit_pool
 
 # So many windows a worker are timed: fewer say too little of the thousands to come, and whoever
 # waits for the estimate should not wait for a large batch of a slow classifier.
@@ -142,7 +143,7 @@ def _score_unknown(
     def report() -> None:
         progress(sum(run.n_computed for run in runs), n_unknown)
 
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         seconds = sum(run.begin(pool) for run in runs)
         announce(Announcement(n_windows, n_windows - n_unknown, seconds))
         report()

@@ -1,4 +1,4 @@
-"""Every photo to its own cell, at the least total squared distance from where its point lies.
+"""Each photo gets a cell of its own, at the least total squared distance from its point.
 
 Small grids are solved by the Jonker-Volgenant algorithm (Jonker and Volgenant, "A shortest
 augmenting path algorithm for dense and sparse linear assignment problems", Computing 38, 1987),
@@ -28,7 +28,7 @@ _SEED = 0  # of ShuffleSnap's starting permutation
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where each of n photos goes, and what is known of how good that is.
+    """The cell of each of n photos, and how good the assignment is.
 
     Attributes:
         row, col: (n,) int32, no two photos in one cell.

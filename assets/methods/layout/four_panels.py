@@ -48,7 +48,7 @@ def draw_four_panels(
         labels: (n,) any, by which to colour; without them colour follows the place in the grid.
 
     Returns:
-        An RGB picture, about 1,800 px wide, the same for the same arguments.
+        RGB, about 1,800 px wide, the same for the same arguments.
     """
     from matplotlib.figure import Figure
 
@@ -81,9 +81,9 @@ def _draw_grid(
     n_empty = columns * rows - len(cells)
     empty = f", {n_empty:,} empty" if n_empty else ""
     _title(axes, f"2  The grid: {columns:,} x {rows:,} cells{empty}")
-    picture = np.full((rows, columns, 3), 0.93)
-    picture[cells[:, 1].astype(int), cells[:, 0].astype(int)] = colours
-    axes.imshow(picture, interpolation="nearest")
+    coloured = np.full((rows, columns, 3), 0.93)
+    coloured[cells[:, 1].astype(int), cells[:, 0].astype(int)] = colours
+    axes.imshow(coloured, interpolation="nearest")
     if max(columns, rows) <= _LARGEST_LINED_GRID:
         axes.hlines(np.arange(rows + 1) - 0.5, -0.5, columns - 0.5, colors="white", linewidths=2)
         axes.vlines(np.arange(columns + 1) - 0.5, -0.5, rows - 0.5, colors="white", linewidths=2)

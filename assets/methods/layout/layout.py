@@ -1,4 +1,4 @@
-"""From points in the plane to photos in cells: assign, refine, and measure what came of it."""
+"""From points in the plane to photos in cells: assign, refine, and measure the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.assignment import Assignment, assign
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
-from assets.methods.layout.layout_quality import LayoutQuality, layout_quality
+from assets.methods.layout.quality import LayoutQuality, layout_quality
 from assets.methods.layout.refinement import Refinement, refine
 
 
 @dataclass(frozen=True)
 class LayoutSettings:
-    """The grid's shape, the proof that is asked for, and whether cells are swapped afterwards.
+    """The grid's shape, whether optimality has to be proven, and whether cells are swapped then.
 
     Raises:
         UserError: the shape cannot be read, or a number is out of its range.
@@ -39,7 +39,7 @@ class LayoutSettings:
 
 @dataclass(frozen=True)
 class Layout:
-    """Each photo's cell, row and col (n,), and how it came there.
+    """Each photo's cell, row and col (n,), with the steps that led there.
 
     ``cells`` (n, 2) are the points in units of one cell pitch. The metrics of ``assignment`` are
     those of the solver, before the refinement; ``refinement`` is None when it was off, and so is
@@ -71,7 +71,7 @@ def lay_out(
 
     Args:
         points: (n, 2), from the projection.
-        vectors: (n, d), what photos looking alike is measured by.
+        vectors: (n, d), of unit length, near each other where photos look alike.
         labels: (n,) or None, for the purity of neighbourhoods.
         settings: of grid, solver and refinement.
         progress: given the unit of a step, returns the step's listener.

@@ -1,4 +1,4 @@
-"""The photos of a layout drawn side by side as one picture."""
+"""The photos of a layout, drawn side by side as one image."""
 
 import io
 from collections.abc import Callable
@@ -18,7 +18,9 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 
 # Browsers and image viewers give up on larger pictures.
-LARGEST_SIDE = 16_384
+LARGEST_SIDE = 16_384  # px
+
+COMPARED_TILES = 64
 
 Box = tuple[int, int, int, int]
 LoadImage = Callable[[str], Image.Image]
@@ -26,7 +28,7 @@ LoadImage = Callable[[str], Image.Image]
 
 @dataclass(frozen=True)
 class MosaicSettings:
-    """How the picture should look; ``tile`` and ``gap`` in px.
+    """How the mosaic looks; ``tile`` and ``gap`` in px.
 
     ``background`` is anything Pillow reads as a colour: "#rrggbb" or a name. "fill" cuts the
     photo's centre square out, "fit" shows the whole photo on the background. ``quality`` is JPEG's,
@@ -55,14 +57,13 @@ class MosaicSettings:
 
 @dataclass(frozen=True)
 class MosaicPlan:
-    """The sizes of the picture, in px; ``shrunk`` says in a sentence why tiles are smaller."""
+    """The sizes of the mosaic, in px; ``shrunk`` says in a sentence why tiles are smaller."""
 
+    settings: MosaicSettings
     tile: int
     gap: int
     width: int
     height: int
-    background: tuple[int, int, int]
-    fit: Literal["fill", "fit"]
     shrunk: str | None
 
 
@@ -86,12 +87,11 @@ def plan_mosaic(columns: int, rows: int, settings: MosaicSettings) -> MosaicPlan
             f"{settings.gap}, because the picture's side may not exceed {LARGEST_SIDE:,} px."
         )
     return MosaicPlan(
+        settings=settings,
         tile=tile,
         gap=gap,
         width=_side(columns, tile, gap),
         height=_side(rows, tile, gap),
-        background=_rgb(settings.background),
-        fit=settings.fit,
         shrunk=shrunk,
     )
 
@@ -114,12 +114,12 @@ def draw_mosaic(
         load_image: returns the photo of an image_id; called from several threads.
         layout: columns image_id, row, col.
         plan: from ``plan_mosaic`` for the layout's grid.
-        progress: told of the photos drawn.
+        progress: counts the photos drawn.
 
     Returns:
-        An RGB picture of the plan's size.
+        RGB, of the plan's size.
     """
-    canvas = Image.new("RGB", (plan.width, plan.height), plan.background)
+    canvas = Image.new("RGB", (plan.width, plan.height), _rgb(plan.settings.background))
 
     def place(image_id: str, row: int, col: int) -> None:
         # Tiles do not overlap, so the threads need not wait for each other.
@@ -136,68 +136,65 @@ def draw_tile(image: Image.Image, plan: MosaicPlan) -> Image.Image:
     """Scale one photo to a tile."""
     photo = image.convert("RGB")
     side = (plan.tile, plan.tile)
-    if plan.fit == "fill":
+    if plan.settings.fit == "fill":
         return ImageOps.fit(photo, side, Image.Resampling.LANCZOS)
     scale = plan.tile / max(photo.size)
     width, height = (max(1, round(scale * length)) for length in photo.size)
-    tile = Image.new("RGB", side, plan.background)
+    tile = Image.new("RGB", side, _rgb(plan.settings.background))
     corner = ((plan.tile - width) // 2, (plan.tile - height) // 2)
     tile.paste(photo.resize((width, height), Image.Resampling.LANCZOS), corner)
     return tile
 
 
-def encode_mosaic(picture: Image.Image, settings: MosaicSettings) -> bytes:
-    """Return the file of a picture: the same bytes for the same picture."""
+def encode_mosaic(mosaic: Image.Image, settings: MosaicSettings) -> bytes:
+    """Return a mosaic as a file: the same bytes for the same mosaic."""
     file = io.BytesIO()
     if settings.format == "png":
-        picture.save(file, "PNG")
+        mosaic.save(file, "PNG")
     else:
         # Colours shared between pixels, JPEG's default, would run over the edges of the tiles.
-        picture.save(file, "JPEG", quality=settings.quality, subsampling=0)
+        mosaic.save(file, "JPEG", quality=settings.quality, subsampling=0)
     return file.getvalue()
 
 
 def read_mosaic(data: bytes, settings: MosaicSettings) -> Image.Image:
-    """Read what ``encode_mosaic`` returned, of any size.
+    """Read a file of ``encode_mosaic``, however large.
 
     ``Image.open`` would take a large one for a decompression bomb.
     """
     readers: dict[str, type[ImageFile]] = {"png": PngImageFile, "jpeg": JpegImageFile}
-    with readers[settings.format](io.BytesIO(data)) as picture:
-        return picture.convert("RGB")
+    with readers[settings.format](io.BytesIO(data)) as mosaic:
+        return mosaic.convert("RGB")
 
 
 def compare_tiles(
     mosaic: Image.Image,
     layout: pd.DataFrame,
     plan: MosaicPlan,
-    settings: MosaicSettings,
     load_image: LoadImage,
-    sample: int = 64,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """Draw a sample of the tiles anew and compare them with those of a mosaic.
+    """Draw ``COMPARED_TILES`` of the tiles anew and compare them with those of a mosaic.
 
     Args:
-        mosaic: the picture read back from its file.
+        mosaic: as read back from its file.
         layout: columns image_id, row, col.
-        plan: the plan with which the picture was drawn.
-        settings: the settings with which it was drawn and encoded.
+        plan: with which the mosaic was drawn.
         load_image: returns the photo of an image_id.
-        sample: how many tiles to compare at most.
-        seed: of the choice.
 
     Returns:
         Columns image_id, row, col, difference (mean absolute over pixels and channels, 0 to 255)
-        and right: whether the format's loss explains the difference.
+        and right: whether the loss of the file format explains the difference.
     """
-    chosen = layout[["image_id", "row", "col"]].sample(min(sample, len(layout)), random_state=seed)
+    chosen = layout[["image_id", "row", "col"]].sample(
+        min(COMPARED_TILES, len(layout)), random_state=0
+    )
     differences = [
         _difference(mosaic.crop(tile_box(plan, row, col)), draw_tile(load_image(image_id), plan))
         for image_id, row, col in chosen.itertuples(index=False)
     ]
+    allowed = _format_loss(plan.settings)
     return chosen.assign(
-        difference=differences, right=[one <= _format_loss(settings) for one in differences]
+        difference=differences, right=[one <= allowed for one in differences]
     ).reset_index(drop=True)
 
 
@@ -229,7 +226,7 @@ def _difference(one: Image.Image, other: Image.Image) -> float:
 def _format_loss(settings: MosaicSettings) -> float:
     """Return the mean absolute difference that encoding a tile may cause, in levels of 255.
 
-    Measured on 256 photographs at qualities 20 to 95 and tiles of 8 to 96 px, the largest was 0.9
-    to 0.4 of it; two photographs differed by 27 or more at 96 px.
+    On 256 photographs, qualities 20 to 95 and tiles of 8 to 96 px, the largest difference was 0.4
+    to 0.9 of it; two different photographs differed by 27 or more at 96 px.
     """
     return 0.0 if settings.format == "png" else 6 + 0.6 * (100 - settings.quality)

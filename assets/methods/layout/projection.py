@@ -1,21 +1,26 @@
 """From vectors to points in the plane, by the method that the settings name."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import written_whole
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.largevis import largevis
-from assets.methods.layout.pca import pca
-from assets.methods.layout.principal_components import reduce
+from assets.methods.layout.pca import first_two, principal_components
+from assets.methods.layout.torchdr_methods import largevis, umap
 from assets.methods.layout.tsne import tsne
-from assets.methods.layout.umap import umap
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
+PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
+_LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
 
@@ -29,7 +34,7 @@ class ProjectionSettings:
         perplexity: the effective number of neighbours of each photo (UMAP: their number); lowered
             to (n - 1) / 3 where n photos are too few for it.
         pca_components: principal components that the vectors are first reduced to.
-        seed: of everything random.
+        seed: of the random numbers.
         iterations: steps of the optimisation.
 
     Raises:
@@ -60,6 +65,48 @@ class ProjectionSettings:
             raise UserError(f"The seed may not be negative, as {self.seed} is.")
 
 
+@dataclass(frozen=True)
+class ProjectionStore:
+    """Points that were computed already, in files below ``folder``."""
+
+    folder: Path
+
+    def path(
+        self,
+        vectors: NDArray[np.float32],
+        settings: ProjectionSettings,
+        device: DevicePreference,
+    ) -> Path:
+        """Return the file for the points of these vectors, settings and libraries."""
+        libraries = [(name, version(name)) for name in _LIBRARIES]
+        digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+        deciding = (PROJECTION_VERSION, vectors.shape, settings, device, libraries)
+        digest.update(repr(deciding).encode())
+        return self.folder / f"{digest.hexdigest()}.npy"
+
+
+def project_unless_known(
+    vectors: NDArray[np.float32],
+    settings: ProjectionSettings,
+    device: DevicePreference,
+    store: ProjectionStore,
+    progress: Progress = silent,
+) -> tuple[NDArray[np.float64], bool]:
+    """Return the points (n, 2) of ``vectors`` (n, d), and whether they were computed anew.
+
+    Where ``device`` leaves the choice, CUDA is taken if it is there; else the CPU.
+    """
+    path = store.path(vectors, settings, device)
+    if path.exists():
+        return np.load(path, allow_pickle=False), False
+    # PyTorch is asked for the device only now: its import alone takes seconds.
+    chosen = "cuda" if choose_device(device) == "cuda" else "cpu"
+    points = project(vectors, settings, chosen, progress)
+    with written_whole(path) as beside:
+        np.save(beside, points)
+    return points, True
+
+
 def project(
     vectors: NDArray[np.float32],
     settings: ProjectionSettings,
@@ -77,12 +124,12 @@ def project(
     """
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
-    components = reduce(vectors, settings.pca_components)
+    components = principal_components(vectors, settings.pca_components)
     n = len(components)
     all_same = np.abs(components).max() < _SAME
     if settings.method == "pca" or n < _FEWEST_PHOTOS or all_same:
         progress(n, n)
-        return pca(components)
+        return first_two(components)
     method = _METHODS_WITH_NEIGHBOURS[settings.method]
     return method(
         components,

@@ -6,11 +6,11 @@ CUDA by torchdr.
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.initial_points import initial_points
-from assets.methods.layout.nearest_neighbours import nearest_neighbours
-from assets.methods.layout.torchdr_model import fit_torchdr
+from assets.methods.layout.pca import initial_points
+from assets.methods.layout.torchdr_methods import fit_torchdr
 
 # The first third of the iterations pulls neighbours together, as in openTSNE's 250 of 750.
 EXAGGERATION = 12.0
@@ -46,6 +46,27 @@ def tsne(
         early_exaggeration_coeff=EXAGGERATION,
         early_exaggeration_iter=round(iterations * EXAGGERATED_SHARE),
     )
+
+
+def nearest_neighbours(
+    vectors: NDArray[np.floating], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the ``k`` nearest other vectors of each of n, nearest first.
+
+    Two arrays (n, k): their indices and their Euclidean distances. The search runs on one thread,
+    because scikit-learn resolves ties differently for different numbers of threads.
+
+    Raises:
+        ValueError: ``k`` is not between 1 and n - 1.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    if not 1 <= k < len(vectors):
+        raise ValueError(f"{len(vectors)} vectors have no {k} nearest neighbours")
+    with threadpool_limits(limits=1):
+        index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
+        distances, indices = index.kneighbors()
+    return indices, distances
 
 
 def _fit_opentsne(

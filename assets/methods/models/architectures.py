@@ -1,4 +1,4 @@
-"""The networks of timm and torchvision, with their classifier or without.
+"""The networks of timm and torchvision, with their head or without.
 
 No pickle from outside is ever executed: weights are safetensors, or are read with `weights_only`.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
 
-# What Tessera trains from scratch on small pictures (``plain_convnet``).
+# What Tessera trains from scratch on small images (``plain_convnet``).
 PLAIN_CONVNET = "plain_convnet"
 _PLAIN_CONVNET_PREPROCESSING = Preprocessing(
     resize=112, crop=112, mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bilinear"
@@ -27,10 +27,9 @@ _PLAIN_CONVNET_PREPROCESSING = Preprocessing(
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network and what it reads.
+    """A torch module and what it reads.
 
-    ``dropped`` names the layers that a checkpoint has and the module has not: the classifier's,
-    when the module is without.
+    ``dropped`` names the layers of the head, which a checkpoint has, if the module is without it.
     """
 
     module: "torch.nn.Module"
@@ -43,8 +42,8 @@ def build_architecture(name: str, classes: int | None) -> Architecture:
 
     Args:
         name: of the network.
-        classes: how many the classifier tells apart; 0 leaves the classifier out, None makes it as
-            that of the published weights. A plain convnet takes neither.
+        classes: how many the head tells apart; 0 leaves the head out, None makes it fit the
+            published weights. A plain convnet takes neither 0 nor None.
 
     Raises:
         UserError: there is no such network.
@@ -66,7 +65,7 @@ def download_architecture(name: str, classes: int | None) -> Architecture:
 
     Args:
         name: of the network.
-        classes: 0 leaves the classifier out, None keeps it.
+        classes: 0 leaves the head out, None keeps it.
 
     Raises:
         UserError: there is no such network, or the download failed.
@@ -93,10 +92,10 @@ def download_architecture(name: str, classes: int | None) -> Architecture:
 def load_weights(
     architecture: Architecture, weights: Mapping[str, "torch.Tensor"], misfit: str
 ) -> None:
-    """Load a checkpoint into the module, less the layers dropped.
+    """Load a checkpoint into the module, without the layers that were dropped.
 
     Raises:
-        UserError: names or shapes differ; the sentence begins with ``misfit``.
+        UserError: names or shapes differ; the message begins with ``misfit``.
     """
     prefixes = tuple(f"{name}." for name in architecture.dropped)
     kept = {key: value for key, value in weights.items() if not key.startswith(prefixes)}
@@ -108,7 +107,7 @@ def load_weights(
 
 
 def read_safetensors(file: Path, framework: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the tensors, as those of ``framework`` ("pt" or "np"), and the metadata of a file.
+    """Return the tensors of a file, of torch ("pt") or NumPy ("np"), and its metadata.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -146,13 +145,13 @@ def class_names_of(name: str, module: "torch.nn.Module") -> tuple[str, ...]:
             "of others: choose a network that was trained on ImageNet, or a classifier's file."
         )
     info = ImageNetInfo(subset)
-    # Of the synonyms ("tench, Tinca tinca") the first, as torchvision does it.
+    # The first of the synonyms ("tench, Tinca tinca"), as in torchvision.
     names = [lemmas.partition(",")[0] for lemmas in info.label_descriptions()]
     return unique_names(names, info.label_names())
 
 
 def unique_names(names: Iterable[str], ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the names; those that occur more than once with their id in brackets."""
+    """Return the names; one that occurs more than once is followed by its id in brackets."""
     pairs = list(zip(names, ids, strict=True))
     counts: dict[str, int] = {}
     for name, _ in pairs:
@@ -186,8 +185,8 @@ def _timm(model: str, classes: int | None, pretrained: bool) -> Architecture:
         std=config["std"],
         interpolation=config["interpolation"],
     )
-    classifier = module.pretrained_cfg.get("classifier") or ()
-    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    head = module.pretrained_cfg.get("classifier") or ()
+    names = (head,) if isinstance(head, str) else tuple(head)
     return Architecture(module, preprocessing, names if classes == 0 else ())
 
 
@@ -198,7 +197,7 @@ def _torchvision(model: str, classes: int | None) -> Architecture:
     published = len(weights.meta["categories"])
     module = models.get_model(model, weights=None, num_classes=classes or published)
     if hasattr(module, "transform_input"):
-        # GoogLeNet and Inception were trained on other means, and undo ours only when told to.
+        # GoogLeNet and Inception were trained on other means: with this they undo ours.
         module.transform_input = True
     numbers = weights.transforms()
     preprocessing = Preprocessing(
@@ -208,7 +207,7 @@ def _torchvision(model: str, classes: int | None) -> Architecture:
         std=tuple(numbers.std),
         interpolation=numbers.interpolation.value,
     )
-    dropped = (_remove_classifier(module, published),) if classes == 0 else ()
+    dropped = (_remove_head(module, published),) if classes == 0 else ()
     return Architecture(module, preprocessing, dropped)
 
 
@@ -220,8 +219,8 @@ def _torchvision_weights(model: str) -> "WeightsEnum":
     return models.get_model_weights(model).DEFAULT
 
 
-def _remove_classifier(module: "torch.nn.Module", classes: int) -> str:
-    """Replace the last layer that has one output a class by the identity; return its name."""
+def _remove_head(module: "torch.nn.Module", classes: int) -> str:
+    """Replace the last layer with one output a class by the identity; return its name."""
     import torch
 
     def outputs(layer: torch.nn.Module) -> int | None:

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = efficientnet_lite0.NAME
 
-# Raise it whenever the vectors of an unchanged network change: a new preprocessing, say.
+# Raise it whenever the vectors of an unchanged network change, as by a new preprocessing.
 _CODE_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network without its classifier.
+    """A network without its head.
 
     ``module`` maps (n, 3, crop, crop) float32 to (n, dimensions). Two backbones with the same
     ``fingerprint`` (SHA-256, hex) give the same vectors.
@@ -52,13 +52,11 @@ class Backbone:
     fingerprint: str
 
 
-def load_backbone(name: str, pretrained: bool = True) -> Backbone:
+def load_backbone(name: str) -> Backbone:
     """Build the network called ``name``.
 
     Args:
         name: one of the names in the table at the top of this file.
-        pretrained: False leaves `timm:` and `torchvision:` networks with random weights, so that
-            nothing is downloaded; the vectors then mean nothing.
 
     Raises:
         UserError: there is no such network, or its weights are missing or belong to another.
@@ -69,15 +67,14 @@ def load_backbone(name: str, pretrained: bool = True) -> Backbone:
         named = name.startswith(("timm:", "torchvision:"))
         architecture, _, file = name.partition("@") if named else ("", "", name)
         return _load_file(architecture, Path(file))
-    build = download_architecture if pretrained else build_architecture
-    return _backbone(name, build(name, classes=0))
+    return _backbone(name, download_architecture(name, classes=0))
 
 
 def backbone_fingerprint(name: str) -> str:
     """Return the fingerprint that ``load_backbone(name)`` has.
 
-    That of the default network costs a hash of its file, without the seconds that importing torch
-    takes: a run with nothing new to embed never needs the network itself.
+    For the default network this takes a hash of its file, not the seconds of importing torch: a
+    run with nothing new to embed never needs the network itself.
 
     Raises:
         UserError: as for ``load_backbone``.
@@ -91,7 +88,7 @@ def backbone_fingerprint(name: str) -> str:
 
 
 def _load_default() -> Backbone:
-    module: Any = efficientnet_lite0.packaged_classifier()
+    module: Any = efficientnet_lite0.packaged_network()
     module.reset_classifier(0)
     preprocessing = efficientnet_lite0.PREPROCESSING
     return Backbone(

@@ -18,14 +18,12 @@ from assets.methods.models.preprocessing import to_pillow
 # A list of n RGB images to (n, classes), or to n probabilities by class name.
 ImagesToProbabilities = Callable[[list[Image.Image]], Any]
 
-_BATCH_SIZE = 32
-
 
 class CallableClassifier:
     """Any function of Pillow images.
 
     It is called from one thread at a time, in which torch does not split its operations
-    (``classifiers.call_pool``).
+    (``forward.unsplit_pool``).
 
     Args:
         function: maps a list of n RGB images to (n, classes) in the order of ``class_names``, or to
@@ -34,7 +32,6 @@ class CallableClassifier:
         name: stands for the function in messages and, with ``version`` and the function's own
             attribute ``version`` if it has one, in the fingerprint.
         version: change it when the function changes.
-        batch_size: images a call.
 
     Raises:
         UserError: the names are not given and the function does not give a mapping, or two classes
@@ -42,6 +39,7 @@ class CallableClassifier:
     """
 
     device = "cpu"
+    batch_size = 32
     workers = 1
 
     def __init__(
@@ -50,11 +48,9 @@ class CallableClassifier:
         class_names: Sequence[str] | None,
         name: str,
         version: str = "",
-        batch_size: int = _BATCH_SIZE,
     ) -> None:
         self._function = function
         self._name = name
-        self.batch_size = batch_size
         if isinstance(class_names, str):
             raise UserError(f"The class_names of {name} are a text: they have to be a list.")
         self.class_names = tuple(self._probed_names() if class_names is None else class_names)
@@ -116,7 +112,7 @@ class CallableClassifier:
 def load_callable_classifier(name: str) -> CallableClassifier:
     """Import `python:package.module:attribute`, which runs the user's own code.
 
-    The class names are the function's attribute ``class_names``, or the keys of what it gives.
+    The class names are the function's attribute ``class_names``, or the keys of its answer.
 
     Raises:
         UserError: the name is not of this form, there is no such attribute, or it is no function.
@@ -128,7 +124,7 @@ def load_callable_classifier(name: str) -> CallableClassifier:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that the user's own code misses is told as Python tells it.
+        # If it is a module that the user's own code imports, Python's message says more.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise UserError(
@@ -142,6 +138,6 @@ def load_callable_classifier(name: str) -> CallableClassifier:
 
 
 def _source_digest(module: ModuleType) -> str:
-    """Return a hash of the module's file, or nothing: what it imports may change unnoticed."""
+    """Return a hash of the module's file, if it has one; what it imports may change unnoticed."""
     file = getattr(module, "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else ""

@@ -1,9 +1,7 @@
-"""What a classifier is: a batch of images in, probabilities by the name of the class out."""
+"""The protocol of classifiers, and calls that are the same for all of them."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
@@ -17,10 +15,10 @@ if TYPE_CHECKING:
 # (n, 3, h, w) uint8 RGB, on the classifier's device; or n of (3, h, w), each of any size.
 Images: TypeAlias = Union["torch.Tensor", Sequence["torch.Tensor"]]
 
-# Rounding may carry a softmax so far out of [0, 1]; more is no probability.
+# Rounding may carry a softmax out of [0, 1] by this much; beyond, it is no probability.
 _ROUNDING = 1e-6
 
-# Up to so many classes are listed when the one asked for is not there.
+# When the class asked for is not there, no more classes than these are listed.
 _FEW_CLASSES = 10
 
 
@@ -45,21 +43,14 @@ class Classifier(Protocol):
 
     @property
     def workers(self) -> int:
-        """The number of calls that may run at the same time, from different threads."""
+        """The number of calls that may run at the same time, in threads of ``unsplit_pool``."""
 
     def classify(self, images: Images) -> dict[str, np.ndarray]:
         """Map n images to (n,) float32 probabilities by class name."""
 
 
-@contextmanager
-def call_pool(classifier: Classifier) -> Iterator[ThreadPoolExecutor]:
-    """Yield as many threads as ``classifier`` allows, in which its answers are repeatable."""
-    with unsplit_pool(classifier.workers) as pool:
-        yield pool
-
-
 def score_function(classifier: Classifier, class_name: str) -> Callable[[Images], np.ndarray]:
-    """Return what maps n images to (n,) float32 P(``class_name``) in [0, 1].
+    """Return a function that maps n images to (n,) float32 P(``class_name``) in [0, 1].
 
     Raises:
         UserError: there is no such class; or, when called, a probability is not finite or lies
@@ -75,7 +66,7 @@ def score_function(classifier: Classifier, class_name: str) -> Callable[[Images]
 
 def classify_arrays(classifier: Classifier, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Map n images, each (h, w, 3) uint8 RGB, to (n,) float32 probabilities by class name."""
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         return pool.submit(classifier.classify, image_tensors(classifier, images)).result()
 
 
@@ -87,7 +78,7 @@ def image_tensors(classifier: Classifier, images: Sequence[np.ndarray]) -> "list
 
 
 def check_class(class_names: Sequence[str], class_name: str) -> None:
-    """Raise UserError, naming those that are meant perhaps, unless the class is there."""
+    """Raise UserError, which names classes that may be meant, unless the class is there."""
     if class_name in class_names:
         return
     if len(class_names) <= _FEW_CLASSES:
@@ -106,12 +97,12 @@ def checked_probabilities(probabilities: np.ndarray, class_name: str) -> np.ndar
     """Return float32 probabilities with rounding beyond [0, 1] clipped.
 
     Raises:
-        UserError: one is not finite or lies outside by more.
+        UserError: one is not finite, or lies outside by more than rounding.
     """
     inside = (probabilities >= -_ROUNDING) & (probabilities <= 1 + _ROUNDING)
     if not inside.all():
         raise UserError(
             f"The classifier gave {probabilities[~inside][0]} as the probability of {class_name}, "
-            "which is none: it has to answer with numbers from 0 to 1, after its softmax."
+            "which has to be a number from 0 to 1, after the softmax."
         )
     return np.clip(probabilities, 0, 1).astype(np.float32)

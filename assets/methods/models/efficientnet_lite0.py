@@ -21,8 +21,8 @@ PREPROCESSING = Preprocessing(
 )
 
 
-def packaged_classifier() -> "torch.nn.Module":
-    """Build the network with its classifier of the 1,000 ImageNet classes.
+def packaged_network() -> "torch.nn.Module":
+    """Build the network with its head of the 1,000 ImageNet classes.
 
     The packaged file names its tensors in its own way but keeps timm's order.
     """

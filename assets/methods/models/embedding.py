@@ -1,41 +1,84 @@
-"""Photos to vectors: the output of a network before its classifier, scaled to unit length.
+"""From photos to vectors: the output of a network before its head, scaled to unit length.
 
 The vector of a photo is the same bytes whatever the number of threads, the order of the photos and
 the batch it came in; ``forward`` says how.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan, ComputeSettings, Precision, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.models.backbones import Backbone
+from assets.methods.models.backbones import Backbone, backbone_fingerprint, load_backbone
 from assets.methods.models.forward import Network, unsplit_pool
 from assets.methods.models.preprocessing import preprocess
+from assets.methods.models.vector_store import EmbedBatch, VectorStore
+from assets.methods.photos.decode import DECODE_VERSION
 
 if TYPE_CHECKING:
     import torch
 
 
-class Embedder:
-    """A backbone on the plan's device, to be called in the threads of ``unsplit_pool``."""
+@dataclass(frozen=True)
+class EmbeddingResult:
+    """Vectors, (n, d) float32 of unit length, and how many of them were computed just now.
 
-    def __init__(self, backbone: Backbone, plan: ComputePlan) -> None:
-        self._preprocessing = backbone.preprocessing
-        self._network = Network(backbone.module, plan, _channels_first)
+    ``fingerprint`` names everything but the image that decides a vector: the backbone, its weights
+    and preprocessing, the precision, and the decoder.
+    """
 
-    def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Map n >= 1 photos to (n, d) float32, as ``embed`` does.
+    vectors: np.ndarray
+    n_computed: int
+    fingerprint: str
 
-        Raises:
-            UserError: as for ``embed``.
-        """
-        arrays = [preprocess(image, self._preprocessing) for image in images]
-        return _unit_length(self._network(np.stack(arrays)))
+
+def embed_unseen(
+    image_ids: Sequence[str],
+    load_image: Callable[[str], Image.Image],
+    backbone: str,
+    store: VectorStore,
+    compute: ComputeSettings,
+    progress: Progress = silent,
+) -> EmbeddingResult:
+    """Return the vectors of n >= 1 photos, computing and storing those the store lacks.
+
+    With nothing to compute and the default backbone, torch is not imported.
+
+    Args:
+        image_ids: the photos, in the order of the result.
+        load_image: returns the photo of an image_id; called from several threads.
+        backbone: a name that ``load_backbone`` knows.
+        store: where the vectors are kept; written to as the work goes on.
+        compute: where to compute, and how much at a time.
+        progress: counts the photos computed, out of those that the store lacks.
+
+    Raises:
+        UserError: as for ``load_backbone``, ``plan_compute`` and ``embed``.
+    """
+    key = vector_key(backbone, compute.precision)
+
+    def prepare() -> EmbedBatch:
+        plan, network = plan_compute(compute), load_backbone(backbone)
+        return lambda shard, report: embed(load_image, shard, network, plan, report)
+
+    vectors, n_computed = store.complete(key, image_ids, prepare, progress)
+    stacked = np.stack([vectors[image_id] for image_id in image_ids])
+    return EmbeddingResult(stacked, n_computed, key)
+
+
+def vector_key(backbone: str, precision: Precision) -> str:
+    """Return the fingerprint under which the vectors of a backbone are stored.
+
+    Raises:
+        UserError: as for ``load_backbone``.
+    """
+    # Another precision or another decoder gives other vectors, which must not pass for these.
+    return f"{backbone_fingerprint(backbone)}-{precision}-{DECODE_VERSION}"
 
 
 def embed(
@@ -52,7 +95,7 @@ def embed(
         image_ids: the n photos.
         backbone: the network; it is moved to the plan's device.
         plan: where to compute, and how much at a time.
-        progress: told of the photos done.
+        progress: counts the photos.
 
     Returns:
         (n, d) float32, rows of unit length; a row is zero where the network gave all zeros.
@@ -73,6 +116,23 @@ def embed(
             vectors[start : start + len(rows)] = rows
             progress(start + len(rows), len(image_ids))
     return vectors
+
+
+class Embedder:
+    """A backbone on the plan's device, to be called in the threads of ``unsplit_pool``."""
+
+    def __init__(self, backbone: Backbone, plan: ComputePlan) -> None:
+        self._preprocessing = backbone.preprocessing
+        self._network = Network(backbone.module, plan, _channels_first)
+
+    def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Map n >= 1 photos to (n, d) float32, as ``embed`` does.
+
+        Raises:
+            UserError: as for ``embed``.
+        """
+        arrays = [preprocess(image, self._preprocessing) for image in images]
+        return _unit_length(self._network(np.stack(arrays)))
 
 
 def _channels_first(images: np.ndarray) -> "torch.Tensor":

@@ -18,7 +18,6 @@ from assets.methods.common.errors import UserError
 from assets.methods.models import efficientnet_lite0
 from assets.methods.models.architectures import (
     Architecture,
-    build_architecture,
     class_names_of,
     download_architecture,
 )
@@ -26,18 +25,16 @@ from assets.methods.models.callable_classifier import load_callable_classifier
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.classifier_file import classifier_fingerprint, load_classifier
 from assets.methods.models.http_classifier import HttpClassifier
-from assets.methods.models.skin import baseline as skin_baseline
+from assets.methods.models.skin.baseline import SKIN_BASELINE, SkinBaseline
 from assets.methods.models.torch_classifier import TorchClassifier
 
 
-def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True) -> Classifier:
+def load_named_classifier(name: str, plan: ComputePlan) -> Classifier:
     """Load the classifier called ``name``.
 
     Args:
         name: one of the names in the table at the top of this file.
         plan: where to compute, and how much at a time.
-        pretrained: False leaves `timm:` and `torchvision:` networks with random weights, so that
-            nothing is downloaded; the probabilities then mean nothing.
 
     Raises:
         UserError: there is no such classifier, or it cannot be had.
@@ -48,22 +45,21 @@ def load_named_classifier(name: str, plan: ComputePlan, pretrained: bool = True)
         return load_callable_classifier(name)
     if name.endswith(".safetensors"):
         return load_classifier(Path(name), plan)
-    if name == skin_baseline.NAME:
-        return skin_baseline.load_skin_baseline(workers=plan.threads)
+    if name == SKIN_BASELINE:
+        return SkinBaseline(plan.threads)
     if name == efficientnet_lite0.NAME:
         packaged = Architecture(
-            efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING
+            efficientnet_lite0.packaged_network(), efficientnet_lite0.PREPROCESSING
         )
         return _classifier(f"timm:{efficientnet_lite0.ARCHITECTURE}", packaged, plan)
     if ":" not in name:
         # The registry's models and the packaged one have names as well (``Models.load``).
         raise UserError(
             f"There is no network {name}: use models:/nsfw@champion, open_nsfw, "
-            f"{skin_baseline.NAME}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
+            f"{SKIN_BASELINE}, {efficientnet_lite0.NAME}, timm:NAME, torchvision:NAME or a "
             "file NAME.safetensors."
         )
-    build = download_architecture if pretrained else build_architecture
-    return _classifier(name, build(name, classes=None), plan)
+    return _classifier(name, download_architecture(name, classes=None), plan)
 
 
 def _classifier(name: str, architecture: Architecture, plan: ComputePlan) -> TorchClassifier:

@@ -1,7 +1,7 @@
-"""What the OpenNSFW network needs beside its layers: classes, preprocessing and weights.
+"""Classes, preprocessing and weights of the OpenNSFW network, whose layers have their own file.
 
 Yahoo's own preprocessing also sends the scaled image through JPEG once; that is left out here, as
-it changes scores by the whims of an encoder and cannot be done on a batch of windows.
+it makes scores depend on the encoder and cannot be done on a batch of windows.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def packaged_weights() -> "dict[str, torch.Tensor]":
     }
     for node in graph.node:
         if node.op_type == "Conv":
-            # Folded convolutions keep no name of their own, but that of their batch norm's output.
+            # A folded convolution has no name of its own: its output has the batch norm's name.
             layer = node.output[0].removesuffix("/FusedBatchNormV3:0").replace("bn_", "conv_", 1)
             weights[f"{layer}.weight"], weights[f"{layer}.bias"] = (
                 arrays[name] for name in node.input[1:]

@@ -4,7 +4,7 @@ Importing this file imports torch: import it inside functions.
 
 It is of the kind that Zeiler and Fergus looked into ("Visualizing and Understanding Convolutional
 Networks", ECCV 2014), so that every step back to the pixels is defined: 80,000 weights, for
-pictures of about 112 px. Batch norm (Ioffe and Szegedy 2015) lets it learn in a few epochs.
+images of about 112 px. Batch norm (Ioffe and Szegedy 2015) lets it learn in a few epochs.
 """
 
 from torch import nn  # noqa: TID253

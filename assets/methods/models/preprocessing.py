@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Preprocessing:
     """What a network expects of its input: sizes in px, mean and deviation of channels in [0, 1].
 
-    The short side is scaled to ``resize`` (with ``stretch`` both sides are, whatever becomes of the
+    The short side is scaled to ``resize`` (with ``stretch`` both sides are, which may change the
     proportions), then a square of ``crop`` is cut from the centre. ``interpolation`` names one of
     Pillow's resampling filters in lower case, such as "bicubic". ``channels`` is the order that the
     network reads, and the order of ``mean`` and ``std``.

@@ -1,4 +1,4 @@
-"""Three photographs that everybody has, to check a classifier by its known answers."""
+"""Three photographs that everybody has, on which a classifier's answers are known."""
 
 from pathlib import Path
 

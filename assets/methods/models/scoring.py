@@ -1,4 +1,4 @@
-"""Scores of photos, each computed once."""
+"""From photos to scores, each computed once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from PIL import Image
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
-    call_pool,
     check_class,
     checked_probabilities,
     image_tensors,
 )
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.vector_store import EmbedBatch, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 
@@ -23,13 +23,23 @@ from assets.methods.photos.decode import DECODE_VERSION
 class ScoringResult:
     """P(class), (n,) float32 in [0, 1], and how many photos were classified just now.
 
-    ``fingerprint`` names all that decides a score beside the image and the class: the classifier
-    and the decoder.
+    ``fingerprint`` names everything but the image and the class that decides a score: the
+    classifier and the decoder.
     """
 
     scores: np.ndarray
     n_computed: int
     fingerprint: str
+
+    def metrics(self) -> dict[str, float]:
+        """Return how many photos were scored, and how their scores are spread."""
+        return {
+            "images": len(self.scores),
+            "scored_anew": self.n_computed,
+            "highest_score": float(self.scores.max()),
+            "median": float(np.median(self.scores)),
+            "share_above_half": float((self.scores > 0.5).mean()),
+        }
 
 
 def score_unseen(
@@ -42,8 +52,8 @@ def score_unseen(
 ) -> ScoringResult:
     """Return the scores of n photos, classifying and storing those the store lacks.
 
-    The probabilities of all classes are kept, in the order of ``class_names``: another class costs
-    nothing more. An interrupted run goes on from the last shard of 128 photos.
+    The probabilities of all classes are stored, in the order of ``class_names``, so that another
+    class costs nothing more. An interrupted run goes on from the last shard of 128 photos.
 
     Args:
         image_ids: the photos, in the order of the result.
@@ -51,7 +61,7 @@ def score_unseen(
         classifier: fed the photos in batches, from as many threads as it allows.
         class_name: whose probability is the score.
         store: where the probabilities are kept; written to as the work goes on.
-        progress: told of the photos classified, out of those that have to be.
+        progress: counts the photos classified, out of those that the store lacks.
 
     Raises:
         UserError: there is no such class, or an answer is no probability; and what the classifier
@@ -70,7 +80,7 @@ def score_unseen(
 
 
 def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
-    """Map n photos to (n, classes) float32 probabilities; to be called in ``call_pool``.
+    """Map n photos to (n, classes) float32 probabilities; to be called in ``unsplit_pool``.
 
     Raises:
         UserError: an answer is no probability; and what the classifier raises.
@@ -95,7 +105,7 @@ def _classify(
     size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
     batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
     rows: list[np.ndarray] = []
-    with call_pool(classifier) as pool:
+    with unsplit_pool(classifier.workers) as pool:
         for part in pool.map(work, batches):
             rows.extend(part)
             progress(len(rows), len(image_ids))

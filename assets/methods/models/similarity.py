@@ -13,18 +13,18 @@ import numpy as np
 if TYPE_CHECKING:
     import faiss
 
-EXACT_LIMIT = 100_000
+EXACT_LIMIT = 100_000  # vectors
 
-# Of two float32 products that are equal but for rounding: 1,280 summands of unit vectors.
+# How far two float32 products of unit vectors of 1,280 numbers may differ by rounding.
 _ROUNDING = 1e-4
 _FIRST_ROWS = 1024
 _FEW_DEAD = 1024
 _RANKED_AT_ONCE = 1024
-# Links of a node, and the nodes that are looked at to link one and to find one.
+# Links of a node, and how many nodes are looked at to link one and to find one.
 _LINKS = 32
 _LINKING_BREADTH = 64
 _SEARCH_BREADTH = 256
-# Searches wait while so many are linked, a millisecond or two each.
+# Searches wait while these are linked, which takes a millisecond or two each.
 _LINKED_AT_ONCE = 16
 
 
@@ -34,14 +34,11 @@ class SimilarityIndex:
     One thread may change it while any number search; a search that overlaps with a change may or
     may not see it.
 
-    Args:
-        dimensions: of the vectors.
-        exact_limit: up to so many vectors each one is compared; above, the graph finds most of the
-            nearest, unless more are asked for than it looks at.
+    Up to ``EXACT_LIMIT`` vectors each one is compared; above, the graph finds most of the nearest,
+    unless more are asked for than it looks at.
     """
 
-    def __init__(self, dimensions: int, exact_limit: int = EXACT_LIMIT) -> None:
-        self._exact_limit = exact_limit
+    def __init__(self, dimensions: int) -> None:
         self._lock = threading.Lock()
         self._ids: list[str] = []
         self._row_of: dict[str, int] = {}
@@ -120,9 +117,9 @@ class SimilarityIndex:
         self._graph = None
 
     def _link(self) -> None:
-        """Make the graph if there is none and it is worth while, and add to it what is new."""
+        """Make the graph if it pays and there is none, and add to it what is new."""
         if self._graph is None:
-            if len(self) <= self._exact_limit:
+            if len(self) <= EXACT_LIMIT:
                 return
             graph = _new_graph(self._vectors[: len(self._ids)])
             with self._lock:
@@ -133,7 +130,7 @@ class SimilarityIndex:
                 self._graph.add(self._vectors[begin:end])
 
     def _linked(self, vector: np.ndarray, k: int, alive: np.ndarray) -> np.ndarray | None:
-        """The rows that the graph finds; None where every vector has to be compared."""
+        """Return the rows that the graph finds; None if every vector has to be compared."""
         if self._graph is None or self._graph.ntotal < len(alive) or k > _SEARCH_BREADTH // 2:
             return None
         import faiss
@@ -149,7 +146,7 @@ class SimilarityIndex:
 
 
 def _nearest(vectors: np.ndarray, vector: np.ndarray, k: int, alive: np.ndarray) -> np.ndarray:
-    """The rows that are among the k nearest, and those that only rounding keeps from it."""
+    """Return the rows of the k nearest, and of those that may be as near but for rounding."""
     cosines = vectors @ vector
     cosines[~alive] = -np.inf
     least = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
@@ -169,7 +166,7 @@ def _cosines(vectors: np.ndarray, rows: np.ndarray, vector: np.ndarray) -> np.nd
 def _new_graph(vectors: np.ndarray) -> "faiss.IndexHNSWFlat":
     import faiss
 
-    # Several threads would link them in an order that changes, and here others want the cores.
+    # Several threads would link them in an order that changes, and other work needs the cores.
     faiss.omp_set_num_threads(1)
     graph = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = _LINKING_BREADTH

@@ -77,7 +77,7 @@ class TorchClassifier:
 def fingerprint_at(fingerprint: str, precision: Precision) -> str:
     """Return the fingerprint that a classifier has when it computes with ``precision``.
 
-    Half precision gives other probabilities, which must not pass for those of float32.
+    Half precision gives other probabilities, which must not be taken for those of float32.
     """
     if precision == "float32":
         return fingerprint

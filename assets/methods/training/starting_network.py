@@ -187,7 +187,7 @@ def _efficientnet(pretrained: bool) -> Architecture:
     if not pretrained:
         module = build_architecture(f"timm:{efficientnet_lite0.ARCHITECTURE}", classes=2).module
         return Architecture(module, efficientnet_lite0.PREPROCESSING)
-    packaged: Any = efficientnet_lite0.packaged_classifier()
+    packaged: Any = efficientnet_lite0.packaged_network()
     packaged.reset_classifier(2)
     return Architecture(packaged, efficientnet_lite0.PREPROCESSING)
 

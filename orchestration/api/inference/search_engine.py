@@ -13,8 +13,9 @@ from PIL import Image
 
 from assets.methods.common.devices import Precision, usable_cores
 from assets.methods.models.backbones import DEFAULT_BACKBONE
+from assets.methods.models.embedding import vector_key
 from assets.methods.models.similarity import SimilarityIndex
-from assets.methods.models.vector_store import SHARD_SIZE, vector_key
+from assets.methods.models.vector_store import SHARD_SIZE
 from assets.resources.input_store import InputStore, StoredInput
 from assets.resources.photos import Photos
 from orchestration.api.inference.served_models import EMBEDDING, ServedModel, ServedModels

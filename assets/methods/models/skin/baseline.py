@@ -1,7 +1,7 @@
-"""The moderation of 1996 as a classifier: much skin, and limbs that make a figure.
+"""The moderation of 1996 as a classifier: much skin, and limbs that make a body.
 
 After "Finding Naked People" (Fleck, Forsyth and Bregler, ECCV 1996): an image is reported if skin
-covers enough of it and its limbs can be grouped into a figure. The paper's answer is yes or no;
+covers enough of it and its limbs can be grouped into a body. The paper's answer is yes or no;
 the score that grades both answers is ours.
 """
 
@@ -13,12 +13,10 @@ import numpy as np
 from assets.methods.common.fingerprints import digest_parts
 from assets.methods.models.classifier import Images
 from assets.methods.models.preprocessing import to_pillow
-from assets.methods.models.skin import filter as skin_filter
-from assets.methods.models.skin import limbs as limb_grouping
-from assets.methods.models.skin.filter import SkinPlanes, skin_planes
-from assets.methods.models.skin.limbs import Figure, Limb, find_limbs, group_limbs
+from assets.methods.models.skin.filter import SKIN_RULES, SkinPlanes, skin_planes
+from assets.methods.models.skin.limbs import GROUPING_RULES, Body, Limb, find_limbs, group_limbs
 
-NAME = "skin-baseline"
+SKIN_BASELINE = "skin-baseline"
 
 # Change it when the same image may get another score.
 CODE_VERSION = "1"
@@ -29,14 +27,14 @@ LEAST_SKIN = 0.3
 
 @dataclass(frozen=True)
 class SkinEvidence:
-    """What speaks for a naked figure in an image.
+    """What a naked body in an image is concluded from.
 
-    ``planes`` are the filter's, of its working size; limbs and figures are in px of it.
+    ``planes`` are the filter's, of its working size; limbs and bodies are in px of it.
     """
 
     planes: SkinPlanes
     limbs: tuple[Limb, ...]
-    figures: tuple[Figure, ...]
+    bodies: tuple[Body, ...]
 
     @property
     def skin_share(self) -> float:
@@ -45,8 +43,8 @@ class SkinEvidence:
 
     @property
     def score(self) -> float:
-        """As of ``grade``."""
-        largest = len(self.figures[0].limbs) if self.figures else 0
+        """What ``grade`` makes of it."""
+        largest = len(self.bodies[0].limbs) if self.bodies else 0
         return grade(self.skin_share, len(self.limbs), largest)
 
 
@@ -54,21 +52,21 @@ def find_evidence(image: np.ndarray) -> SkinEvidence:
     """Filter an image, (h, w, 3) uint8 RGB, find its limbs and group them."""
     planes = skin_planes(image)
     limbs, torsos = find_limbs(planes.skin)
-    figures = group_limbs(limbs, torsos)
-    return SkinEvidence(planes, tuple(limbs), tuple(figures))
+    bodies = group_limbs(limbs, torsos)
+    return SkinEvidence(planes, tuple(limbs), tuple(bodies))
 
 
 def grade(skin_share: float, n_limbs: int, n_grouped: int) -> float:
     """Return a score in [0, 1): at least 0.5 exactly where an image is reported.
 
-    An image is reported if skin covers at least 30 % and there is a figure. More of anything
+    An image is reported if skin covers at least 30 % and there is a body. More of anything
     never lowers the score. Within its half of the range it is the mean of three shares: of skin; of
-    limbs, n / (n + 2); and of limbs in the largest figure, likewise. The mean is ours.
+    limbs, n / (n + 2); and of limbs in the largest body, likewise. The mean is ours.
 
     Args:
         skin_share: of the image, in [0, 1].
         n_limbs: in the image.
-        n_grouped: limbs of the largest figure, 0 without one.
+        n_grouped: limbs of the largest body, 0 without one.
     """
     mean = (skin_share + n_limbs / (n_limbs + 2) + n_grouped / (n_grouped + 2)) / 3
     reported = skin_share >= LEAST_SKIN and n_grouped > 0
@@ -82,15 +80,15 @@ class SkinBaseline:
     device = "cpu"
     batch_size = 1
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int) -> None:
         self.workers = workers
         self.fingerprint = digest_parts(
             {
-                "classifier": NAME,
+                "classifier": SKIN_BASELINE,
                 "code_version": CODE_VERSION,
                 "least_skin": LEAST_SKIN,
-                "skin": dataclasses.asdict(skin_filter.RULES),
-                "grouping": dataclasses.asdict(limb_grouping.RULES),
+                "skin": dataclasses.asdict(SKIN_RULES),
+                "grouping": dataclasses.asdict(GROUPING_RULES),
             }
         )
 
@@ -99,8 +97,3 @@ class SkinBaseline:
         scores = [find_evidence(np.asarray(to_pillow(image))).score for image in images]
         nsfw = np.array(scores, dtype=np.float32)
         return {"sfw": 1 - nsfw, "nsfw": nsfw}
-
-
-def load_skin_baseline(workers: int = 1) -> SkinBaseline:
-    """Return the baseline; it has no weights, and nothing is downloaded."""
-    return SkinBaseline(workers)

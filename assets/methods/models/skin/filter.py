@@ -90,7 +90,7 @@ class SkinPlanes:
     scale: float
 
 
-RULES = SkinRules()
+SKIN_RULES = SkinRules()
 
 
 def log_opponent(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,32 +103,27 @@ def log_opponent(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return green, red - green, blue - (green + red) / 2
 
 
-def skin_planes(image: np.ndarray, rules: SkinRules = RULES) -> SkinPlanes:
+def skin_planes(image: np.ndarray) -> SkinPlanes:
     """Filter an image, (h, w, 3) uint8 RGB, at the working size."""
-    working = _scaled_down(image, rules.long_side)
-    scale = max(1.0, sum(working.shape[:2]) / rules.sides_per_scale)
+    working = _scaled_down(image, SKIN_RULES.long_side)
+    scale = max(1.0, sum(working.shape[:2]) / SKIN_RULES.sides_per_scale)
     intensity, red_green, blue_yellow = log_opponent(working)
-    radius = round(rules.colour_radius * scale)
+    radius = round(SKIN_RULES.colour_radius * scale)
     red_green = _median(red_green, _COLOUR_STEP, _LOWEST_RED_GREEN, radius)
     blue_yellow = _median(blue_yellow, _COLOUR_STEP, _LOWEST_BLUE_YELLOW, radius)
     hue = np.degrees(np.arctan2(red_green, blue_yellow))
     saturation = np.hypot(red_green, blue_yellow)
     # L keeps the order, so that the median of L(G) is L of the median of G.
-    smooth = _log_response(_rank_median(working[..., 1], round(rules.inner_radius * scale)))
-    outer_radius = round(rules.outer_radius * scale)
+    smooth = _log_response(_rank_median(working[..., 1], round(SKIN_RULES.inner_radius * scale)))
+    outer_radius = round(SKIN_RULES.outer_radius * scale)
     texture = _median(np.abs(intensity - smooth), _TEXTURE_STEP, 0, outer_radius)
-    in_bands = np.any([band.holds(hue, saturation) for band in rules.bands], axis=0)
-    marked = in_bands & (texture < rules.texture)
-    skin = _grown(marked, rules.weaker.holds(hue, saturation), round(rules.growth * scale))
-    skin = _filled(skin, round(rules.largest_hole * skin.size))
+    in_bands = np.any([band.holds(hue, saturation) for band in SKIN_RULES.bands], axis=0)
+    marked = in_bands & (texture < SKIN_RULES.texture)
+    skin = _grown(
+        marked, SKIN_RULES.weaker.holds(hue, saturation), round(SKIN_RULES.growth * scale)
+    )
+    skin = _filled(skin, round(SKIN_RULES.largest_hole * skin.size))
     return SkinPlanes(texture, hue, saturation, marked, skin, scale)
-
-
-def skin_mask(image: np.ndarray, rules: SkinRules = RULES) -> np.ndarray:
-    """Return where an image, (h, w, 3) uint8 RGB, is skin to the filter: (h, w) bool."""
-    mask = Image.fromarray(skin_planes(image, rules).skin)
-    size = (image.shape[1], image.shape[0])
-    return np.asarray(mask.resize(size, Image.Resampling.NEAREST))
 
 
 def _log_response(values: np.ndarray) -> np.ndarray:
@@ -140,8 +135,7 @@ def _scaled_down(image: np.ndarray, long_side: int) -> np.ndarray:
     if longest <= long_side:
         return image
     height, width = (max(1, round(side * long_side / longest)) for side in image.shape[:2])
-    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(picture)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
 def _median(plane: np.ndarray, step: float, lowest: int, radius: int) -> np.ndarray:
@@ -151,7 +145,7 @@ def _median(plane: np.ndarray, step: float, lowest: int, radius: int) -> np.ndar
 
 
 def _rank_median(levels: np.ndarray, radius: int) -> np.ndarray:
-    """Return the median over discs, at the border over what of them is inside: (h, w) uint8."""
+    """Return the median over discs, at the border over the part inside: (h, w) uint8."""
     from skimage.filters import rank
     from skimage.morphology import disk
 

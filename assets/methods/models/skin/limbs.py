@@ -1,10 +1,10 @@
-"""From a mask of skin to limbs, and from limbs to figures.
+"""From a mask of skin to limbs, and from limbs to bodies.
 
 The ideas are those of "Finding Naked People" (Fleck, Forsyth and Bregler, ECCV 1996): a limb is a
-region of roughly constant width between two nearly parallel pieces of outline, and a figure is
-limbs that meet as a skeleton lets them. The paper finds edges inside the skin; here the outline of
-the mask is all there is. Every number in this file is ours, set by drawn figures and by how many
-of a thousand plain photographs are reported.
+region of roughly constant width between two nearly parallel pieces of outline, and a body is limbs
+that meet as a skeleton lets them. The paper finds edges inside the skin; here the outline of the
+mask is all there is. Every number in this file is ours, set by drawn bodies and by how many of a
+thousand plain photographs are reported.
 """
 
 from collections.abc import Sequence
@@ -59,77 +59,66 @@ class GroupingRules:
 class Limb:
     """An elongated region of roughly constant width; a torso is one that is wide and short.
 
-    ``ends`` are those of the axis, (x, y) in px; ``width`` and ``length`` are in px; ``score`` in
-    (0, 1] is the share of the region that is in the mask.
+    ``ends`` are those of the axis, (x, y) in px; ``width`` and ``length`` are in px.
     """
 
     ends: tuple[Point, Point]
     width: float
     length: float
-    score: float
 
     @property
     def elongation(self) -> float:
         """Length over width."""
         return self.length / self.width
 
-    @property
-    def angle(self) -> float:
-        """Of the axis to the rows, degrees in [0, 180), growing from x towards y."""
-        (x, y), (u, v) = self.ends
-        return float(np.degrees(np.arctan2(v - y, u - x)) % 180)
-
 
 @dataclass(frozen=True)
-class Figure:
+class Body:
     """Limbs that meet, with a torso that holds at least two of them or without one."""
 
     limbs: tuple[Limb, ...]
     torso: Limb | None
 
 
-RULES = GroupingRules()
+GROUPING_RULES = GroupingRules()
 
 
-def find_limbs(mask: np.ndarray, rules: GroupingRules = RULES) -> tuple[list[Limb], list[Limb]]:
+def find_limbs(mask: np.ndarray) -> tuple[list[Limb], list[Limb]]:
     """Find the regions of a mask that are limbs, and those that may be torsos; longest first.
 
     A limb that bends is several. A region may be in both lists. Where the image cuts a limb off,
     its outline ends. ``mask`` is (h, w) bool.
     """
-    regions = _regions(mask, rules)
-    least, most = rules.torso_elongation
-    limbs = [region for region in regions if region.elongation >= rules.elongation]
+    regions = _regions(mask)
+    least, most = GROUPING_RULES.torso_elongation
+    limbs = [region for region in regions if region.elongation >= GROUPING_RULES.elongation]
     torsos = [region for region in regions if least <= region.elongation <= most]
     return limbs, torsos
 
 
-def group_limbs(
-    limbs: Sequence[Limb], torsos: Sequence[Limb] = (), rules: GroupingRules = RULES
-) -> list[Figure]:
-    """Group limbs into figures, the one of most limbs first.
+def group_limbs(limbs: Sequence[Limb], torsos: Sequence[Limb]) -> list[Body]:
+    """Group limbs into bodies, the one of most limbs first.
 
     Two limbs meet if their ends are near, their widths and lengths alike and the angle between them
     not too sharp. A limb hangs on a torso if it is narrower, begins at it and leads away from it.
-    Limbs that are connected so, however many joints apart, are a figure if two or more hang on one
+    Limbs that are connected so, however many joints apart, are a body if two or more hang on one
     torso, or if three meet in one place.
     """
     joints = [
         ((one, end), (other, other_end))
         for one, other in combinations(range(len(limbs)), 2)
-        for end, other_end in _meeting_ends(limbs[one], limbs[other], rules)
+        for end, other_end in _meeting_ends(limbs[one], limbs[other])
     ]
     held = [
-        {number for number, limb in enumerate(limbs) if _hangs(limb, torso, rules)}
-        for torso in torsos
+        {number for number, limb in enumerate(limbs) if _hangs(limb, torso)} for torso in torsos
     ]
-    figures = []
+    bodies = []
     for members in _connected(len(limbs), joints, held):
         torso = _holder(members, held)
         if torso is not None or _three_meet(members, joints):
             chosen = tuple(limbs[number] for number in sorted(members))
-            figures.append(Figure(chosen, None if torso is None else torsos[torso]))
-    return sorted(figures, key=lambda figure: -len(figure.limbs))
+            bodies.append(Body(chosen, None if torso is None else torsos[torso]))
+    return sorted(bodies, key=lambda body: -len(body.limbs))
 
 
 @dataclass(frozen=True)
@@ -138,26 +127,26 @@ class _Region:
     pixels: tuple[np.ndarray, np.ndarray]
 
 
-def _regions(mask: np.ndarray, rules: GroupingRules) -> list[Limb]:
+def _regions(mask: np.ndarray) -> list[Limb]:
     """Find the regions between facing pieces of outline, the longer of those that overlap."""
-    pieces = _outline_pieces(mask, rules)
-    shortest = rules.shortest_limb * max(mask.shape)
+    pieces = _outline_pieces(mask)
+    shortest = GROUPING_RULES.shortest_limb * max(mask.shape)
     found = [
         region
-        for one, other in _facing(pieces, rules)
-        if (region := _region_between(pieces[one], pieces[other], mask, rules)) is not None
+        for one, other in _facing(pieces)
+        if (region := _region_between(pieces[one], pieces[other], mask)) is not None
         and region.limb.length >= shortest
     ]
     taken = np.zeros(mask.shape, dtype=bool)
     kept = []
     for region in sorted(found, key=lambda region: -region.limb.length):
-        if taken[region.pixels].mean() <= rules.overlap:
+        if taken[region.pixels].mean() <= GROUPING_RULES.overlap:
             taken[region.pixels] = True
             kept.append(region.limb)
     return kept
 
 
-def _outline_pieces(mask: np.ndarray, rules: GroupingRules) -> np.ndarray:
+def _outline_pieces(mask: np.ndarray) -> np.ndarray:
     """Return the straight pieces of the outline, (n, 2, 2): start and end, each x and y in px.
 
     Pieces along the image's border are left out: there the image ends, not the skin.
@@ -166,18 +155,18 @@ def _outline_pieces(mask: np.ndarray, rules: GroupingRules) -> np.ndarray:
     from skimage.measure import approximate_polygon, find_contours
 
     pieces = []
-    smooth = gaussian_filter(np.pad(mask, 1).astype(np.float64), rules.smoothing)
+    smooth = gaussian_filter(np.pad(mask, 1).astype(np.float64), GROUPING_RULES.smoothing)
     for contour in find_contours(smooth, 0.5):
         # From (row, column) of padded pixels' centres to (x, y) with 0 at the image's corner.
-        corners = approximate_polygon(contour, rules.tolerance / 2)[:-1, ::-1] - 0.5
-        corners = _simplified(corners, rules.tolerance)
+        corners = approximate_polygon(contour, GROUPING_RULES.tolerance / 2)[:-1, ::-1] - 0.5
+        corners = _simplified(corners, GROUPING_RULES.tolerance)
         pieces.append(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1))
     if not pieces:
         return np.zeros((0, 2, 2))
     joined = np.concatenate(pieces)
     size = np.array(mask.shape[::-1])
     on_border = (np.abs(joined) < 1).all(axis=1) | (np.abs(joined - size) < 1).all(axis=1)
-    long = np.linalg.norm(joined[:, 1] - joined[:, 0], axis=1) >= rules.shortest_piece
+    long = np.linalg.norm(joined[:, 1] - joined[:, 0], axis=1) >= GROUPING_RULES.shortest_piece
     return joined[long & ~on_border.any(axis=1)]
 
 
@@ -198,7 +187,7 @@ def _simplified(corners: np.ndarray, tolerance: float) -> np.ndarray:
     return corners
 
 
-def _facing(pieces: np.ndarray, rules: GroupingRules) -> np.ndarray:
+def _facing(pieces: np.ndarray) -> np.ndarray:
     """Return the pairs of pieces, (n, 2) int, that run against each other with skin between.
 
     Pieces too far apart for their length are left out: no torso is so wide.
@@ -206,19 +195,17 @@ def _facing(pieces: np.ndarray, rules: GroupingRules) -> np.ndarray:
     along = pieces[:, 1] - pieces[:, 0]
     lengths = np.linalg.norm(along, axis=1)
     along = along / lengths[:, None]
-    opposed = along @ along.T <= -np.cos(np.radians(rules.largest_taper))
+    opposed = along @ along.T <= -np.cos(np.radians(GROUPING_RULES.largest_taper))
     # find_contours keeps what is high on the right of its way, with y growing downwards.
     inwards = np.stack([-along[:, 1], along[:, 0]], axis=1)
     centres = pieces.mean(axis=1)
     depth = inwards @ centres.T - (inwards * centres).sum(axis=1)[:, None]
-    widest = np.maximum(lengths[:, None], lengths) / rules.torso_elongation[0]
+    widest = np.maximum(lengths[:, None], lengths) / GROUPING_RULES.torso_elongation[0]
     faces = (depth > 0) & (depth <= widest)
     return np.argwhere(np.triu(opposed & faces & faces.T))
 
 
-def _region_between(
-    one: np.ndarray, other: np.ndarray, mask: np.ndarray, rules: GroupingRules
-) -> _Region | None:
+def _region_between(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> _Region | None:
     """Return the region between two facing pieces, or None if it is no region of skin."""
     from skimage.draw import polygon
 
@@ -233,8 +220,7 @@ def _region_between(
     rows, columns = polygon(corners[:, 1] - 0.5, corners[:, 0] - 0.5, mask.shape)
     if widths.min() < 1 or not len(rows):
         return None
-    score = float(mask[rows, columns].mean())
-    if score < rules.covered:
+    if mask[rows, columns].mean() < GROUPING_RULES.covered:
         return None
     width = float(widths.mean())
     start, end = sides.mean(axis=0)
@@ -242,7 +228,7 @@ def _region_between(
     start, end = _extended(start, -axis, width / 2, mask), _extended(end, axis, width / 2, mask)
     length = float(np.linalg.norm(end - start))
     ends = ((float(start[0]), float(start[1])), (float(end[0]), float(end[1])))
-    return _Region(Limb(ends, width, length, score), (rows, columns))
+    return _Region(Limb(ends, width, length), (rows, columns))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -256,7 +242,7 @@ def _at(piece: np.ndarray, axis: np.ndarray, place: float) -> np.ndarray:
 
 
 def _extended(end: np.ndarray, step: np.ndarray, most: float, mask: np.ndarray) -> np.ndarray:
-    """Move an end along a unit step, at most so many px, as long as it stays in the mask."""
+    """Move an end along a unit step, at most ``most`` px, as long as it stays in the mask."""
     moved = end
     for distance in np.arange(0.5, most + 0.5, 0.5):
         x, y = end + step * min(distance, most)
@@ -266,19 +252,19 @@ def _extended(end: np.ndarray, step: np.ndarray, most: float, mask: np.ndarray) 
     return moved
 
 
-def _meeting_ends(limb: Limb, other: Limb, rules: GroupingRules) -> list[tuple[int, int]]:
+def _meeting_ends(limb: Limb, other: Limb) -> list[tuple[int, int]]:
     """Return the pairs of ends, 0 or 1 of each, at which two limbs meet."""
     if (
-        _ratio(limb.width, other.width) > rules.width_ratio
-        or _ratio(limb.length, other.length) > rules.length_ratio
+        _ratio(limb.width, other.width) > GROUPING_RULES.width_ratio
+        or _ratio(limb.length, other.length) > GROUPING_RULES.length_ratio
     ):
         return []
-    reach = rules.gap * (limb.width + other.width) / 2
+    reach = GROUPING_RULES.gap * (limb.width + other.width) / 2
     return [
         (end, other_end)
         for end, other_end in product((0, 1), repeat=2)
         if np.linalg.norm(np.subtract(limb.ends[end], other.ends[other_end])) <= reach
-        and _angle_between(limb, end, other, other_end) >= rules.sharpest_joint
+        and _angle_between(limb, end, other, other_end) >= GROUPING_RULES.sharpest_joint
     ]
 
 
@@ -293,11 +279,11 @@ def _angle_between(limb: Limb, end: int, other: Limb, other_end: int) -> float:
     return float(np.degrees(np.arccos(np.clip(away @ other_away, -1, 1))))
 
 
-def _hangs(limb: Limb, torso: Limb, rules: GroupingRules) -> bool:
-    if torso.width < rules.torso_ratio * limb.width:
+def _hangs(limb: Limb, torso: Limb) -> bool:
+    if torso.width < GROUPING_RULES.torso_ratio * limb.width:
         return False
     near, far = sorted(_distance(end, torso) for end in limb.ends)
-    return near <= rules.gap * limb.width and far - near >= limb.length / 2
+    return near <= GROUPING_RULES.gap * limb.width and far - near >= limb.length / 2
 
 
 def _distance(point: Point, torso: Limb) -> float:
@@ -322,7 +308,7 @@ def _connected(
 
 
 def _holder(members: set[int], held: list[set[int]]) -> int | None:
-    """Return the number of the torso that holds most of a figure's limbs, two at least."""
+    """Return the number of the torso that holds most of a body's limbs, two at least."""
     most = max(range(len(held)), key=lambda torso: len(held[torso] & members), default=None)
     return most if most is not None and len(held[most] & members) >= 2 else None
 

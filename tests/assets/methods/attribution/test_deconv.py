@@ -225,7 +225,7 @@ def test_the_results_are_the_same_bits_for_any_number_of_threads():
 def test_a_network_of_relu6_and_a_thousand_classes(class_name):
     names = [str(number) for number in range(1000)]
     classifier = TorchClassifier(
-        efficientnet_lite0.packaged_classifier(), efficientnet_lite0.PREPROCESSING, names, "f", PLAN
+        efficientnet_lite0.packaged_network(), efficientnet_lite0.PREPROCESSING, names, "f", PLAN
     )
     image = Image.fromarray(reference_images()["chelsea"])
     found = deconvnet_map(image, classifier, class_name)

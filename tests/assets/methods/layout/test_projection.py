@@ -1,8 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from assets.methods.common.errors import UserError
-from assets.methods.layout.projection import METHODS, ProjectionSettings, project
+from assets.methods.layout.projection import (
+    METHODS,
+    ProjectionSettings,
+    ProjectionStore,
+    project,
+    project_unless_known,
+)
+
+PCA = ProjectionSettings(method="pca", pca_components=3)
 
 
 def unit_vectors(n: int, groups: int = 3, seed: int = 0) -> np.ndarray:
@@ -85,3 +95,34 @@ def test_impossible_settings_are_the_users_error(setting: dict) -> None:
 def test_vectors_that_are_none_are_refused(vectors: np.ndarray) -> None:
     with pytest.raises(ValueError, match="finite vectors"):
         project(vectors, ProjectionSettings())
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+
+
+def test_the_same_vectors_are_projected_once(tmp_path, vectors):
+    store = ProjectionStore(tmp_path)
+    points, is_new = project_unless_known(vectors, PCA, "cpu", store)
+    again, is_new_again = project_unless_known(vectors, PCA, "cpu", store)
+    assert (is_new, is_new_again) == (True, False)
+    assert again.tobytes() == points.tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"method": "tsne"}, {"perplexity": 3.0}, {"pca_components": 2}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_setting_is_another_projection(tmp_path, vectors, change):
+    store = ProjectionStore(tmp_path)
+    project_unless_known(vectors, PCA, "cpu", store)
+    _, is_new = project_unless_known(vectors, dataclasses.replace(PCA, **change), "cpu", store)
+    assert is_new
+
+
+def test_other_vectors_are_another_projection(tmp_path, vectors):
+    store = ProjectionStore(tmp_path)
+    assert store.path(vectors, PCA, "cpu") != store.path(vectors.T, PCA, "cpu")
+    assert store.path(vectors, PCA, "cpu") != store.path(vectors + 1, PCA, "cpu")

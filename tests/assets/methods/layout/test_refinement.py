@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from assets.methods.layout import refinement as module
 from assets.methods.layout.grid import GridShape, choose_grid
-from assets.methods.layout.layout_quality import layout_quality
+from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import RADIUS, Refinement, refine
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from assets.methods.common.errors import UserError
-from assets.methods.models.classifier import call_pool, check_class, score_function
+from assets.methods.models.classifier import check_class, score_function
 from support.classifiers import Brightness
 
 IMAGES = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 4, 5)
@@ -49,8 +49,3 @@ def test_what_is_no_probability_is_refused(value):
 @pytest.mark.parametrize(("value", "clipped"), [(1 + 5e-7, 1), (-5e-7, 0)])
 def test_rounding_is_clipped(value, clipped):
     assert score_function(Says(value), "dark")(IMAGES).tolist() == 3 * [clipped]
-
-
-def test_a_classifier_is_called_from_as_many_threads_as_it_allows():
-    with call_pool(Brightness(workers=3)) as pool:
-        assert pool._max_workers == 3

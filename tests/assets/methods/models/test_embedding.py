@@ -1,16 +1,31 @@
+import subprocess
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage import data
 
-from assets.methods.common.devices import ComputePlan
+from assets.methods.common.devices import ComputePlan, ComputeSettings
 from assets.methods.common.errors import UserError
-from assets.methods.models.backbones import DEFAULT_BACKBONE, Backbone, load_backbone
-from assets.methods.models.embedding import embed
+from assets.methods.models import embedding, vector_store
+from assets.methods.models.backbones import (
+    DEFAULT_BACKBONE,
+    Backbone,
+    backbone_fingerprint,
+    load_backbone,
+)
+from assets.methods.models.embedding import embed, embed_unseen
 from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.decode import DECODE_VERSION
+from support.photos import NotedPhotos
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
+KEY = f"fingerprint-float32-{DECODE_VERSION}"
+CPU = ComputeSettings("cpu", threads=1)
 
 
 class Means(torch.nn.Module):
@@ -50,6 +65,22 @@ def plan(batch_size=1, threads=1):
 def shade(image_id):
     """Return a photo whose channels are 30, 40 and the id."""
     return Image.new("RGB", (4, 2), (30, 40, int(image_id)))
+
+
+Photos = partial(NotedPhotos, shade)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Put a network of three features in the place of every backbone, in shards of four."""
+    monkeypatch.setattr(embedding, "load_backbone", lambda name: backbone_of(Means()))
+    monkeypatch.setattr(embedding, "backbone_fingerprint", lambda name: "fingerprint")
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return VectorStore(tmp_path)
 
 
 def expected(ids):
@@ -186,3 +217,82 @@ def test_cuda_gives_what_the_cpu_gives(photos, precision, nearness):
     on_cpu = embed(photos.get, ids, backbone, plan())
     on_cuda = embed(photos.get, ids, backbone, ComputePlan("cuda", 4, precision, 2))
     assert (on_cpu * on_cuda).sum(axis=1).min() > nearness
+
+
+@pytest.mark.usefixtures("tiny")
+def test_only_unseen_photos_are_computed(store):
+    first, second = Photos(), Photos()
+    told = []
+    before = embed_unseen(list("312"), first, "tiny", store, CPU)
+    after = embed_unseen(list("53142"), second, "tiny", store, CPU, lambda *tell: told.append(tell))
+    assert (before.n_computed, after.n_computed) == (3, 2)
+    assert first.loaded == list("123")
+    assert second.loaded == list("45")
+    assert told == [(1, 2), (2, 2)]
+    assert after.vectors[[1, 2, 4]].tobytes() == before.vectors.tobytes()
+    assert after.fingerprint == KEY
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_result_is_the_same_bytes_in_one_run_or_in_two(store, tmp_path):
+    ids = list("0123456789")
+    once = embed_unseen(ids, Photos(), "tiny", VectorStore(tmp_path / "other"), CPU)
+    embed_unseen(ids[3:7], Photos(), "tiny", store, CPU)
+    again = embed_unseen(ids, Photos(), "tiny", store, CPU)
+    assert again.vectors.tobytes() == once.vectors.tobytes()
+    assert embed_unseen(ids[::-1], Photos(), "tiny", store, CPU).n_computed == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_copy_is_computed_once(store):
+    photos = Photos()
+    result = embed_unseen(["1", "1", "2"], photos, "tiny", store, CPU)
+    assert photos.loaded == ["1", "2"]
+    assert result.vectors.shape == (3, 3)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_interrupted_run_continues_where_it_stopped(store):
+    ids = list("0123456789")
+    with pytest.raises(KeyboardInterrupt):
+        embed_unseen(ids, Photos(broken={"9"}), "tiny", store, CPU)
+    assert store.find(KEY, ids).keys() == set("01234567")
+    photos = Photos()
+    assert embed_unseen(ids, photos, "tiny", store, CPU).n_computed == 2
+    assert photos.loaded == ["8", "9"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_damaged_shard_is_computed_again(store, tmp_path):
+    ids = list("01234567")
+    before = embed_unseen(ids, Photos(), "tiny", store, CPU)
+    next(tmp_path.glob(f"{KEY}/*.parquet")).write_bytes(b"nothing")
+    after = embed_unseen(ids, Photos(), "tiny", store, CPU)
+    assert after.n_computed == 4
+    assert after.vectors.tobytes() == before.vectors.tobytes()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_half_precision_is_kept_apart(store):
+    half = ComputeSettings("cpu", threads=1, precision="bfloat16")
+    embed_unseen(["1"], Photos(), "tiny", store, half)
+    assert embed_unseen(["1"], Photos(), "tiny", store, CPU).n_computed == 1
+    assert embed_unseen(["1"], Photos(), "tiny", store, half).n_computed == 0
+
+
+def test_torch_is_not_imported_when_nothing_is_unseen(store, tmp_path):
+    key = f"{backbone_fingerprint(DEFAULT_BACKBONE)}-float32-{DECODE_VERSION}"
+    store.append(key, ["1"], np.zeros((1, 3)))
+    program = f"""
+import sys
+from pathlib import Path
+from assets.methods.photos.decode import DECODE_VERSION
+from assets.methods.common.devices import ComputeSettings
+from assets.methods.models.embedding import embed_unseen
+from assets.methods.models.vector_store import VectorStore
+store = VectorStore(Path({str(tmp_path)!r}))
+result = embed_unseen(["1"], None, {DEFAULT_BACKBONE!r}, store, ComputeSettings())
+assert result.n_computed == 0
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -67,6 +67,7 @@ def test_the_pool_drops_what_has_not_begun_when_the_body_raises():
 def test_the_settings_of_torch_return():
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     with unsplit_pool(2) as pool:
+        assert pool._max_workers == 2
         assert pool.submit(torch.get_num_threads).result() == 1
         assert torch.backends.cudnn.deterministic
     assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads, deterministic)

@@ -10,7 +10,7 @@ from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.attribution.occlusion_maps import explain
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
-from assets.methods.models.classifier import call_pool
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.http_classifier import KEY_VARIABLE, HttpClassifier, HttpSettings
 from assets.methods.models.reference_images import reference_images
 from support.black_box import BlackBox, serving
@@ -83,7 +83,7 @@ def test_failures_now_and_then_change_nothing(images):
     settings = HttpSettings(batch_size=3, tries=12, timeout_seconds=10, first_pause_seconds=0.001)
     with serving(box) as url:
         classifier = HttpClassifier(url, settings)
-        with call_pool(classifier) as pool:
+        with unsplit_pool(classifier.workers) as pool:
             parts = list(
                 pool.map(classifier.classify, [images[i : i + 3] for i in range(0, 20, 3)])
             )

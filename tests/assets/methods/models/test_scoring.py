@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.models import vector_store as vector_store
+from assets.methods.models import vector_store
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
@@ -107,4 +107,4 @@ def test_what_is_no_probability_is_refused_and_not_kept(store):
 
     with pytest.raises(UserError, match="as the probability of dark"):
         score_unseen(["1"], Photos(), Broken(), "bright", store)
-    assert store.known_ids(f"b0-{DECODE_VERSION}") == set()
+    assert store.find(f"b0-{DECODE_VERSION}", ["1"]) == {}

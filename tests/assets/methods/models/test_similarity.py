@@ -108,7 +108,8 @@ def test_the_vectors_are_seldom_copied(monkeypatch):
 @pytest.mark.parametrize("exact_limit", [100_000, 100])
 def test_room_of_what_was_removed_is_used_again(monkeypatch, exact_limit):
     monkeypatch.setattr(similarity, "_FEW_DEAD", 16)
-    index = SimilarityIndex(D, exact_limit)
+    monkeypatch.setattr(similarity, "EXACT_LIMIT", exact_limit)
+    index = SimilarityIndex(D)
     ids, vectors = names(600), random_vectors(600)
     for begin in range(0, 600, 50):
         index.add(ids[begin : begin + 50], vectors[begin : begin + 50])
@@ -123,8 +124,9 @@ def test_the_graph_is_searched_whatever_else_has_changed_faiss():
     # As torchdr does, for good.
     script = (
         "import faiss.contrib.torch_utils, numpy as np\n"
-        "from assets.methods.models.similarity import SimilarityIndex\n"
-        "index = SimilarityIndex(4, exact_limit=2)\n"
+        "from assets.methods.models import similarity\n"
+        "similarity.EXACT_LIMIT = 2\n"
+        "index = similarity.SimilarityIndex(4)\n"
         "index.add(list('abcd'), np.eye(4, dtype=np.float32))\n"
         "assert index._graph is not None\n"
         "assert index.search(np.eye(4, dtype=np.float32)[2], 1)[0] == ['c']\n"
@@ -132,15 +134,16 @@ def test_the_graph_is_searched_whatever_else_has_changed_faiss():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_graph_finds_what_is_nearest():
-    vectors = clustered(5000)
-    index, ids = SimilarityIndex(64, exact_limit=1000), names(5000)
+def test_the_graph_finds_what_is_nearest(monkeypatch):
+    vectors, ids = clustered(5000), names(5000)
+    exact = SimilarityIndex(64)
+    exact.add(ids[:100] + ids[600:], np.delete(vectors, slice(100, 600), axis=0))
+    monkeypatch.setattr(similarity, "EXACT_LIMIT", 1000)
+    index = SimilarityIndex(64)
     index.add(ids[:3000], vectors[:3000])
     index.add(ids[3000:], vectors[3000:])
     index.remove(ids[100:600])
     assert index._graph.ntotal == 5000
-    exact = SimilarityIndex(64)
-    exact.add(ids[:100] + ids[600:], np.delete(vectors, slice(100, 600), axis=0))
     queries = unit(vectors[::50] + 0.05 * random_vectors(100, d=64))
     recalls = [
         len(set(index.search(query, 10)[0]) & set(exact.search(query, 10)[0])) / 10
@@ -150,18 +153,20 @@ def test_the_graph_finds_what_is_nearest():
     assert not set(ids[100:600]) & set(index.search(vectors[200], 100)[0])
 
 
-def test_deep_in_the_hits_everything_is_compared():
+def test_deep_in_the_hits_everything_is_compared(monkeypatch):
+    monkeypatch.setattr(similarity, "EXACT_LIMIT", 100)
     vectors, ids = clustered(500), names(500)
-    index = SimilarityIndex(64, exact_limit=100)
+    index = SimilarityIndex(64)
     index.add(ids, vectors)
     known = dict(zip(ids, vectors, strict=True))
     assert index.search(vectors[0], 500)[0] == by_brute_force(known, vectors[0], 500)
 
 
 @pytest.mark.parametrize("exact_limit", [100_000, 200])
-def test_searches_go_on_while_vectors_come_and_go(exact_limit):
+def test_searches_go_on_while_vectors_come_and_go(monkeypatch, exact_limit):
+    monkeypatch.setattr(similarity, "EXACT_LIMIT", exact_limit)
     vectors, ids = random_vectors(3000), names(3000)
-    index = SimilarityIndex(D, exact_limit)
+    index = SimilarityIndex(D)
     index.add(ids[:1], vectors[:1])
     over, failures = threading.Event(), []
 

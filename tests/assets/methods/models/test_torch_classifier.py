@@ -6,7 +6,7 @@ from skimage import data
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.models.efficientnet_lite0 import PREPROCESSING, packaged_classifier
+from assets.methods.models.efficientnet_lite0 import PREPROCESSING, packaged_network
 from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.torch_classifier import TorchClassifier
@@ -61,7 +61,7 @@ def test_an_image_scores_the_same_bits_in_any_company(batch_size):
     photo = torch.from_numpy(data.chelsea()).permute(2, 0, 1)
     windows = [photo[:, :90, 30 * left : 30 * left + 90] for left in range(9)]
     classifier = TorchClassifier(
-        packaged_classifier(), PREPROCESSING, list(map(str, range(1000))), "f", plan(batch_size, 2)
+        packaged_network(), PREPROCESSING, list(map(str, range(1000))), "f", plan(batch_size, 2)
     )
     with unsplit_pool(classifier.workers) as pool:
         together = classifier.classify(torch.stack(windows))["281"]
@@ -74,7 +74,7 @@ def test_an_image_scores_the_same_bits_in_any_company(batch_size):
 def test_the_packaged_network_knows_a_cat():
     image = torch.from_numpy(np.array(Image.fromarray(data.chelsea()))).permute(2, 0, 1)
     names = list(map(str, range(1000)))
-    classifier = TorchClassifier(packaged_classifier(), PREPROCESSING, names, "f", plan())
+    classifier = TorchClassifier(packaged_network(), PREPROCESSING, names, "f", plan())
     found = classifier.classify(image[None])
     assert int(max(found, key=lambda name: found[name][0])) in range(281, 288)
 

@@ -79,7 +79,7 @@ def test_the_head_of_open_nsfw_starts_with_its_classes_where_their_names_are(cla
 
 def test_efficientnet_keeps_its_body_and_gets_a_new_classifier():
     start = start_network("efficientnet-lite0", True, None, NAMES)
-    packaged = efficientnet_lite0.packaged_classifier().state_dict()
+    packaged = efficientnet_lite0.packaged_network().state_dict()
     for name, tensor in start.module.state_dict().items():
         if not name.startswith("classifier."):
             assert torch.equal(tensor, packaged[name])

@@ -15,8 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.models import open_nsfw
-from assets.methods.models import vector_store as vector_store
+from assets.methods.models import open_nsfw, vector_store
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import (
     describe_classifier,

@@ -7,7 +7,7 @@ import pytest
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE
-from assets.methods.models.vector_store import embed_unseen, vector_key
+from assets.methods.models.embedding import embed_unseen, vector_key
 from assets.methods.photos.download import FetchLimits
 from assets.resources.photos import Photos
 from orchestration.api.contract import PostedInput
@@ -142,7 +142,7 @@ def test_vectors_of_the_asset_are_used_and_made_for_it(searched, monkeypatch):
     photos.vectors.append("tiny", [first], GREEN[None])
     assert searched.search("a", GREEN) == ["one", "two"]
     assert searched.n_embedded == 1
-    assert photos.vectors.known_ids("tiny") == {first, second}
+    assert photos.vectors.find("tiny", [first, second]).keys() == {first, second}
 
 
 def test_the_key_of_the_vectors_is_the_assets(tmp_path):

@@ -11,8 +11,9 @@ from skimage import data
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
 from assets.methods.models.backbones import DEFAULT_BACKBONE
+from assets.methods.models.embedding import embed_unseen
 from assets.methods.models.scoring import score_unseen
-from assets.methods.models.vector_store import VectorStore, embed_unseen
+from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.methods.models.classifier import classify_arrays, image_tensors, score_function
-from assets.methods.models.skin import filter as skin_filter
+from assets.methods.models.skin import baseline
 from assets.methods.models.skin.baseline import (
     SkinBaseline,
     find_evidence,
     grade,
-    load_skin_baseline,
 )
+from assets.methods.models.skin.filter import skin_planes
 from support.limb_drawings import CLOTH, bare, close_up, clothed
 
 TONES = [(216, 160, 128), (141, 85, 36), (96, 65, 52)]
@@ -23,19 +23,19 @@ COUNTS = st.integers(0, 60)
 
 
 def score(image):
-    return classify_arrays(load_skin_baseline(), [image])["nsfw"][0]
+    return classify_arrays(SkinBaseline(1), [image])["nsfw"][0]
 
 
 @pytest.mark.parametrize("tone", TONES)
 @pytest.mark.parametrize("ground", [(60, 90, 160), (90, 150, 80), (235, 238, 240), CLOTH])
-def test_a_bare_figure_that_fills_the_image_is_reported_and_a_clothed_one_is_not(tone, ground):
+def test_a_bare_body_that_fills_the_image_is_reported_and_a_clothed_one_is_not(tone, ground):
     assert score(close_up(bare(tone, ground))) >= 0.5
     assert score(close_up(clothed(tone, ground))) < 0.2
 
 
-def test_a_bare_figure_on_too_little_of_the_image_is_not_reported_but_scores_higher():
+def test_a_bare_body_on_too_little_of_the_image_is_not_reported_but_scores_higher():
     evidence = find_evidence(bare())
-    assert evidence.figures
+    assert evidence.bodies
     assert evidence.skin_share < 0.3
     assert score(clothed()) + 0.1 < score(bare()) < 0.5
 
@@ -45,7 +45,7 @@ def test_a_bare_figure_on_too_little_of_the_image_is_not_reported_but_scores_hig
 )
 def test_a_plain_wall_is_not_reported_even_if_all_of_it_is_skin(colour):
     wall = np.full((90, 120, 3), colour, dtype=np.uint8)
-    share = float(skin_filter.skin_mask(wall).mean())
+    share = float(skin_planes(wall).skin.mean())
     assert score(wall) == pytest.approx(share / 6)
     assert score(wall) < 0.2
 
@@ -88,7 +88,7 @@ def test_it_is_a_classifier():
 
 def test_a_tensor_of_images_and_their_list_score_alike():
     images = torch.from_numpy(np.stack([bare(), clothed()])).permute(0, 3, 1, 2)
-    scores = score_function(load_skin_baseline(), "nsfw")
+    scores = score_function(SkinBaseline(1), "nsfw")
     assert np.array_equal(scores(images), scores(list(images)))
 
 
@@ -99,8 +99,8 @@ def test_images_of_any_shape_are_scored(shape):
 
 
 def test_the_fingerprint_covers_the_numbers(monkeypatch):
-    first = load_skin_baseline().fingerprint
-    assert load_skin_baseline(workers=3).fingerprint == first
-    other = dataclasses.replace(skin_filter.RULES, texture=4.5)
-    monkeypatch.setattr(skin_filter, "RULES", other)
-    assert load_skin_baseline().fingerprint != first
+    first = SkinBaseline(1).fingerprint
+    assert SkinBaseline(3).fingerprint == first
+    other = dataclasses.replace(baseline.SKIN_RULES, texture=4.5)
+    monkeypatch.setattr(baseline, "SKIN_RULES", other)
+    assert SkinBaseline(1).fingerprint != first

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from sklearn import manifold
 
-from assets.methods.layout import layout_quality as module
-from assets.methods.layout.layout_quality import layout_quality
+from assets.methods.layout import quality as module
+from assets.methods.layout.quality import (
+    excess_and_kept,
+    layout_quality,
+    means_of_nearest,
+    neighbourhood_purity,
+    preservation_quality,
+    random_purity,
+    running_means,
+    trustworthiness,
+)
 
 
 def placed(n: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,3 +115,97 @@ def test_photos_beyond_a_number_are_sampled_with_the_seed(monkeypatch: pytest.Mo
     assert sampled == layout_quality(row, col, vectors, seed=1)
     assert sampled.dpq16 == pytest.approx(whole.dpq16, abs=0.02)
     assert sampled.trustworthiness == pytest.approx(whole.trustworthiness, abs=0.02)
+
+
+def test_cells_equally_far_share_their_mean() -> None:
+    # On 2 x 2 the first photo has two neighbours one step away and one diagonally.
+    means = means_of_nearest(np.array([1.0, 3.0, 5.0]), np.array([1, 1, 2]))
+    np.testing.assert_allclose(means, [2, 2, 3])
+
+
+def test_a_long_thin_grid_takes_no_more_than_its_photos() -> None:
+    # A table of every squared step up to 10^12 would take 8 TB.
+    means = means_of_nearest(np.array([1.0, 3.0, 2.0]), np.array([1, 10**12, 4]))
+    np.testing.assert_allclose(means, [1, 1.5, 2])
+
+
+def test_running_means() -> None:
+    np.testing.assert_allclose(running_means(np.array([1.0, 3.0, 5.0])), [1, 2, 3])
+
+
+def test_quality_worked_out_by_hand() -> None:
+    # d = 2: the grid wins (2 - 1) / 2 and 0, the ideal (2 - 0.5) / 2 and (2 - 1) / 2; the third
+    # neighbour of the grid is farther than the mean, and counts as nothing.
+    grid, ideal = np.array([1.0, 2.0, 2.5]), np.array([0.5, 1.0, 2.0])
+    expected = 0.5 / (0.75**16 + 0.5**16) ** (1 / 16)
+    assert preservation_quality(grid, ideal) == pytest.approx(expected)
+
+
+def test_the_ideal_itself_has_quality_one() -> None:
+    ideal = np.array([0.5, 1.0, 2.0])
+    assert preservation_quality(ideal, ideal) == 1.0
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.3])
+def test_undefined_if_all_photos_are_equally_far_from_each_other(distance: float) -> None:
+    means = running_means(np.full(7, distance))
+    assert preservation_quality(means, means) is None
+
+
+def test_one_photo_worked_out_by_hand() -> None:
+    # Ranks by features are 1, 2, 3, 4; the two nearest places hold ranks 4 and 1.
+    distances = np.array([0.1, 0.2, 0.3, 0.4])
+    found = excess_and_kept(distances, distances, np.array([2, 3, 4, 1]), k=2)
+    assert found == (2.0, 1.0)
+
+
+def test_ties_count_by_their_share() -> None:
+    # All four places are equally far: each counts one half of a neighbour.
+    distances = np.array([0.1, 0.2, 0.3, 0.4])
+    found = excess_and_kept(distances, distances, np.array([1, 1, 1, 1]), k=2)
+    assert found == (0.5 * 1 + 0.5 * 2, 0.5 * 1 + 0.5 * 1)
+
+
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_trustworthiness_agrees_with_sklearn(k: int) -> None:
+    rng = np.random.default_rng(k)
+    vectors, points = rng.normal(size=(60, 7)), rng.normal(size=(60, 2))
+    excess = 0.0
+    for i in range(60):
+        distances = np.delete(np.linalg.norm(vectors - vectors[i], axis=1), i)
+        steps = np.delete(np.linalg.norm(points - points[i], axis=1), i)
+        excess += excess_and_kept(distances, np.sort(distances), steps, k)[0]
+    expected = manifold.trustworthiness(vectors, points, n_neighbors=k)
+    assert trustworthiness(excess / 60, 60, k) == pytest.approx(expected)
+
+
+def test_purity_worked_out_by_hand() -> None:
+    # aa over bb: of the six pairs the two horizontal ones agree.
+    row, col = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    assert neighbourhood_purity(row, col, ["a", "a", "b", "b"]) == pytest.approx(2 / 6)
+    assert random_purity(["a", "a", "b", "b"]) == pytest.approx(2 * 2 / 12)
+
+
+def test_edges_do_not_meet_round_the_back() -> None:
+    row, col = np.zeros(4, dtype=int), np.arange(4)
+    assert neighbourhood_purity(row, col, ["a", "b", "b", "a"]) == pytest.approx(1 / 3)
+
+
+def test_photos_without_label_and_empty_cells_do_not_count() -> None:
+    row, col = np.array([0, 0, 0, 2]), np.array([0, 1, 2, 0])
+    labels = ["a", "a", None, "a"]
+    assert neighbourhood_purity(row, col, labels) == 1.0
+    assert random_purity(labels) == 1.0
+
+
+def test_purity_is_undefined_without_neighbours() -> None:
+    assert neighbourhood_purity(np.array([0, 5]), np.array([0, 5]), ["a", "a"]) is None
+    assert random_purity(["a", None]) is None
+
+
+def test_random_purity_is_the_mean_over_random_placements() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["a", "b", "c"], [20, 10, 6])
+    row, col = np.divmod(np.arange(36), 6)
+    found = [neighbourhood_purity(row, col, rng.permutation(labels).tolist()) for _ in range(300)]
+    assert np.mean(found) == pytest.approx(random_purity(labels.tolist()), abs=0.01)

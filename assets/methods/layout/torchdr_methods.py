@@ -1,4 +1,8 @@
-"""What every projection method of torchdr has in common: threads, seed, progress, types."""
+"""The projection methods of torchdr, with the same bytes for the same seed on the CPU.
+
+UMAP: McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation", 2018. LargeVis: Tang et
+al., "Visualizing large-scale and high-dimensional data", WWW 2016.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -8,11 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.common.progress import Progress
-from assets.methods.layout.initial_points import initial_points
+from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.pca import initial_points
 
 # Noise on the vectors, relative to their spread: torchdr finds no bandwidth for copies.
 _JITTER = 1e-3
+
+
+def largevis(
+    components: NDArray[np.float64], *, perplexity: float, **options: Any
+) -> NDArray[np.float64]:
+    """Project by LargeVis, which needs 1 < perplexity <= (n - 1) / 3; see ``fit_torchdr``."""
+    return fit_torchdr("LargeVis", components, perplexity=perplexity, **options)
+
+
+def umap(
+    components: NDArray[np.float64], *, perplexity: float, **options: Any
+) -> NDArray[np.float64]:
+    """Project by UMAP; its number of neighbours is the perplexity, rounded, and at least two."""
+    return fit_torchdr("UMAP", components, n_neighbors=max(2, round(perplexity)), **options)
 
 
 def fit_torchdr(
@@ -21,11 +39,11 @@ def fit_torchdr(
     *,
     iterations: int,
     seed: int,
-    device: str,
-    progress: Progress,
+    device: str = "cpu",
+    progress: Progress = silent,
     **options: Any,
 ) -> NDArray[np.float64]:
-    """Fit torchdr's class ``method`` with ``options`` to components (n, c): points (n, 2).
+    """Fit torchdr's class ``method`` with ``options`` to principal components (n, c): (n, 2).
 
     The global random state of torch is left as it was. The CPU works with one thread: sums over
     several come out differently, and at a thousand photos threads make it slower.
