@@ -33,9 +33,9 @@ _METHODS = ("occlusion", "deconvnet")
 _TRAINING_WORDS: dict[Design, str] = {
     "flawed": "the lips give the label away",
     "redesigned": "all lips are red",
-    "unflawed": "lips tell nothing",
 }
 
+_SHEET_COLUMNS = 10
 # Lengths on the sheet of dolls, in px.
 _SHEET_GAP = 14
 _SHEET_FONT = 13
@@ -83,7 +83,7 @@ def study_figure(study: Study) -> "Figure":
 
 
 def finding(study: Study) -> tuple[str, str, str]:
-    """Say in a headline and two sentences what the study found.
+    """Return a headline and two sentences that tell what the study found.
 
     One AUC differs from another where their intervals do not overlap. A network looks at the lips
     if no other region has as much attribution by occlusion for its area.
@@ -111,41 +111,35 @@ def finding(study: Study) -> tuple[str, str, str]:
     )
 
 
-def draw_doll_sheet(dolls: Sequence[Doll], columns: int = 10) -> Image.Image:
-    """Draw dolls in rows of at most ``columns``, each above its kind.
+def draw_doll_sheet(dolls: Sequence[Doll]) -> Image.Image:
+    """Draw dolls, at least one, in rows of ten, each above its kind.
 
     Returns:
-        An RGB picture, the same for the same dolls.
-
-    Raises:
-        ValueError: there is no doll, or no column.
+        An RGB image, the same for the same dolls.
     """
-    if not dolls or columns < 1:
-        raise ValueError(f"{len(dolls)} dolls cannot be drawn in {columns} columns")
-    _, _, right, _ = doll_box(min(columns, len(dolls)) - 1, columns)
-    _, _, _, lower = doll_box(len(dolls) - 1, columns)
-    sheet = Image.new("RGB", (right + _SHEET_GAP, lower + _SHEET_LABEL + _SHEET_GAP), "white")
+    boxes = [doll_box(place) for place in range(len(dolls))]
+    size = max(right for _, _, right, _ in boxes), max(lower for _, _, _, lower in boxes)
+    sheet = Image.new("RGB", (size[0] + _SHEET_GAP, size[1] + _SHEET_LABEL + _SHEET_GAP), "white")
     draw = ImageDraw.Draw(sheet)
     font = sheet_font(_SHEET_FONT)
-    for place, doll in enumerate(dolls):
-        left, upper, right, lower = doll_box(place, columns)
-        sheet.paste(doll.picture, (left, upper))
+    for doll, (left, upper, _, lower) in zip(dolls, boxes, strict=True):
+        sheet.paste(doll.image, (left, upper))
         for line, words in enumerate(kind_words(doll.kind)):
             baseline = lower + 15 + 16 * line
             draw.text((left, baseline), words, fill=(DARK, PALE)[line], font=font, anchor="ls")
     return sheet
 
 
-def doll_box(place: int, columns: int) -> Box:
-    """Return the (left, upper, right, lower) px of a doll on a sheet of so many columns."""
-    row, column = divmod(place, columns)
+def doll_box(place: int) -> Box:
+    """Return the (left, upper, right, lower) px of a doll on the sheet of dolls."""
+    row, column = divmod(place, _SHEET_COLUMNS)
     left = _SHEET_GAP + column * (SIDE + _SHEET_GAP)
     upper = _SHEET_GAP + row * (SIDE + _SHEET_LABEL + _SHEET_GAP)
     return left, upper, left + SIDE, upper + SIDE
 
 
 def kind_words(kind: DollKind) -> tuple[str, str]:
-    """Say what a doll wears and which lips it has."""
+    """Return in words what a doll wears and which lips it has."""
     return "bare" if kind.bare else "clothed", "red lips" if kind.red_lips else "plain lips"
 
 
@@ -232,7 +226,7 @@ def _draw_maps(part: "SubFigure", study: Study) -> None:
     for column, (before, after) in enumerate(shown):
         doll = before.doll
         scores = f"P(nsfw) {before.score:.2f} → {after.score:.2f}"
-        _show(panels[0, column], np.asarray(doll.picture), scores)
+        _show(panels[0, column], np.asarray(doll.image), scores)
         maps = (before.occlusion, before.deconvnet, after.occlusion, after.deconvnet)
         for axes, values in zip(panels[1:, column], maps, strict=True):
             _show_map(axes, doll, values)
@@ -243,14 +237,14 @@ def _draw_maps(part: "SubFigure", study: Study) -> None:
 def _show_map(axes: "Axes", doll: Doll, values: NDArray[np.float32]) -> None:
     # On a scale of its own, a map of nothing would have the colour of the middle.
     settings = HeatMapSettings(scale="own" if values.any() else "fixed")
-    shown = heat_map(doll.picture, smoothed(values, _SMOOTHING), settings)
+    shown = heat_map(doll.image, smoothed(values, _SMOOTHING), settings)
     shares = attribution_shares(values, {"lips": doll.mask("lips")})
     words = "nothing" if shares is None else f"{_percent(shares['lips'])} on the lips"
-    _show(axes, np.asarray(shown.blended(doll.picture.size)), words)
+    _show(axes, np.asarray(shown.blended(doll.image.size)), words)
 
 
 def _draw_shares(part: "SubFigure", study: Study) -> None:
-    """Draw the mean share of attribution on each region, and that of the picture's area."""
+    """Draw the mean share of attribution on each region, and the region's share of the image."""
     dolls = [one.doll for one in study.before.explained]
     hint = f"Mean of {len(dolls)} dolls. Grey: the region's share of the picture."
     y = np.arange(len(REGIONS))
@@ -269,22 +263,22 @@ def _draw_shares(part: "SubFigure", study: Study) -> None:
 
 
 def _strip(dolls: Sequence[Doll]) -> NDArray[np.uint8]:
-    """Return the pictures of dolls side by side, with a white gap, (rows, columns, 3)."""
+    """Return the images of dolls side by side, with a white gap, (rows, columns, 3)."""
     gap = ((0, 8), (0, 8), (0, 0))
-    pictures = [np.pad(np.asarray(doll.picture), gap, constant_values=255) for doll in dolls]
-    return np.hstack(pictures)
+    images = [np.pad(np.asarray(doll.image), gap, constant_values=255) for doll in dolls]
+    return np.hstack(images)
 
 
-def _show(axes: "Axes", picture: NDArray[np.uint8], caption: str = "", colour: str = DARK) -> None:
-    """Show a picture, (rows, columns, 3), above its caption."""
-    axes.imshow(picture)
+def _show(axes: "Axes", image: NDArray[np.uint8], caption: str = "", colour: str = DARK) -> None:
+    """Show an image, (rows, columns, 3), above its caption."""
+    axes.imshow(image)
     axes.set(xticks=[], yticks=[], anchor="W")
     axes.spines[:].set_visible(False)
     axes.set_xlabel(caption, color=colour, loc="left")
 
 
 def region_areas(dolls: Sequence[Doll]) -> dict[Region, float]:
-    """Return the mean share of the picture's pixels that each region has."""
+    """Return the mean share of the image's pixels that each region has."""
     return {region: float(np.mean([doll.mask(region) for doll in dolls])) for region in REGIONS}
 
 
@@ -296,14 +290,14 @@ def _networks(study: Study) -> tuple[tuple[StudiedNetwork, str, str], ...]:
 def _check_explained(before: Sequence[ExplainedDoll], after: Sequence[ExplainedDoll]) -> None:
     if not before:
         raise ValueError("no doll was explained")
-    pictures = [[one.doll.picture.tobytes() for one in explained] for explained in (before, after)]
-    if pictures[0] != pictures[1]:
+    images = [[one.doll.image.tobytes() for one in explained] for explained in (before, after)]
+    if images[0] != images[1]:
         raise ValueError("not the same dolls were explained before and after")
 
 
-def _value(figure: Estimate) -> str:
-    """Write a figure alone, with the digits that it has beside its interval."""
-    return format_estimate(figure).split(" ")[0]
+def _value(metric: Estimate) -> str:
+    """Write a metric alone, with the digits that it has beside its interval."""
+    return format_estimate(metric).split(" ")[0]
 
 
 def _percent(share: float) -> str:
