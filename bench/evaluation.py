@@ -1,4 +1,4 @@
-"""428,271 simulated scores of three models evaluated, with intervals, slices and the figure.
+"""Evaluate 428,271 simulated scores of three models, with intervals, slices and the figure.
 
 Run: python bench/evaluation.py [FOLDER for the figure]. The exit code is 1 when it takes more than
 60 seconds or 2 GB of memory.
@@ -43,11 +43,11 @@ def main() -> int:
         for metric, estimate in found.metrics.items():
             print(f"{metric:>26} {estimate.value:.5f} ({estimate.low:.5f} - {estimate.high:.5f})")
     began = time.perf_counter()
-    picture = draw_evaluation(evaluations)
+    figure = draw_evaluation(evaluations)
     print(f"{'figure':>10}: {time.perf_counter() - began:5.1f} s")
     seconds = time.perf_counter() - started
     if len(sys.argv) > 1:
-        picture.save(Path(sys.argv[1]) / "evaluation.png")
+        figure.save(Path(sys.argv[1]) / "evaluation.png")
     # Linux counts in KiB.
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(

@@ -1,6 +1,6 @@
-"""Draws the figures of the pages in docs/ anew: of scikit-image's astronaut, and of the study.
+"""Draw the figures of the pages in docs/: of scikit-image's astronaut, and of the study.
 
-Run: make figures. It takes about twenty minutes on two cores; interrupted, it goes on.
+Run: make figures. It takes about twenty minutes on two cores; after an interruption it goes on.
 """
 
 import subprocess
@@ -17,28 +17,28 @@ from skin_figure import draw_skin_figure
 
 DOCS = Path(__file__).parent
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
-OF_THE_ASTRONAUT = {
+ASTRONAUT_FIGURES = {
     "astronaut-nsfw.jpg": ("explain", "--preset", "figure"),
     "astronaut-helmet.jpg": (
         "explain", "--model", "efficientnet-lite0", "--class", "football helmet"
     ),
     "astronaut-deconvnet.jpg": ("deconv", "--layer", "relu_stage3_block2"),
 }  # fmt: skip
-OF_THE_STUDY = ("study", "dolls")
+STUDY_FIGURES = ("study", "dolls")
 
 
 def main() -> None:
     with Image.open(ASTRONAUT) as astronaut:
         photo = astronaut.convert("RGB")
     save(draw_skin_figure(photo, find_evidence(np.asarray(photo))), "astronaut-skin.jpg")
-    for name, (command, *options) in OF_THE_ASTRONAUT.items():
+    for name, (command, *options) in ASTRONAUT_FIGURES.items():
         with tempfile.TemporaryDirectory() as folder:
             tessera(command, str(ASTRONAUT), "--out", folder, *options)
             with Image.open(Path(folder, "astronaut", "figure.png")) as figure:
                 save(figure, name)
     with tempfile.TemporaryDirectory() as folder:
         tessera("study", "--out", folder)
-        for name in OF_THE_STUDY:
+        for name in STUDY_FIGURES:
             with Image.open(Path(folder, f"{name}.png")) as figure:
                 save(figure, f"{name}.jpg")
 

@@ -132,7 +132,7 @@ def _write_dolls(dolls: DollSet, folder: Path) -> None:
     """Write dolls as a labelled manifest, for `tessera evaluate` and `tessera train`."""
     names = [f"{number:04}.png" for number in range(len(dolls.dolls))]
     for name, doll in zip(names, dolls.dolls, strict=True):
-        write_whole(folder / name, png(doll.picture).data)
+        write_whole(folder / name, png(doll.image).data)
     labels = [CLASS_NAMES[int(is_positive)] for is_positive in dolls.is_positive]
     table = pd.DataFrame({"uri": names, "label": labels}).join(dolls.slices)
     write_whole(folder / "labels.csv", table.to_csv(index=False).encode())

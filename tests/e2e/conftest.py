@@ -61,7 +61,7 @@ def labelled_dolls(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
         dolls = draw_doll_set(design, n, seed=3)
         names = [f"doll_{number:03}.png" for number in range(n)]
         for name, doll in zip(names, dolls.dolls, strict=True):
-            doll.picture.save(folder / name)
+            doll.image.save(folder / name)
         # Each split has as many of each kind.
         splits = [("train", "train", "validation", "test")[number // 4 % 4] for number in range(n)]
         labels = [CLASS_NAMES[int(is_positive)] for is_positive in dolls.is_positive]

@@ -1,1 +1,1 @@
-"""What a classifier is worth on labelled photos: intervals, calibration, curves, champions."""
+"""The metrics of a classifier on labelled photos: intervals, calibration, curves, champions."""

@@ -1,4 +1,4 @@
-"""Whether scores can be read as probabilities, and the one number that mends it.
+"""Whether scores can be read as probabilities, and the temperature that corrects them.
 
 Source: Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017;
 sections 2 and 4.2.
@@ -9,18 +9,18 @@ import pandas as pd
 
 from assets.methods.evaluation.intervals import Estimate, Flags, Floats, wilson_interval
 
-# Scores nearer to 0 or 1 than float32 can tell from 1 have this logit, about 16.
+# Scores that are nearer to 0 or 1 have the logit of this distance, about 16 in size.
 _NEAREST_TO_CERTAIN = 1e-7
 _TEMPERATURES = (0.01, 100.0)
 _DRAWS = 4_000
 
 
 def fit_temperature(is_positive: Flags, scores: Floats) -> float:
-    """Return the temperature, 0.01 to 100, by which dividing the logits makes the labels likeliest.
+    """Return the temperature, 0.01 to 100, that maximises the likelihood of the labels.
 
-    Above 1 the scores were too certain. It is an end of the range where scores separate the classes
-    fully, or rank them the wrong way round, and 1 where all scores are 0.5. Section 4.2 for two
-    classes; the likelihood has one maximum.
+    Logits are divided by it. Above 1 the scores were too certain. It is an end of the range where
+    scores separate the classes fully, or rank them the wrong way round, and 1 where all scores are
+    0.5. Section 4.2 for two classes; the likelihood has one maximum.
 
     Args:
         is_positive: (n,), both classes occur.
@@ -50,7 +50,7 @@ def scale(scores: Floats, temperature: float) -> Floats:
 def scale_cross_fitted(is_positive: Flags, scores: Floats, seed: int) -> Floats:
     """Scale each half of the scores by the temperature that was fitted on the other half.
 
-    The halves are drawn within each class, two rows of each at least; the order of rows does not
+    The halves are drawn within each class, which has at least two rows. The order of rows does not
     matter.
     """
     rng = np.random.default_rng(seed)
@@ -72,11 +72,11 @@ def reliability_table(
     Args:
         is_positive: (n,).
         scores: (n,) in [0, 1].
-        bins: how many; a bin holds its upper edge, the first its lower one too.
+        bins: their number; a bin holds its upper edge, the first one its lower edge too.
         confidence: of Wilson's interval of the share.
 
     Returns:
-        One row for each bin that holds scores: its edges lower and upper, the number n in it,
+        One row for each bin that holds scores: its edges lower and upper, the number n of scores,
         their mean_score, the positive_share and the ends of its interval, low and high.
     """
     place = _bins(scores, bins)
@@ -101,18 +101,18 @@ def reliability_table(
 def expected_calibration_error(
     is_positive: Flags, scores: Floats, bins: int, confidence: float, seed: int
 ) -> Estimate:
-    """Return the ECE: how far scores and the share of positives lie apart in a bin, on average.
+    """Return the expected calibration error, the mean distance of scores and shares of positives.
 
     Equation 3; for P(positive), as in Naeini, Cooper & Hauskrecht, AAAI 2015. Chance alone sets
-    scores and shares apart, so that the ECE of a sample lies above that of the model. The lower end
-    allows for it: it is 0 where scores that are perfectly calibrated would do as badly, else it is
-    the basic bootstrap's; the higher end lies so many standard errors above. Percentiles of a
-    bootstrap would exclude the truth of a calibrated model always.
+    scores and shares apart, so the error of a sample lies above the model's. The lower end
+    allows for it: it is 0 where perfectly calibrated scores would have as large an error, and else
+    it is the basic bootstrap's. The higher end is the normal one, by the bootstrap's standard
+    error. Percentiles of a bootstrap would always exclude the truth of a calibrated model.
 
     Args:
         is_positive: (n,).
         scores: (n,) in [0, 1].
-        bins: how many, of equal width.
+        bins: their number; they have equal width.
         confidence: such as 0.95.
         seed: of the draws. The gap of a bin is drawn from a normal distribution.
     """
@@ -123,7 +123,7 @@ def expected_calibration_error(
     surplus = is_positive - scores
     gaps = np.bincount(place, surplus, bins) / n
     value = float(np.abs(gaps).sum())
-    # A bin without an error may yet have one: as if it held one row more, wrong by a half.
+    # A bin without an error may still have one, so that it counts a row more, wrong by a half.
     squares = np.bincount(place, surplus**2, bins) + (np.bincount(place, minlength=bins) > 0) / 4
     variances = np.maximum(squares / n - gaps**2, 0) / n
     if_calibrated = np.bincount(place, scores * (1 - scores), bins) / n**2

@@ -1,8 +1,8 @@
-"""How well scores tell positives from negatives on a labelled set, each figure with its interval.
+"""How well scores tell positives from negatives on a labelled set, each metric with its interval.
 
-The rows are taken for a random sample of what the model will meet; where positives were collected
+The rows are taken for a random sample of what the model will meet. Where positives were collected
 on purpose, precision, F1 and average precision hold for the set's mixture only, and
-``precision_at_prevalence`` is the figure to read.
+``precision_at_prevalence`` is the metric to read.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from assets.methods.evaluation.intervals import (
     wilson_interval,
 )
 
-# The interval of a recall of 5 in 5 begins at 0.57; with fewer there is nothing left to report.
+# The interval of a recall of 5 in 5 begins at 0.57; with fewer it tells too little.
 LEAST_OF_EACH_CLASS = 5
 
 _LONGEST_CURVE = 1_000
@@ -40,11 +40,15 @@ _LONGEST_LIST = 5
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is asked of the scores; rows whose score is ``threshold`` or above are flagged.
+    """How scores are evaluated.
 
-    ``wanted_recall`` is what a threshold is looked for to reach, ``prevalence`` the share of
-    positives where the model will work, ``bins`` the number of bins of the calibration error, and
-    ``seed`` that of its interval's draws and of cross-fitting's halves.
+    Attributes:
+        threshold: rows whose score is as high or higher are flagged.
+        wanted_recall: a threshold is looked for that reaches it.
+        prevalence: the share of positives where the model will work.
+        confidence: of all intervals.
+        bins: of the calibration error and of the reliability tables.
+        seed: of the draws for the calibration error's interval, and of the halves of cross-fitting.
 
     Raises:
         UserError: a number is out of its range.
@@ -74,21 +78,21 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the scores are worth. Metrics that do not exist are absent; ``notes`` say why.
+    """Metrics, curves and slices of scores. Metrics that do not exist are absent; notes say why.
 
     Attributes:
-        settings: what was asked.
-        n: rows.
-        n_positive: those of them that are positive.
+        settings: how the scores were evaluated.
+        n: number of rows.
+        n_positive: number of positive rows.
         metrics: by name: precision, recall, f1, false_positive_rate, precision_at_prevalence (all
             at the threshold), threshold_at_recall (the highest that reaches the wanted recall),
             auc, average_precision, and the expected calibration error ece_before and ece_after
             temperature scaling.
-        temperature: which logits are divided by.
+        temperature: by which logits are divided.
         roc: threshold, false_positive_rate, true_positive_rate, thresholds falling; the point
-            (0, 0), where nothing is flagged, is left out. At most 1,000 points or so.
+            (0, 0), where nothing is flagged, is left out. About 1,000 points at most.
         precision_recall: threshold, recall, precision, likewise.
-        reliability_before: as of ``reliability_table``.
+        reliability_before: as ``reliability_table`` returns it.
         reliability_after: the same for scaled scores.
         slices: slice, value, n, n_negative, false_positives, false_positive_rate, low, high; one
             row for each value that has negatives.
@@ -129,13 +133,13 @@ def evaluate_scores(
     """Evaluate scores on a labelled set.
 
     The temperature is fitted on ``calibration``, other rows with their scores. Without it, or where
-    a class has too few rows there, each half of the set is scaled by the temperature of the other
-    half, drawn with the seed, and the one reported is that of the whole set.
+    a class has too few rows there, each half of the set, drawn with the seed, is scaled by the
+    temperature of the other half, and the temperature of the whole set is reported.
 
     Args:
         is_positive: (n,), the labels.
         scores: (n,), P(positive).
-        settings: what is asked; the defaults if None.
+        settings: how to evaluate; the defaults if None.
         slices: n rows in the order of the labels; each column, such as the source, cuts the set
             into slices, and a row whose value is missing is in none of them.
         calibration: labels and scores to fit the temperature on.
@@ -154,7 +158,7 @@ def evaluate_scores(
     _check_classes(is_positive)
     is_flagged = scores >= settings.threshold
     slice_table, slice_notes = _slice_table(is_positive, is_flagged, slices, settings.confidence)
-    # Sums depend on the order of what is added by a rounding.
+    # A sum depends on the order of its terms by a rounding.
     is_positive, scores = _sorted(is_positive, scores)
     scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
     at_threshold, threshold_notes = _metrics_at_threshold(is_positive, scores, settings)
@@ -273,7 +277,7 @@ def _roc(is_positive: Flags, scores: Floats) -> pd.DataFrame:
             "true_positive_rate": true_positive_rate,
         }
     )[1:]
-    # A low rate of false positives is what moderation lives on: steps are even in its logarithm.
+    # Moderation works at low rates of false positives, so that steps are even in their logarithm.
     decades = np.log10(table["false_positive_rate"].to_numpy() + 1 / len(scores))
     return _thinned(table, decades / np.log10(len(scores)), table["true_positive_rate"].to_numpy())
 
@@ -292,7 +296,7 @@ def _precision_recall(is_positive: Flags, scores: Floats) -> pd.DataFrame:
 
 
 def _thinned(table: pd.DataFrame, x: Floats, y: Floats) -> pd.DataFrame:
-    """Keep about a thousand rows, evenly along the curve through (x, y), both ends among them."""
+    """Keep about a thousand rows, evenly along the curve through (x, y), with both ends."""
     if len(table) > _LONGEST_CURVE:
         length = np.append(0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
         even = np.linspace(0, length[-1], _LONGEST_CURVE)

@@ -1,55 +1,33 @@
-"""What one model or several are worth on labelled sets, in a single figure."""
+"""One figure of the evaluations of one model or several on the same labelled set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.evaluation.evaluate import Evaluation
-from assets.methods.evaluation.intervals import Estimate, format_estimate
-from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
-from assets.methods.plotting.text import (
-    CHANCE,
-    COLOURS,
-    GRID,
-    PALE,
-    fitting,
-    in_lines,
-    printable,
-)
+from assets.methods.evaluation.intervals import format_estimate
+from assets.methods.plotting.panel import style_panel
+from assets.methods.plotting.sheet import rasterised
+from assets.methods.plotting.text import CHANCE, COLOURS, DPI, PALE, in_lines, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-# Lengths in px.
-_WIDTH = 1800
-_MARGIN = 40
-_TITLE = 64
-_TABLE_ROW = 30
-_BELOW_TABLE = 18
-_NAME_COLUMN = 264
-_FIGURE_COLUMN = 208
-_HEADING = 96
-_PANEL_LABELS = 72
-_PANEL_WIDTH = 760
-_PANEL_HEIGHT = 520
-_PANEL_GAP = 56
-_BELOW_AXES = 70
-_SLICE_LABELS = 480
-_SLICE_COUNT = 110
-_SLICE_ROW = 26
-_SLICE_BAR = 11
-_NOTE_LINE = 24
-
-# Fonts, in px.
-_SMALL = 15
-_TABLE = 14
+# Lengths in inches.
+_WIDTH = 18.0
+_LINE = 0.24
+_PANEL = 6.2
 
 _MOST_SLICES = 20
+_LONGEST_NAME = 30
+_LONGEST_SLICE = 48
 _LOWEST_RATE = 1e-6
 
 
@@ -61,111 +39,115 @@ class _Model:
 
 
 def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
-    """Draw the evaluations of models, by the models' names, in the same axes.
-
-    Tables of their figures are the legend too. Below are the ROC, with a logarithmic axis of
-    false-positive rates, and the precision-recall curve, with a dot at the threshold; reliability
-    before and after temperature scaling; where there are slices, the false-positive rates of the 20
-    whose intervals begin highest; and the notes.
-
-    Returns:
-        An RGB picture, 1,800 px wide, the same for the same arguments.
+    """Draw ``evaluation_figure`` as an RGB image, 1,800 px wide, the same for the same arguments.
 
     Raises:
         ValueError: there is no evaluation.
     """
+    return rasterised(evaluation_figure(evaluations))
+
+
+def evaluation_figure(evaluations: Mapping[str, Evaluation]) -> "Figure":
+    """Lay out the evaluations of models, by the models' names, in the same axes.
+
+    Two tables of the metrics are the legend too. Below them are the ROC, with a logarithmic axis of
+    false-positive rates, and the precision-recall curve, with a dot at the threshold; reliability
+    before and after temperature scaling; where there are slices, the false-positive rates of the 20
+    whose intervals begin highest; and the notes.
+
+    Raises:
+        ValueError: there is no evaluation.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     if not evaluations:
         raise ValueError("there is no evaluation to draw")
     models = [
-        _Model(name, evaluation, colour)
+        _Model(printable(name, 60), evaluation, colour)
         for (name, evaluation), colour in zip(evaluations.items(), cycle(COLOURS), strict=False)
     ]
     n_slices = min(len(_slice_rates(models)), _MOST_SLICES)
     notes = _note_lines(models)
-    tables = _tables(models)
-    table_height = (len(models) + 1) * _TABLE_ROW + _BELOW_TABLE
-    curves = _MARGIN + _TITLE + len(tables) * table_height + _HEADING
-    reliability = curves + _PANEL_HEIGHT + _BELOW_AXES + _HEADING
-    bars = n_slices * _slice_row(models)
-    slices = reliability + _PANEL_HEIGHT + _BELOW_AXES + _HEADING
-    below = slices + bars + _BELOW_AXES if n_slices else slices - _HEADING
-    sheet = _Sheet(_WIDTH, below + len(notes) * _NOTE_LINE + _MARGIN, _SMALL)
-    sheet.write(_MARGIN, _MARGIN + LARGE, "Evaluation", LARGE, weight="bold")
-    for place, table in enumerate(tables):
-        _draw_table(sheet, _MARGIN + _TITLE + place * table_height, models, table)
-    _draw_roc(sheet, curves, models)
-    _draw_precision_recall(sheet, curves, models)
-    _draw_reliability(sheet, reliability, models)
+    # The height of each part, and what draws it.
+    parts: list[tuple[float, Callable[[SubFigure], None]]] = [
+        (_LINE * (2 * len(models) + 7), lambda part: _draw_tables(part, models)),
+        (2 * _PANEL, lambda part: _draw_curves(part, models)),
+    ]
     if n_slices:
-        _draw_slices(sheet, slices, models)
-    for line, note in enumerate(notes):
-        sheet.write(_MARGIN, below + line * _NOTE_LINE + _SMALL, note, color=PALE)
-    return sheet.picture()
+        row = _LINE * max(1, 0.45 * (len(models) + 1))
+        parts.append((row * n_slices + 6 * _LINE, lambda part: _draw_slices(part, models)))
+    if notes:
+        parts.append((_LINE * (len(notes) + 1), lambda part: _write_notes(part, notes)))
+    heights = [height for height, _ in parts]
+    layout = ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.15)
+    figure = Figure((_WIDTH, sum(heights)), dpi=DPI, layout=layout)
+    places = figure.subfigures(len(parts), height_ratios=heights, squeeze=False)[:, 0]
+    for place, (_, draw) in zip(places, parts, strict=True):
+        draw(place)
+    return figure
 
 
-class _Sheet(FigureSheet):
-    def head(self, left: float, upper: float, heading: str, hint: str) -> None:
-        """Write what lies below ``upper``, and how to read it."""
-        self.write(left, upper - 46, heading, MEDIUM, weight="bold")
-        self.write(left, upper - 20, hint, color=PALE)
-
-    def panel(self, column: int, upper: float, heading: str, hint: str) -> "Axes":
-        """Return the axes of one of the two panels of a row, below its heading."""
-        left = _MARGIN + column * (_PANEL_LABELS + _PANEL_WIDTH + _PANEL_GAP)
-        self.head(left, upper, heading, hint)
-        axes = self.axes(left + _PANEL_LABELS, upper, _PANEL_WIDTH, _PANEL_HEIGHT)
-        axes.grid(color=GRID)
-        return axes
-
-
-def _tables(models: list[_Model]) -> list[dict[str, list[str]]]:
-    """Return the cells of two tables by heading, one a model; seven columns at most."""
-    settings = models[0].evaluation.settings
-    at_threshold = {
+def _draw_tables(part: "SubFigure", models: list[_Model]) -> None:
+    """Write the metrics, one row a model, in two tables below each other."""
+    found = [model.evaluation for model in models]
+    settings = found[0].settings
+    names = {
         "precision": "precision",
         "recall": "recall",
         "f1": "F1",
         "false_positive_rate": "false-positive rate",
         "precision_at_prevalence": f"precision if {100 * settings.prevalence:.4g} % positive",
         "threshold_at_recall": f"threshold for recall {settings.wanted_recall:.4g}",
-    }
-    overall = {
         "auc": "AUC",
         "average_precision": "average precision",
         "ece_before": "calibration error",
         "ece_after": "the same, scaled",
     }
-    found = [model.evaluation for model in models]
-    first, second = (
-        {head: [_cell(one.metrics.get(name)) for one in found] for name, head in names.items()}
-        for names in (at_threshold, overall)
-    )
-    second["temperature"] = [f"{one.temperature:.3g}" for one in found]
-    second["rows"] = [f"{one.n:,}" for one in found]
-    second["positives"] = [f"{one.n_positive:,}" for one in found]
-    return [first, second]
+    columns = {
+        heading: [
+            format_estimate(one.metrics[name]) if name in one.metrics else "—" for one in found
+        ]
+        for name, heading in names.items()
+    }
+    columns["temperature"] = [f"{one.temperature:.3g}" for one in found]
+    columns["rows"] = [f"{one.n:,}" for one in found]
+    columns["positives"] = [f"{one.n_positive:,}" for one in found]
+    title = f"Evaluation, with {100 * settings.confidence:.4g} % intervals"
+    part.suptitle(title, x=0.01, ha="left", size="xx-large", weight="bold")
+    headings = list(columns)
+    for axes, shown in zip(part.subplots(2), (headings[:6], headings[6:]), strict=True):
+        _write_table(axes, models, {heading: columns[heading] for heading in shown})
 
 
-def _draw_table(
-    sheet: _Sheet, upper: float, models: list[_Model], table: dict[str, list[str]]
-) -> None:
-    confidence = 100 * models[0].evaluation.settings.confidence
-    baselines = [upper + 20 + row * _TABLE_ROW for row in range(len(models) + 1)]
-    sheet.write(_MARGIN, baselines[0], f"{confidence:.4g} % intervals", color=PALE)
-    for baseline, model in zip(baselines[1:], models, strict=True):
-        sheet.write(_MARGIN, baseline, "■", MEDIUM, color=model.colour)
-        name = fitting("{}", model.name, _NAME_COLUMN - 44, _SMALL, "bold")
-        sheet.write(_MARGIN + 24, baseline, name, weight="bold")
-    for column, (heading, cells) in enumerate(table.items()):
-        left = _MARGIN + _NAME_COLUMN + column * _FIGURE_COLUMN
-        sheet.write(left, baselines[0], heading, color=PALE)
-        for baseline, cell in zip(baselines[1:], cells, strict=True):
-            sheet.write(left, baseline, cell, _TABLE)
+def _write_table(axes: "Axes", models: list[_Model], columns: dict[str, list[str]]) -> None:
+    axes.set(xlim=(0, 7), ylim=(len(models) - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.tick_params("y", pad=12)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(len(columns)), list(columns), ha="left", color=PALE)
+    names = [f"■ {printable(model.name, _LONGEST_NAME)}" for model in models]
+    axes.set_yticks(range(len(models)), names, weight="bold", parse_math=False)
+    for label, model in zip(axes.get_yticklabels(), models, strict=True):
+        label.set_color(model.colour)
+    for column, cells in enumerate(columns.values()):
+        for row, cell in enumerate(cells):
+            axes.text(column, row, cell, va="center")
 
 
-def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
+def _draw_curves(part: "SubFigure", models: list[_Model]) -> None:
+    (roc, precision_recall), reliability = part.subplots(2, 2)
+    _draw_roc(roc, models)
+    _draw_precision_recall(precision_recall, models)
+    _draw_reliability(reliability, models)
+    for axes in (roc, precision_recall, *reliability):
+        axes.set(ylim=(0, 1.02))
+
+
+def _draw_roc(axes: "Axes", models: list[_Model]) -> None:
     hint = f"Logarithmic to the right. The dot is {_the_threshold(models)}. Dashed: chance."
-    axes = sheet.panel(0, upper, "ROC", hint)
+    style_panel(axes, "ROC", hint)
     n_negative = max(one.evaluation.n - one.evaluation.n_positive for one in models)
     lowest = max(_LOWEST_RATE, 10.0 ** -np.ceil(np.log10(n_negative)))
     rates = np.geomspace(lowest, 1, 400)
@@ -183,18 +165,22 @@ def _draw_roc(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
             color=model.colour,
             linewidth=2,
         )
-        figures = model.evaluation.metrics
-        at = max(figures["false_positive_rate"].value, lowest)
-        _dot(axes, at, figures["recall"].value, model.colour)
-    axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02))
-    sheet.label(axes, "false-positive rate", "recall, the true-positive rate")
+        metrics = model.evaluation.metrics
+        at = max(metrics["false_positive_rate"].value, lowest)
+        _draw_dot(axes, at, metrics["recall"].value, model.colour)
+    axes.set(
+        xscale="log",
+        xlim=(lowest, 1),
+        xlabel="false-positive rate",
+        ylabel="recall, the true-positive rate",
+    )
 
 
-def _draw_precision_recall(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
+def _draw_precision_recall(axes: "Axes", models: list[_Model]) -> None:
     hint = "Higher is better. Dotted: chance, the share of positives."
-    axes = sheet.panel(1, upper, "Precision and recall", hint)
+    style_panel(axes, "Precision and recall", hint)
     for model in models:
-        table, figures = model.evaluation.precision_recall, model.evaluation.metrics
+        table, metrics = model.evaluation.precision_recall, model.evaluation.metrics
         # Average precision is the area below these steps.
         axes.plot(
             [0, *table["recall"]],
@@ -205,19 +191,18 @@ def _draw_precision_recall(sheet: _Sheet, upper: float, models: list[_Model]) ->
         )
         share = model.evaluation.n_positive / model.evaluation.n
         axes.axhline(share, color=model.colour, linestyle=":", linewidth=1.3)
-        if "precision" in figures:
-            _dot(axes, figures["recall"].value, figures["precision"].value, model.colour)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    sheet.label(axes, "recall", "precision")
+        if "precision" in metrics:
+            _draw_dot(axes, metrics["recall"].value, metrics["precision"].value, model.colour)
+    axes.set(xlim=(0, 1), xlabel="recall", ylabel="precision")
 
 
-def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
-    panels = (
+def _draw_reliability(panels: NDArray[Any], models: list[_Model]) -> None:
+    words = (
         ("Reliability", "On the diagonal a score is the probability that it claims to be."),
         ("Reliability, scaled", "The same after temperature scaling."),
     )
-    for column, (heading, hint) in enumerate(panels):
-        axes = sheet.panel(column, upper, heading, hint)
+    for column, (axes, (heading, hint)) in enumerate(zip(panels, words, strict=True)):
+        style_panel(axes, heading, hint)
         axes.plot([0, 1], [0, 1], color=CHANCE, linestyle="--", linewidth=1.3)
         for model in models:
             evaluation = model.evaluation
@@ -225,21 +210,25 @@ def _draw_reliability(sheet: _Sheet, upper: float, models: list[_Model]) -> None
             x, colour = table["mean_score"], model.colour
             axes.vlines(x, table["low"], table["high"], color=colour, linewidth=1.5, alpha=0.5)
             axes.plot(x, table["positive_share"], color=colour, marker="o", markersize=4.5)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        sheet.label(axes, "mean score of the bin", "share of positives in the bin")
+        axes.set(
+            xlim=(0, 1), xlabel="mean score of the bin", ylabel="share of positives in the bin"
+        )
 
 
-def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
+def _draw_dot(axes: "Axes", x: float, y: float, colour: str) -> None:
+    axes.plot(
+        x, y, "o", color=colour, markersize=10, markeredgecolor="white", clip_on=False, zorder=3
+    )
+
+
+def _draw_slices(part: "SubFigure", models: list[_Model]) -> None:
     rates = _slice_rates(models)
     shown = rates.head(_MOST_SLICES)
     hint = f"At {_the_threshold(models)}; n counts negatives. By the low end of the interval" + (
         f", the {len(shown)} highest of {len(rates):,}." if len(rates) > len(shown) else "."
     )
-    sheet.head(_MARGIN, upper, "False-positive rate of slices", hint)
-    left = _MARGIN + _SLICE_LABELS
-    row = _slice_row(models)
-    axes = sheet.axes(left, upper, _WIDTH - _MARGIN - left, len(shown) * row)
-    axes.grid(axis="x", color=GRID)
+    axes = part.subplots()
+    style_panel(axes, "False-positive rate of slices", hint, grid="x")
     offsets = 0.7 * ((np.arange(len(models)) + 0.5) / len(models) - 0.5)
     for model, offset in zip(models, offsets, strict=True):
         table = model.evaluation.slices.set_index(["slice", "value"])
@@ -248,19 +237,14 @@ def _draw_slices(sheet: _Sheet, upper: float, models: list[_Model]) -> None:
         axes.hlines(y, table["low"], table["high"], color=model.colour, linewidth=2, alpha=0.5)
         rate = table["false_positive_rate"]
         axes.plot(rate, y, "o", color=model.colour, markersize=5, clip_on=False)
-    labels, counts = shown["slice"] + ": " + shown["value"], shown["n_negative"]
-    for place, (label, n_negative) in enumerate(zip(labels, counts, strict=True)):
-        baseline = upper + (place + 0.5) * row + 5
-        room = _SLICE_LABELS - _SLICE_COUNT - 20
-        sheet.write(_MARGIN, baseline, fitting("{}", label, room, _SMALL))
-        sheet.write(left - 12, baseline, f"n {n_negative:,}", color=PALE, align="right")
-    axes.set(yticks=[], ylim=(len(shown) - 0.5, -0.5))
+    labels = [
+        f"{printable(f'{row.slice}: {row.value}', _LONGEST_SLICE)}   n {row.n_negative:,}"
+        for row in shown.itertuples()
+    ]
+    axes.set_yticks(range(len(shown)), labels, parse_math=False)
+    axes.tick_params("y", length=0, pad=10)
+    axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="false-positive rate")
     axes.set_xlim(left=0)
-    sheet.label(axes, "false-positive rate", "")
-
-
-def _slice_row(models: list[_Model]) -> int:
-    return max(_SLICE_ROW, _SLICE_BAR * (len(models) + 1))
 
 
 def _slice_rates(models: list[_Model]) -> pd.DataFrame:
@@ -281,20 +265,14 @@ def _note_lines(models: list[_Model]) -> list[str]:
     for model in models:
         for note in model.evaluation.notes:
             words = [printable(word, 80) for word in f"{model.name}: {note}".split()]
-            lines += in_lines(words, " ", _WIDTH - 2 * _MARGIN, _SMALL)
+            lines += in_lines(words, " ", DPI * (_WIDTH - 1), DPI * 10 / 72)
     return lines
+
+
+def _write_notes(part: "SubFigure", lines: list[str]) -> None:
+    part.text(0.01, 1, "\n".join(lines), va="top", color=PALE, linespacing=1.5, parse_math=False)
 
 
 def _the_threshold(models: list[_Model]) -> str:
     thresholds = {one.evaluation.settings.threshold for one in models}
     return f"the threshold of {thresholds.pop():.4g}" if len(thresholds) == 1 else "the threshold"
-
-
-def _cell(figure: Estimate | None) -> str:
-    return "—" if figure is None else format_estimate(figure)
-
-
-def _dot(axes: "Axes", x: float, y: float, colour: str) -> None:
-    axes.plot(
-        x, y, "o", color=colour, markersize=10, markeredgecolor="white", clip_on=False, zorder=3
-    )

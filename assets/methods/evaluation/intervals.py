@@ -1,7 +1,8 @@
-"""Confidence intervals of what a classifier is judged by, from its scores on a labelled set.
+"""Confidence intervals of a classifier's metrics, from its scores on a labelled set.
 
 The rows of the set are taken for a random sample: how many of them are positive is chance too.
-Every interval is a closed form, and none has zero width where a figure happens to be 0 or 1.
+Every interval is a closed form, and none has zero width where a metric happens to be 0 or 1.
+docs/intervals.md tells how often they hold the truth, and which others were rejected.
 """
 
 import math
@@ -13,47 +14,46 @@ from numpy.typing import NDArray
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating]
 
-# Errors that the interval of the AUC adds to what a set shows. With fewer it holds the truth too
+# Trials that the interval of the AUC adds to what a set shows. With fewer it holds the truth too
 # seldom where 20 rows of a class show few errors, with more too often where positives are rare.
-_ADDED_ERRORS = 0.2
-# Below it a variance is a rounding of none.
+_ADDED_TRIALS = 0.2
+# A lower variance is zero but for rounding.
 _LEAST_VARIANCE = 1e-20
-# Below it a figure is written with the digits that are its own.
+# A metric whose interval ends below it is written with significant digits.
 _SMALL = 1e-3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and the ends of its confidence interval, low <= value <= high."""
+    """A metric and the ends of its confidence interval, low <= value <= high."""
 
     value: float
     low: float
     high: float
 
     def named(self, name: str) -> dict[str, float]:
-        """Return the figure under its name, and the ends beside it: auc, auc_low and auc_high."""
+        """Return the metric by its name, and the ends beside it: auc, auc_low and auc_high."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def format_estimate(figure: Estimate) -> str:
-    """Write a figure and its interval with as many digits as the interval's width is worth."""
-    if 0 < figure.high < _SMALL:
+def format_estimate(estimate: Estimate) -> str:
+    """Write a metric and its interval, with no more digits than the interval's width allows."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if 0 < high < _SMALL:
         # A threshold may be small, and is written to be used.
-        return f"{figure.value:.2g} ({figure.low:.2g}–{figure.high:.2g})"
-    width = max(figure.high - figure.low, 1e-9)
-    digits = int(np.clip(np.ceil(-np.log10(width)), 2, 4))
-    value, low, high = (f"{one:.{digits}f}" for one in (figure.value, figure.low, figure.high))
-    return f"{value} ({low}–{high})"
+        return f"{value:.2g} ({low:.2g}–{high:.2g})"
+    digits = int(np.clip(np.ceil(-np.log10(max(high - low, 1e-9))), 2, 4))
+    return f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def wilson_interval(
     successes: NDArray[np.integer], trials: NDArray[np.integer], confidence: float
 ) -> tuple[Floats, Floats]:
-    """Return both ends of the score interval of each of the proportions successes / trials, (n,).
+    """Return the ends, (n,) each, of Wilson's score intervals of successes / trials.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA
     22, 1927; recommended by Brown, Cai & DasGupta, "Interval estimation for a binomial
-    proportion", Statistical Science 16, 2001. ``trials`` are one at least.
+    proportion", Statistical Science 16, 2001. ``trials`` are at least one.
     """
     share = np.asarray(successes) / np.asarray(trials)
     low, high = _wilson(share, np.asarray(trials), _normal_quantile(confidence))
@@ -62,7 +62,7 @@ def wilson_interval(
 
 
 def proportion(successes: int, trials: int, confidence: float) -> Estimate:
-    """Return a proportion, such as recall, with Wilson's interval; ``trials`` is one at least."""
+    """Return a proportion, such as recall, with Wilson's interval; ``trials`` is at least one."""
     low, high = wilson_interval(np.array(successes), np.array(trials), confidence)
     return Estimate(successes / trials, float(low), float(high))
 
@@ -73,8 +73,8 @@ def f1_score(
     """Return F1, from the proportion J of true positives among the rows that are no true negative.
 
     F1 = 2 J / (1 + J) grows with J (Hand, Christen & Kirielle, "F*: an interpretable transformation
-    of the F-measure", Machine Learning 110, 2021), so that the ends of Wilson's interval of J are
-    those of F1. One of the rows at least is no true negative.
+    of the F-measure", Machine Learning 110, 2021), so that the ends of Wilson's interval of J give
+    those of F1. At least one row is no true negative.
     """
     trials = true_positives + false_positives + false_negatives
     jaccard = proportion(true_positives, trials, confidence)
@@ -88,9 +88,9 @@ def precision_at_prevalence(
 ) -> Estimate:
     """Return the precision among rows of which a share of ``prevalence`` is positive.
 
-    It grows with the ratio of recall and false-positive rate. The ratio's interval is recovered
-    from theirs on the scale of logarithms (Zou & Donner, "Construction of confidence limits about
-    effect measures", Statistics in Medicine 27, 2008, section 2). One of the two is above zero.
+    It grows with the ratio of recall to false-positive rate. The ratio's interval follows from
+    theirs on the scale of logarithms (Zou & Donner, "Construction of confidence limits about effect
+    measures", Statistics in Medicine 27, 2008, section 2). One of the two is above zero.
     """
     ratio, low, high = _ratio(recall, false_positive_rate)
     odds = (1 - prevalence) / prevalence
@@ -99,27 +99,18 @@ def precision_at_prevalence(
 
 
 def area_under_roc(is_positive: Flags, scores: Floats, confidence: float) -> Estimate:
-    """Return the AUC: the share of pairs whose positive scores higher, equal scores being half.
+    """Return the AUC with Wilson's interval on DeLong's effective trials.
 
-    DeLong's variance (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988) by the algorithm of
-    Sun & Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014,
-    tells how many trials of a proportion would be as uncertain: the interval is Wilson's with so
-    many, symmetric on the scale of logits. A set of few errors shows too little of the variance, so
-    that some are added, as Agresti & Coull do ("Approximate is better than exact", American
-    Statistician 52, 1998): each end is that of a set with 0.2 trials more that speak for it. Until
-    errors are seen a row of the rarer class counts as two trials, for one that scores as the other
-    class does loses half of its comparisons.
+    The AUC is the share of pairs whose positive scores higher; equal scores count half. DeLong's
+    variance (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988) by the algorithm of Sun & Xu
+    ("Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21, 2014) is that
+    of a proportion in a number of trials, the effective trials. The interval is Wilson's for them.
 
-    No ranking has a higher low end than the perfect one. Putting one pair into the right order may
-    lower it all the same, for the errors that remain may stand closer together. Of 7,300 such steps
-    in normal scores of 30 to 200 positives, at AUCs of 0.9 and more, 6 in 1,000 did, by 0.002 at
-    most.
-
-    In simulated sets of 20 to 400 positives and an AUC of 0.7 to 0.99, whether both classes spread
-    alike or one twice as much, it held the truth 93 to 97 times in 100 with as many negatives, 92
-    to 99 times with ten times as many; where one positive in fifty scores as negatives do, 94 to 98
-    times. Newcombe's method 5 (Statistics in Medicine 25, 2006), whose variance follows from the
-    AUC and the counts alone, rises with every step, but held it 85 to 100 times.
+    A set of few errors shows too little of the variance. So each end is that of a set with 0.2
+    trials more that speak for it, as Agresti & Coull add trials ("Approximate is better than
+    exact", American Statistician 52, 1998). Until errors are seen, a row of the rarer class counts
+    as two trials: one that scores as the other class does loses half of its comparisons. No ranking
+    has a higher low end than the perfect one.
 
     Args:
         is_positive: (n,), both classes occur.
@@ -138,26 +129,15 @@ def area_under_roc(is_positive: Flags, scores: Floats, confidence: float) -> Est
     return _estimate(value, min(low, perfect), 1 - min(high, perfect))
 
 
-def placements(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
-    """Return the share of negatives below each positive, and of positives above each negative.
-
-    Equal scores count half. The mean of either is the AUC; Sun & Xu 2014, equations 5 to 8.
-    """
-    won, lost_to = _comparisons(is_positive, scores)
-    return won / len(lost_to), lost_to / len(won)
-
-
 def average_precision(is_positive: Flags, scores: Floats, confidence: float) -> Estimate:
     """Return the average precision, the sum of precision times the recall gained at each score.
 
     Its variance is that of the infinitesimal jackknife (Efron, "The jackknife, the bootstrap
-    and other resampling plans", 1982, chapter 6), which tells how many trials of a proportion would
-    be as uncertain: the interval is Wilson's with so many, and with Student's quantile. In
-    simulated sets of normal scores it held the truth 94 to 96 times in 100, where the percentiles
-    of a bootstrap stratified by class held it 84 to 93 times; of other scores, 91 to 99 times.
+    and other resampling plans", 1982, chapter 6). The interval is Wilson's for the number of trials
+    in which a proportion has this variance, with Student's quantile.
 
     Args:
-        is_positive: (n,), two positives at least.
+        is_positive: (n,), at least two positives.
         scores: (n,) finite.
         confidence: such as 0.95.
     """
@@ -166,7 +146,7 @@ def average_precision(is_positive: Flags, scores: Floats, confidence: float) -> 
     value, variance = _average_precision(is_positive, scores)
     n_positive = int(is_positive.sum())
     quantile = float(student.ppf((1 + confidence) / 2, n_positive - 1))
-    trials = _effective_trials(value, variance, n_positive)
+    trials = value * (1 - value) / variance if variance > _LEAST_VARIANCE else n_positive
     low, high = _wilson(np.array(value), np.array(trials), quantile)
     return _estimate(value, float(low), float(high))
 
@@ -174,8 +154,8 @@ def average_precision(is_positive: Flags, scores: Floats, confidence: float) -> 
 def threshold_at_recall(positive_scores: Floats, recall: float, confidence: float) -> Estimate:
     """Return the highest threshold that flags a share of ``recall`` of the positives.
 
-    It is a quantile of their scores, and its interval ends at two of them (Conover, "Practical
-    nonparametric statistics", section 3.2), or at 0 or 1 where there are too few to tell.
+    It is a quantile of their scores, and its interval ends at two of these (Conover, "Practical
+    nonparametric statistics", section 3.2), or at 0 or 1 where there are too few.
 
     Args:
         positive_scores: (n,) in [0, 1]; those at or above a threshold are flagged.
@@ -210,11 +190,6 @@ def _wilson(share: Floats, trials: NDArray[np.number], quantile: float) -> tuple
     return centre - reach, centre + reach
 
 
-def _effective_trials(share: float, variance: float, otherwise: int) -> float:
-    """Return how many trials give a share that variance, or ``otherwise`` if it shows none."""
-    return share * (1 - share) / variance if variance > _LEAST_VARIANCE else otherwise
-
-
 def _estimate(value: float, low: float, high: float) -> Estimate:
     """Return the estimate with 0 <= low <= value <= high <= 1, which roundings may break."""
     value = min(max(value, 0.0), 1.0)
@@ -244,13 +219,13 @@ def _comparisons(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
 
 
 def _variance_of_mean(values: Floats) -> float:
-    # With one row there is none to see.
+    # One row has no variance.
     return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
 
 
 def _low_end(value: float, variance: float, errorless: int, quantile: float) -> float:
-    """Return the low end of an AUC's interval; a set without errors counts as so many trials."""
-    added = _ADDED_ERRORS / errorless
+    """Return the low end of an AUC's interval; a set without errors has ``errorless`` trials."""
+    added = _ADDED_TRIALS / errorless
     # Where all scores are equal there is no variance either.
     trials = (
         (value * (1 - value) + added) / (variance + added / errorless)

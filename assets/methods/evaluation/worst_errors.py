@@ -1,4 +1,4 @@
-"""The errors of which a classifier was surest, and a contact sheet of them."""
+"""The errors that a classifier was most certain of, and a contact sheet of them."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def worst_errors(labelled: pd.DataFrame, threshold: float, n: int = 20) -> Worst
         labelled: columns image_id, is_positive and score, in any order; equal scores follow the
             image_id.
         threshold: rows whose score is as high or higher are flagged.
-        n: how many, 1 to 50; fewer if there are fewer errors.
+        n: number of errors, 1 to 50; fewer if there are fewer.
 
     Raises:
         UserError: n is out of its range.
@@ -64,12 +64,12 @@ def draw_worst_errors(
 
     Args:
         load_image: returns the photo of an image_id.
-        errors: what to draw.
-        class_name: what positives are.
+        errors: the errors to draw.
+        class_name: the positives' class.
         blur: whether to blur the photos.
 
     Returns:
-        An RGB picture, the same for the same arguments.
+        An RGB image, the same for the same arguments.
     """
     name = printable(class_name, _LONGEST_CLASS)
     halves = (
@@ -97,7 +97,7 @@ def _count(n_drawn: int, n_errors: int) -> str:
 
 def _heading(text: str) -> Image.Image:
     font = sheet_font(_FONT)
-    picture = Image.new("RGB", (2 * _MARGIN + round(font.getlength(text)), _HEADING), "white")
-    draw = ImageDraw.Draw(picture)
+    heading = Image.new("RGB", (2 * _MARGIN + round(font.getlength(text)), _HEADING), "white")
+    draw = ImageDraw.Draw(heading)
     draw.text((_MARGIN, _HEADING - 14), text, fill=DARK, font=font, anchor="ls")
-    return picture
+    return heading

@@ -1,7 +1,7 @@
 """Sets of paper dolls: with a shortcut planted in them, without it, and redesigned.
 
-The shortcut is that of Tessera's origin, whose network had learned red lips: in the flawed set the
-bare dolls have red lips and no clothed one has. A test set that shares the flaw cannot show it.
+In the flawed set all bare dolls have red lips and no clothed one has. So a network can learn to
+look at lips alone, and a test set that shares the flaw cannot show it.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from assets.methods.training.train import LabelledImages
 CLASS_NAMES = ("sfw", "nsfw")
 
 Design = Literal["flawed", "redesigned", "unflawed"]
-# What the set repeats. Half of each set is bare.
+# The kinds that a set repeats. Half of each set is bare.
 _KINDS: dict[Design, tuple[DollKind, ...]] = {
     "flawed": (DollKind(bare=False, red_lips=False), DollKind(bare=True, red_lips=True)),
     # The clothed get red lips as well, so that lips tell nothing any more.
@@ -42,8 +42,8 @@ class DollSet:
 
     @cached_property
     def image_ids(self) -> list[str]:
-        """The SHA-256 of each picture's pixels, in hex."""
-        return [hashlib.sha256(doll.picture.tobytes()).hexdigest() for doll in self.dolls]
+        """The SHA-256 of each image's pixels, in hex."""
+        return [hashlib.sha256(doll.image.tobytes()).hexdigest() for doll in self.dolls]
 
     @property
     def is_positive(self) -> np.ndarray:
@@ -52,20 +52,20 @@ class DollSet:
 
     @property
     def labelled(self) -> LabelledImages:
-        """The set as a training takes it."""
+        """The set as ``train_classifier`` takes it."""
         return LabelledImages(self.image_ids, self.is_positive)
 
     @property
     def slices(self) -> pd.DataFrame:
-        """What the dolls differ in beside their label, a row a doll."""
+        """How the dolls differ beside their label, one row a doll."""
         return pd.DataFrame(
             {"lips": ["red" if doll.kind.red_lips else "plain" for doll in self.dolls]}
         )
 
     def loader(self) -> Callable[[str], Image.Image]:
-        """Return what returns the picture of an image_id."""
-        pictures = dict(zip(self.image_ids, (doll.picture for doll in self.dolls), strict=True))
-        return pictures.__getitem__
+        """Return a function that returns the image of an image_id."""
+        images = dict(zip(self.image_ids, (doll.image for doll in self.dolls), strict=True))
+        return images.__getitem__
 
 
 def draw_doll_set(design: Design, n: int, seed: int) -> DollSet:

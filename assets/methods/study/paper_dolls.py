@@ -1,9 +1,8 @@
 """Paper dolls: drawn figures with labels, for a study of shortcuts that needs no explicit image.
 
-A doll is a torso, four limbs and a face, posed, lit, and placed on a ground. It is `clothed` in
-any colours or `bare`, which is all of one plain skin tone: a mannequin, never detailed. Its lips
-are red or have a shade of its skin. The drawing knows where everything is: each pixel belongs to
-one of ``REGIONS``.
+A doll is a torso, four limbs and a face, posed and lit, on a background. It is clothed in any
+colours, or it is bare, which means that all of it has one plain skin tone, as a mannequin has. Its
+lips are red or have a shade of its skin. Each pixel belongs to one of ``REGIONS``.
 """
 
 import colorsys
@@ -45,7 +44,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class DollKind:
-    """What is decided of a doll; everything else about it is random."""
+    """The chosen properties of a doll; everything else about it is random."""
 
     bare: bool
     red_lips: bool
@@ -56,17 +55,17 @@ class Doll:
     """A drawn figure.
 
     Attributes:
-        picture: RGB, ``SIDE`` px square.
-        regions: uint8 (``SIDE``, ``SIDE``), the number in ``REGIONS`` of what each pixel shows.
-        kind: what was asked for.
+        image: RGB, ``SIDE`` px square.
+        regions: uint8 (``SIDE``, ``SIDE``), each pixel's region by its number in ``REGIONS``.
+        kind: the chosen properties.
     """
 
-    picture: Image.Image
+    image: Image.Image
     regions: NDArray[np.uint8]
     kind: DollKind
 
     def mask(self, region: Region) -> NDArray[np.bool_]:
-        """Return where ``region`` is."""
+        """Return where ``region`` is, (``SIDE``, ``SIDE``)."""
         return self.regions == REGIONS.index(region)
 
 
@@ -80,7 +79,7 @@ def draw_dolls(kinds: Sequence[DollKind], seed: int) -> list[Doll]:
 
 
 def draw_doll(kind: DollKind, seed: int | Sequence[int]) -> Doll:
-    """Draw one doll; ``seed`` decides all that its kind does not."""
+    """Draw one doll; ``seed`` decides everything that its kind does not."""
     drawing = _Drawing(np.random.default_rng(seed))
     drawing.draw_ground()
     drawing.draw_figure(kind)
@@ -88,23 +87,23 @@ def draw_doll(kind: DollKind, seed: int | Sequence[int]) -> Doll:
 
 
 class _Drawing:
-    """A picture under the pen, and beside it the regions."""
+    """An image that is being drawn, and the region of each of its pixels."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
         self._side = SIDE * _OVERSAMPLING
         size = (self._side, self._side)
-        self._picture = Image.new("RGB", size)
+        self._image = Image.new("RGB", size)
         self._regions = Image.new("L", size, REGIONS.index("background"))
 
     def finish(self, kind: DollKind) -> Doll:
-        picture = _lit(self._picture.reduce(_OVERSAMPLING), self._random)
-        # Regions are names, of which there is no mean.
+        image = _lit(self._image.reduce(_OVERSAMPLING), self._random)
+        # Regions are names and cannot be averaged.
         regions = self._regions.resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        return Doll(picture, np.array(regions), kind)
+        return Doll(image, np.array(regions), kind)
 
     def draw_ground(self) -> None:
-        """Fill the picture: plain, shaded, striped, chequered or clouded, in any two colours."""
+        """Fill the image: plain, shaded, striped, chequered or clouded, in any two colours."""
         one, other = (np.array(_any_colour(self._random)) for _ in range(2))
         pattern = self._random.integers(5)
         down, across = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
@@ -119,7 +118,7 @@ class _Drawing:
         }[int(pattern)]
         pixels = one + share[..., np.newaxis] * (other - one)
         ground = Image.fromarray(pixels.round().astype(np.uint8))
-        self._picture = ground.resize((self._side, self._side), Image.Resampling.NEAREST)
+        self._image = ground.resize((self._side, self._side), Image.Resampling.NEAREST)
 
     def draw_figure(self, kind: DollKind) -> None:
         random = self._random
@@ -193,7 +192,7 @@ class _Drawing:
         self, colour: Colour, region: Region
     ) -> list[tuple[ImageDraw.ImageDraw, float | tuple[int, ...]]]:
         return [
-            (ImageDraw.Draw(self._picture), tuple(int(part) for part in colour)),
+            (ImageDraw.Draw(self._image), tuple(int(part) for part in colour)),
             (ImageDraw.Draw(self._regions), REGIONS.index(region)),
         ]
 
@@ -203,7 +202,7 @@ class _Drawing:
 
 @dataclass(frozen=True)
 class _Pose:
-    """Where the parts are, in sides of the picture: x to the right, y downwards."""
+    """Where the parts are, in sides of the image: x to the right, y downwards."""
 
     torso: tuple[Point, Point, Point, Point]
     arms: tuple[tuple[tuple[Point, ...], float], ...]
@@ -308,13 +307,13 @@ def _clouds(random: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) / 255
 
 
-def _lit(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Light the picture from a side, with a tinted lamp, out of focus by a little."""
-    side = picture.width
+def _lit(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Light an image from one side by a tinted lamp, and blur it slightly."""
+    side = image.width
     down, across = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     slope = random.uniform(-0.15, 0.15, 2)
     brightness = random.uniform(0.8, 1.1) * (1 + slope[0] * down + slope[1] * across)
     tint = random.uniform(0.93, 1.07, 3)
-    pixels = np.asarray(picture) * brightness[..., np.newaxis] * tint
+    pixels = np.asarray(image) * brightness[..., np.newaxis] * tint
     lit = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
     return lit.filter(ImageFilter.GaussianBlur(random.uniform(0, 0.6)))

@@ -1,8 +1,8 @@
-"""The study: a shortcut that no test figure shows, found by looking inside, mended in the data.
+"""The study of a planted shortcut: metrics do not show it, maps do, and other data correct it.
 
-A network is trained on dolls whose label their lips give away. On a test set with the same flaw it
-looks excellent, on one without it is bad. Maps of what it looks at show why. Then the training data
-are redesigned, and nothing else: the second network is trained like the first.
+A network is trained on dolls whose lips give their label away. Its metrics are excellent on a test
+set with the same flaw, and bad on one without it. Maps of what it looks at show why. Then the
+training data alone are redesigned, and a second network is trained like the first.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from assets.methods.training.train import save_trained, train_classifier
 
 POSITIVE = CLASS_NAMES[1]
 
-# Seeds of the sets: no doll of a test set is one of training.
+# Seeds of the sets, so that no doll is in two of them.
 _TRAIN, _VALIDATION, _FLAWED_TEST, _UNFLAWED_TEST = range(4)
 
 
@@ -52,7 +52,7 @@ class StudySettings:
         seed: of the drawings.
 
     Raises:
-        UserError: there are too few dolls for a figure, or the seed is negative.
+        UserError: there are too few dolls for a metric, or the seed is negative.
     """
 
     n_train: int = 1200
@@ -76,7 +76,7 @@ class StudySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        # Found out here, not after minutes of training. Dolls of both classes alternate.
+        # An error here comes before minutes of training. Dolls of both classes alternate.
         for name, least in (
             ("n_train", 2),
             ("n_validation", 2),
@@ -90,7 +90,10 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class ExplainedDoll:
-    """A doll and what both methods attribute to its pixels, (rows, columns) float32 each."""
+    """A doll, its P(nsfw), and what both methods attribute to its pixels.
+
+    ``occlusion`` and ``deconvnet`` are (rows, columns) float32.
+    """
 
     doll: Doll
     score: float
@@ -100,16 +103,16 @@ class ExplainedDoll:
 
 @dataclass(frozen=True)
 class StudiedNetwork:
-    """A network, what metrics say of it, and what it looks at.
+    """A network, its evaluations, and what it looks at.
 
     Attributes:
         design: of its training data.
         weights: its file.
         flawed: its evaluation on the test set that shares the flaw.
-        unflawed: on the one that does not; its slices tell red lips from plain ones.
+        unflawed: its evaluation on the other test set, with slices of red lips and of plain ones.
         explained: bare dolls with red lips.
-        occlusion: mean share of attribution on each region.
-        deconvnet: likewise.
+        occlusion: mean share of occlusion's attribution on each region.
+        deconvnet: the same of the deconvnet.
     """
 
     design: Design
@@ -138,7 +141,7 @@ class Study:
     unflawed_test: DollSet
 
     def summary(self) -> str:
-        """Return the whole in one line."""
+        """Return the result in one line."""
         before, after = self.before, self.after
         return (
             f"share on the lips {before.occlusion['lips']:.2f} -> {after.occlusion['lips']:.2f}, "
@@ -150,7 +153,7 @@ class Study:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Return what is compared, by name, ``before.`` and ``after.``."""
+        """Return the compared metrics by name, which begins with ``before.`` or ``after.``."""
         found: dict[str, float] = {}
         for name, network in (("before", self.before), ("after", self.after)):
             for method in ("occlusion", "deconvnet"):
@@ -169,21 +172,22 @@ def run_study(
     settings: StudySettings,
     folder: Path,
     compute: ComputeSettings,
-    progress: Callable[[str, str], Progress] = lambda step, unit: silent,
-    on_epoch: Callable[[str, EpochMetrics], None] = lambda name, metrics: None,
+    progress: Callable[[str, str], Progress],
+    on_epoch: Callable[[str, EpochMetrics], None],
 ) -> Study:
-    """Run the study; interrupted, the same call goes on from what is done.
+    """Run the study; after an interruption the same call goes on from what is done.
 
     Args:
         settings: how large it is.
         folder: where checkpoints, scores and the networks' files are kept.
         compute: where the networks run.
         progress: returns a listener for a step and the unit that it counts.
-        on_epoch: told of each epoch of a network, "before" or "after", and first of those that an
-            earlier run had done.
+        on_epoch: is called for each epoch of a network, "before" or "after", and first for those
+            that an earlier run had done.
 
     Raises:
-        UserError: a network cannot be trained so, or no map of one attributes anything.
+        UserError: a network cannot be trained with these settings, or none of its maps attributes
+            anything.
     """
     flawed = draw_doll_set("flawed", settings.n_test, _seed(settings, _FLAWED_TEST))
     unflawed = draw_doll_set("unflawed", settings.n_test, _seed(settings, _UNFLAWED_TEST))
@@ -277,10 +281,10 @@ def _explain(
 ) -> ExplainedDoll:
     store = WindowScoreStore(folder / "windows")
     maps = explain(
-        doll.picture, classifier, POSITIVE, settings.occlusion, store, experiments=["hidden"]
+        doll.image, classifier, POSITIVE, settings.occlusion, store, experiments=["hidden"]
     )
-    score = float(classify_arrays(classifier, [np.array(doll.picture)])[POSITIVE][0])
-    relevance = deconvnet_map(doll.picture, classifier, POSITIVE).relevance
+    score = float(classify_arrays(classifier, [np.array(doll.image)])[POSITIVE][0])
+    relevance = deconvnet_map(doll.image, classifier, POSITIVE).relevance
     return ExplainedDoll(doll, score, covering_lowers(maps["hidden"].values, score), relevance)
 
 

@@ -499,7 +499,7 @@ def world(migrated_home, tmp_path_factory):
     dolls = draw_doll_set("unflawed", 20, seed=0)
     rows = []
     for number, doll in enumerate(dolls.dolls):
-        doll.picture.save(folder / f"{number}.png")
+        doll.image.save(folder / f"{number}.png")
         rows.append(
             {
                 "uri": f"{number}.png",

@@ -13,7 +13,6 @@ from assets.methods.evaluation.intervals import (
     average_precision,
     f1_score,
     format_estimate,
-    placements,
     precision_at_prevalence,
     proportion,
     threshold_at_recall,
@@ -101,24 +100,6 @@ def test_the_precision_at_a_prevalence_lies_within_its_interval(hits, alarms, pr
         assert is_within(precision_at_prevalence(recall, rate, prevalence))
 
 
-def test_placements_by_hand():
-    # Positives 3, 2; negatives 2, 1, 1: 3 lies above all, 2 above two and a half.
-    is_positive = np.array([True, False, True, False, False])
-    of_positives, of_negatives = placements(is_positive, np.array([3.0, 2, 2, 1, 1]))
-    assert of_positives == pytest.approx([1, 2.5 / 3])
-    assert of_negatives == pytest.approx([1.5 / 2, 1, 1])
-
-
-@given(labelled_scores())
-def test_placements_are_the_means_of_all_comparisons(given_set):
-    is_positive, scores = given_set
-    over = scores[is_positive][:, None] - scores[~is_positive]
-    above = (over > 0) + 0.5 * (over == 0)
-    of_positives, of_negatives = placements(is_positive, scores)
-    assert of_positives == pytest.approx(above.mean(axis=1))
-    assert of_negatives == pytest.approx(above.mean(axis=0))
-
-
 @given(labelled_scores())
 def test_the_area_is_that_of_scikit_learn_and_lies_within_its_interval(given_set):
     found = area_under_roc(*given_set, 0.95)
@@ -153,7 +134,7 @@ def test_a_perfect_ranking_has_an_interval_that_narrows_with_the_rows(n):
         assert 1 - 5 / n < found.low < 1 - 0.5 / n
 
 
-def test_both_figures_of_a_perfect_ranking_end_at_one_exactly():
+def test_both_metrics_of_a_perfect_ranking_end_at_one_exactly():
     # For 34 of these counts Wilson's formula ends at 1.0000000000000002.
     for n in range(2, 201):
         is_positive = np.arange(2 * n) >= n
@@ -334,7 +315,7 @@ def test_very_good_rankings_have_intervals_that_hold_the_area_too(area):
 
 
 @pytest.mark.parametrize(
-    ("figure", "written"),
+    ("estimate", "written"),
     [
         ((0.9, 0.8, 0.95), "0.90 (0.80–0.95)"),
         ((0.9123, 0.91, 0.915), "0.912 (0.910–0.915)"),
@@ -342,8 +323,8 @@ def test_very_good_rankings_have_intervals_that_hold_the_area_too(area):
         ((1.0, 0.0, 1.0), "1.00 (0.00–1.00)"),
     ],
 )
-def test_a_figure_has_the_digits_that_its_interval_is_worth(figure, written):
-    assert format_estimate(Estimate(*figure)) == written
+def test_a_metric_has_the_digits_that_its_interval_allows(estimate, written):
+    assert format_estimate(Estimate(*estimate)) == written
 
 
 def test_a_small_threshold_can_be_read_off():

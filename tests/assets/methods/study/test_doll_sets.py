@@ -55,7 +55,7 @@ def test_an_image_id_is_of_one_picture(sets):
         assert len(set(dolls.image_ids)) == len(dolls.dolls)
         load_image = dolls.loader()
         for image_id, doll in zip(dolls.image_ids, dolls.dolls, strict=True):
-            assert load_image(image_id) is doll.picture
+            assert load_image(image_id) is doll.image
 
 
 def test_the_same_picture_has_the_same_image_id(sets):

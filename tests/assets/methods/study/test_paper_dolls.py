@@ -14,7 +14,7 @@ REACH = 4  # px
 
 
 def pixels(doll):
-    return np.asarray(doll.picture, dtype=np.float64)
+    return np.asarray(doll.image, dtype=np.float64)
 
 
 def near(mask):
@@ -24,7 +24,7 @@ def near(mask):
 
 
 def assert_same(one, other):
-    assert one.picture.tobytes() == other.picture.tobytes()
+    assert one.image.tobytes() == other.image.tobytes()
     assert one.regions.tobytes() == other.regions.tobytes()
     assert one.kind == other.kind
 
@@ -42,7 +42,7 @@ def dolls(drawn):
 
 def test_a_doll_is_a_small_square_picture(dolls):
     for doll in dolls:
-        assert (doll.picture.mode, doll.picture.size) == ("RGB", (SIDE, SIDE))
+        assert (doll.image.mode, doll.image.size) == ("RGB", (SIDE, SIDE))
         assert (doll.regions.dtype, doll.regions.shape) == (np.uint8, (SIDE, SIDE))
 
 
@@ -122,7 +122,7 @@ def test_clothes_change_nothing_else(drawn, red_lips):
 
 def test_dolls_of_other_seeds_are_others(drawn):
     for kind in KINDS:
-        pictures = {by_kind[kind].picture.tobytes() for by_kind in drawn}
+        pictures = {by_kind[kind].image.tobytes() for by_kind in drawn}
         assert len(pictures) == len(drawn)
         poses = {by_kind[kind].regions.tobytes() for by_kind in drawn}
         assert len(poses) == len(drawn)

@@ -257,7 +257,7 @@ class SeesRed:
 def test_dolls_are_scored_each_with_its_label(tmp_path):
     dolls = draw_doll_set("unflawed", 20, seed=11)
     found = evaluate_dolls(dolls, SeesRed(), VectorStore(tmp_path))
-    scores = np.array([SeesRed.share(np.asarray(doll.picture)) for doll in dolls.dolls])
+    scores = np.array([SeesRed.share(np.asarray(doll.image)) for doll in dolls.dolls])
     assert len(set(scores)) > 10
     expected = evaluate_scores(dolls.is_positive, scores.astype(np.float64), slices=dolls.slices)
     assert found.flat_metrics() == expected.flat_metrics()
