@@ -35,11 +35,10 @@ from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
-from assets.methods.training.augmentation import augment_lightly
 from assets.methods.training.checkpoint import load_checkpoint, save_checkpoint
 from assets.methods.training.loop import EpochMetrics, Examples, Listeners, TrainingLoop
 from assets.methods.training.settings import ClassWeights, TrainingSettings
-from assets.methods.training.square_images import KEPT_BYTES, SquareImages
+from assets.methods.training.squares import MEMORY_BYTES, SquareImages, augment_lightly
 from assets.methods.training.starting_network import (
     StartingNetwork,
     head_of,
@@ -201,7 +200,7 @@ class _Photos:
         self._settings = settings
         self._ids = [*train.image_ids, *validation.image_ids]
         # A head alone is trained on features, so that each photo is read once.
-        kept = KEPT_BYTES if settings.trained == "all" else 0
+        kept = MEMORY_BYTES if settings.trained == "all" else 0
         self._images = SquareImages(load_image, self._ids, start.preprocessing, kept)
         self._class_weights = class_weights(train.is_positive, settings.class_weights)
 
