@@ -62,7 +62,7 @@ def log_epoch(run: TrackedRun, epoch: EpochMetrics) -> None:
     run.metrics(metrics, step=metrics.pop("epoch"))
 
 
-def enter_version(
+def register_version(
     trained: TrainedClassifier,
     data: LabelledData,
     load_image: Callable[[str], Image.Image],
@@ -95,25 +95,25 @@ def enter_version(
 
     auc = auc_of(weights)
     while True:
-        registered = models.champion()
+        before = models.champion()
         champion = Champion(
-            auc_of(registered.weights) if positive in registered.description.class_names else None,
-            registered.description.fingerprint == description.fingerprint,
-            registered.unreachable,
-            _caveat(registered.version, data, models.registry),
+            auc_of(before.weights) if positive in before.description.class_names else None,
+            before.description.fingerprint == description.fingerprint,
+            before.unreachable,
+            _caveat(before.version, data, models.registry),
         )
         verdict = judge(auc, champion, positive)
         with suppress(ChampionReplacedError):
-            entered = models.registry.enter(weights, verdict.alias, run_id, registered.version)
+            new = models.registry.register(weights, verdict.alias, run_id, before.version)
             break
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
-        comparison=_comparison((entered.version, auc), (registered.version, champion.auc)),
+        comparison=_comparison((new.version, auc), (before.version, champion.auc)),
         weights=weights.name,
         fingerprint=description.fingerprint,
-        version=entered.version,
-        alias="" if entered.unreachable else verdict.alias,
-        reason=entered.unreachable or verdict.reason,
+        version=new.version,
+        alias="" if new.unreachable else verdict.alias,
+        reason=new.unreachable or verdict.reason,
         best_epoch=trained.best_epoch,
     )
 

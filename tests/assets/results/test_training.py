@@ -28,9 +28,9 @@ from assets.results.training import (
     NEW,
     TRAINING_IMAGES,
     check_test_split,
-    enter_version,
     examples_of,
     log_epoch,
+    register_version,
     training_images,
 )
 from assets.values import NsfwTraining
@@ -89,7 +89,7 @@ def champion(models, tmp_path):
     def make(slope: float, classes: tuple[str, str] = CLASSES) -> RegisteredModel:
         file = tmp_path / "champion.safetensors"
         save_classifier(file, brightness_weights(slope), ARCHITECTURE, classes, PREPROCESSING)
-        models.registry.set_alias(CHAMPION, models.registry.publish(file).version)
+        models.registry.register(file, CHAMPION)
         return models.champion()
 
     return make
@@ -104,7 +104,7 @@ def enter(
     preprocessing: Preprocessing = PREPROCESSING,
 ) -> NsfwTraining:
     data = data or labelled(judging())
-    return enter_version(trained(slope, preprocessing), data, load, models, COMPUTE, folder, "")
+    return register_version(trained(slope, preprocessing), data, load, models, COMPUTE, folder, "")
 
 
 def aliases(tracking: Tracking) -> dict[str, str]:
@@ -316,7 +316,7 @@ def test_test_photos_that_the_champion_was_trained_on_are_told(
         run.file(TRAINING_IMAGES, table.to_csv(index=False).encode())
     file = tmp_path / "seen.safetensors"
     save_classifier(file, brightness_weights(1), ARCHITECTURE, CLASSES, PREPROCESSING)
-    models.registry.enter(file, CHAMPION, run.run_id)
+    models.registry.register(file, CHAMPION, run.run_id)
     result = enter(slope * 2, models, tmp_path)
     assert result.alias == alias
     assert result.reason.endswith(
