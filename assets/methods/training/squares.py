@@ -40,8 +40,8 @@ class SquareImages:
         preprocessing: Preprocessing,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
+        self.image_ids = image_ids
         self._load_image = load_image
-        self._image_ids = image_ids
         # This mean and deviation leave the grey levels as they are.
         self._scaling = replace(preprocessing, mean=(0.0,) * 3, std=(1 / 255,) * 3, channels="RGB")
         self._numbers = _numbers_of_levels(preprocessing)
@@ -72,7 +72,7 @@ class SquareImages:
     def _square(self, place: int) -> np.ndarray:
         if place in self._in_memory:
             return self._in_memory[place]
-        levels = preprocess(self._load_image(self._image_ids[place]), self._scaling)
+        levels = preprocess(self._load_image(self.image_ids[place]), self._scaling)
         square = np.rint(levels).astype(np.uint8)
         if place < self._n_in_memory:
             self._in_memory[place] = square
