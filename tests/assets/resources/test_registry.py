@@ -14,9 +14,15 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
+from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.models.classifier_file import describe_classifier, save_classifier
+from assets.methods.models.classifier_file import (
+    describe_classifier,
+    load_classifier,
+    save_classifier,
+)
 from assets.methods.models.preprocessing import Preprocessing
+from assets.resources import registry as registry_module
 from assets.resources.registry import (
     CHAMPION,
     CHAMPION_URI,
@@ -387,6 +393,32 @@ def test_a_registered_version_is_loaded_without_the_alias(registry, first, secon
     one, two = (registry.load_pyfunc(f"models:/nsfw/{n}").predict(IMAGES) for n in (1, 2))
     assert list(one) == list(two) == list(CLASSES)
     assert np.abs(one["nsfw"] - two["nsfw"]).max() > 1e-6
+
+
+def test_a_version_whose_code_was_copied_by_tessera_0_1_still_loads(
+    registry, first, tracking, monkeypatch
+):
+    """Its code imports modules from where they were in 0.1; MLflow keeps it beside the weights."""
+    code = Path(__file__).parents[2] / "support" / "registered_code_0_1.py"
+    assert "from assets.methods.devices import" in code.read_text()
+    monkeypatch.setattr(registry_module, "CODE", code)
+    registry.champion(lambda: first)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    with warnings.catch_warnings():
+        # MLflow warns of type hints in its own modules.
+        warnings.simplefilter("ignore", UserWarning)
+        import mlflow.pyfunc
+
+        loaded = mlflow.pyfunc.load_model(CHAMPION_URI)
+    files = Path(mlflow.artifacts.download_artifacts(CHAMPION_URI))
+    assert (files / code.name).read_bytes() == code.read_bytes()
+    classifier = load_classifier(first, ComputePlan("cpu", 1, "float32", 1))
+    expected = classifier.classify(torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
+    answer = loaded.predict(IMAGES)
+    assert answer.columns.tolist() == list(CLASSES)
+    assert np.ptp(expected["nsfw"]) > 1e-6
+    for name in CLASSES:
+        np.testing.assert_allclose(answer[name], expected[name], atol=1e-6)
 
 
 def test_an_alias_that_moves_is_followed(registry, first, second, tracking):
