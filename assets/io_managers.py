@@ -1,9 +1,8 @@
-"""Assets on disk: tables as Parquet, pictures as files, the rest as JSON, all below the home.
+"""Assets on disk: tables as Parquet, images as files, the rest as JSON, all below the home.
 
-An asset's value is a table or a dataclass. A dataclass is stored a field at a time, so that what a
-person opens in the folder is what the code calls it. Each materialisation has a folder of its own,
-and the file ``current`` names the one that counts: a reader sees the old value or the new one,
-never half of each.
+An asset's value is a table or a dataclass. Each field of a dataclass is stored by itself, under its
+name. Each materialisation has a folder of its own, and the file ``current`` names the current one:
+a reader sees the old value or the new one, never half of each.
 """
 
 import dataclasses
@@ -33,20 +32,21 @@ UNTOUCHED_SECONDS = 3600
 UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
 NAMED_IMAGES = dict[str, EncodedImage]
-# The assets, by commas, whose values a run with this tag keeps beyond newer ones.
+# Names assets, separated by commas: values from a run with this tag are kept when newer ones come.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
 STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
 
 
 class FolderIOManager(dg.ConfigurableIOManager):
-    """Keeps each asset and partition in ``base_folder/ASSET/PARTITION/``.
+    """Stores each asset and partition in ``base_folder/ASSET/PARTITION/``.
 
-    An asset without partitions is kept as if it had one, called ``all``.
+    An asset without partitions is stored in the folder ``all``.
     """
 
     base_folder: str
-    # Of this run. A run beside it may set `current`, and values of two runs must not meet in one.
+    # The generation of each folder that this run wrote: a concurrent run may change `current`, and
+    # one run must not mix the values of two.
     _written: dict[Path, str] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
@@ -63,12 +63,12 @@ class FolderIOManager(dg.ConfigurableIOManager):
         self._written[folder] = generation
         previous = _current(folder)
         write_whole(folder / "current", generation.encode())
-        _forget_all_but({generation, previous}, folder)
+        _remove_older(folder, {generation, previous})
         context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the value as the type that the asset asks for: this run's own, else the current."""
-        # The run's partition, not the asset's: to Dagster a check has none, and so would get all.
+        """Load this run's own value, or else the current one, as the type of the input."""
+        # The partition is the run's, because Dagster gives a check all partitions of its asset.
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_asset_partitions else UNPARTITIONED
         value_type = context.dagster_type.typing_type
@@ -93,7 +93,7 @@ class FolderIOManager(dg.ConfigurableIOManager):
 
 
 def release(generation: Path) -> None:
-    """Keep a value no longer than others; its folder goes at once, unless it is the current one."""
+    """Stop keeping a value: its folder is removed, unless it is the current one."""
     (generation / KEPT).unlink(missing_ok=True)
     if _current(generation.parent) != generation.name:
         shutil.rmtree(generation, ignore_errors=True)
@@ -129,16 +129,17 @@ def _field(
 ) -> Any:
     """Return the content of a field, which an older home may hold under its former name."""
     field_type = types[field.name]
-    names = [field.name, field.metadata.get(FORMER_NAME, field.name)]
+    former = field.metadata.get(FORMER_NAME, field.name)
     if field_type in STORED_AS_FILES:
-        name = next((one for one in names if _is_stored(folder / one)), field.name)
+        name = field.name if _is_stored(folder / field.name) else former
         content = _load_field(field_type, folder / name)
         columns = field.metadata.get(FORMER_COLUMNS)
         return content.rename(columns=columns) if columns else content
-    if not any(one in stored for one in names) and field.default is not dataclasses.MISSING:
+    name = field.name if field.name in stored else former
+    if name not in stored and field.default is not dataclasses.MISSING:
         return field.default
-    content = stored[next((one for one in names if one in stored), field.name)]
-    # To JSON a tuple is a list.
+    content = stored[name]
+    # JSON stores a tuple as a list.
     return tuple(content) if typing.get_origin(field_type) is tuple else content
 
 
@@ -147,7 +148,7 @@ def _is_stored(path: Path) -> bool:
 
 
 def _save_field(content: Any, path: Path) -> None:
-    """Write a table, a picture, or arrays or pictures by name: each a file, the name its path."""
+    """Write a table, an image, or a dict of arrays or images, each in a file of its name."""
     if isinstance(content, dict):
         path.mkdir(parents=True)
         for name, one in content.items():
@@ -197,7 +198,7 @@ def _kept_assets(context: dg.OutputContext) -> list[str]:
     try:
         tags = context.step_context.run_tags
     except dg.DagsterInvariantViolationError:
-        # Outside of a run there are no tags.
+        # There are no tags outside of a run.
         return []
     return tags.get(KEEP_TAG, "").split(",")
 
@@ -207,11 +208,11 @@ def _current(folder: Path) -> str | None:
     return pointer.read_text() if pointer.exists() else None
 
 
-def _forget_all_but(generations: set[str | None], folder: Path) -> None:
-    """Remove older generations, but none that a run beside this one may be reading or writing."""
-    long_ago = time.time() - UNTOUCHED_SECONDS
-    for old in folder.iterdir():
-        if not old.is_dir() or old.name in generations or (old / KEPT).exists():
+def _remove_older(folder: Path, used: set[str | None]) -> None:
+    """Remove other generations than ``used``, but none that a concurrent run may still use."""
+    oldest = time.time() - UNTOUCHED_SECONDS
+    for generation in folder.iterdir():
+        if not generation.is_dir() or generation.name in used or (generation / KEPT).exists():
             continue
-        if old.stat().st_mtime < long_ago:
-            shutil.rmtree(old, ignore_errors=True)
+        if generation.stat().st_mtime < oldest:
+            shutil.rmtree(generation, ignore_errors=True)

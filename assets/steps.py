@@ -1,4 +1,4 @@
-"""What every asset does around its one call into the methods: track, log, show, report."""
+"""What every asset does around its one call into the methods: tracking, logging, thumbnails."""
 
 import base64
 import io
@@ -25,33 +25,33 @@ THUMBNAIL_BYTES = 100_000
 
 @dataclass(frozen=True)
 class Step:
-    """The body of one asset, as its listeners see it: Dagster's UI, MLflow, the terminal."""
+    """What the body of one asset reports to: Dagster's UI, MLflow and the terminal."""
 
     context: dg.AssetExecutionContext
     run: ChildRun
     reporter: ProgressReporter
 
     def progress(self, unit: str) -> Progress:
-        """Return a listener for work that is counted in ``unit``."""
+        """Return a progress callback for work that is counted in ``unit``."""
         return self.reporter.listener(self.context.log, self.context.asset_key.path[-1], unit)
 
     def metrics(self, metrics: dict[str, Any]) -> None:
-        """Show metrics in Dagster, and the numbers among them in MLflow."""
+        """Show metrics in Dagster, and log the numbers among them to MLflow."""
         known = {name: _plain(metric) for name, metric in metrics.items() if metric is not None}
         self.context.add_output_metadata(known)
         self.run.metrics({k: v for k, v in known.items() if isinstance(v, int | float)})
 
-    def image(self, name: str, picture: Image.Image) -> None:
-        """Log a picture to MLflow under ``name``, and show its thumbnail in Dagster."""
-        self.run.image(name, picture)
-        self.thumbnail(Path(name).stem, picture)
+    def image(self, name: str, image: Image.Image) -> None:
+        """Log an image to MLflow under ``name``, and show its thumbnail in Dagster."""
+        self.run.image(name, image)
+        self.thumbnail(Path(name).stem, image)
 
-    def thumbnail(self, name: str, picture: Image.Image) -> None:
-        """Show a picture in Dagster, small."""
-        self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(picture))})
+    def thumbnail(self, name: str, image: Image.Image) -> None:
+        """Show a small version of an image in Dagster."""
+        self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(image))})
 
     def histogram(self, name: str, values: np.ndarray, title: str, unit: str) -> None:
-        """Log how ``values`` are distributed."""
+        """Log the distribution of ``values`` as a figure."""
         self.image(name, draw_histogram(values, title, unit))
 
     def table(self, name: str, table: pd.DataFrame) -> None:
@@ -66,7 +66,10 @@ def step(
     reporter: ProgressReporter,
     config: dg.Config | None = None,
 ) -> Iterator[Step]:
-    """Run the body of an asset: tracked, its settings logged, a mistake told in a sentence."""
+    """Run the body of an asset: track it, and log its settings.
+
+    A UserError becomes a dg.Failure with the same message, which Dagster does not retry.
+    """
     with tracking.child_run(context) as run:
         if config is not None:
             run.parameters(config.model_dump())
@@ -82,13 +85,13 @@ def step(
 
 
 def _plain(metric: Any) -> Any:
-    """Return a NumPy scalar as Python's: Dagster stores no other."""
+    """Return a NumPy scalar as a Python number, because Dagster stores no other."""
     return metric.item() if isinstance(metric, np.generic) else metric
 
 
-def thumbnail(picture: Image.Image) -> str:
-    """Return Markdown with ``picture`` inside, at most 100 KB, for Dagster's metadata."""
-    small = picture.convert("RGB")
+def thumbnail(image: Image.Image) -> str:
+    """Return Markdown with ``image`` inside, at most 100 KB, for Dagster's metadata."""
+    small = image.convert("RGB")
     side = THUMBNAIL_SIDE
     while True:
         small.thumbnail((side, side))

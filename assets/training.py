@@ -36,9 +36,9 @@ from assets.results.evaluation import (
 from assets.results.training import (
     TRAINING_IMAGES,
     check_test_split,
-    enter_version,
     examples_of,
     log_epoch,
+    register_version,
     training_images,
 )
 from assets.steps import step
@@ -110,7 +110,7 @@ def nsfw_training(
             log.progress("images"),
             partial(log_epoch, log.run),
         )
-        result = enter_version(
+        result = register_version(
             trained,
             data,
             load_image,

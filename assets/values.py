@@ -1,4 +1,4 @@
-"""What passes from asset to asset, beside plain tables."""
+"""The values of assets that are not plain tables."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from assets.methods.common.errors import UserError
 
-# What homes written before a field or a column was renamed call it.
+# Metadata of a field that was renamed, or has renamed columns: their names in older homes.
 FORMER_NAME = "former_name"
 FORMER_COLUMNS = "former_columns"
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One vector an image: a table of image_id and vector (fixed-size list of float32)."""
+    """A table of image_id and vector, a fixed-size list of float32; one row per image."""
 
     table: pa.Table
     fingerprint: str
@@ -26,7 +26,7 @@ class Embeddings:
     def from_arrays(
         cls, image_ids: list[str], vectors: np.ndarray, fingerprint: str, n_computed: int
     ) -> "Embeddings":
-        """Hold float32 ``vectors`` (n, d), the rows in the order of ``image_ids``."""
+        """Store ``vectors``, (n, d) float32, with rows in the order of ``image_ids``."""
         column = pa.FixedSizeListArray.from_arrays(
             pa.array(np.ascontiguousarray(vectors, np.float32).ravel()), vectors.shape[1]
         )
@@ -52,9 +52,10 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class GridAssignment:
-    """Each photo's cell: a table of image_id, uri, label, x, y, row, col; and the layout's metrics.
+    """The cell of each photo, and the metrics of the layout.
 
-    x and y are the coordinates of tsne_2d, row and col count from the upper left corner.
+    ``table`` has image_id, uri, label, x, y, row, col: x and y are the coordinates of tsne_2d, row
+    and col count from the upper left corner.
     """
 
     table: pd.DataFrame
@@ -65,7 +66,7 @@ class GridAssignment:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An encoded picture and the suffix of its file (``.jpg``, ``.png``)."""
+    """The bytes of an image file, and its suffix (``.jpg``, ``.png``)."""
 
     data: bytes
     suffix: str
@@ -73,9 +74,9 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """The mosaic, the four-panel figure, and the settings that the mosaic was drawn with.
+    """The mosaic, the four-panel figure, and the settings of the mosaic.
 
-    ``shrunk`` says in a sentence why the tiles are smaller than the settings ask for.
+    ``shrunk`` says in a sentence why the tiles are smaller than in the settings.
     """
 
     mosaic: EncodedImage
@@ -86,9 +87,10 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class NsfwModel:
-    """The NSFW model in use: a version in the registry, and what tells its scores from others'.
+    """The version of the NSFW model that is the champion.
 
-    ``version`` is empty when the registry could not be reached; ``weights`` is the file's name.
+    ``version`` is empty when the registry could not be reached. ``weights`` is a file name, and
+    ``fingerprint`` identifies the weights and the preprocessing.
     """
 
     version: str
@@ -100,7 +102,7 @@ class NsfwModel:
 
 @dataclass(frozen=True)
 class NsfwScores:
-    """P(class) of each image: a table of image_id and score, in [0, 1]; and who gave them."""
+    """The scores of a model: ``table`` has image_id and score, P(class_name) in [0, 1]."""
 
     table: pd.DataFrame
     model: str
@@ -111,13 +113,13 @@ class NsfwScores:
 
 @dataclass(frozen=True)
 class OcclusionMaps:
-    """What the model looks at in some images of a collection, the highest scores first.
+    """The occlusion maps of some images of a collection, the highest scores first.
 
-    ``table`` has a row an image and experiment: rank, image_id, uri, score (that of nsfw_scores),
+    ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
     score_at_full_size, experiment, and the metrics of its map. ``maps`` (rows, columns of the
     image, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have the
     key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
-    file could not be read any more.
+    file can no longer be read.
     """
 
     table: pd.DataFrame
@@ -131,9 +133,9 @@ class OcclusionMaps:
 
 @dataclass(frozen=True)
 class DeconvnetMaps:
-    """What makes the network answer so, in some images of a collection, the highest scores first.
+    """The deconvnet reconstructions of some images of a collection, the highest scores first.
 
-    ``table`` has a row an image: rank, image_id, uri, score (that of nsfw_scores),
+    ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores),
     score_of_network, changed_score. ``reconstructions`` (rows, columns of the image, 3; float32)
     and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in ``OcclusionMaps``.
     """
@@ -147,12 +149,13 @@ class DeconvnetMaps:
 
 @dataclass(frozen=True)
 class NsfwTraining:
-    """A version of the NSFW model that was trained, and what became of it.
+    """A trained version of the NSFW model, its comparison with the champion, and its alias.
 
-    ``history`` has a row an epoch. ``comparison`` has a row for the new version and one for the
-    champion of before: model, version, auc, auc_low, auc_high on the same test set; the champion's
-    are null where it cannot be asked. ``alias`` is what the version was given, and ``reason`` why;
-    ``version`` is empty when the registry could not be reached.
+    ``history`` has a row per epoch. ``comparison`` has a row for the new version and one for the
+    champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set;
+    the champion's are null where it does not have the positive class. ``reason`` says why the
+    version got its ``alias``. When the registry could not be reached, both ``version`` and
+    ``alias`` are empty.
     """
 
     history: pd.DataFrame
@@ -167,13 +170,13 @@ class NsfwTraining:
 
 @dataclass(frozen=True)
 class NsfwEvaluation:
-    """What models are worth on labelled images.
+    """The evaluation of models on labelled images.
 
     ``metrics``: model, metric, value, low, high. ``slices``: model and the columns of
     ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
     ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
-    image_id, uri, label, split, model, score. ``worst`` has a contact sheet a model, by its number
-    in ``models``.
+    image_id, uri, label, split, model, score. ``worst`` has a contact sheet for each model,
+    by its number in ``models``.
     """
 
     positive: str
@@ -195,7 +198,7 @@ class NsfwEvaluation:
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return the photos with the x and y of their image_id, in the order of the photos.
 
-    Raises UserError when a photo has no point: then the points are older than the photos.
+    Raises UserError when a photo has no point, because the points are older than the photos.
     """
     joined = photos.merge(points, on="image_id", how="left")
     n_missing = int(joined.x.isna().sum())

@@ -38,20 +38,19 @@ FINGERPRINT_TAG = "fingerprint"
 FILE_TAG = "file"
 ARTIFACT = "weights"
 CODE = Path(__file__).with_name("registered_code.py")
-# What the code of a registered model imports, beside this project.
-# Tessera itself is not among them: on PyPI that name is another project's.
+# What the code of a registered model imports beside Tessera, which is not on PyPI under that name.
 REQUIREMENTS = ("numpy", "pandas", "pillow", "safetensors", "torch", "torchvision")
 
 
 class ChampionReplacedError(Exception):
-    """The alias `champion` names another version than the one that was judged against."""
+    """The alias `champion` names another version than the one that was compared."""
 
 
 @dataclass(frozen=True)
 class RegisteredModel:
     """A version of the NSFW model; ``weights`` is its copy below the home.
 
-    ``version`` is empty when the registry could not be asked, which ``unreachable`` then tells of.
+    When the registry cannot be reached, ``version`` is empty and ``unreachable`` says why.
     """
 
     version: str
@@ -62,87 +61,79 @@ class RegisteredModel:
 
 
 class ModelRegistry:
-    """The registry of a tracking server; copies of its files are kept in ``folder``."""
+    """The registry of a tracking server; ``folder`` keeps copies of its files."""
 
     def __init__(self, tracking: Tracking, folder: Path) -> None:
         self._tracking = tracking
         self._folder = folder
 
     def champion(self, packaged: Callable[[], Path], run_id: str = "") -> RegisteredModel:
-        """Return the version that the alias names.
+        """Return the version that the alias `champion` names.
 
-        When there is none yet, the file that ``packaged`` returns is registered, as made by the
-        MLflow run ``run_id``. When the registry is down, the version last seen here takes its
-        place, or the packaged file.
+        When there is none yet, the file that ``packaged`` returns is registered as made by the
+        MLflow run ``run_id``. When the registry is down, the last known champion takes its place,
+        or the packaged file.
 
-        Raises UserError when the alias names a model that is not one of Tessera's.
+        Raises UserError when the alias names a model that Tessera did not register.
         """
         from mlflow.exceptions import MlflowException
 
-        with _locked(self._folder):
+        with _lock(self._folder):
             try:
-                found = self._version_of(CHAMPION)
-                model = self._copied(found) if found else self._put_to_use(packaged(), run_id)
+                found = self._version_by_alias(CHAMPION)
+                if found:
+                    model = self._local_copy(found)
+                else:
+                    model = self._find_or_create(packaged(), run_id)
+                    self.set_alias(CHAMPION, model.version)
             except (MlflowException, OSError) as error:
                 if self._tracking.strict:
                     raise
-                weights = self._last_seen() or packaged()
-                unreachable = (
+                weights = self._last_known_champion() or packaged()
+                return _unregistered(
+                    weights,
                     f"The model registry could not be asked, {weights.name} is used: "
-                    f"{first_line(error)}"
-                )
-                return RegisteredModel(
-                    "", weights, describe_classifier(weights), unreachable=unreachable
+                    f"{first_line(error)}",
                 )
             write_whole(self._folder / CHAMPION, model.weights.name.encode())
         return model
 
-    def publish(self, weights: Path, run_id: str = "") -> RegisteredModel:
-        """Return the version with these weights, registered anew if there is none.
-
-        Where no version is champion, it becomes so.
-        """
-        with _locked(self._folder):
-            if self._version_of(CHAMPION) is None:
-                return self._put_to_use(weights, run_id)
-            return self._register(weights, run_id)
-
-    def enter(
-        self, weights: Path, alias: str, run_id: str = "", judged_against: str = ""
+    def register(
+        self, weights: Path, alias: str, run_id: str = "", compared_with: str = ""
     ) -> RegisteredModel:
         """Register a version with these weights, unless there is one, and give it ``alias``.
 
-        When the registry is down, the model that is returned has no version and says so.
+        When the registry is down, the returned model has no version and says so.
 
         Raises ChampionReplacedError, and gives no alias, when ``alias`` is `champion` and the
-        champion is not the version ``judged_against`` any more. One home's runs wait for each
-        other; MLflow knows no condition, so another home's may come between the two questions.
+        champion is no longer the version ``compared_with``. A lock keeps the runs of one home
+        apart; MLflow has no conditional update, so a run of another home may still come between
+        the check and the update.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            with _locked(self._folder):
-                model = self._register(weights, run_id)
-                if alias == CHAMPION and judged_against:
-                    champion = self._version_of(CHAMPION)
-                    if champion is None or str(champion.version) != judged_against:
+            with _lock(self._folder):
+                model = self._find_or_create(weights, run_id)
+                if alias == CHAMPION and compared_with:
+                    champion = self._version_by_alias(CHAMPION)
+                    if champion is None or str(champion.version) != compared_with:
                         raise ChampionReplacedError
                 self.set_alias(alias, model.version)
         except (MlflowException, OSError) as error:
             if self._tracking.strict:
                 raise
-            unreachable = f"The model registry could not be reached: {first_line(error)}"
-            return RegisteredModel(
-                "", weights, describe_classifier(weights), unreachable=unreachable
+            return _unregistered(
+                weights, f"The model registry could not be reached: {first_line(error)}"
             )
         return model
 
     def set_alias(self, alias: str, version: str) -> None:
-        """Let ``alias`` name ``version`` from now on."""
+        """Make ``alias`` name ``version``."""
         self._tracking.client.set_registered_model_alias(MODEL, alias, version)
 
     def logged_file(self, version: str, name: str) -> bytes | None:
-        """Return the artifact ``name`` of the run that made a version; None if it cannot be had."""
+        """Return the artifact ``name`` of the run that made a version; None if there is none."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -158,9 +149,9 @@ class ModelRegistry:
     def version_at(self, uri: str) -> RegisteredModel | None:
         """Return the version that `models:/nsfw/NUMBER` or `models:/nsfw@ALIAS` names.
 
-        None stands for any other model, one of the same name that Tessera did not register too.
+        Returns None for any other model, and for a version that Tessera did not register.
 
-        Raises UserError when there is no such version, or it cannot be had.
+        Raises UserError when there is no such version, or it cannot be downloaded.
         """
         from mlflow.exceptions import MlflowException
 
@@ -176,8 +167,8 @@ class ModelRegistry:
                 version = client.get_model_version_by_alias(MODEL, alias)
             if FILE_TAG not in version.tags:
                 return None
-            with _locked(self._folder):
-                return self._copied(version)
+            with _lock(self._folder):
+                return self._local_copy(version)
         except (MlflowException, OSError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
 
@@ -186,50 +177,51 @@ class ModelRegistry:
 
         A model from code runs that code, as ``python:`` does.
 
-        Raises UserError when there is no such model, or when it is one that cannot be loaded.
+        Raises UserError when there is no such model, or it cannot be loaded.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            pinned = self._pinned(uri)
-            # The model may read its files as late as it likes, so they stay.
-            place = hashlib.sha256(f"{self._tracking.uri} {pinned}".encode()).hexdigest()[:16]
+            resolved = self._resolve_alias(uri)
+            # The files stay, because a model may read them at any time.
+            place = hashlib.sha256(f"{self._tracking.uri} {resolved}".encode()).hexdigest()[:16]
             folder = self._folder / "mlflow" / place
             folder.mkdir(parents=True, exist_ok=True)
             with (
-                _locked(self._folder),
-                _quietly(),
-                _environment(MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"),
+                _lock(self._folder),
+                _without_warnings(),
+                _environment_variables(MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"),
             ):
-                return self._pyfunc().load_model(self._download(pinned, str(folder)))
+                import mlflow.pyfunc
+
+                return mlflow.pyfunc.load_model(self._download(resolved, str(folder)))
         except (MlflowException, OSError, ImportError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
 
-    def _register(self, weights: Path, run_id: str) -> RegisteredModel:
+    def _find_or_create(self, weights: Path, run_id: str) -> RegisteredModel:
         description = describe_classifier(weights)
-        version = self._with_fingerprint(description.fingerprint)
-        is_new = version is None
-        if version is None:
-            version = self._create(weights, description, run_id or self._run_of_its_own())
-        return RegisteredModel(str(version.version), weights, description, is_new)
+        versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
+        same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == description.fingerprint]
+        if same:
+            version = max(same, key=lambda one: int(one.version))
+        else:
+            version = self._create_version(weights, description, run_id or self._create_run())
+        return RegisteredModel(str(version.version), weights, description, is_new=not same)
 
-    def _put_to_use(self, weights: Path, run_id: str) -> RegisteredModel:
-        model = self._register(weights, run_id)
-        self.set_alias(CHAMPION, model.version)
-        return model
-
-    def _create(
+    def _create_version(
         self, weights: Path, description: ClassifierDescription, run_id: str
     ) -> "MlflowVersion":
         client = self._tracking.client
         if not client.search_registered_models(f"name = '{MODEL}'"):
             client.create_registered_model(MODEL)
-        with tempfile.TemporaryDirectory() as folder, _quietly():
+        with tempfile.TemporaryDirectory() as folder, _without_warnings():
+            import mlflow.pyfunc
+
             path = Path(folder, "model")
-            # Two versions may have been made under one name, and their copies lie side by side.
+            # The files of two versions may have one name, and the copies share a folder.
             name = classifier_file_name(description.architecture, description.fingerprint)
             file = shutil.copyfile(weights, Path(folder, name))
-            self._pyfunc().save_model(
+            mlflow.pyfunc.save_model(
                 path=path,
                 python_model=str(CODE),
                 artifacts={ARTIFACT: str(file)},
@@ -250,13 +242,13 @@ class ModelRegistry:
             tags={FINGERPRINT_TAG: description.fingerprint, FILE_TAG: file.name},
         )
 
-    def _run_of_its_own(self) -> str:
+    def _create_run(self) -> str:
         client = self._tracking.client
         run = client.create_run(self._tracking.experiment_id, run_name=f"{MODEL} model")
         client.set_terminated(run.info.run_id)
         return run.info.run_id
 
-    def _copied(self, version: "MlflowVersion") -> RegisteredModel:
+    def _local_copy(self, version: "MlflowVersion") -> RegisteredModel:
         if FILE_TAG not in version.tags:
             raise UserError(
                 f"{CHAMPION_URI} is a model that Tessera did not register, so it can be named for "
@@ -276,37 +268,32 @@ class ModelRegistry:
             )
         return RegisteredModel(str(version.version), weights, description)
 
-    def _last_seen(self) -> Path | None:
+    def _last_known_champion(self) -> Path | None:
         pointer = self._folder / CHAMPION
         weights = self._folder / pointer.read_text() if pointer.is_file() else None
         return weights if weights and weights.is_file() else None
 
-    def _version_of(self, alias: str) -> "MlflowVersion | None":
+    def _version_by_alias(self, alias: str) -> "MlflowVersion | None":
         from mlflow.exceptions import MlflowException
 
         try:
             return self._tracking.client.get_model_version_by_alias(MODEL, alias)
         except MlflowException as error:
-            # An alias that is missing is INVALID_PARAMETER_VALUE, a model RESOURCE_DOES_NOT_EXIST.
+            # The second means that there is no such alias, the first that there is no such model.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
 
-    def _with_fingerprint(self, fingerprint: str) -> "MlflowVersion | None":
-        versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
-        same = [found for found in versions if found.tags.get(FINGERPRINT_TAG) == fingerprint]
-        return max(same, key=lambda found: int(found.version), default=None)
-
     def _download(self, uri: str, folder: str) -> str:
         import mlflow
 
-        # Creates and migrates the database if it has to be.
+        # Creates and migrates the database where that is needed.
         _ = self._tracking.client
-        # MLflow asks the environment's server what `models:/` stands for, whatever it is told.
-        with _environment(MLFLOW_TRACKING_URI=self._tracking.uri):
+        # MLflow resolves `models:/` on the server that the environment names, and on no other.
+        with _environment_variables(MLFLOW_TRACKING_URI=self._tracking.uri):
             return mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
 
-    def _pinned(self, uri: str) -> str:
+    def _resolve_alias(self, uri: str) -> str:
         """Return the URI of the version that an alias names at present."""
         name, _, alias = uri.removeprefix("models:/").partition("@")
         if not alias:
@@ -314,10 +301,9 @@ class ModelRegistry:
         version = self._tracking.client.get_model_version_by_alias(name, alias)
         return f"models:/{name}/{version.version}"
 
-    def _pyfunc(self) -> Any:
-        with _quietly():
-            import mlflow.pyfunc
-        return mlflow.pyfunc
+
+def _unregistered(weights: Path, reason: str) -> RegisteredModel:
+    return RegisteredModel("", weights, describe_classifier(weights), unreachable=reason)
 
 
 def _signature(class_names: tuple[str, ...]) -> Any:
@@ -332,22 +318,22 @@ def _signature(class_names: tuple[str, ...]) -> Any:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "registry.lock"):
         yield
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    # MLflow warns of type hints in its own modules, and that it was given no input example.
+def _without_warnings() -> Iterator[None]:
+    # MLflow warns of type hints in its own modules, and of a missing input example.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
 
 
 @contextmanager
-def _environment(**variables: str) -> Iterator[None]:
+def _environment_variables(**variables: str) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

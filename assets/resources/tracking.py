@@ -1,7 +1,7 @@
 """MLflow: a parent run for each Dagster run, a child for each asset and partition.
 
-Written on ``MlflowClient`` with explicit run ids: the fluent interface keeps its state in the
-process, and dagster-mlflow's resource cannot see an asset fail (docs/decisions.md).
+It uses ``MlflowClient`` with explicit run ids: the fluent interface keeps its state in the process,
+and dagster-mlflow's resource cannot see an asset fail (docs/decisions.md).
 """
 
 import logging
@@ -10,10 +10,10 @@ import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from filelock import FileLock
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "tessera"
-# Otherwise MLflow's UI takes the runs for evaluations of language models.
+# Without it MLflow's UI shows the runs as evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DAGSTER_RUN = "dagster.run_id"
 Warn = Callable[[str], None]
-Tracked = TypeVar("Tracked", bound="TrackedRun")
 INTERRUPTS = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
-# What MLflow says of a run, given what Dagster says of it once it has ended.
+# MLflow's status of a run, by the status of the Dagster run that has ended.
 ENDED = {
     dg.DagsterRunStatus.SUCCESS: "FINISHED",
     dg.DagsterRunStatus.FAILURE: "FAILED",
@@ -39,39 +38,45 @@ ENDED = {
 
 
 class Tracking(dg.ConfigurableResource):
-    """Where runs are compared: an MLflow server, or the database below the home."""
+    """Where runs are recorded: an MLflow server, or the database below the home."""
 
     home: str
     tracking_uri: str = Field(
-        default="", description="Of an MLflow server; empty: a database at home."
+        default="", description="Address of an MLflow server. If empty, a database in the home."
     )
     dagster_url: str = Field(
-        default="http://127.0.0.1:3000", description="Where Dagster's UI is served."
+        default="http://127.0.0.1:3000", description="Address of Dagster's UI, for links."
     )
     mlflow_url: str = Field(
-        default="http://127.0.0.1:5000", description="Where MLflow's UI is served, for links."
+        default="http://127.0.0.1:5000", description="Address of MLflow's UI, for links."
     )
     strict: bool = Field(
         default=False, description="Fail an asset when the tracking server is down."
     )
-    experiment: str = Field(default=EXPERIMENT, description="The experiment that runs belong to.")
+    experiment: str = Field(default=EXPERIMENT, description="The experiment of the runs.")
 
     def in_experiment(self, name: str) -> "Tracking":
         """Return the same server with another experiment."""
         return Tracking(**{**self.model_dump(), "experiment": name})
 
-    def child_run(self, context: dg.AssetExecutionContext) -> AbstractContextManager["ChildRun"]:
-        """Track the body of one asset: FINISHED, FAILED or KILLED by how the body ends."""
-        return _ended_by_its_body(ChildRun(self, context))
+    @contextmanager
+    def child_run(self, context: dg.AssetExecutionContext) -> Iterator["ChildRun"]:
+        """Track the body of one asset; its end decides the status FINISHED, FAILED or KILLED."""
+        run = ChildRun(self, context)
+        with _status_of_body(run):
+            yield run
 
-    def lone_run(self, name: str, warn: Warn) -> AbstractContextManager["TrackedRun"]:
-        """Track work that no Dagster run stands for; ``warn`` is told when MLflow is down."""
-        return _ended_by_its_body(TrackedRun(self, name, warn))
+    @contextmanager
+    def lone_run(self, name: str, warn: Warn) -> Iterator["TrackedRun"]:
+        """Track work outside Dagster; ``warn`` is called with a message when MLflow is down."""
+        run = TrackedRun(self, name, warn)
+        with _status_of_body(run):
+            yield run
 
     def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
         """Give the MLflow runs of a Dagster run that has ended their final status.
 
-        An asset that raises has seen to its own; this is for what an asset cannot see: a process
+        An asset that raises ends its own run. This is for what an asset cannot notice: a process
         that was killed, a value that could not be stored after the body had returned.
         """
         final = ENDED[status]
@@ -92,14 +97,14 @@ class Tracking(dg.ConfigurableResource):
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """The MLflow client, its database migrated if it has to be."""
-        # MLflow's own defaults keep a step waiting for minutes when the server is down.
+        """The MLflow client; the database is created or migrated where that is needed."""
+        # With MLflow's defaults a step waits for minutes when the server is down.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        # It would print links to runs on stdout, the password of the address included.
+        # MLflow would print links to runs on stdout, with the password of the address.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        # Migrations log a line each.
+        # Each migration would log a line.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow import MlflowClient
@@ -107,7 +112,7 @@ class Tracking(dg.ConfigurableResource):
         Path(self.home).mkdir(parents=True, exist_ok=True)
         with FileLock(Path(self.home) / "mlflow.lock"):
             client = MlflowClient(self.uri)
-            # The first question creates and migrates the database: one process at a time.
+            # The first request creates and migrates the database: one process at a time.
             client.get_experiment_by_name(self.experiment)
         return client
 
@@ -125,7 +130,7 @@ class Tracking(dg.ConfigurableResource):
             return experiment.experiment_id
 
     def parent_of(self, context: dg.AssetExecutionContext) -> str:
-        """Return the id of the MLflow run that stands for this Dagster run, made if need be."""
+        """Return the id of the MLflow run of this Dagster run, created where there is none."""
         query = f"tags.`{DAGSTER_RUN}` = '{context.run.run_id}' and tags.`dagster.asset` = ''"
         found = self._find(query)
         if found:
@@ -150,10 +155,10 @@ class Tracking(dg.ConfigurableResource):
 
 
 class TrackedRun:
-    """A run in MLflow, to which parameters, metrics, pictures and files are logged.
+    """A run in MLflow, to which parameters, metrics, images and files are logged.
 
-    Logging to a server that is down never costs a result: the first failure is a warning, and
-    nothing more is sent.
+    A server that is down never costs a result: the first failure is a warning, and nothing more is
+    sent.
     """
 
     def __init__(self, tracking: Tracking, name: str, warn: Warn) -> None:
@@ -178,23 +183,23 @@ class TrackedRun:
         return f"{server}/#/experiments/{tracking.experiment_id}/runs/{self._run_id}"
 
     def parameters(self, parameters: dict[str, Any]) -> None:
-        """Log the settings that the work is done with."""
-        self._log_batch(parameters=parameters)
+        """Log the settings of the work."""
+        self._log_batch(self._run_id, parameters=parameters)
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
-        self._log_batch(metrics=metrics, step=step)
+        self._log_batch(self._run_id, metrics=metrics, step=step)
 
-    def image(self, name: str, picture: Image.Image) -> None:
-        """Log a picture as the artifact ``name``, with its suffix."""
-        self._send(lambda: self._client.log_image(self._run_id, picture, name))
+    def image(self, name: str, image: Image.Image) -> None:
+        """Log an image as the artifact ``name``, a file name with its suffix."""
+        self._send(lambda: self._client.log_image(self._run_id, image, name))
 
-    def series_image(self, key: str, picture: Image.Image, step: int) -> None:
-        """Log one of the pictures that MLflow's UI shows as the series ``key``, by step."""
-        self._send(lambda: self._client.log_image(self._run_id, picture, key=key, step=step))
+    def series_image(self, key: str, image: Image.Image, step: int) -> None:
+        """Log one image of the series ``key``, which MLflow's UI shows by step."""
+        self._send(lambda: self._client.log_image(self._run_id, image, key=key, step=step))
 
     def file(self, name: str, data: bytes) -> None:
-        """Log ``data`` as the artifact ``name``, which may have folders in it."""
+        """Log ``data`` as the artifact ``name``, which may contain folders."""
         self._log_file(self._run_id, name, data)
 
     def end(self, status: str) -> None:
@@ -211,10 +216,10 @@ class TrackedRun:
 
     def _log_batch(
         self,
+        run_id: str,
         parameters: dict[str, Any] | None = None,
         metrics: dict[str, float] | None = None,
         step: int = 0,
-        run_id: str | None = None,
     ) -> None:
         from mlflow.entities import Metric, Param
         from mlflow.utils.time import get_current_time_millis
@@ -222,7 +227,7 @@ class TrackedRun:
         now = get_current_time_millis()
         params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
         values = [Metric(key, float(value), now, step) for key, value in (metrics or {}).items()]
-        self._send(lambda: self._client.log_batch(run_id or self._run_id, values, params))
+        self._send(lambda: self._client.log_batch(run_id, values, params))
 
     def _log_file(self, run_id: str, name: str, data: bytes) -> None:
         parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
@@ -250,7 +255,11 @@ class TrackedRun:
 
 
 class ChildRun(TrackedRun):
-    """The MLflow run of one asset and partition; its parent gets the same metrics, by asset."""
+    """The MLflow run of one asset and partition.
+
+    Its parent gets the same parameters and metrics, named ``ASSET.NAME``, because MLflow's table of
+    runs shows only parents.
+    """
 
     def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
         self._context = context
@@ -259,31 +268,30 @@ class ChildRun(TrackedRun):
         super().__init__(tracking, name, context.log.warning)
 
     def parameters(self, parameters: dict[str, Any]) -> None:
-        """Log the settings that the asset runs with."""
+        """Log the settings of the asset."""
         super().parameters(parameters)
-        self._log_batch(parameters=self._of_parent(parameters), run_id=self._parent_id)
+        self._log_batch(self._parent_id, parameters=self._prefixed(parameters))
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
-        """Log metrics to compare between runs; the parent has those that are no series."""
+        """Log metrics to compare between runs; the parent gets those outside of a series."""
         super().metrics(metrics, step)
         if step == 0:
-            self._log_batch(metrics=self._of_parent(metrics), run_id=self._parent_id)
+            self._log_batch(self._parent_id, metrics=self._prefixed(metrics))
 
     def file_in_parent(self, name: str, data: bytes) -> None:
-        """Log ``data`` as an artifact of the parent, which it sums up."""
+        """Log ``data`` as an artifact of the parent."""
         self._log_file(self._parent_id, name, data)
 
     def end(self, status: str) -> None:
-        """End this run; the parent has the status of its last child, and stays FAILED or KILLED.
+        """End this run, and the parent with the same status unless that is FAILED or KILLED.
 
-        No asset knows whether it is the last of its Dagster run, so each leaves the parent ended
-        and the next one sets it running again.
+        No asset knows whether it is the last of its Dagster run, so each ends the parent and the
+        next one sets it to RUNNING again.
         """
         super().end(status)
         self._send(lambda: self._set_parent(status))
 
-    def _of_parent(self, logged: dict[str, Any]) -> dict[str, Any]:
-        """Return the keys under which the parent has it: MLflow's table shows parents only."""
+    def _prefixed(self, logged: dict[str, Any]) -> dict[str, Any]:
         asset = self._context.asset_key.path[-1]
         return {f"{asset}.{key}": value for key, value in logged.items()}
 
@@ -312,25 +320,25 @@ class ChildRun(TrackedRun):
 
 
 def partition_of(context: dg.AssetExecutionContext) -> str:
-    """Return the partition that an asset is materialised for; empty when there is none."""
+    """Return the partition of an asset's run, or an empty text when there is none."""
     return context.partition_key if context.has_partition_key else ""
 
 
 def first_line(error: Exception) -> str:
-    """Return what went wrong, short enough for a line of metadata."""
+    """Return the error's type and first line, at most 300 characters, without passwords."""
     line = _without_passwords(f"{type(error).__name__}: {error}".split("\n")[0])
     return textwrap.shorten(line, 300, placeholder=" ...")
 
 
 def _without_passwords(text: str) -> str:
-    """Return ``text``, its URLs without the user and password that they may hold."""
+    """Return ``text`` without the user names and passwords in its URLs."""
     return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
 
 
 @contextmanager
-def _ended_by_its_body(run: Tracked) -> Iterator[Tracked]:
+def _status_of_body(run: TrackedRun) -> Iterator[None]:
     try:
-        yield run
+        yield
     except INTERRUPTS:
         run.end("KILLED")
         raise

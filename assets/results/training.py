@@ -1,25 +1,28 @@
 """What becomes of a trained classifier: its file, its version in the registry, its alias."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
-from assets.methods.evaluation.promotion import Verdict, judge
+from assets.methods.evaluation.intervals import Estimate
+from assets.methods.evaluation.promotion import Champion, judge
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import LabelledImages, TrainedClassifier, save_trained
 from assets.resources.models import Models
-from assets.resources.registry import ChampionReplacedError, ModelRegistry, RegisteredModel
+from assets.resources.registry import ChampionReplacedError, ModelRegistry
 from assets.resources.tracking import TrackedRun
-from assets.results.evaluation import EvaluatedModel, evaluate_model
+from assets.results.evaluation import evaluate_model
 from assets.values import NsfwTraining
 
 NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
@@ -59,7 +62,7 @@ def log_epoch(run: TrackedRun, epoch: EpochMetrics) -> None:
     run.metrics(metrics, step=metrics.pop("epoch"))
 
 
-def enter_version(
+def register_version(
     trained: TrainedClassifier,
     data: LabelledData,
     load_image: Callable[[str], Image.Image],
@@ -68,88 +71,81 @@ def enter_version(
     folder: Path,
     run_id: str,
 ) -> NsfwTraining:
-    """Save a trained classifier, judge it beside the champion, and register it with its alias.
+    """Save a trained classifier, compare it with the champion, and register it with its alias.
 
-    The champion is asked for here, and judging begins anew when another takes its place meanwhile.
+    The champion is looked up here, and the comparison starts again if it is replaced meanwhile.
 
     Args:
         trained: the new version.
-        data: whose split test judges.
+        data: the labelled images, of which the split test decides.
         load_image: returns the photo of an image_id.
         models: the registry, and the store of scores.
-        compute: where both are asked.
+        compute: where both models compute their scores.
         folder: where the file is written.
-        run_id: the MLflow run that the version is the result of.
+        run_id: the MLflow run that made the version.
     """
-    weights = folder / "classifier.safetensors"
+    weights, positive = folder / "classifier.safetensors", data.class_names[1]
     description = save_trained(trained, weights)
-    positive = data.class_names[1]
 
-    def judged(name: str, file: Path) -> EvaluatedModel:
+    def auc_of(file: Path) -> Estimate:
         classifier = load_classifier(file, plan_compute(compute, CPU_BATCH_SIZE))
-        settings = EvaluationSettings()
-        store = models.probabilities
-        return evaluate_model(name, classifier, data, "test", settings, load_image, store)
+        settings, store = EvaluationSettings(), models.probabilities
+        model = evaluate_model(file.name, classifier, data, "test", settings, load_image, store)
+        return model.evaluation.metrics["auc"]
 
-    new = judged(NEW, weights)
+    auc = auc_of(weights)
     while True:
-        champion, evaluated = models.champion(), [new]
-        if positive in champion.description.class_names:
-            evaluated.append(judged(CHAMPION_OF_BEFORE, champion.weights))
-            aucs = [one.evaluation.metrics["auc"] for one in evaluated]
-            verdict = _with_overlap(judge(*aucs), champion, data, models.registry)
-            if champion.description.fingerprint == description.fingerprint:
-                # A person may have promoted what is not surely better than chance.
-                verdict = Verdict("champion", "It is the champion already.")
-        else:
-            verdict = Verdict(
-                "challenger",
-                f"The champion knows no class {positive}, so the two cannot be compared.",
-            )
-        if champion.unreachable:
-            # Meanwhile another may have become champion, and a better one.
-            verdict = Verdict("challenger", f"Who is champion is not known: {champion.unreachable}")
-        try:
-            entered = models.registry.enter(weights, verdict.alias, run_id, champion.version)
+        before = models.champion()
+        champion = Champion(
+            auc_of(before.weights) if positive in before.description.class_names else None,
+            before.description.fingerprint == description.fingerprint,
+            before.unreachable,
+            _caveat(before.version, data, models.registry),
+        )
+        verdict = judge(auc, champion, positive)
+        with suppress(ChampionReplacedError):
+            new = models.registry.register(weights, verdict.alias, run_id, before.version)
             break
-        except ChampionReplacedError:
-            continue
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
-        comparison=_comparison(evaluated, [entered.version, champion.version]),
+        comparison=_comparison((new.version, auc), (before.version, champion.auc)),
         weights=weights.name,
         fingerprint=description.fingerprint,
-        version=entered.version,
-        alias="" if entered.unreachable else verdict.alias,
-        reason=entered.unreachable or verdict.reason,
+        version=new.version,
+        alias="" if new.unreachable else verdict.alias,
+        reason=new.unreachable or verdict.reason,
         best_epoch=trained.best_epoch,
     )
 
 
-def _with_overlap(
-    verdict: Verdict, champion: RegisteredModel, data: LabelledData, registry: ModelRegistry
-) -> Verdict:
-    """Add how many of the test images the champion was trained on, if that is known.
+def _caveat(version: str, data: LabelledData, registry: ModelRegistry) -> str:
+    """Return a sentence if the champion was trained on some of the test images, else "".
 
-    They flatter its AUC, so that it stays champion the sooner: the verdict errs on the safe side.
+    They raise its AUC, so that the new version is judged too strictly and never too leniently.
     """
-    file = registry.logged_file(champion.version, TRAINING_IMAGES) if champion.version else None
+    file = registry.logged_file(version, TRAINING_IMAGES) if version else None
     rows = [line.split(",") for line in (file or b"").decode(errors="replace").splitlines()]
-    known = {row[0] for row in rows if row[1:] == ["train"]}
+    trained_on = {row[0] for row in rows if row[1:] == ["train"]}
     tested = data.images.image_id[data.images.split == "test"]
-    n_known = int(tested.isin(known).sum())
-    if n_known == 0:
-        return verdict
-    told = f"The champion was trained on {n_known:,} of the {len(tested):,} photos of the split"
-    return replace(verdict, reason=f"{verdict.reason} {told} test.")
+    n_trained_on = int(tested.isin(trained_on).sum())
+    if n_trained_on == 0:
+        return ""
+    return (
+        f"The champion was trained on {n_trained_on:,} of the {len(tested):,} photos of the split "
+        "test."
+    )
 
 
-def _comparison(evaluated: list[EvaluatedModel], versions: list[str]) -> pd.DataFrame:
-    rows = []
-    for name, version in zip((NEW, CHAMPION_OF_BEFORE), versions, strict=True):
-        known = [one.evaluation.metrics["auc"] for one in evaluated if one.name == name]
-        ends = vars(known[0]) if known else dict.fromkeys(("value", "low", "high"))
-        rows.append({"model": name, "version": version, **ends})
-    renamed = {"value": "auc", "low": "auc_low", "high": "auc_high"}
-    table = pd.DataFrame(rows).rename(columns=renamed)
-    return table.astype(dict.fromkeys(renamed.values(), "float64"))
+def _comparison(*versions: tuple[str, Estimate | None]) -> pd.DataFrame:
+    """Return the table of ``NsfwTraining`` for the new version and the champion."""
+    rows = [
+        {
+            "model": name,
+            "version": version,
+            "auc": auc.value if auc else np.nan,
+            "auc_low": auc.low if auc else np.nan,
+            "auc_high": auc.high if auc else np.nan,
+        }
+        for name, (version, auc) in zip((NEW, CHAMPION_OF_BEFORE), versions, strict=True)
+    ]
+    return pd.DataFrame(rows)

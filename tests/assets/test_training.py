@@ -15,7 +15,7 @@ from assets import nsfw, photo_map, training
 from assets.checks import training as training_checks
 from assets.io_managers import FolderIOManager
 from assets.methods.evaluation.intervals import Estimate
-from assets.methods.evaluation.promotion import judge
+from assets.methods.evaluation.promotion import Champion, judge
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.photos.labels import LabelledData, class_counts, label_images
 from assets.methods.photos.source import read_manifest
@@ -369,12 +369,11 @@ def test_the_packaged_model_is_registered_first_and_is_the_one_to_match(project,
     assert client.get_model_version(MODEL, "2").tags["fingerprint"] == result.fingerprint
     table = result.comparison.set_index("model")
     assert table.version.to_dict() == {NEW: "2", CHAMPION_OF_BEFORE: "1"}
-    verdict = judge(
-        *(
-            Estimate(row.auc, row.auc_low, row.auc_high)
-            for row in (table.loc[NEW], table.loc[CHAMPION_OF_BEFORE])
-        )
+    new, before = (
+        Estimate(row.auc, row.auc_low, row.auc_high)
+        for row in (table.loc[NEW], table.loc[CHAMPION_OF_BEFORE])
     )
+    verdict = judge(new, Champion(before), "nsfw")
     assert (result.alias, result.reason) == (verdict.alias, verdict.reason)
     # Noise is not what the packaged network was trained for.
     assert result.alias == "champion"

@@ -29,7 +29,7 @@ def second(models, tmp_path):
     classes = ("sfw", "nsfw")
     save_classifier(file, brightness_weights(1), ARCHITECTURE, classes, PREPROCESSING)
     models.registry.set_alias(CHAMPION, "1")
-    return models.registry.publish(file)
+    return models.registry.register(file, "challenger")
 
 
 @pytest.fixture

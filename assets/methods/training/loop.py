@@ -1,4 +1,4 @@
-"""The epochs of a training: steps down the gradient, validation, early stopping, checkpoints."""
+"""The epochs of a training: gradient steps, validation, early stopping, checkpoints."""
 
 import contextlib
 import copy
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     import torch
 
 _WARM_UP = 0.05  # of all steps
-_BATCHES_AHEAD = 1  # prepared while the one before is worked on
+_BATCHES_AHEAD = 1  # prepared while the threads work on the one before
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network is shown: n images with their labels and weights in the loss.
+    """The n images that a network is trained or validated on.
 
     Attributes:
-        prepare: maps the places of some, and the epoch to augment them for (None leaves them as
-            they are), to (some, ...) float32; called from several threads.
+        prepare: maps the places of some images, and the epoch to augment them for (None leaves
+            them as they are), to (some, ...) float32; called from several threads.
         labels: (n,) int64.
-        weights: (n,) float32.
+        weights: (n,) float32, in the loss.
     """
 
     prepare: "Callable[[np.ndarray, int | None], torch.Tensor]"
@@ -45,7 +45,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """How an epoch went.
+    """The metrics of an epoch.
 
     Attributes:
         epoch: counted from 1.
@@ -53,7 +53,7 @@ class EpochMetrics:
         validation_loss: after the epoch. Both are cross-entropies weighted by class, in nats.
         validation_auc: area under the ROC curve, in [0, 1].
         learning_rate: of the last step.
-        seconds: that the epoch took, its validation included.
+        seconds: duration of the epoch, its validation included.
     """
 
     epoch: int
@@ -66,7 +66,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told of what: checkpoints to keep, epochs, and images seen out of those to be."""
+    """Callbacks: for checkpoints, for epochs, and for the images that have been processed."""
 
     save: Callable[[Checkpoint], None]
     on_epoch: Callable[[EpochMetrics], None]
@@ -74,14 +74,14 @@ class Listeners:
 
 
 class TrainingLoop:
-    """Trains a network of two classes.
+    """Trains a copy of a network of two classes.
 
     Args:
         module: maps what ``Examples`` give to logits (n, 2).
-        draws: whether it draws random numbers while it is trained.
+        draws: whether the module draws random numbers while it is trained.
         train: the examples to learn from.
-        validation: those by which the best epoch is chosen.
-        settings: of these all but what says which network it is.
+        validation: the examples by which the best epoch is chosen.
+        settings: all of them but those that choose the network.
         plan: device and precision.
         pool: threads in which operations are not split.
     """
@@ -108,7 +108,7 @@ class TrainingLoop:
         self._optimizer = _optimizer(self._module, settings.weight_decay)
         self._gradient = ShardedGradient(self._module, draws, plan, pool)
         self._steps_an_epoch = -(-len(train.labels) // settings.batch_size)
-        self._reached = Checkpoint({}, {}, [], {})
+        self._state = Checkpoint({}, {}, [], {})
 
     def run(
         self, resumed: Checkpoint | None, listeners: Listeners, checkpoint_seconds: float
@@ -116,8 +116,8 @@ class TrainingLoop:
         """Train to the end, from the beginning or from a checkpoint.
 
         Args:
-            resumed: what an earlier run saved; its training has not ended.
-            listeners: who is told.
+            resumed: a checkpoint of an earlier run, whose training has not ended.
+            listeners: the callbacks.
             checkpoint_seconds: between checkpoints inside an epoch; one follows each epoch.
 
         Returns:
@@ -129,109 +129,87 @@ class TrainingLoop:
         if resumed is not None:
             self._module.load_state_dict(resumed.weights)
             self._optimizer.load_state_dict(resumed.optimizer)
-            self._reached = replace(resumed, weights={}, optimizer={})
-        listeners = replace(listeners, progress=self._counted_from_here(listeners.progress))
-        while not self._reached.has_ended:
-            self._run_epoch(listeners, checkpoint_seconds)
-        return self._reached
+            self._state = replace(resumed, weights={}, optimizer={})
+        n_resumed, n_images = self._images_seen()
 
-    def _run_epoch(self, listeners: Listeners, checkpoint_seconds: float) -> None:
-        reached = self._reached
+        def report() -> None:
+            listeners.progress(self._images_seen()[0] - n_resumed, n_images - n_resumed)
+
+        while not self._state.has_ended:
+            self._run_epoch(listeners, report, checkpoint_seconds)
+        return self._state
+
+    def _run_epoch(
+        self, listeners: Listeners, report: Callable[[], None], checkpoint_seconds: float
+    ) -> None:
+        state = self._state
         saved = time.monotonic()
-        begun = saved - reached.seconds
-        for shards in self._batches(reached.epoch, reached.step):
+        started = saved - state.seconds
+        for shards in self._batches(state.epoch, state.step):
             self._step(shards)
-            reached.seconds = time.monotonic() - begun
-            listeners.progress(*self._images_seen())
-            is_last = reached.step == self._steps_an_epoch
+            state.seconds = time.monotonic() - started
+            report()
+            is_last = state.step == self._steps_an_epoch
             if not is_last and time.monotonic() - saved >= checkpoint_seconds:
                 listeners.save(self._checkpoint())
                 saved = time.monotonic()
+        train_loss, rate = state.loss_sum / state.weight_sum, self._rate(state.step - 1)
         validation_loss, auc = self._validate()
-        metrics = EpochMetrics(
-            reached.epoch + 1,
-            reached.loss_sum / reached.weight_sum,
-            validation_loss,
-            auc,
-            self._rate(self._steps_an_epoch - 1),
-            time.monotonic() - begun,
-        )
-        self._close_epoch(metrics)
+        seconds = time.monotonic() - started
+        metrics = EpochMetrics(state.epoch + 1, train_loss, validation_loss, auc, rate, seconds)
+        self._end_epoch(metrics)
         listeners.save(self._checkpoint())
-        listeners.progress(*self._images_seen())
+        report()
         listeners.on_epoch(metrics)
 
-    def _step(self, shards: list[Shard]) -> None:
-        reached = self._reached
-        place = [self._settings.seed, reached.epoch, reached.step]
-        seeds = np.random.SeedSequence(place).generate_state(len(shards))
-        loss_sum = self._gradient(shards, [int(seed) for seed in seeds])
-        if not math.isfinite(loss_sum):
-            raise _diverged(reached.epoch + 1)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate(reached.step)
-        self._optimizer.step()
-        reached.step += 1
-        reached.loss_sum += loss_sum
-        reached.weight_sum += sum(float(shard.weights.sum()) for shard in shards)
-
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step of this epoch."""
-        done, settings = self._reached.epoch * self._steps_an_epoch, self._settings
-        steps = settings.epochs * self._steps_an_epoch
-        return learning_rate_at(done + step, steps, settings.highest_rate)
-
-    def _close_epoch(self, metrics: EpochMetrics) -> None:
-        reached, settings = self._reached, self._settings
-        reached.history = [*reached.history, asdict(metrics)]
-        lowest = min(reached.history, key=lambda epoch: epoch["validation_loss"])
-        if lowest["epoch"] == metrics.epoch:
-            reached.best_epoch = metrics.epoch
-            reached.best_weights = self._weights()
-        reached.epoch += 1
-        reached.step = 0
-        reached.loss_sum = reached.weight_sum = reached.seconds = 0.0
-        in_vain = reached.epoch - reached.best_epoch
-        stopped = bool(settings.patience) and in_vain >= settings.patience
-        reached.has_ended = stopped or reached.epoch == settings.epochs
-
     def _batches(self, epoch: int, first: int) -> Iterator[list[Shard]]:
-        """Yield the batches of an epoch from the ``first`` step on, prepared ahead."""
+        """Yield the batches of an epoch from the step ``first`` on, prepared ahead."""
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(
             len(self._train.labels)
         )
         waiting: deque[list[Future[Shard]]] = deque()
-        # Batches of nearly one size: a last one of few images would move the weights as far.
+        # The batches have nearly one size: a small last one would move the weights as far.
         for batch in np.array_split(order, self._steps_an_epoch)[first:]:
             waiting.append([self._pool.submit(self._shard, part, epoch) for part in _parts(batch)])
             if len(waiting) > _BATCHES_AHEAD:
-                yield self._joined(waiting.popleft())
+                yield self._results(waiting.popleft())
         while waiting:
-            yield self._joined(waiting.popleft())
+            yield self._results(waiting.popleft())
 
     def _shard(self, places: np.ndarray, epoch: int) -> Shard:
         import torch
 
         train = self._train
-        return Shard(
-            train.prepare(places, epoch),
-            torch.from_numpy(train.labels[places]),
-            torch.from_numpy(train.weights[places]),
-        )
+        labels, weights = (torch.from_numpy(one[places]) for one in (train.labels, train.weights))
+        return Shard(train.prepare(places, epoch), labels, weights)
 
-    def _joined(self, prepared: "list[Future[Shard]]") -> list[Shard]:
+    def _results(self, prepared: "list[Future[Shard]]") -> list[Shard]:
         import torch
 
         shards = [future.result() for future in prepared]
         if self._plan.device == "cpu":
             return shards
-        return [
-            Shard(
-                torch.cat([shard.images for shard in shards]),
-                torch.cat([shard.labels for shard in shards]),
-                torch.cat([shard.weights for shard in shards]),
-            )
-        ]
+        return [Shard(*map(torch.cat, zip(*shards, strict=True)))]
+
+    def _step(self, shards: list[Shard]) -> None:
+        state = self._state
+        place = [self._settings.seed, state.epoch, state.step]
+        seeds = np.random.SeedSequence(place).generate_state(len(shards))
+        loss_sum = self._gradient(shards, [int(seed) for seed in seeds])
+        if not math.isfinite(loss_sum):
+            raise self._diverged()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(state.step)
+        self._optimizer.step()
+        state.step += 1
+        state.loss_sum += loss_sum
+        state.weight_sum += sum(float(shard.weights.sum()) for shard in shards)
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step of this epoch."""
+        done, settings = self._state.epoch * self._steps_an_epoch, self._settings
+        steps = settings.epochs * self._steps_an_epoch
+        return learning_rate_at(done + step, steps, settings.highest_rate)
 
     def _validate(self) -> tuple[float, float]:
         """Return the loss and the area under the ROC curve."""
@@ -239,14 +217,14 @@ class TrainingLoop:
         from sklearn.metrics import roc_auc_score
 
         examples, plan = self._validation, self._plan
-        # Threads side by side on one accelerator gain nothing and multiply its memory.
-        turn: contextlib.AbstractContextManager[object] = (
+        # Concurrent threads make one accelerator no faster, and multiply the memory.
+        one_at_a_time: contextlib.AbstractContextManager[object] = (
             contextlib.nullcontext() if plan.device == "cpu" else threading.Lock()
         )
 
         def margins(places: np.ndarray) -> np.ndarray:
             prepared = examples.prepare(places, None)
-            with turn, torch.inference_mode(), autocast(plan):
+            with one_at_a_time, torch.inference_mode(), autocast(plan):
                 logits = self._module(prepared.to(plan.device)).double().cpu().numpy()
             return logits[:, 1] - logits[:, 0]
 
@@ -257,41 +235,57 @@ class TrainingLoop:
         # The cross-entropy of two logits depends on their difference alone.
         losses = np.logaddexp(0, np.where(examples.labels == 1, -margin, margin))
         if not np.isfinite(losses).all():
-            raise _diverged(self._reached.epoch + 1)
+            raise self._diverged()
         loss = np.average(losses, weights=examples.weights)
         return float(loss), float(roc_auc_score(examples.labels, margin))
 
+    def _end_epoch(self, metrics: EpochMetrics) -> None:
+        state, settings = self._state, self._settings
+        state.history = [*state.history, asdict(metrics)]
+        best = min(state.history, key=lambda epoch: epoch["validation_loss"])
+        if best["epoch"] == metrics.epoch:
+            state.best_epoch, state.best_weights = metrics.epoch, self._weights()
+        state.epoch += 1
+        state.step = 0
+        state.loss_sum = state.weight_sum = state.seconds = 0.0
+        has_stopped = 0 < settings.patience <= state.epoch - state.best_epoch
+        state.has_ended = has_stopped or state.epoch == settings.epochs
+
     def _checkpoint(self) -> Checkpoint:
-        if self._reached.has_ended:
-            return self._reached
-        return replace(
-            self._reached, weights=self._weights(), optimizer=self._optimizer.state_dict()
-        )
+        if self._state.has_ended:
+            return self._state
+        optimizer = self._optimizer.state_dict()
+        return replace(self._state, weights=self._weights(), optimizer=optimizer)
 
     def _weights(self) -> "dict[str, torch.Tensor]":
         state = self._module.state_dict()
         return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     def _images_seen(self) -> tuple[int, int]:
-        """Return how many images went through the network, and how many will have in all."""
-        n_train, n_validation = len(self._train.labels), len(self._validation.labels)
-        total = self._settings.epochs * (n_train + n_validation)
-        reached = self._reached
-        if reached.has_ended:
-            return total, total
-        in_epoch = reached.step * n_train // self._steps_an_epoch
-        return reached.epoch * (n_train + n_validation) + in_epoch, total
+        """Return how many images have gone through the network, and how many will have in all."""
+        n_train, n_validation, state = (
+            len(self._train.labels),
+            len(self._validation.labels),
+            self._state,
+        )
+        n_images = self._settings.epochs * (n_train + n_validation)
+        if state.has_ended:
+            return n_images, n_images
+        in_epoch = state.step * n_train // self._steps_an_epoch
+        return state.epoch * (n_train + n_validation) + in_epoch, n_images
 
-    def _counted_from_here(self, progress: Progress) -> Progress:
-        already, _ = self._images_seen()
-        return lambda done, total: progress(done - already, total - already)
+    def _diverged(self) -> UserError:
+        return UserError(
+            f"The loss is no longer finite in epoch {self._state.epoch + 1}: use a lower learning "
+            "rate, or the precision float32."
+        )
 
 
 def learning_rate_at(step: int, steps: int, highest: float) -> float:
     """Return the learning rate of a step, counted from 0, of ``steps`` in all.
 
-    It rises along a line during the first 5 % of the steps, then falls along half a cosine towards
-    0 (Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts).
+    It rises linearly during the first 5 % of the steps, then falls along half a cosine towards 0
+    (Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts).
     """
     warm_up = math.ceil(_WARM_UP * steps)
     if step < warm_up:
@@ -307,17 +301,10 @@ def _optimizer(module: "torch.nn.Module", weight_decay: float) -> "torch.optim.O
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    # Four times as fast as one operation after the other.
+    # Fused, a step takes a quarter of the time.
     return torch.optim.AdamW(groups, fused=True)
 
 
 def _parts(places: np.ndarray) -> list[np.ndarray]:
-    """Split into as few parts of one size, or one less, as shards allow."""
+    """Split into the fewest parts of at most SHARD_SIZE, whose sizes differ by at most one."""
     return np.array_split(places, -(-len(places) // SHARD_SIZE))
-
-
-def _diverged(epoch: int) -> UserError:
-    return UserError(
-        f"The loss is no longer finite in epoch {epoch}: use a lower learning rate, or the "
-        "precision float32."
-    )

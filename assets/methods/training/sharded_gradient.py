@@ -13,8 +13,7 @@ the mean over the shards. On an accelerator the whole batch is one shard.
 import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 SHARD_SIZE = 8  # images on the CPU; with sixteen it is no faster
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(NamedTuple):
     """Some images of a batch: (n, ...) float32, (n,) int64 labels and (n,) float32 weights."""
 
     images: "torch.Tensor"

@@ -1,9 +1,9 @@
 """Training a classifier of two classes from labelled photos: its head, or the whole network.
 
-The same photos, labels, settings and seed give the same weights to the last bit on the CPU,
-whatever the number of threads, the order in which the photos are listed, and whether the training
-was killed and gone on with. Another version of torch or another kind of processor may change the
-last bits; on an accelerator so may another run.
+On the CPU the same photos, labels, settings and seed give the same weights to the last bit,
+whatever the number of threads and the order of the photos, and also if the training was killed and
+continued. Another version of torch or another kind of processor may change the last bits; on an
+accelerator each run may.
 """
 
 import tempfile
@@ -35,11 +35,10 @@ from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
-from assets.methods.training.augmentation import augment_lightly
 from assets.methods.training.checkpoint import load_checkpoint, save_checkpoint
 from assets.methods.training.loop import EpochMetrics, Examples, Listeners, TrainingLoop
 from assets.methods.training.settings import ClassWeights, TrainingSettings
-from assets.methods.training.square_images import KEPT_BYTES, SquareImages
+from assets.methods.training.squares import MEMORY_BYTES, SquareImages, augment_lightly
 from assets.methods.training.starting_network import (
     StartingNetwork,
     head_of,
@@ -85,12 +84,12 @@ class TrainedClassifier:
 
     Attributes:
         weights: state dict of the whole network, on the CPU.
-        architecture: the name that ``classifier_file`` knows it by.
-        preprocessing: what it reads.
+        architecture: its name in ``classifier_file``.
+        preprocessing: how photos become its input.
         class_names: negative, positive; in the order of the logits.
         history: the metrics of all epochs.
         best_epoch: the one with the lowest validation loss, counted from 1.
-        n_resumed: epochs that an earlier run had done.
+        n_resumed: epochs of an earlier run.
     """
 
     weights: "dict[str, torch.Tensor]"
@@ -114,47 +113,57 @@ def train_classifier(
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     checkpoint_seconds: float = 60.0,
 ) -> TrainedClassifier:
-    """Train a classifier, or go on where an earlier run was killed.
+    """Train a classifier, or continue where an earlier run was killed.
 
     ``folder`` keeps one checkpoint, written after each epoch and every ``checkpoint_seconds``. A
-    training that has ended is answered from it. For a head alone it also keeps the features, which
-    trainings of other settings use too.
+    training that has ended is returned from it. For a head alone the folder also keeps the
+    features, which trainings with other settings use too.
 
     Args:
         train: the photos to learn from.
-        validation: others, by which the best epoch is chosen.
+        validation: other photos, by which the best epoch is chosen.
         class_names: negative, positive.
         load_image: returns the photo of an image_id; called from several threads.
-        settings: what is trained, and how.
-        folder: of the checkpoint; one training at a time.
-        plan: device, precision and threads; its batch size is not used.
-        progress: told of the images that went through the network, out of those that have to.
-        on_epoch: told of each epoch, and first of those that an earlier run had done.
-        checkpoint_seconds: the work that a kill can cost.
+        settings: the choices of the training.
+        folder: of the checkpoint; for one training at a time.
+        plan: device, precision and threads; on the CPU its batch size is not used.
+        progress: called with the images that went through the network, and how many will.
+        on_epoch: called with each epoch, those of an earlier run first.
+        checkpoint_seconds: how much work a kill can cost.
 
     Raises:
-        UserError: the photos do not suffice, the network cannot be had or trained so, memory does
-            not suffice, or the loss is no longer finite.
+        UserError: there are too few photos, the network is not available or cannot be trained so,
+            memory does not suffice, or the loss is no longer finite.
     """
     train, validation = train.in_order(), validation.in_order()
     _check(train, validation, class_names, plan)
-    with _own_random_numbers(settings.seed), unsplit_pool(plan.threads) as pool:
+    with _seeded(settings.seed), unsplit_pool(plan.threads) as pool:
         start = start_network(settings.base, settings.pretrained, settings.input_side, class_names)
         head = head_of(start, settings.base) if settings.trained == "head" else ""
         key = _fingerprint(train, validation, class_names, settings, plan, start)
         found = load_checkpoint(folder, key)
-        past = [EpochMetrics(**epoch) for epoch in found.history] if found else []
-        for metrics in past:
+        earlier = [EpochMetrics(**epoch) for epoch in found.history] if found else []
+        for metrics in earlier:
             on_epoch(metrics)
         if found is None or not found.has_ended:
-            photos = _Photos(train, validation, load_image, start, settings)
+            ids = [*train.image_ids, *validation.image_ids]
+            # A head alone is trained on features, so that each photo is read once.
+            memory = 0 if head else MEMORY_BYTES
+            images = SquareImages(load_image, ids, start.preprocessing, memory)
             if head:
-                tell, progress = progress, silent
-                module, draws = start.module.get_submodule(head), False
-                examples = photos.features(head, folder / "features", plan, pool, tell)
+                store = VectorStore(folder / "features")
+                features = _features(start, head, images, settings, plan, pool, store, progress)
+                prepare, progress = partial(_prepare_features, features, settings), silent
             else:
-                module, draws, examples = start.module, start.draws, photos.squares()
-            loop = TrainingLoop(module, draws, *examples, settings, plan, pool)
+                prepare = partial(_prepare_squares, images, settings)
+            loop = TrainingLoop(
+                start.module.get_submodule(head),
+                start.draws and not head,
+                *_examples(prepare, train, validation, settings.class_weights),
+                settings,
+                plan,
+                pool,
+            )
             listeners = Listeners(partial(save_checkpoint, folder, key), on_epoch, progress)
             found = loop.run(found, listeners, checkpoint_seconds)
     prefix = f"{head}." if head else ""
@@ -166,126 +175,125 @@ def train_classifier(
         class_names,
         [EpochMetrics(**epoch) for epoch in found.history],
         found.best_epoch,
-        len(past),
+        len(earlier),
     )
 
 
 def save_trained(trained: TrainedClassifier, path: Path) -> ClassifierDescription:
-    """Write a trained classifier to one file, with what it says of the reference images.
+    """Write a trained classifier to one file, with its scores of the reference images.
 
     Raises:
-        UserError: an answer is not finite.
+        UserError: a score is not finite.
     """
     parts = (trained.weights, trained.architecture, trained.class_names, trained.preprocessing)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        unanswered = Path(folder) / path.name
-        save_classifier(unanswered, *parts)
-        scores = _reference_scores(unanswered, trained.class_names[1])
+        without_scores = Path(folder) / path.name
+        save_classifier(without_scores, *parts)
+        scores = _reference_scores(without_scores, trained.class_names[1])
     return save_classifier(path, *parts, scores)
 
 
-class _Photos:
-    """The labelled photos as what a network, or a head alone, is shown."""
+def _prepare_squares(
+    images: SquareImages, settings: TrainingSettings, places: np.ndarray, epoch: int | None
+) -> "torch.Tensor":
+    """Return some photos as a network reads them, (some, 3, crop, crop), augmented in an epoch."""
+    squares = images.squares(places)
+    if epoch is None or settings.augmentation == "none":
+        return images.batch(squares)
+    generators = (np.random.default_rng([settings.seed, epoch, place]) for place in places)
+    return images.batch(map(augment_lightly, squares, generators))
 
-    def __init__(
-        self,
-        train: LabelledImages,
-        validation: LabelledImages,
-        load_image: Callable[[str], Image.Image],
-        start: StartingNetwork,
-        settings: TrainingSettings,
-    ) -> None:
-        self._sets = (train, validation)
-        self._start = start
-        self._settings = settings
-        self._ids = [*train.image_ids, *validation.image_ids]
-        # A head alone is trained on features, so that each photo is read once.
-        kept = KEPT_BYTES if settings.trained == "all" else 0
-        self._images = SquareImages(load_image, self._ids, start.preprocessing, kept)
-        self._class_weights = class_weights(train.is_positive, settings.class_weights)
 
-    def squares(self) -> tuple[Examples, Examples]:
-        """Return the photos themselves: (n, 3, crop, crop)."""
-        settings = self._settings
+def _prepare_features(
+    features: "torch.Tensor", settings: TrainingSettings, places: np.ndarray, epoch: int | None
+) -> "torch.Tensor":
+    """Return the features of some photos, in an epoch those of a random half mirrored."""
+    import torch
 
-        def prepare(first: int, places: np.ndarray, epoch: int | None) -> "torch.Tensor":
-            squares = self._images.squares(first + places)
-            if epoch is None or settings.augmentation == "none":
-                return self._images.batch(squares)
-            generators = (np.random.default_rng([settings.seed, epoch, place]) for place in places)
-            return self._images.batch(map(augment_lightly, squares, generators))
+    rows, n_variants = torch.from_numpy(places), features.shape[1]
+    if epoch is None or n_variants == 1:
+        return features[rows, 0]
+    generators = (np.random.default_rng([settings.seed, epoch, place]) for place in places)
+    return features[rows, torch.tensor([one.integers(n_variants) for one in generators])]
 
-        return self._examples(prepare)
 
-    def features(
-        self, head: str, folder: Path, plan: ComputePlan, pool: ThreadPoolExecutor, tell: Progress
-    ) -> tuple[Examples, Examples]:
-        """Run each photo, and its mirror image, through the network up to its head, once."""
-        import torch
+def _features(
+    start: StartingNetwork,
+    head: str,
+    images: SquareImages,
+    settings: TrainingSettings,
+    plan: ComputePlan,
+    pool: ThreadPoolExecutor,
+    store: VectorStore,
+    progress: Progress,
+) -> "torch.Tensor":
+    """Return what the head reads of each photo, and of its mirror image if training augments.
 
-        settings, start = self._settings, self._start
-        body = without_head(start.module, head)
-        mirrored = settings.augmentation == "light"
-        size = CPU_BATCH_SIZE if plan.device == "cpu" else settings.batch_size
-        network = Network(body, replace(plan, batch_size=size), self._images.batch)
-        place_of = {image_id: place for place, image_id in enumerate(self._ids)}
+    The shape is (n, 1 or 2, features), float32. ``store`` keeps the rows for other trainings.
+    """
+    import torch
 
-        def work(batch: list[str]) -> np.ndarray:
-            squares = list(self._images.squares([place_of[one] for one in batch]))
-            seen = [squares, [ImageOps.mirror(square) for square in squares]]
-            return np.hstack([network(variant) for variant in seen[: 1 + mirrored]])
+    body = without_head(start.module, head)
+    mirrored = settings.augmentation == "light"
+    key = digest_parts(
+        {
+            "weights": _digest(body),
+            "architecture": start.architecture,
+            "preprocessing": start.preprocessing.as_parts(),
+            "mirrored": mirrored,
+            "device": plan.device,
+            "precision": plan.precision,
+            "decode_version": DECODE_VERSION,
+            "code_version": _CODE_VERSION,
+        }
+    )
+    size = CPU_BATCH_SIZE if plan.device == "cpu" else settings.batch_size
+    network = Network(body, replace(plan, batch_size=size), images.batch)
+    place_of = {image_id: place for place, image_id in enumerate(images.image_ids)}
 
-        def compute(image_ids: list[str], progress: Progress) -> np.ndarray:
-            rows: list[np.ndarray] = []
-            starts = range(0, len(image_ids), size)
-            for part in pool.map(work, [image_ids[first : first + size] for first in starts]):
-                rows.extend(part)
-                progress(len(rows), len(image_ids))
-            return np.stack(rows)
+    def run(batch: list[str]) -> np.ndarray:
+        squares = list(images.squares(place_of[image_id] for image_id in batch))
+        features = [network(squares)]
+        if mirrored:
+            features.append(network([ImageOps.mirror(square) for square in squares]))
+        return np.hstack(features)
 
-        key = digest_parts(
-            {
-                "weights": _digest(body),
-                "architecture": start.architecture,
-                "preprocessing": start.preprocessing.as_parts(),
-                "mirrored": mirrored,
-                "device": plan.device,
-                "precision": plan.precision,
-                "decode_version": DECODE_VERSION,
-                "code_version": _CODE_VERSION,
-            }
+    def compute(image_ids: list[str], progress: Progress) -> np.ndarray:
+        rows: list[np.ndarray] = []
+        starts = range(0, len(image_ids), size)
+        for part in pool.map(run, [image_ids[first : first + size] for first in starts]):
+            rows.extend(part)
+            progress(len(rows), len(image_ids))
+        return np.stack(rows)
+
+    found, _ = store.complete(key, images.image_ids, lambda: compute, progress)
+    rows = torch.from_numpy(np.stack([found[image_id] for image_id in images.image_ids]))
+    return rows.view(len(rows), 1 + mirrored, -1)
+
+
+def _examples(
+    prepare: "Callable[[np.ndarray, int | None], torch.Tensor]",
+    train: LabelledImages,
+    validation: LabelledImages,
+    kind: ClassWeights,
+) -> tuple[Examples, Examples]:
+    """Return the examples of both splits; ``prepare`` finds those of validation after train's."""
+    weights = class_weights(train.is_positive, kind)
+
+    def examples(first: int, images: LabelledImages) -> Examples:
+        labels = images.is_positive.astype(np.int64)
+        return Examples(
+            lambda places, epoch: prepare(first + places, epoch), labels, weights[labels]
         )
-        found, _ = VectorStore(folder).complete(key, self._ids, lambda: compute, tell)
-        rows = torch.from_numpy(np.stack([found[image_id] for image_id in self._ids]))
-        features = rows.view(len(rows), 1 + mirrored, -1)
 
-        def prepare(first: int, places: np.ndarray, epoch: int | None) -> "torch.Tensor":
-            if epoch is None or not mirrored:
-                return features[torch.from_numpy(first + places), 0]
-            choices = [
-                np.random.default_rng([settings.seed, epoch, place]).integers(2) for place in places
-            ]
-            return features[torch.from_numpy(first + places), torch.tensor(choices)]
-
-        return self._examples(prepare)
-
-    def _examples(
-        self, prepare: "Callable[[int, np.ndarray, int | None], torch.Tensor]"
-    ) -> tuple[Examples, Examples]:
-        train, validation = self._sets
-
-        def examples(first: int, images: LabelledImages) -> Examples:
-            labels = images.is_positive.astype(np.int64)
-            return Examples(partial(prepare, first), labels, self._class_weights[labels])
-
-        return examples(0, train), examples(len(train.image_ids), validation)
+    return examples(0, train), examples(len(train.image_ids), validation)
 
 
 def class_weights(is_positive: np.ndarray, kind: ClassWeights) -> np.ndarray:
-    """Return (2,) float32, of the negative and the positive class; their mean over images is 1.
+    """Return the weights of the negative and the positive class, (2,) float32.
 
-    "balanced" is n / (2 n_class), scikit-learn's heuristic.
+    "balanced" is n / (2 n_class), scikit-learn's heuristic. The mean over all images is 1.
     """
     if kind == "none":
         return np.ones(2, dtype=np.float32)
@@ -304,10 +312,8 @@ def _check(
     if len(set(class_names)) < 2:
         raise UserError(f"Both classes are called {class_names[0]}: give each its own name.")
     for name, images in (("train", train), ("validation", validation)):
-        for class_name, has in zip(
-            class_names, (~images.is_positive, images.is_positive), strict=True
-        ):
-            if not has.any():
+        for class_name, wanted in zip(class_names, (False, True), strict=True):
+            if wanted not in images.is_positive:
                 raise UserError(
                     f"The split {name} has no image of the class {class_name}: label some, or "
                     "split the images anew."
@@ -320,8 +326,8 @@ def _check(
 
 
 @contextmanager
-def _own_random_numbers(seed: int) -> Iterator[None]:
-    """Seed torch's generators; they return to what they were at the end."""
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generators, and restore their state at the end."""
     import torch
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -65,7 +65,7 @@ def put_to_use(models, tmp_path):
 
     def put(bias: float, reference_scores: dict[str, dict[str, float]]) -> Path:
         file = save_tiny(tmp_path / "tiny.safetensors", bias, reference_scores)
-        models.registry.set_alias(CHAMPION, models.registry.publish(file).version)
+        models.registry.register(file, CHAMPION)
         return file
 
     return put

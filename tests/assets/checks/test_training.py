@@ -158,7 +158,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 def serve(models: Models, file: Path) -> None:
     """Make a file the champion, without asking what it is worth."""
-    models.registry.set_alias(CHAMPION, models.registry.publish(file).version)
+    models.registry.register(file, CHAMPION)
 
 
 def training(file: Path, alias: str, low: float = 0.9, low_of_before: float = 0.8) -> NsfwTraining:

@@ -90,7 +90,7 @@ def test_the_champion_is_the_packaged_network(models, packaged):
 
 def test_when_the_alias_moves_the_other_version_is_loaded(models, variant, images):
     before = models.load(CHAMPION_URI, COMPUTE, unheard)
-    models.registry.set_alias(CHAMPION, models.registry.publish(variant).version)
+    models.registry.register(variant, CHAMPION)
     after = models.load(CHAMPION_URI, COMPUTE, unheard)
     assert after.fingerprint == describe_classifier(variant).fingerprint != before.fingerprint
     odds = [
@@ -117,7 +117,7 @@ def test_a_registry_that_is_down_leaves_the_packaged_network_to_load(
 def test_any_version_that_tessera_registered_shows_its_layers(models, packaged, variant):
     """Also one that is not champion: a deconvnet, say, goes back through its layers."""
     models.champion()
-    models.registry.enter(variant, "challenger")
+    models.registry.register(variant, "challenger")
     files = {"models:/nsfw/1": packaged, "models:/nsfw/2": variant}
     for name, file in {**files, "models:/nsfw@challenger": variant}.items():
         classifier = models.load(name, COMPUTE, unheard)
@@ -147,7 +147,7 @@ def test_a_classifier_that_is_no_model_of_mlflow_needs_no_registry(
 
 
 def test_the_packaged_model_has_a_name_of_its_own(models, variant):
-    models.registry.set_alias("champion", models.registry.publish(variant).version)
+    models.registry.register(variant, "champion")
     packaged = models.load("open_nsfw", COMPUTE, unheard)
     assert packaged.fingerprint == describe_classifier(models.packaged()).fingerprint
     assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint != packaged.fingerprint

@@ -14,9 +14,15 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
+from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.models.classifier_file import describe_classifier, save_classifier
+from assets.methods.models.classifier_file import (
+    describe_classifier,
+    load_classifier,
+    save_classifier,
+)
 from assets.methods.models.preprocessing import Preprocessing
+from assets.resources import registry as registry_module
 from assets.resources.registry import (
     CHAMPION,
     CHAMPION_URI,
@@ -126,7 +132,7 @@ def test_nothing_that_is_registered_is_a_pickle(registry, first, tracking):
 def test_a_version_says_which_run_made_it(registry, first, second, tracking):
     run_id = tracking.client.create_run(tracking.experiment_id).info.run_id
     registry.champion(lambda: first, run_id)
-    registry.publish(second)
+    registry.register(second, "challenger")
     by_number = {version.version: version for version in versions(tracking)}
     assert by_number[1].run_id == run_id
     own = tracking.client.get_run(by_number[2].run_id)
@@ -134,26 +140,21 @@ def test_a_version_says_which_run_made_it(registry, first, second, tracking):
     assert own.info.status == "FINISHED"
 
 
-def test_weights_that_are_published_twice_are_one_version(registry, first, second, tracking):
+def test_weights_that_are_registered_twice_are_one_version(registry, first, second, tracking):
     registry.champion(lambda: first)
-    published = registry.publish(second)
-    again = registry.publish(second)
-    assert (published.version, published.is_new) == ("2", True)
+    registered = registry.register(second, "challenger")
+    again = registry.register(second, "challenger")
+    assert (registered.version, registered.is_new) == ("2", True)
     assert (again.version, again.is_new) == ("2", False)
     assert len(versions(tracking)) == 2
-    # Being published does not put a model to use.
+    # A challenger is not put to use.
     assert registry.champion(not_needed).version == "1"
-
-
-def test_a_model_that_is_published_first_is_the_champion(registry, second):
-    registry.publish(second)
-    assert registry.champion(not_needed).description == describe_classifier(second)
 
 
 def test_the_version_that_the_alias_names_is_the_one_in_use(registry, first, second):
     registry.champion(lambda: first)
-    published = registry.publish(second)
-    for version, file in ((published.version, second), ("1", first), (published.version, second)):
+    registered = registry.register(second, "challenger")
+    for version, file in ((registered.version, second), ("1", first), (registered.version, second)):
         registry.set_alias(CHAMPION, version)
         model = registry.champion(not_needed)
         assert (model.version, model.is_new) == (version, False)
@@ -196,7 +197,7 @@ def test_a_registry_that_is_down_leaves_the_version_last_seen(
     registry, home, first, second, unreachable_uri
 ):
     registry.champion(lambda: first)
-    registry.set_alias(CHAMPION, registry.publish(second).version)
+    registry.register(second, CHAMPION)
     registry.champion(not_needed)
     down = ModelRegistry(Tracking(home=str(home), tracking_uri=unreachable_uri), home / "models")
     model = down.champion(not_needed)
@@ -213,30 +214,30 @@ def test_strict_tracking_does_not_do_without_the_registry(home, first, unreachab
         ModelRegistry(tracking, home / "models").champion(lambda: first)
 
 
-def test_a_version_that_is_entered_has_its_alias_and_its_run(registry, first, second, tracking):
+def test_a_version_that_is_registered_has_its_alias_and_its_run(registry, first, second, tracking):
     registry.champion(lambda: first)
     run_id = tracking.client.create_run(tracking.experiment_id).info.run_id
-    entered = registry.enter(second, "challenger", run_id)
-    assert (entered.version, entered.is_new, entered.unreachable) == ("2", True, "")
-    assert (entered.weights, entered.description) == (second, describe_classifier(second))
+    registered = registry.register(second, "challenger", run_id)
+    assert (registered.version, registered.is_new, registered.unreachable) == ("2", True, "")
+    assert (registered.weights, registered.description) == (second, describe_classifier(second))
     named = tracking.client.get_model_version_by_alias(MODEL, "challenger")
     assert (str(named.version), named.run_id) == ("2", run_id)
     # A challenger is not put to use.
     assert registry.champion(not_needed).version == "1"
 
 
-def test_a_version_that_is_entered_as_champion_is_put_to_use(registry, first, second):
+def test_a_version_that_is_registered_as_champion_is_put_to_use(registry, first, second):
     registry.champion(lambda: first)
-    registry.enter(second, CHAMPION)
+    registry.register(second, CHAMPION)
     assert registry.champion(not_needed).description == describe_classifier(second)
 
 
-def test_weights_that_are_entered_again_are_one_version_that_takes_the_new_alias(
+def test_weights_that_are_registered_again_are_one_version_that_takes_the_new_alias(
     registry, first, second, tracking
 ):
     registry.champion(lambda: first)
-    registry.enter(second, "challenger")
-    again = registry.enter(second, CHAMPION)
+    registry.register(second, "challenger")
+    again = registry.register(second, CHAMPION)
     assert (again.version, again.is_new) == ("2", False)
     assert len(versions(tracking)) == 2
     for alias in ("challenger", CHAMPION):
@@ -244,7 +245,7 @@ def test_weights_that_are_entered_again_are_one_version_that_takes_the_new_alias
 
 
 def test_a_challenger_is_not_champion_even_where_there_is_none(registry, first, second, tracking):
-    assert registry.enter(second, "challenger").version == "1"
+    assert registry.register(second, "challenger").version == "1"
     assert tracking.client.get_registered_model(MODEL).aliases.keys() == {"challenger"}
     champion = registry.champion(lambda: first)
     assert (champion.version, champion.description) == ("2", describe_classifier(first))
@@ -254,18 +255,18 @@ def test_a_challenger_is_not_champion_even_where_there_is_none(registry, first, 
 def test_who_is_champion_is_asked_once_more_before_the_alias_moves(
     registry, first, second, tmp_path, tracking, is_named
 ):
-    judged_against = registry.champion(lambda: first).version
+    compared_with = registry.champion(lambda: first).version
     if is_named:
-        registry.enter(second, CHAMPION, judged_against=judged_against)
+        registry.register(second, CHAMPION, compared_with=compared_with)
     else:
         tracking.client.delete_registered_model_alias(MODEL, CHAMPION)
     before = tracking.client.get_registered_model(MODEL).aliases
     third = save_tiny(tmp_path / "third.safetensors", seed=2)
     with pytest.raises(ChampionReplacedError):
-        registry.enter(third, CHAMPION, judged_against=judged_against)
+        registry.register(third, CHAMPION, compared_with=compared_with)
     assert tracking.client.get_registered_model(MODEL).aliases == before
     # A challenger takes nobody's place.
-    registry.enter(third, "challenger", judged_against=judged_against)
+    registry.register(third, "challenger", compared_with=compared_with)
     assert "challenger" in tracking.client.get_registered_model(MODEL).aliases
 
 
@@ -275,7 +276,7 @@ def test_a_file_of_the_run_that_made_a_version_is_read(
     with tracking.lone_run("training", pytest.fail) as run:
         run.file("told.csv", b"a,b\n")
     registry.champion(lambda: first)
-    version = registry.enter(second, "challenger", run.run_id).version
+    version = registry.register(second, "challenger", run.run_id).version
     assert registry.logged_file(version, "told.csv") == b"a,b\n"
     assert registry.logged_file(version, "other.csv") is None
     assert registry.logged_file("1", "told.csv") is None
@@ -285,7 +286,7 @@ def test_a_file_of_the_run_that_made_a_version_is_read(
 
 def test_a_version_is_found_by_its_number_and_by_any_alias(registry, first, second, home):
     registry.champion(lambda: first)
-    registry.enter(second, "challenger")
+    registry.register(second, "challenger")
     for name, number, file in (
         ("/1", "1", first),
         ("/2", "2", second),
@@ -312,26 +313,26 @@ def test_a_version_that_is_not_there_is_told_in_a_sentence(registry, first, name
         registry.version_at(f"models:/nsfw{name}")
 
 
-def test_a_registry_that_is_down_leaves_an_entered_model_without_a_version(
+def test_a_registry_that_is_down_leaves_a_registered_model_without_a_version(
     home, second, unreachable_uri
 ):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)
-    entered = ModelRegistry(tracking, home / "models").enter(second, CHAMPION)
-    assert (entered.version, entered.weights, entered.is_new) == ("", second, False)
-    assert entered.description == describe_classifier(second)
-    assert entered.unreachable.startswith("The model registry could not be reached: MlflowExc")
-    assert "secret" not in entered.unreachable
-    assert "\n" not in entered.unreachable
+    registered = ModelRegistry(tracking, home / "models").register(second, CHAMPION)
+    assert (registered.version, registered.weights, registered.is_new) == ("", second, False)
+    assert registered.description == describe_classifier(second)
+    assert registered.unreachable.startswith("The model registry could not be reached: MlflowExc")
+    assert "secret" not in registered.unreachable
+    assert "\n" not in registered.unreachable
     strict = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
     with pytest.raises(MlflowException):
-        ModelRegistry(strict, home / "models").enter(second, CHAMPION)
+        ModelRegistry(strict, home / "models").register(second, CHAMPION)
 
 
-def test_a_file_that_is_no_classifier_is_not_entered(registry, tracking, tmp_path):
+def test_a_file_that_is_no_classifier_is_not_registered(registry, tracking, tmp_path):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing")
     with pytest.raises(UserError):
-        registry.enter(broken, CHAMPION)
+        registry.register(broken, CHAMPION)
     assert versions(tracking) == []
 
 
@@ -388,15 +389,41 @@ def test_any_model_from_code_is_loaded_by_all_its_names(
 
 def test_a_registered_version_is_loaded_without_the_alias(registry, first, second):
     registry.champion(lambda: first)
-    registry.publish(second)
+    registry.register(second, "challenger")
     one, two = (registry.load_pyfunc(f"models:/nsfw/{n}").predict(IMAGES) for n in (1, 2))
     assert list(one) == list(two) == list(CLASSES)
     assert np.abs(one["nsfw"] - two["nsfw"]).max() > 1e-6
 
 
+def test_a_version_whose_code_was_copied_by_tessera_0_1_still_loads(
+    registry, first, tracking, monkeypatch
+):
+    """Its code imports modules from where they were in 0.1; MLflow keeps it beside the weights."""
+    code = Path(__file__).parents[2] / "support" / "registered_code_0_1.py"
+    assert "from assets.methods.devices import" in code.read_text()
+    monkeypatch.setattr(registry_module, "CODE", code)
+    registry.champion(lambda: first)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    with warnings.catch_warnings():
+        # MLflow warns of type hints in its own modules.
+        warnings.simplefilter("ignore", UserWarning)
+        import mlflow.pyfunc
+
+        loaded = mlflow.pyfunc.load_model(CHAMPION_URI)
+    files = Path(mlflow.artifacts.download_artifacts(CHAMPION_URI))
+    assert (files / code.name).read_bytes() == code.read_bytes()
+    classifier = load_classifier(first, ComputePlan("cpu", 1, "float32", 1))
+    expected = classifier.classify(torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
+    answer = loaded.predict(IMAGES)
+    assert answer.columns.tolist() == list(CLASSES)
+    assert np.ptp(expected["nsfw"]) > 1e-6
+    for name in CLASSES:
+        np.testing.assert_allclose(answer[name], expected[name], atol=1e-6)
+
+
 def test_an_alias_that_moves_is_followed(registry, first, second, tracking):
     registry.champion(lambda: first)
-    registry.publish(second)
+    registry.register(second, "challenger")
     answers = []
     for version in ("1", "2"):
         registry.set_alias("challenger", version)

@@ -28,9 +28,9 @@ from assets.results.training import (
     NEW,
     TRAINING_IMAGES,
     check_test_split,
-    enter_version,
     examples_of,
     log_epoch,
+    register_version,
     training_images,
 )
 from assets.values import NsfwTraining
@@ -89,7 +89,7 @@ def champion(models, tmp_path):
     def make(slope: float, classes: tuple[str, str] = CLASSES) -> RegisteredModel:
         file = tmp_path / "champion.safetensors"
         save_classifier(file, brightness_weights(slope), ARCHITECTURE, classes, PREPROCESSING)
-        models.registry.set_alias(CHAMPION, models.registry.publish(file).version)
+        models.registry.register(file, CHAMPION)
         return models.champion()
 
     return make
@@ -104,7 +104,7 @@ def enter(
     preprocessing: Preprocessing = PREPROCESSING,
 ) -> NsfwTraining:
     data = data or labelled(judging())
-    return enter_version(trained(slope, preprocessing), data, load, models, COMPUTE, folder, "")
+    return register_version(trained(slope, preprocessing), data, load, models, COMPUTE, folder, "")
 
 
 def aliases(tracking: Tracking) -> dict[str, str]:
@@ -199,7 +199,7 @@ def test_a_network_that_diverged_does_not_follow_a_champion_that_is_below_chance
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert result.comparison.auc.tolist() == [0.5, 0]
-    assert result.reason.endswith(": it is not surely better than chance, which is 0.5.")
+    assert result.reason.endswith(": its lower bound is not above chance, which is 0.5.")
 
 
 def test_the_champion_that_is_trained_once_more_stays_champion_whatever_its_auc(
@@ -241,7 +241,7 @@ def test_a_champion_without_the_class_stays_and_is_not_compared(
     result = enter(1, models, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
-    assert result.reason == ("The champion knows no class nsfw, so the two cannot be compared.")
+    assert result.reason == "The champion has no class nsfw, so the two cannot be compared."
     new, before = result.comparison.itertuples(index=False)
     assert (new.model, new.version, new.auc) == (NEW, "2", 1)
     assert (before.model, before.version) == (CHAMPION_OF_BEFORE, "1")
@@ -316,7 +316,7 @@ def test_test_photos_that_the_champion_was_trained_on_are_told(
         run.file(TRAINING_IMAGES, table.to_csv(index=False).encode())
     file = tmp_path / "seen.safetensors"
     save_classifier(file, brightness_weights(1), ARCHITECTURE, CLASSES, PREPROCESSING)
-    models.registry.enter(file, CHAMPION, run.run_id)
+    models.registry.register(file, CHAMPION, run.run_id)
     result = enter(slope * 2, models, tmp_path)
     assert result.alias == alias
     assert result.reason.endswith(
@@ -347,7 +347,7 @@ def test_a_champion_that_could_not_be_asked_for_is_not_replaced(
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert result.comparison.auc.tolist() == [1, 0]
-    assert result.reason == "Who is champion is not known: It was down."
+    assert result.reason == "The champion is not known: It was down."
 
 
 def test_a_registry_that_is_down_costs_no_result(

@@ -1,0 +1,40 @@
+"""The code of a registered model ("model from code"): MLflow copies this file beside the weights.
+
+It is run where ``models:/nsfw@champion`` is loaded, which needs Tessera to be installed there.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from assets.methods.classifier_file import load_classifier
+from assets.methods.devices import ComputeSettings, plan_compute
+
+
+class RegisteredClassifier(PythonModel):
+    """A batch of images in, a table of probabilities out: a row an image, a column a class."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the weights that were registered beside this code."""
+        plan = plan_compute(ComputeSettings())
+        self._classifier = load_classifier(Path(context.artifacts["weights"]), plan)
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Map images, (n, height, width, 3) uint8 RGB, to probabilities by class name."""
+        import torch
+
+        # A copy: torch warns of arrays that cannot be written to, such as Pillow's.
+        images = torch.from_numpy(np.array(model_input)).permute(0, 3, 1, 2)
+        return pd.DataFrame(self._classifier.classify(images.to(self._classifier.device)))
+
+
+set_model(RegisteredClassifier())
