@@ -7,9 +7,9 @@ from pydantic import Field
 
 from assets.methods.attribution.deconv import DeconvnetSettings
 from assets.methods.attribution.explain import Question
-from assets.methods.attribution.fill import Fill
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
+from assets.methods.attribution.windows import Fill
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.attribution.fill import FILLS, Fill
-from assets.methods.attribution.windows import Windows, place_windows
+from assets.methods.attribution.windows import FILLS, Fill, Windows, place_windows
 from assets.methods.common.errors import UserError
 
 Experiment = Literal["seen", "hidden"]

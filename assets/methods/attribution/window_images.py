@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from assets.methods.attribution.fill import fill_picture
 from assets.methods.attribution.occlusion import (
     Experiment,
     OcclusionSettings,
     scale_down,
     windows_of,
 )
+from assets.methods.attribution.windows import fill_picture
 
 if TYPE_CHECKING:
     import torch

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from assets.methods.attribution.fill import fill_picture
 from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings, windows_of
 from assets.methods.attribution.occlusion_maps import Announcement, explain
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.attribution.windows import fill_picture
 from assets.methods.common.errors import UserError
 
 

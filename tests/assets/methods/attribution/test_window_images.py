@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from skimage import data
 
-from assets.methods.attribution.fill import FILLS
 from assets.methods.attribution.occlusion import OcclusionSettings, scale_down, windows_of
 from assets.methods.attribution.window_images import WindowImages, window_picture
+from assets.methods.attribution.windows import FILLS
 
 
 @pytest.fixture(scope="module")
