@@ -1,1 +1,1 @@
-"""What every room uses: errors, files that appear whole, digests, progress, devices."""
+"""What every room uses: errors, files that appear whole, digests, progress, devices, threads."""

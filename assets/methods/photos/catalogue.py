@@ -3,16 +3,14 @@
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 
 import pandas as pd
 
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
+from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode, image_id
 from assets.methods.photos.download import FetchLimits
@@ -38,8 +36,6 @@ _IMAGE_DTYPES = {
 }
 _IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
 _REJECT_DTYPES = {"uri": "string", "reason": "string", "detail": "string"}
-
-_Outcome = tuple[SourceFile, KnownImage | Rejected]
 
 
 @dataclass(frozen=True)
@@ -94,13 +90,18 @@ def catalogue_photos(
     workers = settings.workers or _workers(listing)
     with store.records(settings.fingerprint()) as records:
         reader = _Reader(records, settings)
-        with closing(_in_parallel(reader.read, listing.files, workers)) as outcomes:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
+        try:
+            outcomes = unordered_map(pool, reader.read, listing.files, 2 * workers)
             for done, (file, verdict) in enumerate(outcomes, start=1):
                 if isinstance(verdict, Rejected):
                     rejects.append(Reject(file.uri, verdict.reason, verdict.detail))
                 else:
                     images.append({**vars(verdict), "uri": file.uri, "label": file.label})
                 progress(done, n_files)
+        finally:
+            # After an interrupt, files that are being downloaded are not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
     if not images:
         raise UserError(_nothing_readable(source, listing, rejects))
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
@@ -167,12 +168,12 @@ class _Reader:
         """How many photos were new to the store."""
         return self._decoder.n_decoded
 
-    def read(self, file: SourceFile) -> _Outcome:
-        """The file, with the photo that it is or the reason why it is none."""
+    def read(self, file: SourceFile) -> KnownImage | Rejected:
+        """Return the photo that the file is, or the reason why it is none."""
         try:
-            return file, self._photo(file)
+            return self._photo(file)
         except Rejected as rejected:
-            return file, rejected
+            return rejected
 
     def _photo(self, file: SourceFile) -> KnownImage:
         known = self._records.file(file.uri)
@@ -194,26 +195,6 @@ class _Reader:
 def _workers(listing: Listing) -> int:
     is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
     return _WORKERS_FOR_DOWNLOADS if is_remote else usable_cores()
-
-
-def _in_parallel(
-    function: Callable[[SourceFile], _Outcome], files: Iterable[SourceFile], workers: int
-) -> Generator[_Outcome, None, None]:
-    """The outcomes as they come, with no more than a few files in flight.
-
-    Closing it early drops what has not begun and does not wait for what has.
-    """
-    waiting = iter(files)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
-    try:
-        flying = {pool.submit(function, file) for file in islice(waiting, 2 * workers)}
-        while flying:
-            landed, flying = wait(flying, return_when=FIRST_COMPLETED)
-            flying |= {pool.submit(function, file) for file in islice(waiting, len(landed))}
-            for future in landed:
-                yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _rejects_table(rejects: list[Reject]) -> pd.DataFrame:

@@ -1,0 +1,71 @@
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
+
+import pytest
+
+from assets.methods.common.parallel import unordered_map
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 2, 4, 5, 30])
+@pytest.mark.parametrize("at_most", [1, 4])
+def test_each_item_comes_once_with_its_result(pool, n_items, at_most):
+    found = list(unordered_map(pool, lambda item: item**2, range(n_items), at_most))
+    assert sorted(found) == [(item, item**2) for item in range(n_items)]
+
+
+def test_items_that_are_equal_are_items_of_their_own(pool):
+    assert list(unordered_map(pool, len, ["ab", "ab"], 4)) == [("ab", 2), ("ab", 2)]
+
+
+def test_a_slow_item_does_not_hold_up_the_others(pool):
+    others_are_done = threading.Event()
+
+    def work(item):
+        assert item != 0 or others_are_done.wait(30)
+        return item
+
+    found = []
+    for item, _ in unordered_map(pool, work, range(10), 3):
+        found.append(item)
+        if len(found) == 9:
+            others_are_done.set()
+    assert sorted(found) == list(range(10))
+    assert found[-1] == 0
+
+
+def test_items_are_taken_only_when_there_is_room_for_them(pool):
+    n_taken = 0
+
+    def items():
+        nonlocal n_taken
+        for number in count():
+            n_taken += 1
+            yield number
+
+    for n_yielded, _ in enumerate(islice(unordered_map(pool, abs, items(), 4), 50)):
+        assert n_taken <= n_yielded + 4
+
+
+def test_a_failure_comes_after_what_completed_beside_it():
+    def items():
+        yield from range(5)
+        # The only thread is free again: the five are done.
+        one_thread.submit(int).result(30)
+
+    found = []
+
+    def collect():
+        for item, _ in unordered_map(one_thread, lambda item: 1 // (item - 2), items(), 6):
+            found.append(item)
+
+    with ThreadPoolExecutor(1) as one_thread, pytest.raises(ZeroDivisionError):
+        collect()
+    assert sorted(found) == [0, 1, 3, 4]
