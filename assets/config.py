@@ -5,7 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.methods.attribution.deconv import DeconvnetSettings
+from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.explain import Question
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings

@@ -8,12 +8,12 @@ import pandas as pd
 from PIL import Image
 
 from assets.io_managers import npy_bytes
-from assets.methods.attribution.deconv import DeconvnetMap, DeconvnetSettings, deconvnet_map
 from assets.methods.attribution.deconvnet_figure import (
     DeconvnetTitle,
     draw_deconvnet_figure,
-    signed_picture,
+    signed_image,
 )
+from assets.methods.attribution.deconvnet_maps import DeconvnetMap, DeconvnetSettings, deconvnet_map
 from assets.methods.models.classifier import Classifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
@@ -108,7 +108,7 @@ def reconstruction_files(answer: Reconstruction) -> dict[str, bytes]:
     return {
         "figure.png": png(answer.figure).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
-        "reconstruction.png": png(signed_picture(found.reconstruction)).data,
+        "reconstruction.png": png(signed_image(found.reconstruction)).data,
         "changed.png": png(found.changed).data,
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.attribution.deconv import N_TOP, DeconvnetMap, TopActivation
+from assets.methods.attribution.deconvnet_maps import N_TOP, DeconvnetMap, TopActivation
 from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
@@ -89,7 +89,7 @@ def draw_deconvnet_figure(
     sheet.panel(0, scaled_photo(photo, panel), "the photograph", _score_words(found.score, found))
     sheet.panel(
         1,
-        scaled_photo(signed_picture(found.reconstruction), panel),
+        scaled_photo(signed_image(found.reconstruction), panel),
         "the reconstruction",
         _reconstruction_words(found),
     )
@@ -104,7 +104,7 @@ def draw_deconvnet_figure(
     return sheet.picture()
 
 
-def signed_picture(values: NDArray[np.float32]) -> Image.Image:
+def signed_image(values: NDArray[np.float32]) -> Image.Image:
     """Draw signed values around mid-grey.
 
     Args:
@@ -213,7 +213,7 @@ def _change_sizes(size: Size) -> _ChangeSizes:
 
 def _tiles(one: TopActivation) -> tuple[Image.Image, Image.Image]:
     """Return the reconstruction and the patch, each on a square tile."""
-    return _tile(signed_picture(one.reconstruction)), _tile(one.patch)
+    return _tile(signed_image(one.reconstruction)), _tile(one.patch)
 
 
 def _tile(picture: Image.Image) -> Image.Image:

@@ -12,13 +12,13 @@ from assets.methods.attribution.occlusion import (
     Experiment,
     OcclusionMap,
     OcclusionSettings,
-    most_telling_window,
     occlusion_metrics,
     scale_down,
+    strongest_window,
 )
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 from assets.methods.attribution.occlusion_maps import Announcement, explain, ignore
-from assets.methods.attribution.window_images import window_picture
+from assets.methods.attribution.window_images import window_image
 from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import Classifier, checked_probabilities, classify_arrays
@@ -120,12 +120,12 @@ def _score_whole(scaled: Image.Image, question: Question, store: WindowScoreStor
 def _panel(
     image: Image.Image, scaled: Image.Image, found: OcclusionMap, question: Question
 ) -> Panel:
-    window = most_telling_window(found)
+    window = strongest_window(found)
     across, down = image.width / scaled.width, image.height / scaled.height
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,
-        window_picture(scaled, found.experiment, window, question.occlusion),
+        window_image(scaled, found.experiment, window, question.occlusion),
         float(found.scores[window]),
         (left * across, upper * down, right * across, lower * down),
     )

@@ -95,8 +95,10 @@ class NetworkInput:
         """How many px of the scaled square the network does not read on the left and above."""
         return round((self.preprocessing.resize - self.preprocessing.crop) / 2)
 
-    def picture(self, values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring a signed picture of the input to the photograph, in grey levels.
+    def grey_levels(
+        self, values: NDArray[np.float32], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Bring signed values of the input to the photograph, in grey levels.
 
         Args:
             values: (3, crop, crop) in the units and channels of the input.
@@ -107,8 +109,10 @@ class NetworkInput:
         """
         return self._bring_back(values * self._deviations(), size)
 
-    def gradient(self, values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring a gradient by the input to the photograph, per grey level; as ``picture`` does.
+    def per_grey_level(
+        self, values: NDArray[np.float32], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Bring a gradient by the input to the photograph; arguments as for ``grey_levels``.
 
         The scaling to the network's size is undone bilinearly, which is nearly its transpose.
         """

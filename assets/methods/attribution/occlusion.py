@@ -113,7 +113,7 @@ def occlusion_map(
     return OcclusionMap(experiment, values, windows, scores, n_computed)
 
 
-def most_telling_window(found: OcclusionMap) -> tuple[int, int]:
+def strongest_window(found: OcclusionMap) -> tuple[int, int]:
     """Return (row, column) of the window that says most, the first of equals.
 
     It is the window that looks most like the class by itself, for `hidden` the one without which

@@ -46,13 +46,13 @@ Rectangle = tuple[float, float, float, float]
 class Panel:
     """One experiment on one photograph.
 
-    ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_picture`` is
+    ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_image`` is
     one of the pictures that were fed to the network, ``window_score`` the P(class) it got, and
     ``window_rectangle`` where its window lies: left, upper, right, lower in px of the photograph.
     """
 
     values: np.ndarray
-    window_picture: Image.Image
+    window_image: Image.Image
     window_score: float
     window_rectangle: Rectangle
 
@@ -104,7 +104,7 @@ def draw_occlusion_figure(
     if not experiments:
         raise ValueError("there is no experiment to draw")
     sizes = [
-        fitted(panel.window_picture.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
+        fitted(panel.window_image.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
     ]
     page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
     for place, (panel, words) in enumerate(experiments):
@@ -189,7 +189,7 @@ class _Page(FigureSheet):
         """Draw one window that was fed to the network, with the score that it got."""
         left, upper = self._windows_left, self._window_upper(place)
         size = self._window_sizes[place]
-        self.paste(scaled_photo(panel.window_picture.convert("RGB"), size), left, upper)
+        self.paste(scaled_photo(panel.window_image.convert("RGB"), size), left, upper)
         score = format_values([panel.window_score])[0]
         text = fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
         self.write(left, upper + size[1] + 24, words.caption, color=PALE)

@@ -34,7 +34,7 @@ def attribution_shares(
     }
 
 
-def covering_lowers(hidden: NDArray[np.floating], score: float) -> NDArray[np.float32]:
+def score_drop(hidden: NDArray[np.floating], score: float) -> NDArray[np.float32]:
     """Return by how much covering a pixel lowers the score, 0 where it raises or keeps it.
 
     Args:

@@ -12,7 +12,7 @@ from assets.methods.attribution.occlusion import (
     scale_down,
     windows_of,
 )
-from assets.methods.attribution.windows import fill_picture
+from assets.methods.attribution.windows import fill_image
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class WindowImages:
         self._image = _pixels(image, device)
         self._fill = None
         if experiment == "hidden":
-            self._fill = _pixels(fill_picture(image, settings.fill, settings.box), device)
+            self._fill = _pixels(fill_image(image, settings.fill, settings.box), device)
 
     def batch(self, numbers: Iterable[int]) -> "torch.Tensor":
         """Build the pictures of windows, numbered from 0 row by row.
@@ -58,7 +58,7 @@ class WindowImages:
         return pictures.permute(0, 3, 1, 2)
 
 
-def window_picture(
+def window_image(
     image: Image.Image,
     experiment: Experiment,
     window: tuple[int, int],
@@ -80,7 +80,7 @@ def window_picture(
     if experiment == "seen":
         return scaled.crop(rectangle)
     painted = scaled.copy()
-    fill = fill_picture(scaled, settings.fill, settings.box)
+    fill = fill_image(scaled, settings.fill, settings.box)
     painted.paste(fill.crop(rectangle), rectangle)
     return painted
 

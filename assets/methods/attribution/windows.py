@@ -85,7 +85,7 @@ def place_windows(height: int, width: int, box: int, stride: int) -> Windows:
     )
 
 
-def fill_picture(image: Image.Image, fill: Fill, box: int) -> Image.Image:
+def fill_image(image: Image.Image, fill: Fill, box: int) -> Image.Image:
     """Return what shows where a window of ``image`` (RGB) is painted over, at the image's size.
 
     ``black`` is 0, ``mean`` the rounded mean of each channel over the image, ``blur`` the image

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.attribution.deconv import deconvnet_map
+from assets.methods.attribution.deconvnet_maps import deconvnet_map
 from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.attribution.occlusion_maps import explain
-from assets.methods.attribution.share import attribution_shares, covering_lowers
+from assets.methods.attribution.share import attribution_shares, score_drop
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
@@ -281,7 +281,7 @@ def _explain(
     )
     score = float(classify_arrays(classifier, [np.array(doll.picture)])[POSITIVE][0])
     relevance = deconvnet_map(doll.picture, classifier, POSITIVE).relevance
-    return ExplainedDoll(doll, score, covering_lowers(maps["hidden"].values, score), relevance)
+    return ExplainedDoll(doll, score, score_drop(maps["hidden"].values, score), relevance)
 
 
 def _mean_shares(maps: list[NDArray[np.float32]], dolls: list[Doll]) -> dict[Region, float]:

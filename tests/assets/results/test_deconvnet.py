@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from assets.methods.attribution.deconv import DeconvnetSettings, deconvnet_map
-from assets.methods.attribution.deconvnet_figure import signed_picture
+from assets.methods.attribution.deconvnet_figure import signed_image
+from assets.methods.attribution.deconvnet_maps import DeconvnetSettings, deconvnet_map
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models.callable_classifier import CallableClassifier
@@ -193,7 +193,7 @@ def test_the_files_are_what_was_found():
         np.load(io.BytesIO(files["reconstruction.npy"])), answer.found.reconstruction
     )
     np.testing.assert_array_equal(
-        pixels("reconstruction.png"), np.asarray(signed_picture(answer.found.reconstruction))
+        pixels("reconstruction.png"), np.asarray(signed_image(answer.found.reconstruction))
     )
     np.testing.assert_array_equal(pixels("changed.png"), np.asarray(answer.found.changed))
     np.testing.assert_array_equal(pixels("figure.png"), np.asarray(answer.figure))

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.attribution.deconv import DeconvnetMap, TopActivation
 from assets.methods.attribution.deconvnet import Activation
 from assets.methods.attribution.deconvnet_figure import (
     DeconvnetTitle,
     draw_deconvnet_figure,
-    signed_picture,
+    signed_image,
 )
+from assets.methods.attribution.deconvnet_maps import DeconvnetMap, TopActivation
 from assets.methods.attribution.heat_map import HeatMapSettings
 
 TITLE = DeconvnetTitle("astronaut.png", "opennsfw")
@@ -167,14 +167,14 @@ def test_a_map_of_nothing_is_drawn():
 
 def test_signed_values_lie_around_mid_grey():
     values = np.array([-2.0, 0, 1, 2], dtype=np.float32).reshape(1, 4, 1).repeat(3, axis=2)
-    shown = np.asarray(signed_picture(values))[0, :, 0]
+    shown = np.asarray(signed_image(values))[0, :, 0]
     assert shown.tolist() == [1, 128, 192, 255]
 
 
 def test_a_few_large_values_do_not_dim_the_rest():
     values = np.ones((50, 50, 3), dtype=np.float32)
     values[0, 0] = 1000
-    assert np.asarray(signed_picture(values)).min() == 255
+    assert np.asarray(signed_image(values)).min() == 255
 
 
 def test_the_figure_is_the_same_each_time():

@@ -126,9 +126,9 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
     assert (image.size, drawing) == ((24, 16), question.drawing)
     # 8 to 12 px from the left of the scaled image, 16 to 24 of the image itself.
     assert seen.window_rectangle == hidden.window_rectangle == (16, 0, 24, 8)
-    assert (seen.window_picture.size, hidden.window_picture.size) == ((4, 4), (12, 8))
+    assert (seen.window_image.size, hidden.window_image.size) == ((4, 4), (12, 8))
     for panel in (seen, hidden):
-        bright = np.asarray(panel.window_picture)[..., 0].mean() / 255
+        bright = np.asarray(panel.window_image)[..., 0].mean() / 255
         assert panel.window_score == pytest.approx(bright)
     # Scaling leaves a soft edge.
     assert seen.window_score > 0.95

@@ -44,8 +44,8 @@ def test_a_large_image_is_scaled_down():
 def test_a_picture_is_brought_to_grey_levels_and_a_gradient_to_its_inverse():
     read = network_input(Image.new("RGB", (16, 16)), PLAIN)
     ones = np.ones((3, 16, 16), dtype=np.float32)
-    np.testing.assert_allclose(read.picture(ones, (16, 16))[5, 5], [25.5, 51, 127.5], rtol=1e-6)
-    gradient = read.gradient(ones, (16, 16))[5, 5]
+    np.testing.assert_allclose(read.grey_levels(ones, (16, 16))[5, 5], [25.5, 51, 127.5], rtol=1e-6)
+    gradient = read.per_grey_level(ones, (16, 16))[5, 5]
     np.testing.assert_allclose(gradient, [1 / 25.5, 1 / 51, 1 / 127.5], rtol=1e-6)
 
 
@@ -53,12 +53,12 @@ def test_channels_come_back_in_rgb():
     read = network_input(Image.new("RGB", (16, 16)), CROPPED)
     blue = np.zeros((3, 12, 12), dtype=np.float32)
     blue[0] = 1
-    np.testing.assert_allclose(read.picture(blue, (16, 16))[8, 8], [0, 0, 25.5], rtol=1e-6)
+    np.testing.assert_allclose(read.grey_levels(blue, (16, 16))[8, 8], [0, 0, 25.5], rtol=1e-6)
 
 
 def test_the_border_that_is_not_read_gets_zero():
     read = network_input(Image.new("RGB", (16, 16)), CROPPED)
-    back = read.picture(np.ones((3, 12, 12), dtype=np.float32), (16, 16))
+    back = read.grey_levels(np.ones((3, 12, 12), dtype=np.float32), (16, 16))
     expected = np.zeros((16, 16), dtype=bool)
     expected[2:14, 2:14] = True
     assert np.array_equal(back[:, :, 0] != 0, expected)
@@ -67,7 +67,7 @@ def test_the_border_that_is_not_read_gets_zero():
 @pytest.mark.parametrize("size", [(16, 4), (4, 16), (1, 1), (1, 16), (50, 7), (3000, 11)])
 def test_a_picture_has_the_size_asked_for(size):
     read = network_input(Image.new("RGB", size), PLAIN)
-    back = read.picture(np.ones((3, 16, 16), dtype=np.float32), size)
+    back = read.grey_levels(np.ones((3, 16, 16), dtype=np.float32), size)
     assert back.shape == (size[1], size[0], 3)
     np.testing.assert_allclose(back[..., 0], 25.5, rtol=1e-6)
 
@@ -76,7 +76,7 @@ def test_a_point_comes_back_where_it_was():
     pixels = np.zeros((4, 16, 3), dtype=np.uint8)
     pixels[2, 11] = 255
     read = network_input(Image.fromarray(pixels), PLAIN)
-    back = read.picture(read.values[0].numpy(), (16, 4))
+    back = read.grey_levels(read.values[0].numpy(), (16, 4))
     assert np.unravel_index(back[..., 0].argmax(), (4, 16)) == (2, 11)
 
 

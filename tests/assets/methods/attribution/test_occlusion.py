@@ -5,10 +5,10 @@ from PIL import Image
 from assets.methods.attribution.occlusion import (
     PRESETS,
     OcclusionSettings,
-    most_telling_window,
     occlusion_map,
     occlusion_metrics,
     scale_down,
+    strongest_window,
     windows_of,
 )
 from assets.methods.attribution.windows import place_windows
@@ -88,8 +88,8 @@ def test_a_flat_map_stays_flat_when_it_is_enlarged():
 def test_the_most_telling_window_scores_highest_seen_and_lowest_hidden():
     scores = np.array([[0.5, 0.2, 0.9], [0.1, 0.9, 0.1]], dtype=np.float32)
     windows = place_windows(4, 6, 2, 2)
-    assert most_telling_window(occlusion_map("seen", windows, scores, (6, 4), 0)) == (0, 2)
-    assert most_telling_window(occlusion_map("hidden", windows, scores, (6, 4), 0)) == (1, 0)
+    assert strongest_window(occlusion_map("seen", windows, scores, (6, 4), 0)) == (0, 2)
+    assert strongest_window(occlusion_map("hidden", windows, scores, (6, 4), 0)) == (1, 0)
 
 
 def test_figures_are_of_the_map_and_the_share_is_of_its_windows():

@@ -14,7 +14,7 @@ from skimage import data
 from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings, windows_of
 from assets.methods.attribution.occlusion_maps import Announcement, explain
 from assets.methods.attribution.window_store import WindowScoreStore
-from assets.methods.attribution.windows import fill_picture
+from assets.methods.attribution.windows import fill_image
 from assets.methods.common.errors import UserError
 
 
@@ -344,7 +344,7 @@ def test_hidden_is_one_less_the_score_plus_captums_occlusion(fill):
 
     pictures, filled = (
         torch.from_numpy(np.array(one)).permute(2, 0, 1)[None].float()
-        for one in (image, fill_picture(image, fill, chosen.box))
+        for one in (image, fill_image(image, fill, chosen.box))
     )
     with torch.inference_mode():
         attribution = Occlusion(module).attribute(

@@ -5,7 +5,7 @@ from PIL import Image
 from skimage import data
 
 from assets.methods.attribution.occlusion import OcclusionSettings, scale_down, windows_of
-from assets.methods.attribution.window_images import WindowImages, window_picture
+from assets.methods.attribution.window_images import WindowImages, window_image
 from assets.methods.attribution.windows import FILLS
 
 
@@ -28,7 +28,7 @@ def test_pictures_built_by_torch_are_those_that_pillow_draws(
     assert built.dtype == torch.uint8
     places = np.ndindex(windows.shape)
     for picture, place in zip(built, places, strict=True):
-        drawn = window_picture(photo, experiment, place, settings)
+        drawn = window_image(photo, experiment, place, settings)
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), np.asarray(drawn))
 
 
@@ -58,5 +58,5 @@ def test_painting_a_window_leaves_the_next_batch_clean():
 
 
 def test_the_picture_of_an_image_in_another_mode_is_rgb():
-    drawn = window_picture(Image.new("L", (8, 8), 7), "hidden", (0, 0), OcclusionSettings(4, 4))
+    drawn = window_image(Image.new("L", (8, 8), 7), "hidden", (0, 0), OcclusionSettings(4, 4))
     assert sorted(drawn.getcolors()) == [(16, (0, 0, 0)), (48, (7, 7, 7))]

@@ -155,8 +155,8 @@ def _map(
     strongest = strongest_activations(module, values, layer, N_TOP, index, _region(read))
     start = _start(module, values, settings, strongest, class_name)
     signal = deconvolve(module, values, index if start is None else start)
-    reconstruction = read.picture(signal, image.size)
-    change = read.gradient(log_odds_gradient(module, values, index), image.size)
+    reconstruction = read.grey_levels(signal, image.size)
+    change = read.per_grey_level(log_odds_gradient(module, values, index), image.size)
     changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
     return DeconvnetMap(
         class_name=class_name,
@@ -235,11 +235,11 @@ def _start(
 def _top_activation(
     activation: Activation, read: NetworkInput, signal: NDArray[np.float32]
 ) -> TopActivation:
-    picture = read.picture(signal, read.scaled.size)
-    left, upper, right, lower = _main_part(np.abs(picture).sum(axis=2))
+    reconstruction = read.grey_levels(signal, read.scaled.size)
+    left, upper, right, lower = _main_part(np.abs(reconstruction).sum(axis=2))
     return TopActivation(
         activation,
-        picture[upper:lower, left:right],
+        reconstruction[upper:lower, left:right],
         read.scaled.crop((left, upper, right, lower)),
     )
 
