@@ -1,9 +1,10 @@
-"""The images of a collection that are looked into: chosen, and read again from their source."""
+"""Images at their own size: chosen, read from their source, and their results logged."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -16,26 +17,36 @@ from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path
 from assets.methods.photos.originals import read_original
 from assets.methods.photos.rejects import Reject, Rejected
+from assets.resources.tracking import TrackedRun
 from assets.steps import Step
+
+Result = TypeVar("Result", bound="ImageResult")
 
 
 @dataclass(frozen=True)
 class Original:
-    """An image that was read: its number from 1 among those chosen, and the folder for results."""
+    """An image that was read: its number from 1 among those asked for, and its results' folder."""
 
     number: int
-    image_id: str
     uri: str
-    score: float
     name: str
     folder: str
-    picture: Image.Image
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What is logged of an image: metrics and images by their names, and files by theirs."""
+
+    metrics: dict[str, float]
+    images: dict[str, Image.Image]
+    files: dict[str, bytes]
 
 
 def choose_images(
     images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
 ) -> pd.DataFrame:
-    """Return the images to look into, the highest score first: image_id, uri and score.
+    """Return the images to attribute, the highest score first: image_id, uri and score.
 
     They are those that the configuration lists by image_id or uri, or else the highest scores.
     Raises UserError when an image of the list is not in the catalogue, or when images have no
@@ -67,21 +78,58 @@ def choose_images(
 def read_chosen(
     chosen: pd.DataFrame, reading: CatalogueSettings, rejects: list[Reject], log: Step
 ) -> Iterator[Original]:
-    """Yield the images of ``chosen`` (image_id, uri, score) one at a time, at their own size.
+    """Yield the images of ``chosen`` (image_id, uri) one at a time, at their own size.
 
-    A file that cannot be read any more is appended to ``rejects`` and told of in the log.
+    A file that cannot be read any more is appended to ``rejects``, and a warning logged.
     """
-    folders = folder_names(list(chosen.uri))
-    columns = (chosen.image_id, chosen.uri, chosen.score, folders)
-    for number, (image_id, uri, score, folder) in enumerate(zip(*columns, strict=True), 1):
-        name = file_name(uri)
+
+    def leave_out(number: int, rejected: Rejected) -> None:
+        uri = chosen.uri.iloc[number - 1]
+        rejects.append(Reject(uri, rejected.reason, rejected.detail))
+        log.context.log.warning(f"{file_name(uri)} was left out: {rejected.detail}")
+
+    return read_originals(list(chosen.uri), reading, leave_out, list(chosen.image_id))
+
+
+def read_originals(
+    uris: Sequence[str],
+    reading: CatalogueSettings,
+    leave_out: Callable[[int, Rejected], None],
+    image_ids: Sequence[str | None] | None = None,
+) -> Iterator[Original]:
+    """Yield images one at a time, at their own size.
+
+    Args:
+        uris: of the images.
+        reading: how they are read.
+        leave_out: called with the number, from 1, of an image that cannot be read, and why.
+        image_ids: of the images; one whose file has changed cannot be read. None for any content.
+    """
+    folders, expected = folder_names(uris), image_ids or [None] * len(uris)
+    for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
         try:
-            picture = read_original(uri, reading, image_id)
+            image = read_original(uri, reading, image_id)
         except Rejected as rejected:
-            rejects.append(Reject(uri, rejected.reason, rejected.detail))
-            log.context.log.warning(f"{name} was left out: {rejected.detail}")
+            leave_out(number, rejected)
             continue
-        yield Original(number, image_id, uri, float(score), name, folder, picture)
+        yield Original(number, uri, file_name(uri), folder, image)
+
+
+def tracked_results(
+    images: Iterable[Original], compute: Callable[[Original], Result], run: TrackedRun
+) -> Iterator[tuple[Original, Result]]:
+    """Compute and yield the result of each image, and log it as the next step of a series.
+
+    It is logged once the caller has kept it, so that a tracking server that fails costs no result.
+    """
+    for step, original in enumerate(images, 1):
+        result = compute(original)
+        yield original, result
+        run.metrics(result.metrics, step)
+        for key, image in result.images.items():
+            run.series_image(key, image, step)
+        for name, data in result.files.items():
+            run.file(f"{original.folder}/{name}", data)
 
 
 def check_any_read(n_read: int, rejects: Sequence[Reject]) -> None:

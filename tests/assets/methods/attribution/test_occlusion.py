@@ -9,7 +9,6 @@ from assets.methods.attribution.occlusion import (
     occlusion_metrics,
     scale_down,
     strongest_window,
-    windows_of,
 )
 from assets.methods.attribution.windows import place_windows
 from assets.methods.common.errors import UserError
@@ -57,11 +56,6 @@ def test_only_large_images_are_scaled_down(size, scaled):
     image = scale_down(Image.new("L", size, 9), 100)
     assert image.size == scaled
     assert image.getpixel((0, 0)) == (9, 9, 9)
-
-
-def test_the_figure_preset_takes_as_many_windows_as_the_facts_say():
-    image = Image.new("RGB", (512, 512))
-    assert windows_of(image, OcclusionSettings(*PRESETS["figure"])).count == 151**2
 
 
 def test_seen_maps_the_score_and_hidden_what_it_lacks_of_one():
