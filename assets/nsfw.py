@@ -1,4 +1,4 @@
-"""What a moderation model says of each image, and what it looks at when it says so."""
+"""The scores that a moderation model gives to images, and what in the images it looks at."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,8 +22,8 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.results.deconvnet import deconvolve_chosen
-from assets.results.occlusion import map_chosen
+from assets.results.deconvnet import chosen_deconvnet_maps
+from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import choose_images
 from assets.results.photo_map import score_metrics
 from assets.steps import step
@@ -124,7 +124,7 @@ def occlusion_maps(
         chosen = choose_images(raw_images.images, nsfw_scores.table, config)
         target = _target(context, config, nsfw_scores, models, compute)
         reading = catalogue_settings(photos.registered(context.partition_key).settings)
-        return map_chosen(chosen, target, config, reading, models.window_scores, log)
+        return chosen_occlusion_maps(chosen, target, config, reading, models.window_scores, log)
 
 
 @_asset(kinds={"torch", "png"})
@@ -139,12 +139,12 @@ def deconvnet_maps(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> DeconvnetMaps:
-    """What in the pixels makes the network answer so, through its layers back from the class."""
+    """What in the pixels makes the network answer so: a deconvnet from the class back to them."""
     with step(context, tracking, progress, config) as log:
         chosen = choose_images(raw_images.images, nsfw_scores.table, config)
         target = _target(context, config, nsfw_scores, models, compute)
         reading = catalogue_settings(photos.registered(context.partition_key).settings)
-        return deconvolve_chosen(chosen, target, config, reading, log)
+        return chosen_deconvnet_maps(chosen, target, config, reading, log)
 
 
 def _target(

@@ -8,11 +8,7 @@ from PIL import Image
 
 from assets.config import DeconvnetMapsConfig
 from assets.io_managers import npy_bytes
-from assets.methods.attribution.deconvnet_figure import (
-    DeconvnetTitle,
-    draw_deconvnet_figure,
-    signed_image,
-)
+from assets.methods.attribution.deconvnet_figure import draw_deconvnet_figure, signed_image
 from assets.methods.attribution.deconvnet_maps import (
     DeconvnetMap,
     DeconvnetSettings,
@@ -55,7 +51,7 @@ def run_deconvnet(
         UserError: as for ``deconvnet_map``.
     """
     found = deconvnet_map(image, target.classifier, target.class_name, settings)
-    figure = draw_deconvnet_figure(image, found, DeconvnetTitle(name, target.model))
+    figure = draw_deconvnet_figure(image, found, name, target.model)
     files = {
         "figure.png": png(figure).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
@@ -66,7 +62,7 @@ def run_deconvnet(
     return DeconvnetResult(metrics, {"figure": figure}, files, found)
 
 
-def deconvolve_chosen(
+def chosen_deconvnet_maps(
     chosen: pd.DataFrame,
     target: Target,
     config: DeconvnetMapsConfig,

@@ -120,7 +120,7 @@ def run_occlusion(
     return OcclusionResult(metrics, images, files, maps)
 
 
-def map_chosen(
+def chosen_occlusion_maps(
     chosen: pd.DataFrame,
     target: Target,
     config: OcclusionMapsConfig,

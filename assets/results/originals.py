@@ -25,7 +25,7 @@ Result = TypeVar("Result", bound="ImageResult")
 
 @dataclass(frozen=True)
 class Original:
-    """An image that was read: its number from 1 among those asked for, and its results' folder."""
+    """An image that was read, its number from 1 among those named, and its results' folder."""
 
     number: int
     uri: str

@@ -1,4 +1,4 @@
-"""From images named on the command line to what a deconvnet carries back to their pixels."""
+"""From images named on the command line to what a deconvnet finds in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ from orchestration.cli.image_questions import image_questions, report_json
 
 
 def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool:
-    """Carry each image back to its pixels, into a folder of its own below ``out``.
+    """Run the deconvnet on each image, into a folder of its own below ``out``.
 
-    An image that cannot be read is told of, and the others are done all the same; returns whether
-    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    Images that cannot be read are reported, and the others are done all the same. Returns whether
+    all could be read. Raises UserError for a setting, a classifier or a folder that cannot be used.
     """
     config = DeconvnetMapsConfig(**_settings(options))
     settings = config.settings()

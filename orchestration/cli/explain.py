@@ -23,8 +23,8 @@ _log = logging.getLogger("tessera")
 def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
     """Map what the classifier looks at in each image, into a folder of its own below ``out``.
 
-    An image that cannot be read is told of, and the others are done all the same; returns whether
-    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    Images that cannot be read are reported, and the others are mapped all the same. Returns whether
+    all could be read. Raises UserError for a setting, a classifier or a folder that cannot be used.
     """
     config = OcclusionMapsConfig(**_settings(options))
     settings = config.occlusion()

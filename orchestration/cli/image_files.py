@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 
 
 class ImageFiles:
-    """The images that can be opened; ``tell`` is told of each that cannot, and why."""
+    """The images that can be opened; ``tell`` is called with a sentence for each that cannot."""
 
     def __init__(self, images: Sequence[str], tell: Tell) -> None:
         self._tell = tell
@@ -30,9 +30,9 @@ class ImageFiles:
         return len(self._found)
 
     def read(self, reading: CatalogueSettings) -> Iterator[Original]:
-        """Yield each image, one at a time; ``all_read`` says at the end whether none was left out.
+        """Yield the images that can be read, one at a time.
 
-        One that cannot be read is told of, and the others follow all the same.
+        The others are reported. At the end ``all_read`` says whether there was none of them.
         """
 
         def leave_out(number: int, rejected: Rejected) -> None:

@@ -23,7 +23,7 @@ from orchestration.definitions import build_resources
 
 @dataclass(frozen=True)
 class ImageQuestions:
-    """Which images, whose probability is attributed to their parts, and who is told."""
+    """Which images, whose probability is attributed to their parts, and where to report."""
 
     files: ImageFiles
     target: Target

@@ -84,7 +84,7 @@ class HeatMap:
         return (self.minimum, self.minimum) if self.is_flat else (self.minimum, self.maximum)
 
     def range_beyond_bar(self) -> str | None:
-        """Return the map's range in words if the ends of its colour bar do not tell it."""
+        """Return the map's range in words if the ends of its colour bar do not show it."""
         if self.is_flat:
             return f"this map: {format_values([self.minimum])[0]} everywhere"
         if self.settings.scale == "own":
@@ -97,14 +97,14 @@ class HeatMap:
         grey = np.asarray(scaled_photo(self.image, size).convert("L"), dtype=np.float32)
         colours = self._colours(np.asarray(_values_at(self.values, size)))
         opacity = self.settings.opacity
-        # A photograph's own colours would be taken for the map's.
+        # In grey, because a photograph's own colours would be taken for the map's.
         mixed = (1 - opacity) * grey[..., np.newaxis] + opacity * colours
         return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
     def _colours(self, values: np.ndarray) -> np.ndarray:
         """Map (rows, columns) values to (rows, columns, 3) float32 colours from 0 to 255."""
         low, high = self.limits
-        # Of a flat map nothing is known to be low or high: its colour is the middle one.
+        # A flat map has the middle colour: its value is neither low nor high.
         share = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
         return palette(self.settings)[np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)]
 
@@ -142,7 +142,7 @@ def draw_overlay(
         image: RGB.
         values: (rows, columns) float32, of the image's size.
         settings: how it should look.
-        label: what the values are, with their unit, such as "P(nsfw), window seen".
+        label: what the values are, with their unit, such as "P(nsfw), window cut out".
 
     Returns:
         An RGB picture, the same for the same arguments.

@@ -156,8 +156,8 @@ def pad_to_square(
 
     Args:
         image: of any size; taken as RGB.
-        colour: of the padding, RGB from 0 to 255. A network's mean, which it reads as zeros, says
-            least to it.
+        colour: of the padding, RGB from 0 to 255. The network's mean, which it reads as zeros,
+            disturbs it least.
 
     Returns:
         The square, RGB, and where the image lies in it.

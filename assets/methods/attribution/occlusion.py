@@ -1,8 +1,8 @@
-"""Two experiments on what a network sees in an image: its parts alone, and it without them.
+"""Two occlusion experiments on an image: its parts alone, and the image without them.
 
 `seen` scores each window cut out of the image: how much does this part show the class by itself?
-It is the experiment of Tessera's origin. `hidden` scores the image with the window painted over,
-and maps 1 - score: how much does the class need this part? It is that of Zeiler & Fergus,
+It is the experiment that Tessera began with. `hidden` scores the image with the window painted
+over, and maps 1 - score: how much does the class need this part? Source: Zeiler and Fergus,
 "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 """
 
@@ -62,7 +62,7 @@ class OcclusionMap:
         values: float32 (rows, columns) of the image's own size, within the range of
             ``window_values``.
         windows: where the windows lay, in px of the scaled image.
-        scores: float32 (rows, columns) of windows, P(class) of each window's picture.
+        scores: float32 (rows, columns) of windows, P(class) of each window's image.
         n_computed: windows scored just now; the others were known.
     """
 

@@ -1,8 +1,7 @@
 """Both occlusion experiments on one photograph in a single figure.
 
 The maps lie side by side over the photograph, and beside them one window of each experiment as it
-was fed to the network. To cover parts of a photograph and watch the score is from "Visualizing and
-Understanding Convolutional Networks" (Zeiler and Fergus, ECCV 2014).
+was fed to the network.
 """
 
 import math
@@ -47,7 +46,7 @@ class Panel:
     """One experiment on one photograph.
 
     ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_image`` is
-    one of the pictures that were fed to the network, ``window_score`` the P(class) it got, and
+    one of the images that were fed to the network, ``window_score`` the P(class) it got, and
     ``window_rectangle`` where its window lies: left, upper, right, lower in px of the photograph.
     """
 
@@ -59,7 +58,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class FigureTitle:
-    """What the figure says of how it was made.
+    """How the maps of a figure were computed.
 
     ``name`` is the photograph's, ``score`` the P(class) of the whole photograph, ``n_windows`` the
     number of windows of each experiment; ``box`` and ``stride`` are in px, ``fill`` is what hidden

@@ -26,7 +26,7 @@ from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking
-from assets.results.deconvnet import DeconvnetResult, deconvolve_chosen, run_deconvnet
+from assets.results.deconvnet import DeconvnetResult, chosen_deconvnet_maps, run_deconvnet
 from assets.results.originals import Original, tracked_results
 from assets.steps import Step
 from support.black_box import BlackBox, serving
@@ -113,7 +113,7 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
 ):
     with tracking.lone_run("deconvnet_maps", unheard) as run:
         log = Log(run)
-        value = deconvolve_chosen(photos, target_of(), CONFIG, CatalogueSettings(), log.step)
+        value = chosen_deconvnet_maps(photos, target_of(), CONFIG, CatalogueSettings(), log.step)
     read, gone = photos[: len(SIZES)], photos[len(SIZES) :]
     assert list(value.reconstructions) == list(value.figures) == read.image_id.tolist()
     for size, found in zip(SIZES, value.reconstructions.values(), strict=True):
@@ -160,7 +160,9 @@ def test_the_first_that_could_be_read_is_the_highest(photos, tracking):
     without_first = photos.iloc[[5, 3, 0]].reset_index(drop=True)
     with tracking.lone_run("deconvnet_maps", unheard) as run:
         log = Log(run)
-        value = deconvolve_chosen(without_first, target_of(), CONFIG, CatalogueSettings(), log.step)
+        value = chosen_deconvnet_maps(
+            without_first, target_of(), CONFIG, CatalogueSettings(), log.step
+        )
     assert value.table["rank"].tolist() == [1, 2]
     assert value.table.image_id.tolist() == [photos.image_id[3], photos.image_id[0]]
     assert "highest" in log.metadata
@@ -175,7 +177,7 @@ def test_when_none_can_be_read_the_first_reason_is_told(photos, tracking):
         with pytest.raises(
             UserError, match=r"^None of the 2 images could be read again, the first "
         ):
-            deconvolve_chosen(photos[5:], target_of(), CONFIG, CatalogueSettings(), step)
+            chosen_deconvnet_maps(photos[5:], target_of(), CONFIG, CatalogueSettings(), step)
     assert artifacts(tracking, run.run_id) == []
 
 

@@ -25,7 +25,7 @@ from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.results import occlusion
-from assets.results.occlusion import map_chosen, run_occlusion
+from assets.results.occlusion import chosen_occlusion_maps, run_occlusion
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import OcclusionMaps
@@ -303,7 +303,7 @@ def test_what_was_found_is_a_row_an_image_and_experiment(store, tracking, tmp_pa
     Path(chosen.uri[2]).unlink()
     with tracking.lone_run("occlusion_maps", _unheard) as run:
         log = Log(run).step
-        value = map_chosen(chosen, TARGET, CONFIG, CatalogueSettings(), store, log)
+        value = chosen_occlusion_maps(chosen, TARGET, CONFIG, CatalogueSettings(), store, log)
     (first, second, _), uris = chosen.image_id, chosen.uri
     assert value.table[["rank", "image_id", "uri", "experiment"]].to_numpy().tolist() == [
         [1, first, uris[0], "seen"],
@@ -331,7 +331,7 @@ def test_what_was_found_is_a_row_an_image_and_experiment(store, tracking, tmp_pa
 def test_what_was_found_outlives_the_process(store, tracking, tmp_path):
     with tracking.lone_run("occlusion_maps", _unheard) as run:
         chosen, log = written(tmp_path, 255), Log(run).step
-        value = map_chosen(chosen, TARGET, CONFIG, CatalogueSettings(), store, log)
+        value = chosen_occlusion_maps(chosen, TARGET, CONFIG, CatalogueSettings(), store, log)
     save(value, tmp_path / "value")
     loaded = load(OcclusionMaps, tmp_path / "value")
     pd.testing.assert_frame_equal(loaded.table, value.table)
@@ -349,7 +349,7 @@ def test_nothing_that_could_be_read_is_a_mistake_with_its_first_reason(photos, s
     with tracking.lone_run("occlusion_maps", _unheard) as run:
         log = Log(run).step
         with pytest.raises(UserError, match=r"^None of the 2 images .* because: .*\.$"):
-            map_chosen(gone, TARGET, CONFIG, CatalogueSettings(), store, log)
+            chosen_occlusion_maps(gone, TARGET, CONFIG, CatalogueSettings(), store, log)
     assert artifacts(tracking, run.run_id) == []
 
 
@@ -358,7 +358,7 @@ def test_originals_are_mapped_and_those_that_have_gone_are_rejects(
 ):
     with tracking.lone_run("occlusion_maps", _unheard) as run:
         log = Log(run)
-        value = map_chosen(photos, TARGET, CONFIG, CatalogueSettings(), store, log.step)
+        value = chosen_occlusion_maps(photos, TARGET, CONFIG, CatalogueSettings(), store, log.step)
     assert list(value.figures) == [photos.image_id[1], photos.image_id[3]]
     assert value.rejects.uri.tolist() == [photos.uri[0], photos.uri[2]]
     assert value.rejects.reason.tolist() == [Reason.UNREADABLE.value] * 2
@@ -376,7 +376,7 @@ def test_mlflow_has_files_a_series_of_pictures_and_a_series_of_figures(
 ):
     with tracking.lone_run("occlusion_maps", _unheard) as run:
         log = Log(run).step
-        value = map_chosen(photos, TARGET, CONFIG, CatalogueSettings(), store, log)
+        value = chosen_occlusion_maps(photos, TARGET, CONFIG, CatalogueSettings(), store, log)
     table = value.table
     found = artifacts(tracking, run.run_id)
     files = [name for name in found if not name.startswith("images/")]
