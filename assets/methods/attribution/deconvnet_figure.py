@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.attribution.deconvnet_maps import DeconvnetMap
-from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, scaled_photo, smoothed
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 
@@ -87,7 +87,7 @@ def draw_deconvnet_figure(
     )
     sheet.panel(
         2,
-        heat_map(
+        HeatMap(
             scaled_photo(photo, panel), _smoothed_at(found.relevance, panel), _RELEVANCE
         ).blended(panel),
         "where it is strong",

@@ -14,7 +14,6 @@ from assets.methods.attribution.heat_map import (
     HeatMap,
     HeatMapSettings,
     fill_bar,
-    heat_map,
     scaled_photo,
 )
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
@@ -107,7 +106,7 @@ def draw_occlusion_figure(
     ]
     page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
     for place, (panel, words) in enumerate(experiments):
-        shown = heat_map(image, panel.values, settings)
+        shown = HeatMap(image, panel.values, settings)
         uncovered = 1 - title.score if words is _HIDDEN else None
         page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
         page.draw_window(place, panel, words)

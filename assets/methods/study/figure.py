@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, scaled_photo, smoothed
 from assets.methods.attribution.share import attribution_shares
 from assets.methods.evaluation.intervals import Estimate, format_estimate
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet
@@ -330,7 +330,7 @@ def _draw_explained(
         left, upper, _, lower = map_box(row, column)
         # On a scale of its own, a map of nothing would have the colour of the middle.
         settings = HeatMapSettings(scale="own" if values.any() else "fixed")
-        picture = heat_map(doll.picture, smoothed(values, _SMOOTHING), settings)
+        picture = HeatMap(doll.picture, smoothed(values, _SMOOTHING), settings)
         sheet.paste(picture.blended((_TILE, _TILE)), left, upper)
         shares = attribution_shares(values, {"lips": doll.mask("lips")})
         words = "nothing" if shares is None else f"{_percent(shares['lips'])} on the lips"
