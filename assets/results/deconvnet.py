@@ -17,13 +17,7 @@ from assets.methods.attribution.deconvnet_maps import (
 from assets.methods.attribution.target import Target
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
-from assets.results.originals import (
-    ImageResult,
-    check_any_read,
-    read_chosen,
-    rejects_table,
-    tracked_results,
-)
+from assets.results.originals import ImageResult, Original, chosen_results, rejects_table
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage
@@ -75,28 +69,22 @@ def chosen_deconvnet_maps(
     UserError when none could be read.
     """
     settings, progress = config.settings(), log.progress("images")
+
+    def run(original: Original) -> DeconvnetResult:
+        result = run_deconvnet(original.image, original.name, target, settings)
+        progress(original.number, len(chosen))
+        return result
+
     rows, rejects = [], list[Reject]()
     reconstructions, figures = dict[str, np.ndarray](), dict[str, EncodedImage]()
-    images = read_chosen(chosen, reading, rejects, log)
-    for original, result in tracked_results(
-        images, lambda one: run_deconvnet(one.image, one.name, target, settings), log.run
-    ):
-        photo = chosen.iloc[original.number - 1]
-        reconstructions[photo.image_id] = result.found.reconstruction
-        figures[photo.image_id] = EncodedImage(result.files["figure.png"], ".png")
-        rows.append(
-            {
-                "rank": len(figures),
-                **photo[["image_id", "uri", "score"]],
-                "score_of_network": result.found.score,
-                "changed_score": result.found.changed_score,
-            }
-        )
-        if len(figures) == 1:
-            log.thumbnail("highest", result.images["figure"])
-        progress(original.number, len(chosen))
-    check_any_read(len(figures), rejects)
-    log.metrics({"images": len(figures), "rejected": len(rejects)})
+    for photo, result in chosen_results(chosen, reading, run, rejects, log):
+        reconstructions[photo["image_id"]] = result.found.reconstruction
+        figures[photo["image_id"]] = EncodedImage(result.files["figure.png"], ".png")
+        scores = {
+            "score_of_network": result.found.score,
+            "changed_score": result.found.changed_score,
+        }
+        rows.append(photo | scores)
     return DeconvnetMaps(
         pd.DataFrame(rows),
         rejects_table(rejects),

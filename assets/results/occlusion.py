@@ -28,14 +28,7 @@ from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
-from assets.results.originals import (
-    ImageResult,
-    Original,
-    check_any_read,
-    read_chosen,
-    rejects_table,
-    tracked_results,
-)
+from assets.results.originals import ImageResult, Original, chosen_results, rejects_table
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
@@ -148,27 +141,21 @@ def chosen_occlusion_maps(
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
-    images = read_chosen(chosen, reading, rejects, log)
-    for original, result in tracked_results(images, run, log.run):
-        photo = chosen.iloc[original.number - 1]
-        figures[photo.image_id] = EncodedImage(result.files["figure.png"], ".png")
-        if len(figures) == 1:
-            log.thumbnail("highest", result.images["figure"])
+    for photo, result in chosen_results(chosen, reading, run, rejects, log):
+        image_id = photo["image_id"]
+        figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
-            key = f"{photo.image_id}/{experiment}"
+            key = f"{image_id}/{experiment}"
             maps[key], window_scores[key] = found.values, found.scores
             overlays[key] = EncodedImage(result.files[f"{experiment}.png"], ".png")
             row = {
-                "rank": len(figures),
-                **photo[["image_id", "uri", "score"]],
+                **photo,
                 "score_at_full_size": result.metrics["score"],
                 "experiment": experiment,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
             rows.append(row | occlusion_metrics(found, config.threshold))
-    check_any_read(len(figures), rejects)
-    log.metrics({"images": len(figures), "rejected": len(rejects)})
     return OcclusionMaps(
         pd.DataFrame(rows),
         rejects_table(rejects),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -75,12 +75,17 @@ def choose_images(
     return ranked[ranked.image_id.isin(wanted)].reset_index(drop=True)
 
 
-def read_chosen(
-    chosen: pd.DataFrame, reading: CatalogueSettings, rejects: list[Reject], log: Step
-) -> Iterator[Original]:
-    """Yield the images of ``chosen`` (image_id, uri) one at a time, at their own size.
+def chosen_results(
+    chosen: pd.DataFrame,
+    reading: CatalogueSettings,
+    compute: Callable[[Original], Result],
+    rejects: list[Reject],
+    log: Step,
+) -> Iterator[tuple[dict[str, Any], Result]]:
+    """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
 
-    A file that cannot be read any more is appended to ``rejects``, and a warning logged.
+    Yields each result with the rank, image_id, uri and score of its image. A file that cannot be
+    read any more is appended to ``rejects``. Raises UserError when none could be read.
     """
 
     def leave_out(number: int, rejected: Rejected) -> None:
@@ -88,7 +93,20 @@ def read_chosen(
         rejects.append(Reject(uri, rejected.reason, rejected.detail))
         log.context.log.warning(f"{file_name(uri)} was left out: {rejected.detail}")
 
-    return read_originals(list(chosen.uri), reading, leave_out, list(chosen.image_id))
+    originals = read_originals(list(chosen.uri), reading, leave_out, list(chosen.image_id))
+    n_read = 0
+    for original, result in tracked_results(originals, compute, log.run):
+        n_read += 1
+        if n_read == 1:
+            log.thumbnail("highest", result.images["figure"])
+        photo = chosen.iloc[original.number - 1]
+        yield {"rank": n_read, **photo[["image_id", "uri", "score"]]}, result
+    if n_read == 0:
+        raise UserError(
+            f"None of the {len(rejects)} images could be read again, the first because: "
+            f"{rejects[0].detail}"
+        )
+    log.metrics({"images": n_read, "rejected": len(rejects)})
 
 
 def read_originals(
@@ -130,15 +148,6 @@ def tracked_results(
             run.series_image(key, image, step)
         for name, data in result.files.items():
             run.file(f"{original.folder}/{name}", data)
-
-
-def check_any_read(n_read: int, rejects: Sequence[Reject]) -> None:
-    """Raise UserError when none of the images could be read."""
-    if n_read == 0:
-        raise UserError(
-            f"None of the {len(rejects)} images could be read again, the first because: "
-            f"{rejects[0].detail}"
-        )
 
 
 def file_name(uri: str) -> str:
