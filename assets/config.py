@@ -5,17 +5,15 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.methods.attribution.deconv import DeconvnetSettings
-from assets.methods.attribution.explain import Question
-from assets.methods.attribution.fill import Fill
+from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
+from assets.methods.attribution.windows import Fill
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
-from assets.methods.models.classifier import Classifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits
@@ -173,18 +171,6 @@ class OcclusionMapsConfig(dg.Config):
     threshold: float = Field(
         default=0.5, description="Above it a window counts in share_above_threshold."
     )
-
-    def question(self, classifier: Classifier, model: str, class_name: str) -> Question:
-        """Return what is asked of each image."""
-        return Question(
-            classifier,
-            model,
-            class_name,
-            self.occlusion(),
-            self.drawing(),
-            self.experiments(),
-            self.threshold,
-        )
 
     def occlusion(self) -> OcclusionSettings:
         """Return the settings of the experiments as the method takes them."""

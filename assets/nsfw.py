@@ -1,4 +1,4 @@
-"""What a moderation model says of each image, and what it looks at when it says so."""
+"""The scores that a moderation model gives to images, and what in the images it looks at."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from assets.config import (
     OcclusionMapsConfig,
     catalogue_settings,
 )
+from assets.methods.attribution.target import Target
 from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.plotting.contact_sheet import draw_ranking
@@ -21,8 +22,8 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.results.deconvnet import DeconvnetQuestion, reconstruct_originals
-from assets.results.occlusion import explain_originals
+from assets.results.deconvnet import chosen_deconvnet_maps
+from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import choose_images
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
@@ -120,14 +121,9 @@ def occlusion_maps(
     """What the model looks at: windows of the image cut out, and painted over, and scored."""
     with step(context, tracking, progress, config) as log:
         chosen = choose_images(raw_images.images, nsfw_scores.table, config)
-        model = config.model or nsfw_scores.model
-        class_name = config.class_name or nsfw_scores.class_name
-        classifier = models.load(model, compute.settings(), context.log.warning)
-        question = config.question(classifier, model, class_name)
+        target = _target(context, config, nsfw_scores, models, compute)
         reading = catalogue_settings(photos.registered(context.partition_key).settings)
-        results = explain_originals(chosen, question, reading, models.window_scores, log)
-        log.metrics({"images": len(results.figures), "rejected": len(results.rejects)})
-        return results.value({**config.model_dump(), "model": model, "class_name": class_name})
+        return chosen_occlusion_maps(chosen, target, config, reading, models.window_scores, log)
 
 
 @_asset(kinds={"torch", "png"})
@@ -142,13 +138,21 @@ def deconvnet_maps(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> DeconvnetMaps:
-    """What in the pixels makes the network answer so, through its layers back from the class."""
+    """What in the pixels makes the network answer so: a deconvnet from the class back to them."""
     with step(context, tracking, progress, config) as log:
         chosen = choose_images(raw_images.images, nsfw_scores.table, config)
-        model = config.model or nsfw_scores.model
-        class_name = config.class_name or nsfw_scores.class_name
-        classifier = models.load(model, compute.settings(), context.log.warning)
-        question = DeconvnetQuestion(classifier, model, class_name, config.settings())
+        target = _target(context, config, nsfw_scores, models, compute)
         reading = catalogue_settings(photos.registered(context.partition_key).settings)
-        settings = {**config.model_dump(), "model": model, "class_name": class_name}
-        return reconstruct_originals(chosen, question, reading, settings, log)
+        return chosen_deconvnet_maps(chosen, target, config, reading, log)
+
+
+def _target(
+    context: dg.AssetExecutionContext,
+    config: OcclusionMapsConfig | DeconvnetMapsConfig,
+    scores: NsfwScores,
+    models: Models,
+    compute: Compute,
+) -> Target:
+    model = config.model or scores.model
+    classifier = models.load(model, compute.settings(), context.log.warning)
+    return Target(classifier, model, config.class_name or scores.class_name)

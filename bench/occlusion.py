@@ -19,8 +19,9 @@ from captum.attr import Occlusion
 from PIL import Image
 from skimage import data
 
-from assets.methods.attribution.occlusion import OcclusionSettings, windows_of
-from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import occlusion_maps
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
@@ -39,7 +40,8 @@ def ours(image: Image.Image, classifier: TorchClassifier) -> np.ndarray:
     """Return the map `hidden`, having stored its scores in a folder that is new."""
     with tempfile.TemporaryDirectory() as folder:
         store = WindowScoreStore(Path(folder))
-        return explain(image, classifier, CLASS_NAME, GRID, store, ["hidden"])["hidden"].values
+        windowed = WindowedImage(image, GRID)
+        return occlusion_maps(windowed, classifier, CLASS_NAME, store, ["hidden"])["hidden"].values
 
 
 def captums(image: Image.Image, classifier: TorchClassifier, perturbations: int) -> np.ndarray:
@@ -91,7 +93,7 @@ def main() -> int:
     finalists = {default, *sorted(peers, key=lambda name: best[name])[:2]}
     take_turns(mine | {name: peers[name] for name in peers if name in finalists}, rounds, best)
 
-    windows = windows_of(image, GRID).count
+    windows = WindowedImage(image, GRID).windows.count
     print(f"{windows} windows of {GRID.box} px on {image.width} x {image.height} px, {plan}")
     print(f"largest difference of the maps: {difference:.1e}")
     print(f"{'':<24} {'ms a window':>12} {'times ours':>11}")

@@ -1,133 +1,180 @@
-"""What is kept and shown of images that were looked into."""
+"""Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
+from assets.config import OcclusionMapsConfig
 from assets.io_managers import npy_bytes
-from assets.methods.attribution.explain import ExplainedImage, Question, explain_image
-from assets.methods.attribution.occlusion_maps import Announcement
+from assets.methods.attribution.heat_map import draw_overlay
+from assets.methods.attribution.occlusion import (
+    Experiment,
+    OcclusionMap,
+    occlusion_metrics,
+    strongest_window,
+)
+from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
+from assets.methods.attribution.occlusion_maps import (
+    WorkEstimate,
+    occlusion_maps,
+    whole_image_score,
+)
+from assets.methods.attribution.target import Target
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject
-from assets.resources.tracking import TrackedRun
-from assets.results.originals import check_any_read, read_chosen, rejects_table
+from assets.results.originals import ImageResult, Original, chosen_results, rejects_table
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
 
+_LABELS = {
+    "seen": "P({}), window cut out",
+    "hidden": "1 - P({}), window painted over",
+}
 
-@dataclass
-class OcclusionResults:
-    """What has been found out so far, image by image; pictures are kept as files are."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
-    window_scores: dict[str, np.ndarray] = field(default_factory=dict)
-    overlays: dict[str, EncodedImage] = field(default_factory=dict)
-    figures: dict[str, EncodedImage] = field(default_factory=dict)
+@dataclass(frozen=True)
+class OcclusionResult(ImageResult):
+    """What the experiments found in an image, by experiment.
 
-    def add(
-        self,
-        image_id: str,
-        uri: str,
-        score: float,
-        explained: ExplainedImage,
-        files: dict[str, bytes],
-    ) -> None:
-        """Add an image with its files, whose ``score`` among its collection's is known."""
-        self.figures[image_id] = EncodedImage(files["figure.png"], ".png")
-        for experiment, found in explained.maps.items():
+    ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
+    ``images`` has the figure and each map's overlay.
+    """
+
+    maps: dict[Experiment, OcclusionMap]
+
+
+def run_occlusion(
+    image: Image.Image,
+    name: str,
+    target: Target,
+    config: OcclusionMapsConfig,
+    store: WindowScoreStore,
+    on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
+    progress: Progress = silent,
+) -> OcclusionResult:
+    """Run the experiments on an image and draw what they found.
+
+    Args:
+        image: of any size and mode, upright.
+        name: what the figure calls the image.
+        target: whose probability is mapped.
+        config: how the maps are computed and drawn.
+        store: where the scores of windows are kept.
+        on_estimate: as for ``occlusion_maps``.
+        progress: as for ``occlusion_maps``.
+
+    Raises:
+        UserError: a setting means nothing, the classifier has no such class, or it gives what is
+            no probability.
+    """
+    settings, drawing = config.occlusion(), config.drawing()
+    class_name = target.class_name
+    windowed = WindowedImage(image, settings)
+    maps = occlusion_maps(
+        windowed,
+        target.classifier,
+        class_name,
+        store,
+        config.experiments(),
+        on_estimate,
+        progress,
+    )
+    score = whole_image_score(windowed, target.classifier, class_name, store)
+    windows = windowed.windows
+    title = FigureTitle(
+        name=name,
+        class_name=class_name,
+        model=target.model,
+        score=score,
+        box=max(windows.height, windows.width),
+        stride=settings.stride,
+        fill=settings.fill,
+        n_windows=windows.count,
+    )
+    panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    figure = draw_occlusion_figure(
+        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
+    )
+    metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
+    for experiment, found in maps.items():
+        for metric, value in occlusion_metrics(found, config.threshold).items():
+            metrics[f"{experiment}.{metric}"] = value
+        label = _LABELS[experiment].format(class_name)
+        overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
+        files[f"{experiment}.npy"] = npy_bytes(found.values)
+        files[f"{experiment}.png"] = png(overlay).data
+    return OcclusionResult(metrics, images, files, maps)
+
+
+def chosen_occlusion_maps(
+    chosen: pd.DataFrame,
+    target: Target,
+    config: OcclusionMapsConfig,
+    reading: CatalogueSettings,
+    store: WindowScoreStore,
+    log: Step,
+) -> OcclusionMaps:
+    """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
+
+    A file that cannot be read any more is a reject. Raises UserError when none could be read.
+    """
+
+    def run(original: Original) -> OcclusionResult:
+        which = f"{original.name}, {original.number} of {len(chosen)}"
+        return run_occlusion(
+            original.image,
+            original.name,
+            target,
+            config,
+            store,
+            lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
+            log.progress("windows"),
+        )
+
+    rows, rejects = [], list[Reject]()
+    maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
+    overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
+    for photo, result in chosen_results(chosen, reading, run, rejects, log):
+        image_id = photo["image_id"]
+        figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
+        for experiment, found in result.maps.items():
             key = f"{image_id}/{experiment}"
-            self.maps[key] = found.values
-            self.window_scores[key] = found.scores
-            self.overlays[key] = EncodedImage(files[f"{experiment}.png"], ".png")
+            maps[key], window_scores[key] = found.values, found.scores
+            overlays[key] = EncodedImage(result.files[f"{experiment}.png"], ".png")
             row = {
-                "rank": len(self.figures),
-                "image_id": image_id,
-                "uri": uri,
-                "score": score,
-                "score_at_full_size": explained.score,
+                **photo,
+                "score_at_full_size": result.metrics["score"],
                 "experiment": experiment,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
-            self.rows.append(row | _metrics_of(experiment, explained))
-
-    def value(self, settings: dict[str, Any]) -> OcclusionMaps:
-        """Return it as the asset holds it; raises UserError when no image could be read."""
-        check_any_read(len(self.figures), self.rejects)
-        return OcclusionMaps(
-            pd.DataFrame(self.rows),
-            rejects_table(self.rejects),
-            self.maps,
-            self.window_scores,
-            self.overlays,
-            self.figures,
-            settings,
-        )
+            rows.append(row | occlusion_metrics(found, config.threshold))
+    return OcclusionMaps(
+        pd.DataFrame(rows),
+        rejects_table(rejects),
+        maps,
+        window_scores,
+        overlays,
+        figures,
+        {**config.model_dump(), **target.names},
+    )
 
 
-def _metrics_of(experiment: str, explained: ExplainedImage) -> dict[str, float]:
-    prefix = f"{experiment}."
-    return {
-        name.removeprefix(prefix): metric
-        for name, metric in explained.metrics.items()
-        if name.startswith(prefix)
-    }
-
-
-def explain_originals(
-    chosen: pd.DataFrame,
-    question: Question,
-    reading: CatalogueSettings,
-    store: WindowScoreStore,
-    log: Step,
-) -> OcclusionResults:
-    """Look into the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
-
-    A file that cannot be read any more is a reject.
-    """
-    results = OcclusionResults()
-    for original in read_chosen(chosen, reading, results.rejects, log):
-        which = f"{original.name}, {original.number} of {len(chosen)}"
-        announce = partial(_log_announcement, log, which)
-        explained = explain_image(
-            original.picture, original.name, question, store, announce, log.progress("windows")
-        )
-        files = explained_files(explained)
-        results.add(original.image_id, original.uri, original.score, explained, files)
-        rank = len(results.figures)
-        log_explained(log.run, original.folder, explained, files, step=rank)
-        if rank == 1:
-            log.thumbnail("highest", explained.figure)
-    return results
-
-
-def log_explained(
-    run: TrackedRun, name: str, explained: ExplainedImage, files: dict[str, bytes], step: int
-) -> None:
-    """Log the files of an image, its images and metrics as number ``step`` of a series."""
-    run.metrics(explained.metrics, step)
-    run.series_image("figure", explained.figure, step)
-    for experiment, overlay in explained.overlays.items():
-        run.series_image(experiment, overlay, step)
-    for file, data in files.items():
-        run.file(f"{name}/{file}", data)
-
-
-def explained_files(explained: ExplainedImage) -> dict[str, bytes]:
-    """Return what is kept of an image as files, by their names."""
-    files = {"figure.png": png(explained.figure).data}
-    for experiment, found in explained.maps.items():
-        files[f"{experiment}.npy"] = npy_bytes(found.values)
-        files[f"{experiment}.png"] = png(explained.overlays[experiment]).data
-    return files
-
-
-def _log_announcement(log: Step, which: str, announcement: Announcement) -> None:
-    log.context.log.info(f"{which}: {announcement.sentence()}")
+def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
+    window = strongest_window(found)
+    scaled, image = windowed.scaled, windowed.image
+    across, down = image.width / scaled.width, image.height / scaled.height
+    left, upper, right, lower = found.windows.rectangle(*window)
+    return Panel(
+        found.values,
+        windowed.window_image(found.experiment, window),
+        float(found.scores[window]),
+        (left * across, upper * down, right * across, lower * down),
+    )

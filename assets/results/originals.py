@@ -1,9 +1,10 @@
-"""The images of a collection that are looked into: chosen, and read again from their source."""
+"""Images at their own size: chosen, read from their source, and their results logged."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -15,26 +16,36 @@ from assets.methods.photos.catalogue import CatalogueSettings, read_original
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path
 from assets.methods.photos.rejects import Reject, Rejected
+from assets.resources.tracking import TrackedRun
 from assets.steps import Step
+
+Result = TypeVar("Result", bound="ImageResult")
 
 
 @dataclass(frozen=True)
 class Original:
-    """An image that was read: its number from 1 among those chosen, and the folder for results."""
+    """An image that was read, its number from 1 among those named, and its results' folder."""
 
     number: int
-    image_id: str
     uri: str
-    score: float
     name: str
     folder: str
-    picture: Image.Image
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What is logged of an image: metrics and images by their names, and files by theirs."""
+
+    metrics: dict[str, float]
+    images: dict[str, Image.Image]
+    files: dict[str, bytes]
 
 
 def choose_images(
     images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
 ) -> pd.DataFrame:
-    """Return the images to look into, the highest score first: image_id, uri and score.
+    """Return the images to attribute, the highest score first: image_id, uri and score.
 
     They are those that the configuration lists by image_id or uri, or else the highest scores.
     Raises UserError when an image of the list is not in the catalogue, or when images have no
@@ -63,33 +74,79 @@ def choose_images(
     return ranked[ranked.image_id.isin(wanted)].reset_index(drop=True)
 
 
-def read_chosen(
-    chosen: pd.DataFrame, reading: CatalogueSettings, rejects: list[Reject], log: Step
-) -> Iterator[Original]:
-    """Yield the images of ``chosen`` (image_id, uri, score) one at a time, at their own size.
+def chosen_results(
+    chosen: pd.DataFrame,
+    reading: CatalogueSettings,
+    compute: Callable[[Original], Result],
+    rejects: list[Reject],
+    log: Step,
+) -> Iterator[tuple[dict[str, Any], Result]]:
+    """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
 
-    A file that cannot be read any more is appended to ``rejects`` and told of in the log.
+    Yields each result with the rank, image_id, uri and score of its image. A file that cannot be
+    read any more is appended to ``rejects``. Raises UserError when none could be read.
     """
-    folders = folder_names(list(chosen.uri))
-    columns = (chosen.image_id, chosen.uri, chosen.score, folders)
-    for number, (image_id, uri, score, folder) in enumerate(zip(*columns, strict=True), 1):
-        name = file_name(uri)
-        try:
-            picture = read_original(uri, reading, image_id)
-        except Rejected as rejected:
-            rejects.append(Reject(uri, rejected.reason, rejected.detail))
-            log.context.log.warning(f"{name} was left out: {rejected.detail}")
-            continue
-        yield Original(number, image_id, uri, float(score), name, folder, picture)
 
+    def leave_out(number: int, rejected: Rejected) -> None:
+        uri = chosen.uri.iloc[number - 1]
+        rejects.append(Reject(uri, rejected.reason, rejected.detail))
+        log.context.log.warning(f"{file_name(uri)} was left out: {rejected.detail}")
 
-def check_any_read(n_read: int, rejects: Sequence[Reject]) -> None:
-    """Raise UserError when none of the images could be read."""
+    originals = read_originals(list(chosen.uri), reading, leave_out, list(chosen.image_id))
+    n_read = 0
+    for original, result in tracked_results(originals, compute, log.run):
+        n_read += 1
+        if n_read == 1:
+            log.thumbnail("highest", result.images["figure"])
+        photo = chosen.iloc[original.number - 1]
+        yield {"rank": n_read, **photo[["image_id", "uri", "score"]]}, result
     if n_read == 0:
         raise UserError(
             f"None of the {len(rejects)} images could be read again, the first because: "
             f"{rejects[0].detail}"
         )
+    log.metrics({"images": n_read, "rejected": len(rejects)})
+
+
+def read_originals(
+    uris: Sequence[str],
+    reading: CatalogueSettings,
+    leave_out: Callable[[int, Rejected], None],
+    image_ids: Sequence[str | None] | None = None,
+) -> Iterator[Original]:
+    """Yield images one at a time, at their own size.
+
+    Args:
+        uris: of the images.
+        reading: how they are read.
+        leave_out: called with the number, from 1, of an image that cannot be read, and why.
+        image_ids: of the images; one whose file has changed cannot be read. None for any content.
+    """
+    folders, expected = folder_names(uris), image_ids or [None] * len(uris)
+    for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
+        try:
+            image = read_original(uri, reading, image_id)
+        except Rejected as rejected:
+            leave_out(number, rejected)
+            continue
+        yield Original(number, uri, file_name(uri), folder, image)
+
+
+def tracked_results(
+    images: Iterable[Original], compute: Callable[[Original], Result], run: TrackedRun
+) -> Iterator[tuple[Original, Result]]:
+    """Compute and yield the result of each image, and log it as the next step of a series.
+
+    It is logged once the caller has kept it, so that a tracking server that fails costs no result.
+    """
+    for step, original in enumerate(images, 1):
+        result = compute(original)
+        yield original, result
+        run.metrics(result.metrics, step)
+        for key, image in result.images.items():
+            run.series_image(key, image, step)
+        for name, data in result.files.items():
+            run.file(f"{original.folder}/{name}", data)
 
 
 def file_name(uri: str) -> str:

@@ -1,36 +1,23 @@
 """Images named on the command line: looked at before the work begins, then read one by one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from PIL import Image
 
 from assets.config import RawImagesConfig
-from assets.methods.photos.catalogue import CatalogueSettings, find_original, read_original
+from assets.methods.photos.catalogue import CatalogueSettings, find_original
 from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
 from assets.methods.photos.rejects import Rejected
-from assets.results.originals import file_name, folder_names
+from assets.results.originals import Original, read_originals
 from orchestration.cli.collection_runs import Options, given
 
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """An image that was read: its number from 1, its uri and name, and the folder for results."""
-
-    number: int
-    uri: str
-    name: str
-    folder: str
-    picture: Image.Image
-
-
 class ImageFiles:
-    """The images that can be opened; ``tell`` is told of each that cannot, and why."""
+    """The images that can be opened; ``tell`` is called with a sentence for each that cannot."""
 
     def __init__(self, images: Sequence[str], tell: Tell) -> None:
         self._tell = tell
@@ -41,20 +28,16 @@ class ImageFiles:
         """How many there are."""
         return len(self._found)
 
-    def read(self, reading: CatalogueSettings) -> Iterator[ImageFile]:
-        """Yield each image, one at a time; ``all_read`` says at the end whether none was left out.
+    def read(self, reading: CatalogueSettings) -> Iterator[Original]:
+        """Yield the images that can be read, one at a time.
 
-        One that cannot be read is told of, and the others follow all the same.
+        The others are reported. At the end ``all_read`` says whether there was none of them.
         """
-        folders = folder_names(self._found)
-        for number, (image, folder) in enumerate(zip(self._found, folders, strict=True), 1):
-            uri = _uri(image)
-            try:
-                picture = read_original(uri, reading)
-            except Rejected as rejected:
-                self._leave_out(image, rejected.detail)
-                continue
-            yield ImageFile(number, uri, file_name(uri), folder, picture)
+
+        def leave_out(number: int, rejected: Rejected) -> None:
+            self._leave_out(self._found[number - 1], rejected.detail)
+
+        return read_originals([_uri(image) for image in self._found], reading, leave_out)
 
     def _is_there(self, image: str) -> bool:
         try:

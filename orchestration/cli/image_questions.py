@@ -1,16 +1,20 @@
 """What `explain` and `deconv` have in common: images, and a classifier to ask about a class."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from assets.config import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
-from assets.methods.models.classifier import Classifier, check_class
+from assets.methods.attribution.target import Target
+from assets.methods.models.classifier import check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
+from assets.results.originals import Original
 from orchestration.cli.collection_runs import Options, compute_resource
 from orchestration.cli.image_files import ImageFiles, Tell
 from orchestration.cli.outputs import check_output_folder
@@ -19,12 +23,10 @@ from orchestration.definitions import build_resources
 
 @dataclass(frozen=True)
 class ImageQuestions:
-    """Which images, which classifier (``model`` is its name for people), and who is told."""
+    """Which images, whose probability is attributed to their parts, and where to report."""
 
     files: ImageFiles
-    classifier: Classifier
-    model: str
-    class_name: str
+    target: Target
     models: Models
     tracking: Tracking
     console: Console
@@ -57,6 +59,16 @@ def image_questions(
     models: Models = resources["models"]
     classifier = models.load(model, compute.settings(), tell)
     check_class(classifier.class_names, class_name)
-    return ImageQuestions(
-        files, classifier, model, class_name, models, resources["tracking"], console, tell
-    )
+    target = Target(classifier, model, class_name)
+    return ImageQuestions(files, target, models, resources["tracking"], console, tell)
+
+
+def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes:
+    """Return what was found in an image as the content of ``report.json``."""
+    head = {
+        "image": image.uri,
+        "model": target.model,
+        "fingerprint": target.classifier.fingerprint,
+        "class": target.class_name,
+    }
+    return json.dumps(head | found, indent=2).encode()

@@ -12,7 +12,7 @@ from assets.config import (
     catalogue_settings,
     check_settings,
 )
-from assets.methods.attribution.deconv import DeconvnetSettings
+from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import HeatMapSettings
 from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.common.errors import UserError

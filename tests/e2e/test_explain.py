@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.methods.attribution.occlusion import scale_down
+from assets.methods.attribution.windows import place_windows
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.resources.tracking import Tracking
 from support.black_box import BlackBox, serving
+from support.calls import count_calls
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("local", "remote")
@@ -65,6 +68,16 @@ def test_a_second_time_nothing_is_scored(tessera, photo, tmp_path):
     ran = tessera(*command)
     assert "all of them scored before" in ran.err
     assert ran.out.count(", 0 scored anew") == 2
+
+
+def test_an_image_is_scaled_once_and_its_windows_are_placed_once(
+    tessera, photo, tmp_path, monkeypatch
+):
+    counts = count_calls(monkeypatch, scale_down, place_windows)
+    command = ("explain", photo("a.png", 150, 120), "--out", tmp_path / "out", "--stride", "64")
+    ran = tessera(*command, "--long-side", "100")
+    assert ran.code == 0, ran.err
+    assert counts == {"scale_down": 1, "place_windows": 1}
 
 
 def test_what_is_in_the_folder_is_of_one_image_and_one_call(tessera, photo, tmp_path):

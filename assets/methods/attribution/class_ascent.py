@@ -1,10 +1,12 @@
 """What would have to change in an image for it to look more like a class.
 
-The answer is the gradient of the class's log-odds by the pixels, the direction in which they rise
-most for the smallest change (Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks",
-2014, section 3, where it is that of the class's score). The deconvnet's picture is no such
-direction: it drops what is negative at each ReLU. It is the network's answer, not a person's: a
-small step along it looks like grain and may change the score a lot.
+The answer is the gradient of the class's log-odds by the pixels: the direction in which they rise
+most for the smallest change. Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional
+Networks", 2014, section 3, which takes the gradient of the class's score instead.
+
+The reconstruction of a deconvnet is no such direction, because it drops what is negative at each
+ReLU. The gradient is the network's answer, not a person's: a small step along it looks like grain
+and may change the score a lot.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from PIL import Image
 if TYPE_CHECKING:
     import torch
 
-# Of a step, in grey levels, root of the mean square over pixels and channels.
+# The length of a step in grey levels: the root of the mean square over pixels and channels.
 LARGEST_STEP = 2.0
 _N_HALVINGS = 6
 
@@ -58,7 +60,7 @@ def step_along(
     direction: NDArray[np.float32],
     odds_of: Callable[[Image.Image], float],
 ) -> Image.Image:
-    """Change an image a little in a direction, so little that the odds do rise.
+    """Change an image a little in a direction in which the odds rise.
 
     The step is ``LARGEST_STEP`` grey levels, root mean square, or half of it and so on: the first
     that raises the odds of the image as it is after rounding to grey levels.

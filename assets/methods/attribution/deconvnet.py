@@ -4,14 +4,15 @@ Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks
 section 2.1. One activation is kept and sent back through the network: a max-pool puts the signal
 where its maximum was (the switches), a ReLU keeps what is positive of it, and a convolution
 filters it with its kernels transposed. Unpooling with switches and filtering with transposed
-kernels are what a backward pass does, so it only takes another ReLU (``rectification``);
-``explicit_deconvnet`` takes no backward pass, and its results are the same.
+kernels are what a backward pass does, so only the ReLU has to be another one (``rectification``).
+The tests have a version without a backward pass, which writes each step out: its results are the
+same.
 
 Batch norm in evaluation mode is a scale, and average pooling a filter. Other parts, such as the
 gates of squeeze-and-excitation, pass the signal as they pass a gradient.
 
 On the way back only the switches come from the image. Below the start, a network without max-pools
-gives the same picture for every image (Springenberg et al., "Striving for Simplicity", 2015,
+gives the same reconstruction for every image (Springenberg et al., "Striving for Simplicity", 2015,
 section 3.4), and one with a single early max-pool, such as OpenNSFW's, differs in detail only. What
 does come from the image is which activation is the strongest, and where.
 """
@@ -61,7 +62,7 @@ def deconvolve(
 ) -> NDArray[np.float32]:
     """Send one unit from ``start`` back to the input.
 
-    The paper sends the activation itself, which is the same picture times the activation's value.
+    The paper sends the activation itself, which gives the same result times the activation's value.
 
     Args:
         module: in evaluation mode; maps (1, c, h, w) to logits (1, classes). It is left as it is.
@@ -167,7 +168,10 @@ def _overlapping(n: int, start: Fraction, end: Fraction) -> slice:
 
 
 def has_switches(module: "torch.nn.Module") -> bool:
-    """Return whether a network has a max-pool, without which its pictures depend on no image."""
+    """Return whether a network has a max-pool.
+
+    Without one its reconstructions depend on no image.
+    """
     from torch import nn
 
     pools = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
@@ -201,7 +205,7 @@ def convolutional_layers(
 
 
 def last_layer(module: "torch.nn.Module", inputs: "torch.Tensor") -> str:
-    """Return the layer whose activations say most about the class: the last that still has places.
+    """Return the last layer that still has places, whose activations are closest to the class.
 
     It is the last ReLU that gives more than one place, or the last convolution if no ReLU does.
 

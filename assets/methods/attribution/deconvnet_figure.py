@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.attribution.deconv import N_TOP, DeconvnetMap, TopActivation
-from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, scaled_photo, smoothed
+from assets.methods.attribution.deconvnet_maps import DeconvnetMap
+from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, scaled_photo, smoothed
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 
@@ -40,38 +40,29 @@ _CHANGE_CAPTION = 56
 # The font of small words, in px.
 _SMALL = 16
 
-# The percentile of the sizes that is drawn as the largest: a few would dim all others.
+# This percentile of the sizes is drawn as the largest: a few large values would dim all others.
 _LARGEST_SHOWN = 99.5
 
-# Single pixels of maps are grain: what is drawn is their mean over about so many px of the page.
+# The sigma in px of the page by which maps are smoothed: their single pixels are grain.
 _SMOOTHING = 6
+
+_RELEVANCE = HeatMapSettings()
 
 # Orange and violet, which colour-blind people tell apart too.
 _BRIGHTER = np.array([235, 120, 0], dtype=np.float32)
 _DARKER = np.array([95, 50, 160], dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class DeconvnetTitle:
-    """The photograph's name, and the classifier's name for people."""
-
-    name: str
-    model: str
-
-
 def draw_deconvnet_figure(
-    image: Image.Image,
-    found: DeconvnetMap,
-    title: DeconvnetTitle,
-    settings: HeatMapSettings | None = None,
+    image: Image.Image, found: DeconvnetMap, name: str, model: str
 ) -> Image.Image:
     """Draw all that ``deconvnet_map`` found.
 
     Args:
         image: the photograph, of the size of the maps.
         found: by ``deconvnet_map``.
-        title: what it was found in, and by whom.
-        settings: how the relevance should look.
+        name: the photograph's.
+        model: the classifier's name for people.
 
     Returns:
         An RGB picture, 1,800 px wide, the same for the same arguments.
@@ -84,18 +75,21 @@ def draw_deconvnet_figure(
         raise ValueError(f"the maps are {found.reconstruction.shape}, the image {photo.size}")
     panel = fitted(photo.size, _PANEL)
     change = _change_sizes(photo.size)
-    sheet = _Sheet(_lines(found, title), panel[1], change)
-    sheet.name(title.name)
-    sheet.panel(0, scaled_photo(photo, panel), "the photograph", _score_words(found.score, found))
+    sheet = _Sheet(name, _lines(found, model), panel[1], change)
+    score = f"P({{}}) = {format_values([found.score])[0]}, padded to a square."
+    score = fitting(score, found.class_name, _PANEL[0], _SMALL)
+    sheet.panel(0, scaled_photo(photo, panel), "the photograph", score)
     sheet.panel(
         1,
-        scaled_photo(signed_picture(found.reconstruction), panel),
+        scaled_photo(signed_image(found.reconstruction), panel),
         "the reconstruction",
         _reconstruction_words(found),
     )
     sheet.panel(
         2,
-        _relevance(photo, found.relevance, panel, settings or HeatMapSettings()),
+        HeatMap(
+            scaled_photo(photo, panel), _smoothed_at(found.relevance, panel), _RELEVANCE
+        ).blended(panel),
         "where it is strong",
         "Its size summed over colours, smoothed.",
     )
@@ -104,7 +98,7 @@ def draw_deconvnet_figure(
     return sheet.picture()
 
 
-def signed_picture(values: NDArray[np.float32]) -> Image.Image:
+def signed_image(values: NDArray[np.float32]) -> Image.Image:
     """Draw signed values around mid-grey.
 
     Args:
@@ -116,20 +110,19 @@ def signed_picture(values: NDArray[np.float32]) -> Image.Image:
 
 
 class _Sheet(FigureSheet):
-    def __init__(self, subtitle: list[str], panel_height: int, change: "_ChangeSizes") -> None:
+    def __init__(
+        self, name: str, subtitle: list[str], panel_height: int, change: "_ChangeSizes"
+    ) -> None:
         self._change = change
         self._panels = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
         self._lower = self._panels + panel_height + _BELOW + _HEADING - _GAP
         rows = 3 * (_TILE + _CAPTION)
         height = self._lower + max(rows, change.height) + _MARGIN // 2
         super().__init__(_WIDTH, height, _SMALL)
+        title = fitting("{}", name, _WIDTH - 2 * _MARGIN, LARGE, "bold")
+        self.write(_MARGIN, _MARGIN + LARGE, title, font=LARGE, weight="bold")
         for line, text in enumerate(subtitle):
             self.write(_MARGIN, _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL, text, color=PALE)
-
-    def name(self, name: str) -> None:
-        """Write the page's title."""
-        text = fitting("{}", name, _WIDTH - 2 * _MARGIN, LARGE, "bold")
-        self.write(_MARGIN, _MARGIN + LARGE, text, font=LARGE, weight="bold")
 
     def panel(self, place: int, picture: Image.Image, heading: str, hint: str) -> None:
         """Draw one of the three pictures above."""
@@ -149,15 +142,14 @@ class _Sheet(FigureSheet):
         self._head(_MARGIN, self._lower, heading, hint)
         if not found.top:
             self.write(_MARGIN, self._lower + _SMALL, "No activation adds to it.")
-        contributions = format_values(
-            [one.activation.contribution or 0 for one in found.top] or [0]
-        )
-        for place, (one, adds) in enumerate(zip(found.top[:N_TOP], contributions, strict=False)):
+            return
+        contributions = format_values([one.activation.contribution or 0 for one in found.top])
+        for place, (one, adds) in enumerate(zip(found.top, contributions, strict=True)):
             row, column = divmod(place, 3)
             left = _MARGIN + column * (_PAIR + _PAIR_GAP)
             upper = self._lower + row * (_TILE + _CAPTION)
-            for offset, picture in enumerate(_tiles(one)):
-                self.paste(picture, left + offset * (_TILE + _TILE_GAP), upper)
+            for offset, image in enumerate((signed_image(one.reconstruction), one.patch)):
+                self.paste(_tile(image), left + offset * (_TILE + _TILE_GAP), upper)
             at = f"channel {one.activation.channel:,}, adds {adds}"
             self.write(left, upper + _TILE + 20, at, color=PALE)
 
@@ -211,23 +203,12 @@ def _change_sizes(size: Size) -> _ChangeSizes:
     return _ChangeSizes(below, ((0, 0), (0, second)), 2 * second)
 
 
-def _tiles(one: TopActivation) -> tuple[Image.Image, Image.Image]:
-    """Return the reconstruction and the patch, each on a square tile."""
-    return _tile(signed_picture(one.reconstruction)), _tile(one.patch)
-
-
-def _tile(picture: Image.Image) -> Image.Image:
-    size = fitted(picture.size, (_TILE, _TILE))
+def _tile(image: Image.Image) -> Image.Image:
+    """Return an image on a square tile."""
+    size = fitted(image.size, (_TILE, _TILE))
     tile = Image.new("RGB", (_TILE, _TILE), "#f1f1f1")
-    tile.paste(scaled_photo(picture, size), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    tile.paste(scaled_photo(image, size), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
     return tile
-
-
-def _relevance(
-    photo: Image.Image, relevance: NDArray[np.float32], size: Size, settings: HeatMapSettings
-) -> Image.Image:
-    smooth = _smoothed_at(relevance, size)
-    return heat_map(scaled_photo(photo, size), smooth, settings).blended(size)
 
 
 def _brighter_and_darker(
@@ -255,11 +236,6 @@ def _smoothed_at(values: NDArray[np.float32], size: Size) -> NDArray[np.float32]
     return smoothed(np.asarray(scaled), _SMOOTHING)
 
 
-def _score_words(score: float, found: DeconvnetMap) -> str:
-    words = f"P({{}}) = {format_values([score])[0]}, padded to a square."
-    return fitting(words, found.class_name, _PANEL[0], _SMALL)
-
-
 def _reconstruction_words(found: DeconvnetMap) -> str:
     if found.has_switches:
         return "Mid-grey is none, as where the network does not read."
@@ -268,10 +244,10 @@ def _reconstruction_words(found: DeconvnetMap) -> str:
     return "No max-pools: only its place comes from the photograph."
 
 
-def _lines(found: DeconvnetMap, title: DeconvnetTitle) -> list[str]:
+def _lines(found: DeconvnetMap, model: str) -> list[str]:
     """Write how the figure was made."""
     room = _WIDTH - 2 * _MARGIN
-    model = fitting("deconvnet   ·   model {}", title.model, room, _SMALL)
+    method = fitting("deconvnet   ·   model {}", model, room, _SMALL)
     if found.start is None:
         start = fitting("start: the logit of {}", found.class_name, room, _SMALL)
     else:
@@ -280,4 +256,4 @@ def _lines(found: DeconvnetMap, title: DeconvnetTitle) -> list[str]:
         value = format_values([one.value])[0]
         words = f"start: layer {{}}, {place}, activation {value}"
         start = fitting(words, one.layer, room, _SMALL)
-    return in_lines([model, start], "   ·   ", room, _SMALL)
+    return in_lines([method, start], "   ·   ", room, _SMALL)

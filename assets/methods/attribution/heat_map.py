@@ -26,8 +26,8 @@ Colormap = Literal["inferno", "viridis", "magma", "plasma", "cividis", "jet"]
 Scale = Literal["own", "fixed"]
 
 # The longer side of a picture is brought into this range, in px.
-SMALLEST_SHOWN_SIDE = 256
-LARGEST_SHOWN_SIDE = 1_600
+_SMALLEST_SHOWN_SIDE = 256
+_LARGEST_SHOWN_SIDE = 1_600
 
 # Scores are exact to about 1e-6: a map that spans less is flat, and its grain is rounding.
 _FLAT = 1e-6
@@ -58,18 +58,26 @@ class HeatMapSettings:
             raise UserError(f"The opacity is {self.opacity}: it has to be from 0 to 1.")
 
 
-@dataclass(frozen=True)
 class HeatMap:
     """A map and its photograph, to be drawn at any size.
 
-    ``values`` is the map in Pillow's mode F; ``minimum`` and ``maximum`` are the whole map's.
+    Args:
+        image: the photograph, RGB.
+        values: (rows, columns) float32, of the photograph's size.
+        settings: how the map should look.
+
+    Raises:
+        ValueError: the values are not of the photograph's size, or not finite.
     """
 
-    image: Image.Image
-    values: Image.Image
-    settings: HeatMapSettings
-    minimum: float
-    maximum: float
+    def __init__(self, image: Image.Image, values: np.ndarray, settings: HeatMapSettings) -> None:
+        if values.shape != (image.height, image.width):
+            raise ValueError(f"the map is {values.shape}, the image {(image.height, image.width)}")
+        self.minimum, self.maximum = float(values.min()), float(values.max())
+        if not np.isfinite([self.minimum, self.maximum]).all():
+            raise ValueError("the map has values that are not finite")
+        self.image, self.settings = image, settings
+        self._values = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
 
     @property
     def is_flat(self) -> bool:
@@ -84,7 +92,7 @@ class HeatMap:
         return (self.minimum, self.minimum) if self.is_flat else (self.minimum, self.maximum)
 
     def range_beyond_bar(self) -> str | None:
-        """Return the map's range in words if the ends of its colour bar do not tell it."""
+        """Return the map's range in words if the ends of its colour bar do not show it."""
         if self.is_flat:
             return f"this map: {format_values([self.minimum])[0]} everywhere"
         if self.settings.scale == "own":
@@ -95,38 +103,18 @@ class HeatMap:
     def blended(self, size: tuple[int, int]) -> Image.Image:
         """Return the map over the photograph, RGB, scaled to ``size`` in px (width, height)."""
         grey = np.asarray(scaled_photo(self.image, size).convert("L"), dtype=np.float32)
-        colours = self._colours(np.asarray(_values_at(self.values, size)))
+        colours = self._colours(np.asarray(_values_at(self._values, size)))
         opacity = self.settings.opacity
-        # A photograph's own colours would be taken for the map's.
+        # In grey, because a photograph's own colours would be taken for the map's.
         mixed = (1 - opacity) * grey[..., np.newaxis] + opacity * colours
         return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
     def _colours(self, values: np.ndarray) -> np.ndarray:
         """Map (rows, columns) values to (rows, columns, 3) float32 colours from 0 to 255."""
         low, high = self.limits
-        # Of a flat map nothing is known to be low or high: its colour is the middle one.
+        # A flat map has the middle colour: its value is neither low nor high.
         share = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-        return palette(self.settings)[np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)]
-
-
-def heat_map(image: Image.Image, values: np.ndarray, settings: HeatMapSettings) -> HeatMap:
-    """Lay a map beside its photograph.
-
-    Args:
-        image: the photograph, RGB.
-        values: (rows, columns) float32, of the photograph's size.
-        settings: how it should look.
-
-    Raises:
-        ValueError: the values are not of the photograph's size, or not finite.
-    """
-    if values.shape != (image.height, image.width):
-        raise ValueError(f"the map is {values.shape}, the image {(image.height, image.width)}")
-    minimum, maximum = float(values.min()), float(values.max())
-    if not np.isfinite([minimum, maximum]).all():
-        raise ValueError("the map has values that are not finite")
-    in_pillow = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    return HeatMap(image, in_pillow, settings, minimum, maximum)
+        return _palette(self.settings)[np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)]
 
 
 def draw_overlay(
@@ -142,7 +130,7 @@ def draw_overlay(
         image: RGB.
         values: (rows, columns) float32, of the image's size.
         settings: how it should look.
-        label: what the values are, with their unit, such as "P(nsfw), window seen".
+        label: what the values are, with their unit, such as "P(nsfw), window cut out".
 
     Returns:
         An RGB picture, the same for the same arguments.
@@ -150,7 +138,7 @@ def draw_overlay(
     Raises:
         ValueError: the values are not of the image's size, or not finite.
     """
-    shown = heat_map(image, values, settings)
+    shown = HeatMap(image, values, settings)
     picture = shown.blended(shown_size(image.size))
     font = float(np.clip(max(picture.size) / 45, 12, 26))
     bar = _draw_bar(shown, label, picture.height, font)
@@ -163,14 +151,14 @@ def draw_overlay(
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return the size at which ``draw_overlay`` shows an image; (width, height) in px."""
     longer = max(size)
-    if longer < SMALLEST_SHOWN_SIDE:
-        factor = -(-SMALLEST_SHOWN_SIDE // longer)
+    if longer < _SMALLEST_SHOWN_SIDE:
+        factor = -(-_SMALLEST_SHOWN_SIDE // longer)
         return size[0] * factor, size[1] * factor
-    scale = min(1.0, LARGEST_SHOWN_SIDE / longer)
+    scale = min(1.0, _LARGEST_SHOWN_SIDE / longer)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def palette(settings: HeatMapSettings) -> np.ndarray:
+def _palette(settings: HeatMapSettings) -> np.ndarray:
     """Return the (256, 3) float32 colours of the map, lowest first, from 0 to 255."""
     from matplotlib import colormaps
 
@@ -192,7 +180,7 @@ def fill_bar(
     bar at the value ``mark``.
     """
     low, high = shown.limits
-    colours = palette(shown.settings) / 255
+    colours = _palette(shown.settings) / 255
     if low == high:
         colours, ends, ticks = colours[[128]], (low - 0.5, low + 0.5), np.array([low])
     else:

@@ -1,8 +1,8 @@
-"""Two experiments on what a network sees in an image: its parts alone, and it without them.
+"""Two occlusion experiments on an image: its parts alone, and the image without them.
 
 `seen` scores each window cut out of the image: how much does this part show the class by itself?
-It is the experiment of Tessera's origin. `hidden` scores the image with the window painted over,
-and maps 1 - score: how much does the class need this part? It is that of Zeiler & Fergus,
+It is the experiment that Tessera began with. `hidden` scores the image with the window painted
+over, and maps 1 - score: how much does the class need this part? Source: Zeiler and Fergus,
 "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 """
 
@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.methods.attribution.fill import FILLS, Fill
-from assets.methods.attribution.windows import Windows, place_windows
+from assets.methods.attribution.windows import FILLS, Fill, Windows
 from assets.methods.common.errors import UserError
 
 Experiment = Literal["seen", "hidden"]
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
 
-PRESETS = {"figure": (64, 3), "quick": (64, 16)}  # (box, stride); `figure` is the original's
+# Box and stride. `figure` is what the original work used.
+PRESETS = {"figure": (64, 3), "quick": (64, 16)}
 
 
 @dataclass(frozen=True)
 class OcclusionSettings:
-    """How windows are laid and painted.
+    """How windows are placed and painted.
 
     An image whose long side exceeds ``long_side`` px is scaled down to it first: ``box`` and
     ``stride`` are px of the scaled image. ``fill`` is what `hidden` paints windows over with.
@@ -62,7 +62,7 @@ class OcclusionMap:
         values: float32 (rows, columns) of the image's own size, within the range of
             ``window_values``.
         windows: where the windows lay, in px of the scaled image.
-        scores: float32 (rows, columns) of windows, P(class) of each window's picture.
+        scores: float32 (rows, columns) of windows, P(class) of each window's image.
         n_computed: windows scored just now; the others were known.
     """
 
@@ -80,13 +80,14 @@ class OcclusionMap:
 
 def scale_down(image: Image.Image, long_side: int) -> Image.Image:
     """Return ``image`` in RGB, with its long side at most ``long_side`` px."""
-    image, size = image.convert("RGB"), _scaled_size(image.size, long_side)
+    image, scale = image.convert("RGB"), min(1, long_side / max(image.size))
+    size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def windows_of(image: Image.Image, settings: OcclusionSettings) -> Windows:
-    """Place the windows on an image that has been scaled down."""
-    return place_windows(image.height, image.width, settings.box, settings.stride)
+def window_values(experiment: Experiment, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a map averages: the scores of `seen`, 1 - score of `hidden`."""
+    return scores if experiment == "seen" else 1 - scores
 
 
 def occlusion_map(
@@ -105,8 +106,7 @@ def occlusion_map(
         size: (width, height) of the image in px; bilinear where it is not that of the windows.
         n_computed: windows scored just now.
     """
-    worth = window_values(experiment, scores)
-    values = windows.average(worth)
+    values = windows.average(window_values(experiment, scores))
     if size != values.shape[::-1]:
         stretched = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR)
         # Weights that sum to one only nearly could leave the range by a rounding.
@@ -114,11 +114,11 @@ def occlusion_map(
     return OcclusionMap(experiment, values, windows, scores, n_computed)
 
 
-def most_telling_window(found: OcclusionMap) -> tuple[int, int]:
-    """Return (row, column) of the window that says most, the first of equals.
+def strongest_window(found: OcclusionMap) -> tuple[int, int]:
+    """Return (row, column) of the window with the highest value, the first of equals.
 
-    It is the window that looks most like the class by itself, for `hidden` the one without which
-    the image looks least like it.
+    For `seen` it is the window that looks most like the class by itself, for `hidden` the one
+    without which the image looks least like it.
     """
     row, column = np.unravel_index(np.argmax(found.window_values), found.scores.shape)
     return int(row), int(column)
@@ -132,14 +132,3 @@ def occlusion_metrics(found: OcclusionMap, threshold: float = 0.5) -> dict[str, 
         "mean": float(found.values.mean(dtype=np.float64)),
         "share_above_threshold": float((found.window_values > threshold).mean()),
     }
-
-
-def _scaled_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    scale = min(1, long_side / max(size))
-    width, height = (max(1, round(scale * side)) for side in size)
-    return width, height
-
-
-def window_values(experiment: Experiment, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what a map averages: the scores of `seen`, 1 - score of `hidden`."""
-    return scores if experiment == "seen" else 1 - scores

@@ -1,8 +1,7 @@
 """Both occlusion experiments on one photograph in a single figure.
 
 The maps lie side by side over the photograph, and beside them one window of each experiment as it
-was fed to the network. To cover parts of a photograph and watch the score is from "Visualizing and
-Understanding Convolutional Networks" (Zeiler and Fergus, ECCV 2014).
+was fed to the network.
 """
 
 import math
@@ -15,7 +14,6 @@ from assets.methods.attribution.heat_map import (
     HeatMap,
     HeatMapSettings,
     fill_bar,
-    heat_map,
     scaled_photo,
 )
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
@@ -46,20 +44,20 @@ Rectangle = tuple[float, float, float, float]
 class Panel:
     """One experiment on one photograph.
 
-    ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_picture`` is
-    one of the pictures that were fed to the network, ``window_score`` the P(class) it got, and
+    ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_image`` is
+    one of the images that were fed to the network, ``window_score`` the P(class) it got, and
     ``window_rectangle`` where its window lies: left, upper, right, lower in px of the photograph.
     """
 
     values: np.ndarray
-    window_picture: Image.Image
+    window_image: Image.Image
     window_score: float
     window_rectangle: Rectangle
 
 
 @dataclass(frozen=True)
 class FigureTitle:
-    """What the figure says of how it was made.
+    """How the maps of a figure were computed.
 
     ``name`` is the photograph's, ``score`` the P(class) of the whole photograph, ``n_windows`` the
     number of windows of each experiment; ``box`` and ``stride`` are in px, ``fill`` is what hidden
@@ -104,11 +102,11 @@ def draw_occlusion_figure(
     if not experiments:
         raise ValueError("there is no experiment to draw")
     sizes = [
-        fitted(panel.window_picture.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
+        fitted(panel.window_image.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
     ]
     page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
     for place, (panel, words) in enumerate(experiments):
-        shown = heat_map(image, panel.values, settings)
+        shown = HeatMap(image, panel.values, settings)
         uncovered = 1 - title.score if words is _HIDDEN else None
         page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
         page.draw_window(place, panel, words)
@@ -189,7 +187,7 @@ class _Page(FigureSheet):
         """Draw one window that was fed to the network, with the score that it got."""
         left, upper = self._windows_left, self._window_upper(place)
         size = self._window_sizes[place]
-        self.paste(scaled_photo(panel.window_picture.convert("RGB"), size), left, upper)
+        self.paste(scaled_photo(panel.window_image.convert("RGB"), size), left, upper)
         score = format_values([panel.window_score])[0]
         text = fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
         self.write(left, upper + size[1] + 24, words.caption, color=PALE)

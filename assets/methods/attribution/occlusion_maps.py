@@ -1,42 +1,40 @@
 """From an image and a classifier to the maps of the occlusion experiments."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
-    OcclusionSettings,
     occlusion_map,
-    scale_down,
-    windows_of,
 )
-from assets.methods.attribution.window_images import WindowImages
+from assets.methods.attribution.window_images import WindowedImage, WindowImages
 from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
+from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
-from assets.methods.models.classifier import Classifier, Images, score_function
+from assets.methods.models.classifier import (
+    Classifier,
+    Images,
+    checked_probabilities,
+    classify_arrays,
+    score_function,
+)
 from assets.methods.models.forward import unsplit_pool
 
-# So many windows a worker are timed: fewer say too little of the thousands to come, and whoever
-# waits for the estimate should not wait for a large batch of a slow classifier.
+# The windows per worker that are timed: fewer say too little of the thousands to come, and more
+# would make the user of a slow classifier wait for the estimate.
 _FEWEST_TIMED, _MOST_TIMED = 4, 16
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Announcement:
-    """What the experiments on one image will take.
+class WorkEstimate:
+    """How much work the experiments on one image are.
 
     Attributes:
         n_windows: windows of all experiments.
@@ -60,61 +58,71 @@ class Announcement:
         return f"{_windows(self.n_windows)}{known}."
 
 
-def ignore(announcement: Announcement) -> None:
-    """Listen to nothing: the default of ``explain``."""
-
-
-def explain(
-    image: Image.Image,
+def occlusion_maps(
+    windowed: WindowedImage,
     classifier: Classifier,
     class_name: str,
-    settings: OcclusionSettings,
     store: WindowScoreStore,
     experiments: Sequence[Experiment] = EXPERIMENTS,
-    announce: Callable[[Announcement], None] = ignore,
+    on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
 ) -> dict[Experiment, OcclusionMap]:
-    """Map what ``classifier`` looks at in ``image``.
+    """Map what ``classifier`` looks at in an image.
 
     Scores are stored as they come: after an interruption of any kind the same call goes on from
     them, and for maps that are finished it runs no network.
 
     Args:
-        image: of any size and mode, upright.
-        classifier: fed batches of windows from as many threads as it has ``workers``.
+        windowed: the image and its windows.
+        classifier: called with batches of windows from as many threads as it has ``workers``.
         class_name: whose probability is mapped.
-        settings: how windows are laid and painted.
         store: where the scores are kept.
         experiments: which to run.
-        announce: told how many windows there are before any is scored, and once more how long
-            they will take when a few of them are.
-        progress: told of the windows scored now, out of all that were not known.
+        on_estimate: called with the number of windows before any is scored, and once more with
+            the time that they will take when a few of them are.
+        progress: called with the number of windows scored now, and of all that were not known.
 
     Returns:
-        The map of each experiment.
+        The map of each experiment, of the image's own size.
 
     Raises:
         UserError: the classifier has no such class, or gives what is no probability.
     """
-    scaled = scale_down(image, settings.long_side)
-    windows = windows_of(scaled, settings)
     score = score_function(classifier, class_name)
     runs = {}
     for experiment in experiments:
-        key = window_score_key(scaled, classifier.fingerprint, class_name, experiment, settings)
-        images = WindowImages(scaled, experiment, settings, classifier.device)
-        runs[experiment] = _Run(images, store.open(key, windows.count), classifier, score)
-    _score_unknown(list(runs.values()), classifier, announce, progress)
+        key = window_score_key(
+            windowed.scaled, classifier.fingerprint, class_name, experiment, windowed.settings
+        )
+        images = WindowImages(windowed, experiment, classifier.device)
+        scores = store.open(key, windowed.windows.count)
+        runs[experiment] = _Run(images, scores, classifier, score)
+    _score_unknown(list(runs.values()), classifier, on_estimate, progress)
     return {
         experiment: occlusion_map(
             experiment,
-            windows,
-            np.array(run.scores).reshape(windows.shape),
-            image.size,
+            windowed.windows,
+            np.array(run.scores).reshape(windowed.windows.shape),
+            windowed.image.size,
             run.n_computed,
         )
         for experiment, run in runs.items()
     }
+
+
+def whole_image_score(
+    windowed: WindowedImage, classifier: Classifier, class_name: str, store: WindowScoreStore
+) -> float:
+    """Return P(``class_name``) of the scaled image as it is, which is stored like the windows'."""
+    key = window_score_key(
+        windowed.scaled, classifier.fingerprint, class_name, "whole", windowed.settings
+    )
+    known = store.open(key, count=1)
+    if np.isnan(known[0]):
+        scores = classify_arrays(classifier, [np.array(windowed.scaled)])[class_name]
+        known[:] = checked_probabilities(scores, class_name)
+        known.flush()
+    return float(known[0])
 
 
 def _windows(n: int) -> str:
@@ -131,12 +139,12 @@ def _duration(seconds: float) -> str:
 def _score_unknown(
     runs: Sequence["_Run"],
     classifier: Classifier,
-    announce: Callable[[Announcement], None],
+    on_estimate: Callable[[WorkEstimate], None],
     progress: Progress,
 ) -> None:
     n_windows = sum(len(run.scores) for run in runs)
-    n_unknown = sum(len(run.left) for run in runs)
-    announce(Announcement(n_windows, n_windows - n_unknown))
+    n_unknown = sum(len(run.unknown) for run in runs)
+    on_estimate(WorkEstimate(n_windows, n_windows - n_unknown))
     if n_unknown == 0:
         return
 
@@ -145,16 +153,16 @@ def _score_unknown(
 
     with unsplit_pool(classifier.workers) as pool:
         seconds = sum(run.begin(pool) for run in runs)
-        announce(Announcement(n_windows, n_windows - n_unknown, seconds))
+        on_estimate(WorkEstimate(n_windows, n_windows - n_unknown, seconds))
         report()
         for run in runs:
             run.finish(pool, report)
 
 
 class _Run:
-    """One experiment on one image: the scores of its windows, and the windows left to score.
+    """One experiment on one image: the scores of its windows, and the windows without a score.
 
-    A score that is no probability, such as NaN, is none.
+    A stored number that is no probability, such as NaN, is no score.
     """
 
     def __init__(
@@ -165,7 +173,7 @@ class _Run:
         score: Callable[[Images], np.ndarray],
     ) -> None:
         self.scores = scores
-        self.left = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
+        self.unknown = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
         self.n_computed = 0
         self._images, self._score = images, score
         self._workers, self._batch_size = classifier.workers, classifier.batch_size
@@ -173,49 +181,34 @@ class _Run:
     def begin(self, pool: ThreadPoolExecutor) -> float:
         """Score the first few windows; return the seconds that the others should take."""
         # A worker's first call also pays for what is set up only once: it is not timed.
-        self._advance(pool, self._workers, batch_size=1)
+        self._compute(pool, self._workers, batch_size=1)
         before, started = self.n_computed, time.perf_counter()
         timed = min(max(_FEWEST_TIMED, self._batch_size), _MOST_TIMED)
-        self._advance(pool, self._workers * timed, batch_size=min(timed, self._batch_size))
-        seconds = time.perf_counter() - started
-        return seconds * len(self.left) / max(1, self.n_computed - before)
+        self._compute(pool, self._workers * timed, min(timed, self._batch_size))
+        seconds = (time.perf_counter() - started) / max(1, self.n_computed - before)
+        return seconds * (len(self.unknown) - self.n_computed)
 
     def finish(self, pool: ThreadPoolExecutor, report: Callable[[], None]) -> None:
         """Score all windows that are left, reporting after each batch."""
-        self._advance(pool, len(self.left), report=report)
+        self._compute(pool, len(self.unknown), self._batch_size, report)
         self.scores.flush()
 
-    def _advance(
+    def _compute(
         self,
         pool: ThreadPoolExecutor,
         n: int,
-        batch_size: int | None = None,
+        batch_size: int,
         report: Callable[[], None] = lambda: None,
     ) -> None:
-        chosen, self.left = self.left[:n], self.left[n:]
-        size = batch_size or self._batch_size
-        batches = (chosen[start : start + size] for start in range(0, len(chosen), size))
+        chosen = self.unknown[self.n_computed :][:n]
+        batches = (
+            chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)
+        )
         # As many again as are computed stand ready, so that no worker is ever idle.
-        for batch, scores in _completed(pool, self._score_batch, batches, 2 * self._workers):
+        for batch, scores in unordered_map(pool, self._score_batch, batches, 2 * self._workers):
             self.scores[batch] = scores
             self.n_computed += len(batch)
             report()
 
     def _score_batch(self, numbers: NDArray[np.intp]) -> np.ndarray:
         return self._score(self._images.batch(numbers))
-
-
-def _completed(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterator[T], at_most: int
-) -> Iterator[tuple[T, R]]:
-    """Yield each item with its result as they come, with ``at_most`` in the pool at a time."""
-    submitted: dict[Future[R], T] = {}
-    while True:
-        for item in islice(items, at_most - len(submitted)):
-            submitted[pool.submit(work, item)] = item
-        if not submitted:
-            return
-        done = wait(submitted, return_when=FIRST_COMPLETED).done
-        # Those that failed come last, so that no result is lost to the failure of another.
-        for future in sorted(done, key=lambda one: one.exception() is not None):
-            yield submitted.pop(future), future.result()

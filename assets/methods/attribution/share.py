@@ -1,11 +1,11 @@
-"""Which share of what a map attributes lies on which part of the picture."""
+"""Which share of what a map attributes lies on which part of the image."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Of a mean of scores in float32. Shares of a map of nothing else would be shares of noise.
+# The rounding of a mean of scores in float32. A map of rounding alone attributes nothing.
 _ROUNDING = 1e-6
 
 
@@ -16,7 +16,7 @@ def attribution_shares(
 
     Args:
         relevance: (rows, columns), finite, none below 0.
-        masks: by name, of the same shape. They may overlap, and need not cover the picture.
+        masks: by name, of the same shape. They may overlap, and need not cover the image.
 
     Returns:
         A share in [0, 1] for each mask; None where the map attributes nothing to any pixel.
@@ -34,12 +34,12 @@ def attribution_shares(
     }
 
 
-def covering_lowers(hidden: NDArray[np.floating], score: float) -> NDArray[np.float32]:
+def score_drop(hidden: NDArray[np.floating], score: float) -> NDArray[np.float32]:
     """Return by how much covering a pixel lowers the score, 0 where it raises or keeps it.
 
     Args:
         hidden: the map of the experiment `hidden`, means of 1 - score over the windows of a pixel.
-        score: P(class) of the whole picture.
+        score: P(class) of the whole image.
     """
     lowered = (hidden - np.float32(1 - score)).astype(np.float32)
     return np.where(lowered > _ROUNDING, lowered, np.float32(0))

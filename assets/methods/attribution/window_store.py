@@ -13,7 +13,7 @@ from PIL import Image
 from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.common.files import set_aside, write_whole
 
-# Raise it whenever the picture of a window changes: another blur, say.
+# Raise it whenever the image of a window changes, for example by another blur.
 _CODE_VERSION = 1
 _FLOAT32 = np.dtype("<f4")
 
@@ -48,11 +48,11 @@ def window_score_key(
     experiment: str,
     settings: OcclusionSettings,
 ) -> str:
-    """Return a SHA-256 in hex over all that decides the scores of the windows of ``image``.
+    """Return a SHA-256 in hex over everything that decides the scores of the windows of ``image``.
 
     Args:
         image: RGB, scaled down: its pixels count, not what it was scaled from.
-        fingerprint: that of the classifier.
+        fingerprint: of the classifier.
         class_name: whose probability the scores are.
         experiment: "seen", "hidden", or "whole" for the image as it is.
         settings: box, stride and, for `hidden` alone, fill.

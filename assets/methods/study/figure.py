@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from assets.methods.attribution.heat_map import HeatMapSettings, heat_map, smoothed
+from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, smoothed
 from assets.methods.attribution.share import attribution_shares
 from assets.methods.evaluation.intervals import Estimate, format_estimate
 from assets.methods.plotting.panel import style_panel
@@ -237,7 +237,7 @@ def _draw_maps(part: "SubFigure", study: Study) -> None:
 def _show_map(axes: "Axes", doll: Doll, values: NDArray[np.float32]) -> None:
     # On a scale of its own, a map of nothing would have the colour of the middle.
     settings = HeatMapSettings(scale="own" if values.any() else "fixed")
-    shown = heat_map(doll.image, smoothed(values, _SMOOTHING), settings)
+    shown = HeatMap(doll.image, smoothed(values, _SMOOTHING), settings)
     shares = attribution_shares(values, {"lips": doll.mask("lips")})
     words = "nothing" if shares is None else f"{_percent(shares['lips'])} on the lips"
     _show(axes, np.asarray(shown.blended(doll.image.size)), words)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.attribution.deconv import deconvnet_map
+from assets.methods.attribution.deconvnet_maps import deconvnet_map
 from assets.methods.attribution.occlusion import OcclusionSettings
-from assets.methods.attribution.occlusion_maps import explain
-from assets.methods.attribution.share import attribution_shares, covering_lowers
+from assets.methods.attribution.occlusion_maps import occlusion_maps
+from assets.methods.attribution.share import attribution_shares, score_drop
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
@@ -280,12 +281,11 @@ def _explain(
     doll: Doll, classifier: Classifier, settings: StudySettings, folder: Path
 ) -> ExplainedDoll:
     store = WindowScoreStore(folder / "windows")
-    maps = explain(
-        doll.image, classifier, POSITIVE, settings.occlusion, store, experiments=["hidden"]
-    )
+    windowed = WindowedImage(doll.image, settings.occlusion)
+    maps = occlusion_maps(windowed, classifier, POSITIVE, store, experiments=["hidden"])
     score = float(classify_arrays(classifier, [np.array(doll.image)])[POSITIVE][0])
     relevance = deconvnet_map(doll.image, classifier, POSITIVE).relevance
-    return ExplainedDoll(doll, score, covering_lowers(maps["hidden"].values, score), relevance)
+    return ExplainedDoll(doll, score, score_drop(maps["hidden"].values, score), relevance)
 
 
 def _mean_shares(maps: list[NDArray[np.float32]], dolls: list[Doll]) -> dict[Region, float]:

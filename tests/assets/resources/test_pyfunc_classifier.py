@@ -10,7 +10,8 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from PIL import Image
 
 from assets.methods.attribution.occlusion import OcclusionSettings
-from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.occlusion_maps import occlusion_maps
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.common.errors import UserError
@@ -153,9 +154,8 @@ def test_a_model_of_mlflow_is_looked_into_by_any_of_its_names(
         classifier = Models(tmp_path, tracking).load(name, ComputeSettings(), print)
         assert isinstance(classifier, PyfuncClassifier)
         store = WindowScoreStore(tmp_path / name)
-        found = explain(
-            Image.fromarray(image), classifier, "bright", OcclusionSettings(4, 4), store
-        )
+        windowed = WindowedImage(Image.fromarray(image), OcclusionSettings(4, 4))
+        found = occlusion_maps(windowed, classifier, "bright", store)
         np.testing.assert_array_equal(found["seen"].values, image[..., 0] / 255)
         # Of six windows the white one is all that is bright.
         np.testing.assert_allclose(found["hidden"].values.min(), 5 / 6)

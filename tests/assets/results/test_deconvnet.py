@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from assets.methods.attribution.deconv import DeconvnetSettings, deconvnet_map
-from assets.methods.attribution.deconvnet_figure import signed_picture
+from assets.config import DeconvnetMapsConfig
+from assets.methods.attribution.deconvnet_figure import signed_image
+from assets.methods.attribution.deconvnet_maps import DeconvnetSettings, deconvnet_map
+from assets.methods.attribution.target import Target
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models.callable_classifier import CallableClassifier
@@ -24,17 +26,14 @@ from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking
-from assets.results.deconvnet import (
-    DeconvnetQuestion,
-    log_reconstruction,
-    reconstruct_originals,
-    reconstruction_files,
-)
+from assets.results.deconvnet import DeconvnetResult, chosen_deconvnet_maps, run_deconvnet
+from assets.results.originals import Original, tracked_results
 from assets.steps import Step
 from support.black_box import BlackBox, serving
 
 PLAN = ComputePlan("cpu", 1, "float32", 1)
 LAYER = "relu_stage1_block0"
+CONFIG = DeconvnetMapsConfig()
 
 
 def unheard(message: str) -> None:
@@ -53,13 +52,17 @@ def bright_net() -> nn.Module:
     return net
 
 
-def question_of(
-    classifier=None, class_name="bright", settings: DeconvnetSettings | None = None
-) -> DeconvnetQuestion:
+def target_of(classifier=None, class_name="bright") -> Target:
     if classifier is None:
         reading = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")
         classifier = TorchClassifier(bright_net(), reading, ("dark", "bright"), "f", PLAN)
-    return DeconvnetQuestion(classifier, "my model", class_name, settings or DeconvnetSettings())
+    return Target(classifier, "my model", class_name)
+
+
+def run_on(
+    image: Image.Image, target: Target | None = None, settings: DeconvnetSettings | None = None
+) -> DeconvnetResult:
+    return run_deconvnet(image, "photo.png", target or target_of(), settings or DeconvnetSettings())
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -110,9 +113,7 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
 ):
     with tracking.lone_run("deconvnet_maps", unheard) as run:
         log = Log(run)
-        value = reconstruct_originals(
-            photos, question_of(), CatalogueSettings(), {"layer": None}, log.step
-        )
+        value = chosen_deconvnet_maps(photos, target_of(), CONFIG, CatalogueSettings(), log.step)
     read, gone = photos[: len(SIZES)], photos[len(SIZES) :]
     assert list(value.reconstructions) == list(value.figures) == read.image_id.tolist()
     for size, found in zip(SIZES, value.reconstructions.values(), strict=True):
@@ -120,7 +121,8 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
         assert np.abs(found).max() > 0
-    assert value.settings == {"layer": None}
+    named = {"model": "my model", "class_name": "bright"}
+    assert value.settings == {**CONFIG.model_dump(), **named}
     # The table accounts for every image but the rejects.
     assert value.table["rank"].tolist() == [1, 2, 3, 4, 5]
     for column in ("image_id", "uri", "score"):
@@ -158,8 +160,8 @@ def test_the_first_that_could_be_read_is_the_highest(photos, tracking):
     without_first = photos.iloc[[5, 3, 0]].reset_index(drop=True)
     with tracking.lone_run("deconvnet_maps", unheard) as run:
         log = Log(run)
-        value = reconstruct_originals(
-            without_first, question_of(), CatalogueSettings(), {}, log.step
+        value = chosen_deconvnet_maps(
+            without_first, target_of(), CONFIG, CatalogueSettings(), log.step
         )
     assert value.table["rank"].tolist() == [1, 2]
     assert value.table.image_id.tolist() == [photos.image_id[3], photos.image_id[0]]
@@ -175,37 +177,36 @@ def test_when_none_can_be_read_the_first_reason_is_told(photos, tracking):
         with pytest.raises(
             UserError, match=r"^None of the 2 images could be read again, the first "
         ):
-            reconstruct_originals(
-                photos[5:].reset_index(drop=True), question_of(), CatalogueSettings(), {}, step
-            )
+            chosen_deconvnet_maps(photos[5:], target_of(), CONFIG, CatalogueSettings(), step)
     assert artifacts(tracking, run.run_id) == []
 
 
 def test_the_files_are_what_was_found():
     image = noise(30, 20)
-    answer = question_of().answer(image, "photo.png")
-    files = reconstruction_files(answer)
+    result = run_on(image)
+    files, found = result.files, result.found
 
     def pixels(name: str) -> np.ndarray:
         return np.asarray(Image.open(io.BytesIO(files[name])))
 
     np.testing.assert_array_equal(
-        np.load(io.BytesIO(files["reconstruction.npy"])), answer.found.reconstruction
+        np.load(io.BytesIO(files["reconstruction.npy"])), found.reconstruction
     )
     np.testing.assert_array_equal(
-        pixels("reconstruction.png"), np.asarray(signed_picture(answer.found.reconstruction))
+        pixels("reconstruction.png"), np.asarray(signed_image(found.reconstruction))
     )
-    np.testing.assert_array_equal(pixels("changed.png"), np.asarray(answer.found.changed))
-    np.testing.assert_array_equal(pixels("figure.png"), np.asarray(answer.figure))
+    np.testing.assert_array_equal(pixels("changed.png"), np.asarray(found.changed))
+    np.testing.assert_array_equal(pixels("figure.png"), np.asarray(result.images["figure"]))
     assert (pixels("changed.png") != np.asarray(image)).any()
 
 
 def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):
     heard = []
     tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri)
-    answer = question_of().answer(noise(12, 9), "photo.png")
+    image = Original(1, "photo.png", "photo.png", "photo", noise(12, 9))
     with tracking.lone_run("deconv", heard.append) as run:
-        log_reconstruction(run, "photo", answer, reconstruction_files(answer), 1)
+        results = list(tracked_results([image], lambda one: run_on(one.image), run))
+    assert len(results) == 1
     assert len(heard) == 1
 
 
@@ -235,8 +236,8 @@ def test_the_padding_is_cut_off_and_what_is_left_lies_in_its_place(open_nsfw, si
 
 
 def test_the_activations_that_add_most_are_found_in_the_layer_that_is_named(open_nsfw):
-    answer = question_of(open_nsfw, "nsfw", DeconvnetSettings(LAYER)).answer(noise(60, 40), "a.png")
-    found = answer.found
+    target = target_of(open_nsfw, "nsfw")
+    found = run_on(noise(60, 40), target, DeconvnetSettings(LAYER)).found
     assert found.top_layer == LAYER
     contributions = [one.activation.contribution for one in found.top]
     assert contributions == sorted(contributions, reverse=True)
@@ -245,9 +246,8 @@ def test_the_activations_that_add_most_are_found_in_the_layer_that_is_named(open
     # Where no place is given, the deconvnet starts from the one that adds most.
     assert found.start == found.top[0].activation
     one = found.top[1].activation
-    placed = question_of(
-        open_nsfw, "nsfw", DeconvnetSettings(LAYER, (one.channel, one.row, one.column))
-    ).answer(noise(60, 40), "a.png")
+    settings = DeconvnetSettings(LAYER, (one.channel, one.row, one.column))
+    placed = run_on(noise(60, 40), target, settings)
     assert (placed.found.start.channel, placed.found.start.row, placed.found.start.column) == (
         one.channel,
         one.row,
@@ -257,9 +257,9 @@ def test_the_activations_that_add_most_are_found_in_the_layer_that_is_named(open
     assert (placed.found.reconstruction != found.reconstruction).any()
 
 
-def told(question: DeconvnetQuestion) -> str:
+def told(target: Target, settings: DeconvnetSettings | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        question.answer(noise(12, 9), "photo.png")
+        run_on(noise(12, 9), target, settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -279,16 +279,16 @@ def told(question: DeconvnetQuestion) -> str:
     ],
 )
 def test_a_layer_that_is_none_is_told_with_those_that_there_are(open_nsfw, layer, sentence):
-    assert told(question_of(open_nsfw, "nsfw", DeconvnetSettings(layer))).startswith(sentence)
+    assert told(target_of(open_nsfw, "nsfw"), DeconvnetSettings(layer)).startswith(sentence)
 
 
 def test_a_place_outside_the_layer_is_told_with_its_size(open_nsfw):
-    message = told(question_of(open_nsfw, "nsfw", DeconvnetSettings(LAYER, (0, 99, 0))))
+    message = told(target_of(open_nsfw, "nsfw"), DeconvnetSettings(LAYER, (0, 99, 0)))
     assert "no activation at channel, row, column (0, 99, 0): it has" in message
 
 
 def test_a_class_that_is_not_there_is_told(open_nsfw):
-    assert told(question_of(open_nsfw, "porn")) == "There is no class porn: choose sfw or nsfw."
+    assert told(target_of(open_nsfw, "porn")) == "There is no class porn: choose sfw or nsfw."
 
 
 def brightness(images):
@@ -304,10 +304,10 @@ def test_a_classifier_that_shows_no_layers_is_told_in_a_sentence(kind):
             "function": lambda: own,
             "black box": lambda: HttpClassifier(address),
         }[kind]()
-        message = told(question_of(classifier, classifier.class_names[0]))
+        message = told(target_of(classifier, classifier.class_names[0]))
     assert message.startswith("A deconvnet goes back through the layers of a network, and this ")
 
 
 def test_the_answer_is_the_same_each_time():
-    first, again = (question_of().answer(noise(40, 30), "a.png") for _ in range(2))
-    assert reconstruction_files(first) == reconstruction_files(again)
+    first, again = (run_on(noise(40, 30)) for _ in range(2))
+    assert first.files == again.files

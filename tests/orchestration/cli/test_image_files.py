@@ -39,7 +39,7 @@ def test_images_are_read_in_their_order_each_with_its_name_and_folder(photo):
         (2, images[1], "a.png", "a"),
         (3, images[2], "b.png", "b-2"),
     ]
-    assert [level_of(one.picture) for one in read] == [10, 20, 30]
+    assert [level_of(one.image) for one in read] == [10, 20, 30]
     assert len(files) == 3
     assert files.all_read
 
@@ -60,7 +60,7 @@ def test_a_path_from_here_becomes_a_whole_one(photo, monkeypatch, tmp_path):
 def test_a_uri_of_a_local_file_is_read_as_its_path_is(photo):
     uri = "file://" + photo("a b.png", 7).replace(" ", "%20")
     (read,) = ImageFiles([uri], unheard).read(reading_settings({}))
-    assert (read.uri, level_of(read.picture)) == (uri, 7)
+    assert (read.uri, level_of(read.image)) == (uri, 7)
 
 
 def test_a_name_that_is_no_text_is_read_all_the_same(photo, tmp_path):
@@ -142,7 +142,7 @@ def test_an_address_is_not_looked_at_before_its_turn():
 def test_an_image_that_somebody_names_is_never_too_small(photo):
     image = photo("dot.png", size=(1, 1))
     (read,) = ImageFiles([image], unheard).read(reading_settings({}))
-    assert read.picture.size == (1, 1)
+    assert read.image.size == (1, 1)
     told = []
     assert list(ImageFiles([image], told.append).read(CatalogueSettings())) == []
     assert len(told) == 1

@@ -5,9 +5,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from assets.methods.attribution.heat_map import (
+    HeatMap,
     HeatMapSettings,
     draw_overlay,
-    heat_map,
     shown_size,
     smoothed,
 )
@@ -99,7 +99,7 @@ def test_colour_map_and_scale_change_the_picture():
 
 
 def test_a_flat_map_on_its_own_scale_has_the_middle_colour():
-    shown = heat_map(
+    shown = HeatMap(
         Image.new("RGB", (9, 9)), np.full((9, 9), 0.42, np.float32), HeatMapSettings(opacity=1)
     )
     assert shown.limits == (pytest.approx(0.42), pytest.approx(0.42))
@@ -111,8 +111,8 @@ def test_a_flat_map_on_its_own_scale_has_the_middle_colour():
 def test_the_grain_of_rounding_is_no_range():
     grain = np.float32(0.7) + np.float32(6e-8) * np.arange(9, dtype=np.float32).reshape(3, 3)
     assert np.ptp(grain) > 0
-    assert heat_map(Image.new("RGB", (3, 3)), grain, HeatMapSettings()).is_flat
-    assert not heat_map(Image.new("RGB", (3, 3)), slope(3, 3), HeatMapSettings()).is_flat
+    assert HeatMap(Image.new("RGB", (3, 3)), grain, HeatMapSettings()).is_flat
+    assert not HeatMap(Image.new("RGB", (3, 3)), slope(3, 3), HeatMapSettings()).is_flat
 
 
 def test_the_bar_of_a_flat_map_tells_its_value():
@@ -127,7 +127,7 @@ def test_the_bar_of_a_flat_map_tells_its_value():
 def test_the_range_is_told_where_the_bar_does_not():
     image = Image.new("RGB", (20, 20))
     ranges = [
-        heat_map(image, slope(20, 20), HeatMapSettings(scale=scale)).range_beyond_bar()
+        HeatMap(image, slope(20, 20), HeatMapSettings(scale=scale)).range_beyond_bar()
         for scale in ("own", "fixed")
     ]
     assert ranges == [None, "this map: 0.10 to 0.60"]
@@ -169,7 +169,7 @@ def test_pixels_of_a_tiny_photograph_become_squares():
 
 def test_a_map_scaled_down_is_averaged():
     board = np.indices((1000, 2000)).sum(axis=0).astype(np.float32) % 2
-    shown = heat_map(Image.new("RGB", (2000, 1000)), board, HeatMapSettings(opacity=1))
+    shown = HeatMap(Image.new("RGB", (2000, 1000)), board, HeatMapSettings(opacity=1))
     expected = np.rint(np.array(colormaps["inferno"](128)[:3]) * 255)
     assert (np.asarray(shown.blended((1000, 500))) == expected).all()
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from assets.methods.attribution.fill import fill_picture
-from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings, windows_of
-from assets.methods.attribution.occlusion_maps import Announcement, explain
+from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings
+from assets.methods.attribution.occlusion_maps import WorkEstimate, occlusion_maps
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.attribution.windows import fill_image
 from assets.methods.common.errors import UserError
 
 
@@ -55,10 +56,15 @@ def with_white_pixel(width, height, x, y):
     return image
 
 
-def explain_afresh(image, classifier, chosen, class_name="yes", **others):
+def maps_of(image, classifier, class_name, chosen, store, experiments=EXPERIMENTS, **others):
+    windowed = WindowedImage(image, chosen)
+    return occlusion_maps(windowed, classifier, class_name, store, experiments, **others)
+
+
+def maps_afresh(image, classifier, chosen, class_name="yes", **others):
     with tempfile.TemporaryDirectory() as folder:
         store = WindowScoreStore(Path(folder))
-        return explain(image, classifier, class_name, chosen, store, **others)
+        return maps_of(image, classifier, class_name, chosen, store, **others)
 
 
 def lit_in_loops(image, x, y, chosen):
@@ -89,7 +95,7 @@ def grids(draw):
 @given(st.integers(1, 20), st.integers(1, 20), grids(), st.floats(0, 1, width=32))
 def test_a_model_that_always_answers_the_same_gives_flat_maps(width, height, chosen, answer):
     image = with_white_pixel(width, height, 0, 0)
-    found = explain_afresh(image, Small(lambda _: answer), chosen)
+    found = maps_afresh(image, Small(lambda _: answer), chosen)
     assert list(found) == ["seen", "hidden"]
     assert found["seen"].values.shape == found["hidden"].values.shape == (height, width)
     assert (found["seen"].values == np.float32(answer)).all()
@@ -103,7 +109,7 @@ def test_a_model_that_looks_at_one_pixel_lights_up_the_windows_over_it(width, he
     image = with_white_pixel(width, height, x, y)
     if width * height == 1:
         chosen = OcclusionSettings(chosen.box, chosen.stride, "black")
-    found = explain_afresh(image, Small(has_white), chosen)
+    found = maps_afresh(image, Small(has_white), chosen)
     expected = lit_in_loops(image, x, y, chosen)
     for experiment in EXPERIMENTS:
         np.testing.assert_allclose(found[experiment].values, expected, atol=1e-6)
@@ -112,7 +118,7 @@ def test_a_model_that_looks_at_one_pixel_lights_up_the_windows_over_it(width, he
 
 def test_the_axes_of_an_image_that_is_not_square_are_not_swapped():
     image = with_white_pixel(60, 20, 55, 3)
-    found = explain_afresh(image, Small(has_white), OcclusionSettings(8, 4))
+    found = maps_afresh(image, Small(has_white), OcclusionSettings(8, 4))
     for one in found.values():
         lit = np.argwhere(one.values > 0)
         assert one.values.shape == (20, 60)
@@ -126,8 +132,8 @@ def test_the_class_is_found_by_its_name():
 
     image, chosen = with_white_pixel(20, 12, 15, 3), OcclusionSettings(6, 3)
     for class_name in ("yes", "no"):
-        one = explain_afresh(image, Small(brightness), chosen, class_name)
-        other = explain_afresh(image, OtherOrder(brightness), chosen, class_name)
+        one = maps_afresh(image, Small(brightness), chosen, class_name)
+        other = maps_afresh(image, OtherOrder(brightness), chosen, class_name)
         for experiment in EXPERIMENTS:
             assert np.array_equal(one[experiment].values, other[experiment].values)
 
@@ -135,14 +141,14 @@ def test_the_class_is_found_by_its_name():
 def test_a_class_that_is_not_there_is_refused_before_any_work():
     classifier = Small(brightness)
     with pytest.raises(UserError, match="no class maybe"):
-        explain_afresh(Image.new("RGB", (8, 8)), classifier, OcclusionSettings(4, 4), "maybe")
+        maps_afresh(Image.new("RGB", (8, 8)), classifier, OcclusionSettings(4, 4), "maybe")
     assert classifier.sizes == []
 
 
 def test_one_experiment_may_run_alone():
     classifier, chosen = Small(brightness), OcclusionSettings(4, 4)
     image = Image.new("RGB", (8, 8))
-    assert list(explain_afresh(image, classifier, chosen, experiments=["hidden"])) == ["hidden"]
+    assert list(maps_afresh(image, classifier, chosen, experiments=["hidden"])) == ["hidden"]
     assert classifier.n_images == 4
 
 
@@ -150,12 +156,12 @@ def test_an_image_scaled_down_gets_a_map_of_its_own_size():
     image = with_white_pixel(400, 200, 300, 50)
     image.paste((255, 255, 255), (280, 30, 320, 70))
     chosen = OcclusionSettings(8, 4, long_side=100)
-    for one in explain_afresh(image, Small(has_white), chosen).values():
+    for one in maps_afresh(image, Small(has_white), chosen).values():
         assert one.values.shape == (200, 400)
         assert one.windows.image_shape == (50, 100)
         assert one.window_values.min() <= one.values.min()
         assert one.values.max() <= one.window_values.max()
-    seen = explain_afresh(image, Small(has_white), chosen)["seen"].values
+    seen = maps_afresh(image, Small(has_white), chosen)["seen"].values
     assert seen[50, 300] == 1
     assert seen[100:].max() == seen[:, :250].max() == 0
 
@@ -163,14 +169,14 @@ def test_an_image_scaled_down_gets_a_map_of_its_own_size():
 @pytest.mark.parametrize("colour", [0, 255])
 def test_a_scaled_map_of_a_constant_model_is_flat(colour):
     image = Image.new("RGB", (333, 77), (colour,) * 3)
-    found = explain_afresh(image, Small(lambda _: 0.3), OcclusionSettings(8, 8, long_side=50))
+    found = maps_afresh(image, Small(lambda _: 0.3), OcclusionSettings(8, 8, long_side=50))
     assert np.ptp(found["seen"].values) == 0
 
 
 def test_workers_and_batch_size_change_nothing_but_the_speed():
     image = Image.fromarray(data.coffee()).resize((60, 40))
     maps = [
-        explain_afresh(image, Small(brightness, batch_size, workers), OcclusionSettings(16, 5))
+        maps_afresh(image, Small(brightness, batch_size, workers), OcclusionSettings(16, 5))
         for batch_size, workers in ((1, 1), (7, 3), (1000, 2))
     ]
     for experiment in EXPERIMENTS:
@@ -179,7 +185,7 @@ def test_workers_and_batch_size_change_nothing_but_the_speed():
 
 def test_batches_are_as_large_as_the_classifier_wants():
     classifier = Small(brightness, batch_size=5)
-    explain_afresh(Image.new("RGB", (40, 40)), classifier, OcclusionSettings(8, 4))
+    maps_afresh(Image.new("RGB", (40, 40)), classifier, OcclusionSettings(8, 4))
     assert max(classifier.sizes) == 5
     assert classifier.n_images == 2 * 81
 
@@ -203,14 +209,14 @@ def test_an_interrupted_map_goes_on_from_what_is_scored(tmp_path, calls):
     chosen, store = OcclusionSettings(16, 5), WindowScoreStore(tmp_path)
     failing, classifier, heard = Failing(calls), Small(brightness), []
     with pytest.raises(OSError, match="unplugged"):
-        explain(image, failing, "yes", chosen, store)
-    found = explain(image, classifier, "yes", chosen, store, announce=heard.append)
-    in_all = 2 * windows_of(image, chosen).count
+        maps_of(image, failing, "yes", chosen, store)
+    found = maps_of(image, classifier, "yes", chosen, store, on_estimate=heard.append)
+    in_all = 2 * WindowedImage(image, chosen).windows.count
     assert failing.n_images + classifier.n_images == in_all
     assert (failing.n_images > 0) == (calls > 0)
     assert sum(one.n_computed for one in found.values()) == classifier.n_images
     assert (heard[0].n_windows, heard[0].n_known) == (in_all, failing.n_images)
-    uninterrupted = explain_afresh(image, Small(brightness), chosen)
+    uninterrupted = maps_afresh(image, Small(brightness), chosen)
     for experiment in EXPERIMENTS:
         assert np.array_equal(found[experiment].values, uninterrupted[experiment].values)
 
@@ -218,12 +224,12 @@ def test_an_interrupted_map_goes_on_from_what_is_scored(tmp_path, calls):
 def test_a_finished_map_computes_nothing(tmp_path):
     image, chosen = Image.fromarray(data.coffee()).resize((60, 40)), OcclusionSettings(16, 5)
     store, classifier, heard = WindowScoreStore(tmp_path), Small(brightness), []
-    first = explain(image, classifier, "yes", chosen, store)
+    first = maps_of(image, classifier, "yes", chosen, store)
     calls = len(classifier.sizes)
-    again = explain(image, classifier, "yes", chosen, store, announce=heard.append)
+    again = maps_of(image, classifier, "yes", chosen, store, on_estimate=heard.append)
     assert len(classifier.sizes) == calls
-    n_windows = 2 * windows_of(image, chosen).count
-    assert heard == [Announcement(n_windows, n_windows)]
+    n_windows = 2 * WindowedImage(image, chosen).windows.count
+    assert heard == [WorkEstimate(n_windows, n_windows)]
     for experiment in EXPERIMENTS:
         assert again[experiment].n_computed == 0
         assert again[experiment].windows == first[experiment].windows
@@ -234,43 +240,43 @@ def test_a_finished_map_computes_nothing(tmp_path):
 def test_another_class_is_another_map(tmp_path):
     image, chosen = Image.new("RGB", (8, 8), "white"), OcclusionSettings(4, 4)
     store, classifier = WindowScoreStore(tmp_path), Small(brightness)
-    yes = explain(image, classifier, "yes", chosen, store)
-    no = explain(image, classifier, "no", chosen, store)
+    yes = maps_of(image, classifier, "yes", chosen, store)
+    no = maps_of(image, classifier, "no", chosen, store)
     assert (yes["seen"].values == 1).all()
     assert (no["seen"].values == 0).all()
 
 
 def test_another_fill_leaves_what_is_seen(tmp_path):
     image, store = Image.new("RGB", (8, 8), "white"), WindowScoreStore(tmp_path)
-    explain(image, Small(brightness), "yes", OcclusionSettings(4, 4), store)
-    found = explain(image, Small(brightness), "yes", OcclusionSettings(4, 4, "mean"), store)
+    maps_of(image, Small(brightness), "yes", OcclusionSettings(4, 4), store)
+    found = maps_of(image, Small(brightness), "yes", OcclusionSettings(4, 4, "mean"), store)
     assert {name: one.n_computed for name, one in found.items()} == {"seen": 0, "hidden": 4}
 
 
 def test_a_stored_number_that_is_no_probability_is_scored_again(tmp_path):
     image, chosen = Image.new("RGB", (8, 8), "white"), OcclusionSettings(4, 4)
     store = WindowScoreStore(tmp_path)
-    explain(image, Small(brightness), "yes", chosen, store, ["seen"])
+    maps_of(image, Small(brightness), "yes", chosen, store, ["seen"])
     (file,) = tmp_path.iterdir()
     np.memmap(file, np.float32, "r+")[:2] = 7, -1
-    found = explain(image, Small(brightness), "yes", chosen, store, ["seen"])["seen"]
+    found = maps_of(image, Small(brightness), "yes", chosen, store, ["seen"])["seen"]
     assert found.n_computed == 2
     assert (found.values == 1).all()
 
 
 def test_windows_are_counted_before_the_first_and_their_time_is_told_soon_after():
     heard = []
-    explain_afresh(
+    maps_afresh(
         Image.new("RGB", (40, 40)),
         Small(brightness),
         OcclusionSettings(8, 4),
-        announce=heard.append,
+        on_estimate=heard.append,
         progress=lambda *told: heard.append(told),
     )
-    counted, announced, *told = heard
-    assert counted == Announcement(162, 0)
-    assert (announced.n_windows, announced.n_known) == (162, 0)
-    assert announced.seconds > 0
+    counted, timed, *told = heard
+    assert counted == WorkEstimate(162, 0)
+    assert (timed.n_windows, timed.n_known) == (162, 0)
+    assert timed.seconds > 0
     assert told == sorted(told)
     assert {total for _, total in told} == {162}
     assert told[0][0] < 40
@@ -278,34 +284,34 @@ def test_windows_are_counted_before_the_first_and_their_time_is_told_soon_after(
 
 
 @pytest.mark.parametrize(
-    ("announcement", "sentence"),
+    ("estimate", "sentence"),
     [
-        (Announcement(841, 0), "841 windows."),
-        (Announcement(1, 0), "1 window."),
-        (Announcement(45602, 2), "45,602 windows, 2 of them scored before."),
-        (Announcement(1682, 1682), "1,682 windows, all of them scored before."),
-        (Announcement(841, 0, 12.4), "expected: 12 s for 841 windows."),
-        (Announcement(841, 840, 0.1), "expected: 1 s for 1 window."),
-        (Announcement(45602, 2, 611.0), "expected: 10 min for 45,600 windows."),
-        (Announcement(45602, 0, 9000.0), "expected: 2.5 h for 45,602 windows."),
+        (WorkEstimate(841, 0), "841 windows."),
+        (WorkEstimate(1, 0), "1 window."),
+        (WorkEstimate(45602, 2), "45,602 windows, 2 of them scored before."),
+        (WorkEstimate(1682, 1682), "1,682 windows, all of them scored before."),
+        (WorkEstimate(841, 0, 12.4), "expected: 12 s for 841 windows."),
+        (WorkEstimate(841, 840, 0.1), "expected: 1 s for 1 window."),
+        (WorkEstimate(45602, 2, 611.0), "expected: 10 min for 45,600 windows."),
+        (WorkEstimate(45602, 0, 9000.0), "expected: 2.5 h for 45,602 windows."),
     ],
 )
-def test_an_announcement_is_a_sentence(announcement, sentence):
-    assert announcement.sentence() == sentence
+def test_an_estimate_is_a_sentence(estimate, sentence):
+    assert estimate.sentence() == sentence
 
 
 def test_work_that_is_too_long_can_be_declined_and_keeps_what_was_timed(tmp_path):
-    def decline(announced):
-        if announced.seconds is not None:
+    def decline(estimate):
+        if estimate.seconds is not None:
             raise KeyboardInterrupt
 
     classifier, store = Small(brightness), WindowScoreStore(tmp_path)
     image, chosen = Image.new("RGB", (40, 40)), OcclusionSettings(8, 4)
     with pytest.raises(KeyboardInterrupt):
-        explain(image, classifier, "yes", chosen, store, announce=decline)
+        maps_of(image, classifier, "yes", chosen, store, on_estimate=decline)
     timed = classifier.n_images
     assert 0 < timed < 40
-    explain(image, classifier, "yes", chosen, store)
+    maps_of(image, classifier, "yes", chosen, store)
     assert classifier.n_images == 162
 
 
@@ -340,11 +346,11 @@ def test_hidden_is_one_less_the_score_plus_captums_occlusion(fill):
     # The last window ends at the edge by itself: captum would cut it off, we move it inside.
     chosen = OcclusionSettings(9, 4, fill)
     image = Image.fromarray(data.astronaut()[100:200, 150:300]).resize((37, 25))
-    hidden = explain_afresh(image, Small(answer), chosen, experiments=["hidden"])["hidden"]
+    hidden = maps_afresh(image, Small(answer), chosen, experiments=["hidden"])["hidden"]
 
     pictures, filled = (
         torch.from_numpy(np.array(one)).permute(2, 0, 1)[None].float()
-        for one in (image, fill_picture(image, fill, chosen.box))
+        for one in (image, fill_image(image, fill, chosen.box))
     )
     with torch.inference_mode():
         attribution = Occlusion(module).attribute(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from assets.methods.attribution.share import attribution_shares, covering_lowers
+from assets.methods.attribution.share import attribution_shares, score_drop
 
 RELEVANCE = np.array([[1, 2, 0], [3, 0, 2]], dtype=np.float32)
 
@@ -81,7 +81,7 @@ def test_the_scale_of_a_map_means_nothing(relevance, factor):
 def test_covering_counts_where_it_lowers_the_score():
     # P(class) of the whole is 0.75. Covered, it is 0.25, 0.75 and 1: `hidden` maps 1 less those.
     hidden = np.array([[0.75, 0.25, 0.0]], dtype=np.float32)
-    lowered = covering_lowers(hidden, 0.75)
+    lowered = score_drop(hidden, 0.75)
     assert lowered.tolist() == [[0.5, 0, 0]]
     assert lowered.dtype == np.float32
 
@@ -89,4 +89,4 @@ def test_covering_counts_where_it_lowers_the_score():
 def test_what_differs_by_a_rounding_is_nothing():
     score = 0.1
     hidden = np.full((2, 2), np.nextafter(np.float32(1 - score), np.float32(1)))
-    assert not covering_lowers(hidden, score).any()
+    assert not score_drop(hidden, score).any()

@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage import data as pictures
 
-from assets.methods.attribution.windows import Windows, place_windows
+from assets.methods.attribution.windows import FILLS, Windows, fill_image, place_windows
 
 
 @st.composite
@@ -79,3 +82,40 @@ def test_equal_scores_give_a_flat_map_corners_included(windows, score):
 def test_a_map_worked_out_by_hand():
     windows = place_windows(1, 5, box=3, stride=2)
     assert windows.average([[1.0, 0.0]]).tolist() == [[1, 1, 0.5, 0, 0]]
+
+
+def test_black_is_black():
+    assert fill_image(Image.new("RGB", (3, 2), "white"), "black", 2).getcolors() == [(6, (0, 0, 0))]
+
+
+def test_the_mean_is_rounded_channel_by_channel():
+    pixels = np.array([[[0, 10, 255], [1, 11, 255], [1, 10, 255]]], dtype=np.uint8)
+    filled = fill_image(Image.fromarray(pixels), "mean", 2)
+    assert filled.size == (3, 1)
+    assert filled.getcolors() == [(3, (1, 10, 255))]
+
+
+@pytest.mark.parametrize("box", [8, 64])
+def test_the_blur_is_a_gaussian_of_a_quarter_of_the_box(box):
+    astronaut = pictures.astronaut()
+    blurred = np.asarray(fill_image(Image.fromarray(astronaut), "blur", box), dtype=np.float64)
+    sigma = (box / 4, box / 4, 0)
+    expected = gaussian_filter(astronaut.astype(np.float64), sigma, mode="nearest")
+    # Pillow makes its Gaussian of three box filters, which differ from it most along the edges.
+    assert np.abs(blurred - expected).mean() < 1
+    assert np.abs(blurred - expected)[box:-box, box:-box].max() < 8
+
+
+def test_no_shape_finer_than_half_the_box_is_left_by_the_blur():
+    stripes = np.zeros((64, 256, 3), dtype=np.uint8)
+    stripes[:, np.arange(256) % 32 < 16] = 255
+    middle = np.asarray(fill_image(Image.fromarray(stripes), "blur", 64))[:, 64:-64]
+    assert np.ptp(middle.astype(int)) <= 0.02 * 255
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 3)])
+def test_an_image_smaller_than_the_box_is_filled_too(fill, size):
+    filled = fill_image(Image.new("RGB", size, (10, 20, 30)), fill, 64)
+    assert filled.size == size
+    assert filled.getpixel((0, 0)) == ((0, 0, 0) if fill == "black" else (10, 20, 30))

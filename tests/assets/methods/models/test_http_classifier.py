@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from assets.methods.attribution.occlusion import OcclusionSettings
-from assets.methods.attribution.occlusion_maps import explain
+from assets.methods.attribution.occlusion_maps import occlusion_maps
+from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
 from assets.methods.models.forward import unsplit_pool
@@ -125,23 +126,17 @@ def test_a_server_that_is_silent_is_told(images):
 
 
 def test_maps_are_the_same_from_a_black_box_that_fails_drops_and_answers_too_late(tmp_path):
-    settings, image = (
-        OcclusionSettings(8, 4),
-        Image.fromarray(reference_images()["coffee"][::12, ::12]),
-    )
+    image = Image.fromarray(reference_images()["coffee"][::12, ::12])
+    windowed = WindowedImage(image, OcclusionSettings(8, 4))
     faults = {1: 503, 2: "slow", 4: "drop", 5: "mixed", 7: "slow", 9: (429, {"Retry-After": "0"})}
     box = BlackBox(Brightness(), faults.get)
     impatient = dataclasses.replace(QUICK, timeout_seconds=0.5, tries=6)
     box.slow_seconds = 3 * impatient.timeout_seconds
-    local = explain(image, Brightness(), "bright", settings, WindowScoreStore(tmp_path / "local"))
+    store = WindowScoreStore(tmp_path / "local")
+    local = occlusion_maps(windowed, Brightness(), "bright", store)
     with serving(box) as url:
-        remote = explain(
-            image,
-            HttpClassifier(url, impatient),
-            "bright",
-            settings,
-            WindowScoreStore(tmp_path / "remote"),
-        )
+        store = WindowScoreStore(tmp_path / "remote")
+        remote = occlusion_maps(windowed, HttpClassifier(url, impatient), "bright", store)
     assert len(box.requests) > max(faults)
     for experiment, found in local.items():
         np.testing.assert_allclose(remote[experiment].values, found.values, rtol=0, atol=1e-6)

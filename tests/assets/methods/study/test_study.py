@@ -222,9 +222,7 @@ def test_an_interrupted_study_goes_on_to_the_same_result(unbroken, tmp_path, las
 
 
 def test_networks_that_nothing_is_seen_of_are_refused(monkeypatch, folder, unbroken):
-    monkeypatch.setattr(
-        study_module, "covering_lowers", lambda hidden, score: np.zeros_like(hidden)
-    )
+    monkeypatch.setattr(study_module, "score_drop", lambda hidden, score: np.zeros_like(hidden))
     with pytest.raises(UserError, match="No map attributes anything to a pixel"):
         run(folder)
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from assets.methods.attribution.deconv import N_TOP, DeconvnetSettings, deconvnet_map
+from assets.methods.attribution.deconvnet_maps import N_TOP, DeconvnetSettings, deconvnet_map
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models import efficientnet_lite0

@@ -1,4 +1,4 @@
-"""A photograph and a network of torch: the deconvnet's pictures in the photograph's own pixels."""
+"""From a photograph and a network of torch to what the deconvnet finds in the photograph."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 N_TOP = 9
 
-# A reconstruction is cut where so much of its relevance lies outside, on each side.
+# The share of a reconstruction's relevance that is cut off on each side.
 _TAIL = 0.05
 
 
@@ -65,7 +65,7 @@ class TopActivation:
 
     Attributes:
         activation: which.
-        reconstruction: (rows, columns, 3) float32, the part of its picture that holds most of it.
+        reconstruction: (rows, columns, 3) float32, the part of its image that holds most of it.
         patch: RGB, the same part of the photograph (scaled to at most 1,024 px a side).
     """
 
@@ -82,7 +82,7 @@ class DeconvnetMap:
         class_name: the class asked for.
         score: P(class) of the photograph, padded to a square.
         start: where the deconvnet started; None for the class's logit.
-        reconstruction: (h, w, 3) float32, RGB, signed: the picture of the start, scaled as grey
+        reconstruction: (h, w, 3) float32, RGB, signed: the image of the start, scaled as grey
             levels are to the network's units. Its overall factor means nothing. It is zero in the
             border that the network does not read.
         has_switches: whether the network has max-pools, without which the reconstruction from a
@@ -155,8 +155,8 @@ def _map(
     strongest = strongest_activations(module, values, layer, N_TOP, index, _region(read))
     start = _start(module, values, settings, strongest, class_name)
     signal = deconvolve(module, values, index if start is None else start)
-    reconstruction = read.picture(signal, image.size)
-    change = read.gradient(log_odds_gradient(module, values, index), image.size)
+    reconstruction = read.grey_levels(signal, image.size)
+    change = read.per_grey_level(log_odds_gradient(module, values, index), image.size)
     changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
     return DeconvnetMap(
         class_name=class_name,
@@ -235,11 +235,11 @@ def _start(
 def _top_activation(
     activation: Activation, read: NetworkInput, signal: NDArray[np.float32]
 ) -> TopActivation:
-    picture = read.picture(signal, read.scaled.size)
-    left, upper, right, lower = _main_part(np.abs(picture).sum(axis=2))
+    reconstruction = read.grey_levels(signal, read.scaled.size)
+    left, upper, right, lower = _main_part(np.abs(reconstruction).sum(axis=2))
     return TopActivation(
         activation,
-        picture[upper:lower, left:right],
+        reconstruction[upper:lower, left:right],
         read.scaled.crop((left, upper, right, lower)),
     )
 
