@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image
 
-from assets.config import DeconvnetMapsConfig, OcclusionMapsConfig
+from assets.config import ExaminedImagesConfig
 from assets.methods.common.errors import UserError
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.listing import WEB, protocol_of
@@ -33,7 +33,7 @@ class Original:
 
 
 def choose_images(
-    images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
+    images: pd.DataFrame, scores: pd.DataFrame, config: ExaminedImagesConfig
 ) -> pd.DataFrame:
     """Return the images to look into, the highest score first: image_id, uri and score.
 
