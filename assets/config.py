@@ -112,7 +112,7 @@ class GridConfig(_Config):
     certify_seconds: float = 60
     """Time limit of this proof in seconds."""
     refine: bool = True
-    """Swap photos after the assignment, so that more similar photos lie side by side."""
+    """Swap photos after the assignment, so that similar photos lie side by side."""
     show_duplicates: bool = False
     """Show every copy of a file instead of one."""
     seed: int = 0
@@ -155,7 +155,7 @@ class NsfwScoresConfig(_Config):
     safetensors file; python:MODULE:ATTRIBUTE; or the URL of a service, whose key is read from
     the environment variable TESSERA_CLASSIFIER_KEY."""
     class_name: str = "nsfw"
-    """Class whose probability is wanted, by its name."""
+    """Name of the class whose probability is wanted."""
     listed: int = Field(default=50, ge=1)
     """Number of images in the list of the highest scores."""
 
@@ -274,7 +274,7 @@ class NsfwTrainingConfig(_Config):
     """Network to start from: open_nsfw, efficientnet-lite0, plain_convnet, timm:NAME,
     torchvision:NAME, or the path of a safetensors file."""
     pretrained: bool = True
-    """Start from the network's published weights, or from random ones."""
+    """Start from trained weights instead of random ones."""
     trained: TrainedPart = "head"
     """Layers to train: head is the last layer alone, all is the whole network."""
     input_side: int | None = None
@@ -285,7 +285,7 @@ class NsfwTrainingConfig(_Config):
     """Number of images in a training step."""
     learning_rate: float | None = None
     """Highest learning rate of the schedule. Without it, 0.0001 for a whole network with
-    published weights, and 0.001 otherwise."""
+    trained weights, and 0.001 otherwise."""
     weight_decay: float = 0.01
     """Weight decay of the optimizer AdamW."""
     class_weights: ClassWeights = "balanced"
@@ -311,14 +311,14 @@ class NsfwEvaluationConfig(_Config):
     models: list[str] = Field(default=[CHAMPION_URI], min_length=1)
     """Classifiers to evaluate and to compare, each named as for nsfw_scores (tessera score)."""
     split: Literal["test", "all"] = "test"
-    """Images to evaluate on: test is the test split, all is every image, for classifiers that
-    were not trained on them."""
+    """Images to evaluate on: test is the test split; all is every image, which is fair only for
+    classifiers that were trained on none of them."""
     threshold: float = 0.5
     """Lowest score that counts as positive."""
     wanted_recall: float = 0.95
     """Recall for which a threshold is looked for."""
     prevalence: float = 0.01
-    """Share of positives where the classifier will be used, for which precision is given, too."""
+    """Share of positives where the classifier will be used. Precision is also given for it."""
     worst: int = Field(default=20, ge=1, le=50)
     """Number of errors of each kind to draw, the worst ones."""
     sharp: bool = False

@@ -43,18 +43,18 @@ class Tracking(dg.ConfigurableResource):
 
     home: str
     tracking_uri: str = Field(
-        default="", description="Of an MLflow server; empty: a database at home."
+        default="", description="Address of an MLflow server. Empty uses a database in the home."
     )
     dagster_url: str = Field(
-        default="http://127.0.0.1:3000", description="Where Dagster's UI is served."
+        default="http://127.0.0.1:3000", description="Address of Dagster's UI, for links."
     )
     mlflow_url: str = Field(
-        default="http://127.0.0.1:5000", description="Where MLflow's UI is served, for links."
+        default="http://127.0.0.1:5000", description="Address of MLflow's UI, for links."
     )
     strict: bool = Field(
-        default=False, description="Fail an asset when the tracking server is down."
+        default=False, description="Fail when MLflow is down, instead of going on without it."
     )
-    experiment: str = Field(default=EXPERIMENT, description="The experiment that runs belong to.")
+    experiment: str = Field(default=EXPERIMENT, description="Name of the experiment in MLflow.")
 
     def in_experiment(self, name: str) -> "Tracking":
         """Return the same server with another experiment."""

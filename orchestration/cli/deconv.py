@@ -1,10 +1,8 @@
-"""From images named on the command line to what a deconvnet carries back to their pixels."""
+"""`tessera deconv`: from images to what a deconvnet carries back to their pixels."""
 
 import json
-import logging
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,30 +14,45 @@ from assets.results.deconvnet import (
     log_reconstruction,
     reconstruction_files,
 )
-from orchestration.cli.collection_runs import Options, given, given_file
 from orchestration.cli.image_files import ImageFile, reading_settings
 from orchestration.cli.image_questions import image_questions
+from orchestration.cli.options import (
+    Options,
+    classifier_options,
+    out_option,
+    pass_options,
+    run_options,
+    setting,
+)
 
-_log = logging.getLogger("tessera")
 
+@click.command("deconv")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@out_option("Folder for the results. Each image gets a folder of its own in it.")
+@classifier_options
+@setting("--layer", DeconvnetMapsConfig)
+@setting("--place", DeconvnetMapsConfig, nargs=3, type=int, metavar="CHANNEL ROW COLUMN")
+@run_options
+@pass_options
+def command(options: Options, images: tuple[str, ...], out: Path) -> None:
+    """Show which pixels of each IMAGE, a path or a URL, make a network name the class.
 
-def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool:
-    """Carry each image back to its pixels, into a folder of its own below ``out``.
+    A deconvnet carries the class, or one activation, back through the network to the pixels. An
+    image that cannot be read is reported, and the exit code is 2.
 
-    An image that cannot be read is told of, and the others are done all the same; returns whether
-    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    Example: tessera deconv photo.jpg --out deconvolved
     """
-    config = DeconvnetMapsConfig(**_settings(options))
+    config = options.config(DeconvnetMapsConfig)
     settings = config.settings()
-    asked = image_questions(images, out, options, config)
+    asked = image_questions(images, out, options)
     if asked is None:
-        return False
+        sys.exit(2)
     question = DeconvnetQuestion(asked.classifier, asked.model, asked.class_name, settings)
-    with asked.tracking.lone_run("deconv", asked.tell) as run:
+    with asked.tracking.lone_run("deconv", asked.notify) as run:
         names = {"model": asked.model, "class_name": asked.class_name}
         run.parameters({**config.model_dump(), **names})
         for image in asked.files.read(reading_settings(options)):
-            asked.tell(f"{image.name}: {image.number} of {len(asked.files)}")
+            asked.notify(f"{image.name}: {image.number} of {len(asked.files)}")
             answer = question.answer(image.picture, image.name)
             written = reconstruction_files(answer)
             report = {"report.json": _report(image, answer, question)}
@@ -47,7 +60,8 @@ def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool
                 write_whole(out / image.folder / name, data)
             log_reconstruction(run, image.folder, answer, written, image.number)
             _summarise(image, answer, out / image.folder)
-    return asked.files.all_read
+    if not asked.files.all_read:
+        sys.exit(2)
 
 
 def _report(image: ImageFile, answer: Reconstruction, question: DeconvnetQuestion) -> bytes:
@@ -74,10 +88,3 @@ def _summarise(image: ImageFile, answer: Reconstruction, folder: Path) -> None:
         f"small step; reconstructed from {start}"
     )
     click.echo(f"  {click.format_filename(str(folder / 'figure.png'))}")
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(options, "layer", class_name="class_") | given_file(options, "model")
-    if options.get("place") is not None:
-        settings["place"] = list(options["place"])
-    return settings

@@ -1,4 +1,4 @@
-"""Dagster's UI and daemon, and MLflow's UI, side by side in one terminal."""
+"""`tessera dev`: Dagster's UI and daemon, and MLflow's UI, side by side in one terminal."""
 
 import os
 import signal
@@ -7,15 +7,29 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import dagster as dg
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
 from assets.resources.tracking import Tracking
-from orchestration.instance import fail_orphaned_runs, project_file
+from orchestration.instance import fail_orphaned_runs, prepare_home, project_file
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
+
+
+@click.command("dev")
+@click.option("--port", default=3000, help="Port of Dagster's page.")
+@click.option("--mlflow-port", default=5000, help="Port of MLflow's page.")
+def command(port: int, mlflow_port: int) -> None:
+    """Serve the web pages of Dagster and MLflow on this machine until Ctrl-C.
+
+    Dagster's daemon runs as well, for schedules and sensors. Both pages are for this machine alone.
+    """
+    with suppress(KeyboardInterrupt):
+        serve(prepare_home(), port, mlflow_port)
+    click.echo("stopped")
 
 
 def serve(home: Path, dagster_port: int, mlflow_port: int) -> None:

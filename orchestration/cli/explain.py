@@ -1,11 +1,11 @@
-"""From images named on the command line to the maps of what a classifier looks at in them."""
+"""`tessera explain`: from images to maps of what a classifier looks at in them."""
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,9 +17,16 @@ from assets.methods.common.files import write_whole
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun
 from assets.results.occlusion import explained_files, log_explained
-from orchestration.cli.collection_runs import Options, given, given_file
-from orchestration.cli.image_files import ImageFile, Tell, reading_settings
+from orchestration.cli.image_files import ImageFile, Notify, reading_settings
 from orchestration.cli.image_questions import image_questions
+from orchestration.cli.options import (
+    Options,
+    classifier_options,
+    out_option,
+    pass_options,
+    run_options,
+    setting,
+)
 from orchestration.cli.terminal_progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
@@ -27,41 +34,58 @@ _log = logging.getLogger("tessera")
 
 @dataclass(frozen=True)
 class _Work:
-    """What is the same for each image: the question, the store, and who listens."""
+    """What is the same for each image: the question, the store, and where messages go."""
 
     question: Question
     models: Models
     run: TrackedRun
     progress: TerminalProgress
-    tell: Tell
+    notify: Notify
     out: Path
 
 
-def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
-    """Map what the classifier looks at in each image, into a folder of its own below ``out``.
+@click.command("explain")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@out_option("Folder for the results. Each image gets a folder of its own in it.")
+@classifier_options
+@setting("--preset", OcclusionMapsConfig)
+@setting("--box", OcclusionMapsConfig)
+@setting("--stride", OcclusionMapsConfig)
+@setting("--experiment", OcclusionMapsConfig)
+@setting("--fill", OcclusionMapsConfig)
+@setting("--long-side", OcclusionMapsConfig)
+@setting("--colormap", OcclusionMapsConfig)
+@setting("--scale", OcclusionMapsConfig)
+@run_options
+@pass_options
+def command(options: Options, images: tuple[str, ...], out: Path) -> None:
+    """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
-    An image that cannot be read is told of, and the others are done all the same; returns whether
-    there was none. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    Windows are cut out of the image and scored alone, and they are painted over and the rest of the
+    image is scored. An image that cannot be read is reported, and the exit code is 2.
+
+    Example: tessera explain photo.jpg --out explained
     """
-    config = OcclusionMapsConfig(**_settings(options))
+    config = options.config(OcclusionMapsConfig)
     config.occlusion()
-    asked = image_questions(images, out, options, config)
+    asked = image_questions(images, out, options)
     if asked is None:
-        return False
+        sys.exit(2)
     progress = TerminalProgress(asked.console)
-    with asked.tracking.lone_run("explain", asked.tell) as run, progress.bars:
+    with asked.tracking.lone_run("explain", asked.notify) as run, progress.bars:
         names = {"model": asked.model, "class_name": asked.class_name}
         run.parameters({**config.model_dump(), **names})
         question = config.question(asked.classifier, **names)
-        work = _Work(question, asked.models, run, progress, asked.tell, out)
+        work = _Work(question, asked.models, run, progress, asked.notify, out)
         for image in asked.files.read(reading_settings(options)):
             _explain_one(image, work)
-    return asked.files.all_read
+    if not asked.files.all_read:
+        sys.exit(2)
 
 
 def _explain_one(image: ImageFile, work: _Work) -> None:
     def announce(announcement: Announcement) -> None:
-        work.tell(f"{image.name}: {announcement.sentence()}")
+        work.notify(f"{image.name}: {announcement.sentence()}")
 
     explained = explain_image(
         image.picture,
@@ -114,12 +138,3 @@ def _summarise(
         )
     for path in paths:
         click.echo(f"  {click.format_filename(path)}")
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(
-        options,
-        "preset", "box", "stride", "experiment", "fill", "long_side", "colormap", "scale",
-        class_name="class_",
-    )  # fmt: skip
-    return settings | given_file(options, "model")

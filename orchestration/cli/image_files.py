@@ -14,9 +14,9 @@ from assets.methods.photos.local import local_uri
 from assets.methods.photos.originals import find_original, read_original
 from assets.methods.photos.rejects import Rejected
 from assets.results.originals import file_name, folder_names
-from orchestration.cli.collection_runs import Options, given
+from orchestration.cli.options import Options
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ImageFile:
 
 
 class ImageFiles:
-    """The images that can be opened; ``tell`` is told of each that cannot, and why."""
+    """The images that can be opened; ``notify`` gets a sentence on each that cannot."""
 
-    def __init__(self, images: Sequence[str], tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, images: Sequence[str], notify: Notify) -> None:
+        self._notify = notify
         self._found = [image for image in images if self._is_there(image)]
         self.all_read = len(self._found) == len(images)
 
@@ -45,7 +45,7 @@ class ImageFiles:
     def read(self, reading: CatalogueSettings) -> Iterator[ImageFile]:
         """Yield each image, one at a time; ``all_read`` says at the end whether none was left out.
 
-        One that cannot be read is told of, and the others follow all the same.
+        One that cannot be read is reported, and the others follow all the same.
         """
         folders = folder_names(self._found)
         for number, (image, folder) in enumerate(zip(self._found, folders, strict=True), 1):
@@ -67,13 +67,14 @@ class ImageFiles:
         return True
 
     def _leave_out(self, image: str, why: str) -> None:
-        self._tell(f"tessera: {click.format_filename(image)} was left out: {why}")
+        self._notify(f"tessera: {click.format_filename(image)} was left out: {why}")
         self.all_read = False
 
 
 def reading_settings(options: Options) -> CatalogueSettings:
     """Return how images are read that somebody named: none is too small."""
-    return RawImagesConfig(min_side=1, **given(options, "allow_private_addresses")).settings()
+    given = options.given.get(RawImagesConfig, {})
+    return RawImagesConfig(**given, min_side=1).settings()
 
 
 def _uri(image: str) -> str:

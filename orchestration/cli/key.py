@@ -1,7 +1,5 @@
 """`tessera key`: makes, lists and revokes the keys of the HTTP service."""
 
-from typing import Any
-
 import click
 
 from assets.methods.common.errors import UserError
@@ -11,30 +9,65 @@ from assets.resources.photos import INPUTS_SOURCE
 from orchestration.api.keys import Key, KeyLimits, KeyRing
 
 
+@click.group("key")
+def command() -> None:
+    """Make, list and revoke the keys of the HTTP service."""
+
+
+@command.command("new", short_help="Make a key and print it.")
+@click.argument("collection")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.001),
+    default=KeyLimits.requests_per_second,
+    help="Largest number of requests per second.",
+)
+@click.option(
+    "--megabytes",
+    type=click.FloatRange(0, min_open=True),
+    default=KeyLimits.request_megabytes,
+    help="Largest size of a request in megabytes.",
+)
+@click.option(
+    "--inputs",
+    type=click.IntRange(0),
+    default=KeyLimits.inputs,
+    help="Largest number of images that are stored.",
+)
+def new(collection: str, rate: float, megabytes: float, inputs: int) -> None:
+    """Make a key for the images of COLLECTION and print it as the last line, this one time.
+
+    Example: tessera key new shop --rate 50
+    """
+    new_key(collection, KeyLimits(rate, megabytes, inputs))
+
+
+@command.command("list", short_help="List the keys.")
+def list_() -> None:
+    """List the keys by their ids. What a client sends as its key is not shown."""
+    list_keys()
+
+
+@command.command("revoke", short_help="Revoke a key.")
+@click.argument("key_id")
+def revoke(key_id: str) -> None:
+    """Revoke the key KEY_ID at once. `tessera key list` shows the ids."""
+    key = key_ring().revoke(key_id)
+    click.echo(f"Key {key.id} of the app {key.app} is revoked.")
+
+
 def key_ring() -> KeyRing:
     """Return the keys below the home."""
     return KeyRing(home_folder() / "keys")
 
 
-def new_key(
-    collection: str, rate: float | None, megabytes: float | None, inputs: int | None
-) -> None:
+def new_key(collection: str, limits: KeyLimits) -> None:
     """Make a key for the app ``collection``, and print it as the last line.
 
-    ``rate`` is in requests a second, ``megabytes`` of a request, ``inputs`` the most that are
-    stored; None is the default.
-
-    Raises:
-        UserError: the name is none for a collection, it is one with a source of its own, or a limit
-            makes no sense.
+    Raises UserError for a name that no collection can have, and for a collection with a source of
+    its own.
     """
     _check_app(Collection(collection, INPUTS_SOURCE))
-    chosen: dict[str, Any] = {
-        "requests_per_second": rate,
-        "request_megabytes": megabytes,
-        "inputs": inputs,
-    }
-    limits = KeyLimits(**{name: limit for name, limit in chosen.items() if limit is not None})
     key, text = key_ring().new_key(collection, limits)
     click.echo(f"Key {key.id} of the app {collection}; only now is it shown:")
     click.echo(text)
@@ -47,12 +80,6 @@ def list_keys() -> None:
         click.echo("\t".join([key.id, key.app, _limits(key.limits), _history(key)]))
     if not keys:
         click.echo("There are no keys: `tessera key new COLLECTION` makes one.", err=True)
-
-
-def revoke_key(key_id: str) -> None:
-    """Revoke a key; raises UserError if there is none with this id."""
-    key = key_ring().revoke(key_id)
-    click.echo(f"Key {key.id} of the app {key.app} is revoked.")
 
 
 def _check_app(app: Collection) -> None:
