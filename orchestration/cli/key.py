@@ -39,13 +39,29 @@ def new(collection: str, rate: float, megabytes: float, inputs: int) -> None:
 
     Example: tessera key new shop --rate 50
     """
-    new_key(collection, KeyLimits(rate, megabytes, inputs))
+    app = Collection(collection, INPUTS_SOURCE)
+    known = CollectionRegistry(home_folder()).find(collection)
+    if known and known.source != app.source:
+        raise UserError(
+            f"The collection {collection!r} has the source {known.source}, and photos cannot be "
+            "posted to it: choose another name."
+        )
+    key, text = key_ring().new_key(app.name, KeyLimits(rate, megabytes, inputs))
+    click.echo(f"Key {key.id} of the app {collection}; only now is it shown:")
+    click.echo(text)
 
 
 @command.command("list", short_help="List the keys.")
 def list_() -> None:
-    """List the keys by their ids. What a client sends as its key is not shown."""
-    list_keys()
+    """List the keys from the oldest to the newest, with tabs between id, app, limits and dates.
+
+    What a client sends as its key is not shown.
+    """
+    keys = key_ring().all()
+    for key in keys:
+        click.echo("\t".join([key.id, key.app, _limits(key.limits), _history(key)]))
+    if not keys:
+        click.echo("There are no keys: `tessera key new COLLECTION` makes one.", err=True)
 
 
 @command.command("revoke", short_help="Revoke a key.")
@@ -59,36 +75,6 @@ def revoke(key_id: str) -> None:
 def key_ring() -> KeyRing:
     """Return the keys below the home."""
     return KeyRing(home_folder() / "keys")
-
-
-def new_key(collection: str, limits: KeyLimits) -> None:
-    """Make a key for the app ``collection``, and print it as the last line.
-
-    Raises UserError for a name that no collection can have, and for a collection with a source of
-    its own.
-    """
-    _check_app(Collection(collection, INPUTS_SOURCE))
-    key, text = key_ring().new_key(collection, limits)
-    click.echo(f"Key {key.id} of the app {collection}; only now is it shown:")
-    click.echo(text)
-
-
-def list_keys() -> None:
-    """Print the keys, a line each, the oldest first; tabs are between id, app, limits and times."""
-    keys = key_ring().all()
-    for key in keys:
-        click.echo("\t".join([key.id, key.app, _limits(key.limits), _history(key)]))
-    if not keys:
-        click.echo("There are no keys: `tessera key new COLLECTION` makes one.", err=True)
-
-
-def _check_app(app: Collection) -> None:
-    known = CollectionRegistry(home_folder()).find(app.name)
-    if known and known.source != app.source:
-        raise UserError(
-            f"The collection {app.name!r} has the source {known.source}, and photos cannot be "
-            "posted to it: choose another name."
-        )
 
 
 def _limits(limits: KeyLimits) -> str:
