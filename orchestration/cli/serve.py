@@ -1,4 +1,4 @@
-"""`tessera serve`: the HTTP service and what carries its visualizations out."""
+"""`tessera serve`: the HTTP service and the runs of its visualizations."""
 
 import os
 import socket
@@ -95,7 +95,7 @@ def serve(home: Path, settings: ServeSettings) -> None:
             _listening(settings) as listening,
         ):
             configure_logs()
-            # Its lines are no JSON otherwise.
+            # MLflow would write lines that are not JSON.
             os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
             service = Service(home, settings)
             _announce(service, listening)
@@ -110,7 +110,7 @@ def _listening(settings: ServeSettings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-        # Who reads that it is up may connect, even while it starts.
+        # Clients may connect as soon as the address is printed, while the service still starts.
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
