@@ -1,9 +1,12 @@
-"""The settings of the assets, as Dagster's launchpad and the command line offer them."""
+"""The config of each asset: its fields, defaults and descriptions.
 
-from typing import Any, Literal
+Dagster's launchpad shows them, and the options of the command line are made from them.
+"""
+
+from typing import Any, Literal, TypeVar
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
@@ -28,28 +31,33 @@ from assets.methods.training.settings import (
 from assets.resources.registry import CHAMPION_URI
 
 
-class RawImagesConfig(dg.Config):
-    """Which files count as photos, and how far a download may go."""
+class _Config(dg.Config):
+    """A config whose fields are described by the text below them."""
 
-    manifest: str | None = Field(
-        default=None, description="Read this manifest instead of the collection's source."
-    )
-    max_megabytes: float = Field(default=256, description="Larger files are rejected unread.")
-    max_megapixels: float = Field(
-        default=200, description="Larger pictures are rejected undecoded."
-    )
-    min_side: int = Field(
-        default=8, description="Pictures with a shorter side, in pixels, are rejected."
-    )
-    near_distance: int = Field(
-        default=4, ge=0, le=32, description="Bits of the perceptual hash two likenesses differ by."
-    )
-    download_seconds: float = Field(default=60, description="Time limit of one download.")
-    download_retries: int = Field(default=3, description="Further tries of a failed download.")
-    allow_private_addresses: bool = Field(
-        default=False,
-        description="Whether a manifest may name URLs on private and loopback addresses.",
-    )
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class RawImagesConfig(_Config):
+    """Which files are read as photos, and what limits downloads have."""
+
+    manifest: str | None = None
+    """CSV or Parquet file to read instead of the collection's source."""
+    max_megabytes: float = 256
+    """Largest size of a file in megabytes. Larger files are rejected without being read."""
+    max_megapixels: float = 200
+    """Largest size of an image in millions of pixels. Larger images are rejected without being
+    decoded."""
+    min_side: int = 8
+    """Smallest length of an image's shorter side in pixels. Smaller images are rejected."""
+    near_distance: int = Field(default=4, ge=0, le=32)
+    """Largest number of bits, out of 64, in which the perceptual hashes of two near-duplicates
+    differ."""
+    download_seconds: float = 60
+    """Time limit of one download in seconds."""
+    download_retries: int = 3
+    """Number of further attempts after a download has failed."""
+    allow_private_addresses: bool = False
+    """Allow downloads from private and loopback addresses, such as http://192.168.0.5/."""
 
     def settings(self, workers: int | None = None) -> CatalogueSettings:
         """Return the settings as the method takes them, for so many ``workers``."""
@@ -66,45 +74,47 @@ class RawImagesConfig(dg.Config):
         )
 
 
-class EmbeddingsConfig(dg.Config):
-    """The network that turns a photo into a vector."""
+class EmbeddingsConfig(_Config):
+    """The network that turns each photo into a vector."""
 
-    backbone: str = Field(
-        default="efficientnet-lite0",
-        description="efficientnet-lite0, timm:NAME, torchvision:NAME, or a safetensors file.",
-    )
+    backbone: str = "efficientnet-lite0"
+    """Network that turns each photo into a vector: efficientnet-lite0, timm:NAME such as
+    timm:resnet50, torchvision:NAME, or the path of a safetensors file."""
 
 
-class TsneConfig(dg.Config):
-    """How the vectors are brought to the plane."""
+class TsneConfig(_Config):
+    """How the vectors are projected to the plane."""
 
-    method: str = Field(default="tsne", description="tsne, largevis, umap or pca.")
-    perplexity: float = Field(
-        default=30, description="Neighbours that count; less for small collections."
-    )
-    pca_components: int = Field(default=50, description="Dimensions left before the projection.")
-    seed: int = Field(default=0, description="Of the random numbers.")
+    method: str = "tsne"
+    """Method of the projection: tsne, largevis, umap or pca."""
+    perplexity: float = 30
+    """Number of neighbours that each photo is drawn to. Small collections use a smaller number."""
+    pca_components: int = 50
+    """Number of principal components that the projection starts from."""
+    seed: int = 0
+    """Random seed."""
 
     def settings(self) -> ProjectionSettings:
         """Return the settings as the method takes them."""
         return ProjectionSettings(**self.model_dump())
 
 
-class GridConfig(dg.Config):
-    """The grid, and how photos come to their cells."""
+class GridConfig(_Config):
+    """The shape of the grid, and how each photo gets its cell."""
 
-    shape: str = Field(
-        default="auto", description="auto, COLUMNSxROWS (40x25) or an aspect ratio (16:9)."
-    )
-    certify: bool = Field(
-        default=False, description="Prove a lower bound above 10,000 photos as well."
-    )
-    certify_seconds: float = Field(default=60, description="Time limit of that proof.")
-    refine: bool = Field(True, description="Swap cells to bring similar photos side by side.")
-    show_duplicates: bool = Field(
-        default=False, description="Show every copy of a file, not one of each."
-    )
-    seed: int = Field(default=0, description="Of the refinement and of sampled figures.")
+    shape: str = "auto"
+    """Shape of the grid: auto for a nearly square one, COLUMNSxROWS such as 40x25, or an aspect
+    ratio such as 16:9."""
+    certify: bool = False
+    """Prove how close the assignment is to the best one, as is always done up to 10,000 photos."""
+    certify_seconds: float = 60
+    """Time limit of this proof in seconds."""
+    refine: bool = True
+    """Swap photos after the assignment, so that similar photos lie side by side."""
+    show_duplicates: bool = False
+    """Show every copy of a file instead of one."""
+    seed: int = 0
+    """Random seed."""
 
     def settings(self) -> LayoutSettings:
         """Return the settings as the method takes them."""
@@ -113,64 +123,81 @@ class GridConfig(dg.Config):
         )
 
 
-class MosaicConfig(dg.Config):
-    """The picture."""
+class MosaicConfig(_Config):
+    """How the mosaic is drawn."""
 
-    tile: int = Field(default=96, description="Side of a tile, in pixels.")
-    gap: int = Field(default=2, description="Pixels between tiles.")
-    background: str = Field(default="#16181d", description="A colour: a name or #rrggbb.")
-    fit: Literal["fill", "fit"] = Field(
-        default="fill", description="fill: cut to the tile; fit: the whole photo inside it."
-    )
-    format: Literal["jpeg", "png"] = Field(default="jpeg", description="jpeg or png.")
-    quality: int = Field(default=90, description="Of the JPEG, 1 to 95.")
+    tile: int = 96
+    """Side of a tile in pixels."""
+    gap: int = 2
+    """Gap between tiles in pixels."""
+    background: str = "#16181d"
+    """Colour between the tiles: a name such as white, or #rrggbb."""
+    fit: Literal["fill", "fit"] = "fill"
+    """How a photo is put into its tile: fill cuts it to the tile, fit shows the whole photo."""
+    format: Literal["jpeg", "png"] = "jpeg"
+    """File format of the mosaic."""
+    quality: int = 90
+    """Quality of the JPEG file, from 1 to 95."""
 
     def settings(self) -> MosaicSettings:
         """Return the settings as the method takes them."""
         return MosaicSettings(**self.model_dump())
 
 
-class NsfwScoresConfig(dg.Config):
-    """Whose probability, by which classifier."""
+class NsfwScoresConfig(_Config):
+    """The classifier, and the class whose probability is the score."""
 
-    model: str = Field(
-        default=CHAMPION_URI,
-        description="models:/NAME@ALIAS, timm:NAME, torchvision:NAME, efficientnet-lite0, "
-        "NAME.safetensors, python:MODULE:ATTRIBUTE, or the address of a service.",
-    )
-    class_name: str = Field(default="nsfw", description="One of the classifier's classes.")
-    listed: int = Field(default=50, ge=1, description="Images in the list of the highest scores.")
+    model: str = CHAMPION_URI
+    """Classifier: a registered version such as models:/nsfw@champion or models:/nsfw/2;
+    open_nsfw, skin-baseline, efficientnet-lite0, timm:NAME or torchvision:NAME; the path of a
+    safetensors file; python:MODULE:ATTRIBUTE; or the URL of a service, whose key is read from
+    the environment variable TESSERA_CLASSIFIER_KEY."""
+    class_name: str = "nsfw"
+    """Name of the class whose probability is wanted."""
+    listed: int = Field(default=50, ge=1)
+    """Number of images in the list of the highest scores."""
 
 
-class OcclusionMapsConfig(dg.Config):
-    """Which images are looked into, how, and how the maps are drawn."""
+class ExaminedImagesConfig(_Config):
+    """Which images are examined, by which classifier and for which class."""
 
-    model: str | None = Field(default=None, description="That of nsfw_scores if not set.")
-    class_name: str | None = Field(default=None, description="That of nsfw_scores if not set.")
-    highest: int = Field(
-        default=4, ge=1, description="So many of the highest scores; maps are kept in memory."
-    )
-    images: list[str] = Field(
-        default=[], description="These instead, by image_id or uri: an explicit list."
-    )
-    experiment: Literal["seen", "hidden", "both"] = Field(
-        default="both", description="seen: windows cut out; hidden: painted over; or both."
-    )
-    preset: Literal["quick", "figure"] = Field(
-        default="quick", description="Box and stride: 64, 16 (quick) or 64, 3 (figure)."
-    )
-    box: int | None = Field(default=None, description="Side of a window in px, not the preset's.")
-    stride: int | None = Field(default=None, description="From window to window in px.")
-    fill: Fill = Field(default="black", description="What hidden windows are painted over with.")
-    long_side: int = Field(default=1024, description="Larger images are scaled down to it, in px.")
-    colormap: Colormap = Field(
-        default="inferno", description="All but jet are perceptually uniform."
-    )
-    scale: Scale = Field(default="own", description="own: the map's range; fixed: 0 to 1.")
-    opacity: float = Field(default=0.6, description="Of the map over the image, 0 to 1.")
-    threshold: float = Field(
-        default=0.5, description="Above it a window counts in share_above_threshold."
-    )
+    model: str | None = None
+    """Classifier, named as for nsfw_scores. Without it, the classifier of nsfw_scores."""
+    class_name: str | None = None
+    """Class that is examined. Without it, the class of nsfw_scores."""
+    highest: int = Field(default=4, ge=1)
+    """Number of images to examine, those with the highest scores. Their maps are kept in memory."""
+    images: list[str] = Field(default=[])
+    """Images to examine instead of those with the highest scores, by image_id or uri."""
+
+
+class OcclusionMapsConfig(ExaminedImagesConfig):
+    """Which images are examined by occlusion, how, and how the maps are drawn."""
+
+    experiment: Literal["seen", "hidden", "both"] = "both"
+    """Experiments to run: seen scores windows that are cut out of the image, hidden scores the
+    image with a window painted over, both runs the two."""
+    preset: Literal["quick", "figure"] = "quick"
+    """Size and distance of the windows: quick is windows of 64 pixels every 16 pixels, figure
+    is every 3 pixels and about 28 times as many windows."""
+    box: int | None = None
+    """Side of a window in pixels, instead of the preset's."""
+    stride: int | None = None
+    """Distance from one window to the next in pixels, instead of the preset's."""
+    fill: Fill = "black"
+    """What hidden windows are painted over with: black, the mean colour of the image, or the
+    blurred image."""
+    long_side: int = 1024
+    """Longest side of an image in pixels. Larger images are scaled down to it first."""
+    colormap: Colormap = "inferno"
+    """Colours of the map. In all but jet, equal differences look equal."""
+    scale: Scale = "own"
+    """Range of the colours: own is from the lowest to the highest value of the map, fixed is
+    from 0 to 1."""
+    opacity: float = 0.6
+    """Opacity of the map over the image, from 0 to 1."""
+    threshold: float = 0.5
+    """Value above which a window counts for the metric share_above_threshold."""
 
     def occlusion(self) -> OcclusionSettings:
         """Return the settings of the experiments as the method takes them."""
@@ -188,23 +215,14 @@ class OcclusionMapsConfig(dg.Config):
         return HeatMapSettings(self.colormap, self.scale, self.opacity)
 
 
-class DeconvnetMapsConfig(dg.Config):
-    """Which images are carried back to their pixels, from which activation."""
+class DeconvnetMapsConfig(ExaminedImagesConfig):
+    """Which images a deconvnet carries back to their pixels, and from which activation."""
 
-    model: str | None = Field(default=None, description="That of nsfw_scores if not set.")
-    class_name: str | None = Field(default=None, description="That of nsfw_scores if not set.")
-    highest: int = Field(default=4, ge=1, description="So many of the highest scores.")
-    images: list[str] = Field(
-        default=[], description="These instead, by image_id or uri: an explicit list."
-    )
-    layer: str | None = Field(
-        default=None, description="A module's dotted name; the class's logit if not set."
-    )
-    place: list[int] | None = Field(
-        default=None,
-        description="Channel, row and column of an activation of the layer; the one that adds most "
-        "to the class if not set.",
-    )
+    layer: str | None = None
+    """Layer to start from, such as relu_stage3_block2. Without it, the start is the class."""
+    place: list[int] | None = None
+    """Channel, row and column of the layer to start from. Without them, the start is the place
+    that adds most to the class."""
 
     def settings(self) -> DeconvnetSettings:
         """Return the settings as the method takes them."""
@@ -214,14 +232,20 @@ class DeconvnetMapsConfig(dg.Config):
         return DeconvnetSettings(self.layer, tuple(self.place))  # type: ignore[arg-type]
 
 
-class LabelledImagesConfig(dg.Config):
-    """The two classes of the manifest, and how its images are split."""
+class LabelledImagesConfig(_Config):
+    """The two labels of the manifest, and how its images are split."""
 
-    negative: str = Field(default="sfw", description="The label of the negatives.")
-    positive: str = Field(default="nsfw", description="The label of the positives.")
-    train: float = Field(default=0.7, description="Share of the images where no split is given.")
-    validation: float = Field(default=0.1, description="Likewise.")
-    test: float = Field(default=0.2, description="Likewise; the three sum to 1.")
+    negative: str = "sfw"
+    """Label of the negative images."""
+    positive: str = "nsfw"
+    """Label of the positive images, which the model has to find."""
+    train: float = 0.7
+    """Share of the images for training, where the manifest names no split."""
+    validation: float = 0.1
+    """Share of the images for validation, where the manifest names no split."""
+    test: float = 0.2
+    """Share of the images for testing, where the manifest names no split. The three shares sum
+    to 1."""
 
     def settings(self, near_distance: int) -> LabelSettings:
         """Return the settings as the method takes them, near-duplicates being the catalogue's."""
@@ -229,51 +253,64 @@ class LabelledImagesConfig(dg.Config):
         return LabelSettings(self.negative, self.positive, fractions, near_distance)
 
 
-class NsfwTrainingConfig(dg.Config):
-    """What is trained, and how."""
+class NsfwTrainingConfig(_Config):
+    """The network to train, and how."""
 
-    base: str = Field(
-        default="open_nsfw",
-        description="open_nsfw, efficientnet-lite0, timm:NAME, torchvision:NAME, plain_convnet or "
-        "NAME.safetensors.",
-    )
-    pretrained: bool = Field(default=True, description="Start from its weights, not random ones.")
-    trained: TrainedPart = Field(default="head", description="The head alone, or all of it.")
-    input_side: int | None = Field(default=None, description="In px, if not the network's own.")
-    epochs: int = Field(default=20, description="At most.")
-    batch_size: int = Field(default=32, description="Images a step.")
-    learning_rate: float | None = Field(default=None, description="The highest of the schedule.")
-    weight_decay: float = Field(default=0.01, description="Of AdamW.")
-    class_weights: ClassWeights = Field(default="balanced", description="balanced or none.")
-    augmentation: Augmentation = Field(default="light", description="light or none.")
-    patience: int = Field(
-        default=5, description="Epochs without a lower validation loss; 0 for never stopping."
-    )
-    seed: int = Field(default=0, description="Of all that is random.")
+    base: str = "open_nsfw"
+    """Network to start from: open_nsfw, efficientnet-lite0, plain_convnet, timm:NAME,
+    torchvision:NAME, or the path of a safetensors file."""
+    pretrained: bool = True
+    """Start from trained weights instead of random ones."""
+    trained: TrainedPart = "head"
+    """Layers to train: head is the last layer alone, all is the whole network."""
+    input_side: int | None = None
+    """Side of the squares that the network reads in pixels. Without it, the network's own."""
+    epochs: int = 20
+    """Largest number of passes over the training images."""
+    batch_size: int = 32
+    """Number of images in a training step."""
+    learning_rate: float | None = None
+    """Highest learning rate of the schedule. Without it, 0.0001 for a whole network with
+    trained weights, and 0.001 otherwise."""
+    weight_decay: float = 0.01
+    """Weight decay of the optimizer AdamW."""
+    class_weights: ClassWeights = "balanced"
+    """Weights in the loss: balanced gives both classes the same weight, none gives it to all
+    images."""
+    augmentation: Augmentation = "light"
+    """Random changes of the training images: light mirrors half of them and, if the whole
+    network is trained, also crops them and changes brightness and contrast."""
+    patience: int = 5
+    """Number of epochs without a lower validation loss after which the training stops. 0 never
+    stops it early."""
+    seed: int = 0
+    """Random seed."""
 
     def settings(self) -> TrainingSettings:
         """Return the settings as the method takes them."""
         return TrainingSettings(**self.model_dump())
 
 
-class NsfwEvaluationConfig(dg.Config):
-    """Which models are compared, and what is asked of their scores."""
+class NsfwEvaluationConfig(_Config):
+    """The classifiers to compare, and how their scores are judged."""
 
-    models: list[str] = Field(
-        default=[CHAMPION_URI], min_length=1, description="As in nsfw_scores; one or several."
-    )
-    split: Literal["test", "all"] = Field(
-        default="test",
-        description="test leaves train and validation out; all suits models that saw none of it.",
-    )
-    threshold: float = Field(default=0.5, description="Scores as high or higher are flagged.")
-    wanted_recall: float = Field(default=0.95, description="That a threshold is looked for.")
-    prevalence: float = Field(
-        default=0.01, description="Share of positives where the model works, for its precision."
-    )
-    worst: int = Field(default=20, ge=1, le=50, description="Errors of each kind that are drawn.")
-    sharp: bool = Field(default=False, description="Draw the errors as they are, not blurred.")
-    seed: int = Field(default=0, description="Of the intervals that are drawn by lot.")
+    models: list[str] = Field(default=[CHAMPION_URI], min_length=1)
+    """Classifiers to evaluate and to compare, each named as for nsfw_scores (tessera score)."""
+    split: Literal["test", "all"] = "test"
+    """Images to evaluate on: test is the test split; all is every image, which is fair only for
+    classifiers that were trained on none of them."""
+    threshold: float = 0.5
+    """Lowest score that counts as positive."""
+    wanted_recall: float = 0.95
+    """Recall for which a threshold is looked for."""
+    prevalence: float = 0.01
+    """Share of positives where the classifier will be used. Precision is also given for it."""
+    worst: int = Field(default=20, ge=1, le=50)
+    """Number of errors of each kind to draw, the worst ones."""
+    sharp: bool = False
+    """Draw the errors sharp instead of blurred."""
+    seed: int = 0
+    """Random seed of the confidence intervals."""
 
     def settings(self) -> EvaluationSettings:
         """Return the settings as the method takes them."""
@@ -282,9 +319,30 @@ class NsfwEvaluationConfig(dg.Config):
         )
 
 
+ASSETS: dict[type[dg.Config], str] = {
+    RawImagesConfig: "raw_images",
+    EmbeddingsConfig: "embeddings",
+    TsneConfig: "tsne_2d",
+    GridConfig: "grid_assignment",
+    MosaicConfig: "mosaic",
+    NsfwScoresConfig: "nsfw_scores",
+    OcclusionMapsConfig: "occlusion_maps",
+    DeconvnetMapsConfig: "deconvnet_maps",
+    LabelledImagesConfig: "labelled_images",
+    NsfwTrainingConfig: "nsfw_training",
+    NsfwEvaluationConfig: "nsfw_evaluation",
+}
+AnyConfig = TypeVar("AnyConfig", bound=dg.Config)
+
+
+def config_of(kind: type[AnyConfig], settings: dict[str, dict[str, Any]]) -> AnyConfig:
+    """Return the config of one asset from settings by asset; the rest has its default."""
+    return kind(**settings.get(ASSETS[kind], {}))
+
+
 def catalogue_settings(settings: dict[str, dict[str, Any]]) -> CatalogueSettings:
     """Return how the files of a collection with these settings, by asset, are read."""
-    return RawImagesConfig(**settings.get("raw_images", {})).settings()
+    return config_of(RawImagesConfig, settings).settings()
 
 
 def check_settings(settings: dict[str, dict[str, Any]]) -> None:
@@ -292,17 +350,17 @@ def check_settings(settings: dict[str, dict[str, Any]]) -> None:
 
     Whether a grid given as COLUMNSxROWS is large enough shows only once the photos are counted.
     """
-    backbone = EmbeddingsConfig(**settings.get("embeddings", {})).backbone
+    backbone = config_of(EmbeddingsConfig, settings).backbone
     if backbone != DEFAULT_BACKBONE:
         backbone_fingerprint(backbone)
     near_distance = catalogue_settings(settings).near_distance
-    TsneConfig(**settings.get("tsne_2d", {})).settings()
-    GridConfig(**settings.get("grid_assignment", {})).settings()
-    MosaicConfig(**settings.get("mosaic", {})).settings()
-    occlusion_maps = OcclusionMapsConfig(**settings.get("occlusion_maps", {}))
+    config_of(TsneConfig, settings).settings()
+    config_of(GridConfig, settings).settings()
+    config_of(MosaicConfig, settings).settings()
+    occlusion_maps = config_of(OcclusionMapsConfig, settings)
     occlusion_maps.occlusion()
     occlusion_maps.drawing()
-    DeconvnetMapsConfig(**settings.get("deconvnet_maps", {})).settings()
-    LabelledImagesConfig(**settings.get("labelled_images", {})).settings(near_distance)
-    NsfwTrainingConfig(**settings.get("nsfw_training", {})).settings()
-    NsfwEvaluationConfig(**settings.get("nsfw_evaluation", {})).settings()
+    config_of(DeconvnetMapsConfig, settings).settings()
+    config_of(LabelledImagesConfig, settings).settings(near_distance)
+    config_of(NsfwTrainingConfig, settings).settings()
+    config_of(NsfwEvaluationConfig, settings).settings()

@@ -16,16 +16,9 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
-from orchestration.jobs import (
-    evaluation_job,
-    everything_job,
-    moderation_job,
-    photo_map_job,
-    scores_job,
-    training_job,
-)
+from orchestration.jobs import JOBS
 from orchestration.schedules import nightly, nightly_moderation
-from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
+from orchestration.sensors import finish_canceled_runs, finish_failed_runs, new_images
 
 
 def build_resources(
@@ -59,17 +52,10 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         asset_checks=dg.load_asset_checks_from_modules(
             [photo_map_checks, nsfw_checks, training_checks]
         ),
-        jobs=[
-            photo_map_job,
-            scores_job,
-            moderation_job,
-            everything_job,
-            training_job,
-            evaluation_job,
-        ],
+        jobs=list(JOBS.values()),
         schedules=[nightly, nightly_moderation],
-        sensors=[new_images, settle_failed_runs, settle_canceled_runs],
-        # The assets form a chain: a process for each would import everything anew, for nothing.
+        sensors=[new_images, finish_failed_runs, finish_canceled_runs],
+        # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,
         resources=resources,
     )

@@ -1,4 +1,4 @@
-"""Dagster's instance below the home, and the order it is kept in."""
+"""Dagster's instance below the home, its collections, and its runs whose process is gone."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from assets.resources.home import home_folder
 
 PROCESS_TAG = "tessera/process"
 PROCESS_GONE = "The process that carried out this run is gone."
-# Two processes with one number differ by more, and a clock that is put right by less.
+# Two processes with one number differ by more; a correction of the clock differs by less.
 SAME_START_SECONDS = 10.0
 UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
@@ -31,7 +31,7 @@ def prepare_home() -> Path:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["TESSERA_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
     settings = home / "dagster.yaml"
-    # A file that somebody put there is theirs; our link follows the checkout.
+    # A file that somebody put there stays; a link of ours follows the checkout.
     if settings.is_symlink() or not settings.exists():
         _link(settings, project_file("dagster.yaml"))
     return home
@@ -58,9 +58,9 @@ def forget(instance: dg.DagsterInstance, name: str) -> None:
 
 
 def collection_lock(name: str, timeout: float = -1) -> FileLock:
-    """Return what keeps two processes from working on one collection at the same time.
+    """Return the lock that a process holds while it works on a collection.
 
-    ``timeout`` is in seconds; below 0 it waits for as long as it takes.
+    ``timeout`` is in seconds; below 0 there is none.
     """
     lock = home_folder() / "locks" / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +68,9 @@ def collection_lock(name: str, timeout: float = -1) -> FileLock:
 
 
 def this_process() -> str:
-    """Return what names this process, for the tag by which a dead one is recognised.
+    """Return the name of this process, for the tag by which a dead process is recognised.
 
-    The moment it began is a part of it: numbers of processes are given out again.
+    It has the time of the start in it, because numbers of processes are used again.
     """
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
@@ -78,7 +78,7 @@ def this_process() -> str:
 def process_number(process: str) -> int | None:
     """Return the number of a living process of this machine by its tag; None if it has ended.
 
-    None also for a process of another machine, of which nothing is known here.
+    None also for a process of another machine.
     """
     host, number, begun = _parts(process)
     return number if host == socket.gethostname() and _lives(number, begun) else None
@@ -87,8 +87,8 @@ def process_number(process: str) -> int | None:
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Report as failed the runs of command lines that were killed, and free their pool slots.
 
-    Without it such a run would be called running for ever, and the next one would wait for its
-    place in the pool.
+    Without it such a run would stay in the state running, and the next run would wait for its place
+    in the pool.
     """
     dead = [
         run
@@ -102,7 +102,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun, stderr_tail: str = "") -> None:
     """Report as failed a run whose process is gone, and free its pool slots."""
-    message = f"{PROCESS_GONE} Its last words: {stderr_tail}" if stderr_tail else PROCESS_GONE
+    message = f"{PROCESS_GONE} Its last output: {stderr_tail}" if stderr_tail else PROCESS_GONE
     instance.report_run_failed(run, message)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
@@ -110,8 +110,8 @@ def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun, stderr_tail: str 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
     """Report as failed the runs that an earlier `tessera dev` started and took with it.
 
-    To be called while none is serving. Otherwise they would keep their place in the pool, and
-    everything that is queued would wait for them.
+    Call it only while no `tessera dev` is running. Without it such runs would keep their place in
+    the pool, and queued runs would wait for them for ever.
     """
     fail_dead_runs(instance)
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
@@ -120,7 +120,7 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _link(place: Path, target: Path) -> None:
-    """Make a link, in one step where there is an older one: others may be reading through it."""
+    """Make a link, in one step where there is an older one, which others may be reading."""
     if place.is_symlink() and place.readlink() == target:
         return
     beside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")

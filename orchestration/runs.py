@@ -54,7 +54,7 @@ def carry_out(
     interrupted, RunError for anything else.
     """
     for dead in fail_dead_runs(instance):
-        settle(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
+        finish_run(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
     result = definitions.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=collection.name,
@@ -69,7 +69,7 @@ def carry_out(
             # Dagster calls it a failure unless its UI has asked for the interrupt.
             instance.report_run_canceled(result.dagster_run, "Interrupted at the terminal.")
             status = dg.DagsterRunStatus.CANCELED
-        settle(tracking, result.run_id, status)
+        finish_run(tracking, result.run_id, status)
         raise failure
     return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
 
@@ -81,11 +81,11 @@ def console(debug: bool = False) -> dict[str, Any]:
     return {"loggers": {"console": {"config": {"log_level": level}}}}
 
 
-def settle(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
-    """Tell MLflow how a run ended, as ``Tracking.settle``; one that is down costs no result."""
+def finish_run(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
+    """Report to MLflow how a run ended. That it is down is an error only if tracking is strict."""
     from mlflow.exceptions import MlflowException
 
-    # The run itself has said already that it could not be tracked.
+    # The run itself has already reported that it could not be tracked.
     try:
         tracking.finish_runs(run_id, status)
     except (MlflowException, OSError):

@@ -1,4 +1,4 @@
-"""What runs by the clock."""
+"""What runs at fixed times."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,30 +6,30 @@ import dagster as dg
 
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
-from orchestration.jobs import MODERATION, PHOTO_MAP, moderation_job, photo_map_job
+from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
 
 
 @dg.schedule(
-    job=photo_map_job,
+    job=JOBS["photo_map"],
     cron_schedule="0 3 * * *",
-    description="Every collection, at 03:00 UTC, with the settings it was last mapped with.",
+    description="Maps every collection at 03:00 UTC, with the settings of its last map.",
 )
 def nightly(context: dg.ScheduleEvaluationContext, photos: Photos) -> Iterator[dg.RunRequest]:
-    """Ask for a map of each collection."""
+    """Request a map of each collection."""
     names = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     yield from _requests(context, photos, names, PHOTO_MAP)
 
 
 @dg.schedule(
-    job=moderation_job,
+    job=JOBS["moderation"],
     cron_schedule="0 4 * * *",
-    description="Every collection that has been scored before, at 04:00 UTC: new images are "
-    "scored, and the highest scores looked into.",
+    description="Scores, at 04:00 UTC, the new images of every collection that has been scored "
+    "before, and examines the images with the highest scores.",
 )
 def nightly_moderation(
     context: dg.ScheduleEvaluationContext, photos: Photos
 ) -> Iterator[dg.RunRequest]:
-    """Ask for the scores of each collection that somebody has wanted scored."""
+    """Request the scores of each collection that has been scored before."""
     scored = context.instance.get_materialized_partitions(dg.AssetKey("nsfw_scores"))
     known = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     names = [name for name in known if name in scored]

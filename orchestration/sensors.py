@@ -9,19 +9,19 @@ from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
-from orchestration.jobs import PHOTO_MAP, photo_map_job
+from orchestration.jobs import JOBS, PHOTO_MAP
 
 
 @dg.sensor(
-    job=photo_map_job,
+    job=JOBS["photo_map"],
     minimum_interval_seconds=60,
-    description="Starts a run of a collection when its source's listing has changed.",
+    description="Maps a collection when files of its source were added, removed or changed.",
 )
 def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.SensorResult:
-    """Compare each source's listing with the one at the last look, kept in the cursor.
+    """Compare each source's listing with the last one, whose digest is in the cursor.
 
-    The requests have no run keys: a listing that comes back, photo added and deleted again, is a
-    change like any other, and Dagster asks for no key twice.
+    The requests have no run keys: Dagster uses a key once, but a listing that comes back, because a
+    photo was added and removed again, has to start a run, too.
     """
     seen = json.loads(context.cursor) if context.cursor else {}
     digests = {}
@@ -43,20 +43,21 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(digests))
 
 
-def _settle(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
-    """Tell MLflow how a run ended: an asset cannot see its process die or its check fail."""
+def _finish_runs(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
+    """Report to MLflow how a run ended: an asset cannot see its process die or its check fail."""
     tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
 
 
-settle_failed_runs = dg.run_status_sensor(
+# The names are older than the rest: by them Dagster knows whether somebody switched a sensor off.
+finish_failed_runs = dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.FAILURE,
     name="settle_failed_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Gives the MLflow runs of a failed run their final status.",
-)(_settle)
-settle_canceled_runs = dg.run_status_sensor(
+)(_finish_runs)
+finish_canceled_runs = dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.CANCELED,
     name="settle_canceled_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Gives the MLflow runs of a cancelled run their final status.",
-)(_settle)
+)(_finish_runs)

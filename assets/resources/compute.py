@@ -10,12 +10,15 @@ class Compute(dg.ConfigurableResource):
     """The device to compute on; settings that are None are chosen for the machine."""
 
     device: DevicePreference = Field(
-        default="auto", description="auto, cuda, mps or cpu; auto takes the first available."
+        default="auto", description="Device to compute on, where auto is the fastest one there is."
     )
-    precision: Precision = Field(default="float32", description="float32, float16 or bfloat16.")
-    batch_size: int | None = Field(default=None, description="Images per forward pass.")
+    precision: Precision = Field(default="float32", description="Precision of the arithmetic.")
+    batch_size: int | None = Field(
+        default=None,
+        description="Number of images in a forward pass. Without it, one that suits the device.",
+    )
     threads: int | None = Field(
-        default=None, description="CPU threads; by default one for each usable core."
+        default=None, description="Number of CPU threads. Without it, one for each usable core."
     )
 
     def settings(self) -> ComputeSettings:

@@ -42,7 +42,7 @@ class Tracking(dg.ConfigurableResource):
 
     home: str
     tracking_uri: str = Field(
-        default="", description="Address of an MLflow server. If empty, a database in the home."
+        default="", description="Address of an MLflow server. Empty uses a database in the home."
     )
     dagster_url: str = Field(
         default="http://127.0.0.1:3000", description="Address of Dagster's UI, for links."
@@ -51,9 +51,9 @@ class Tracking(dg.ConfigurableResource):
         default="http://127.0.0.1:5000", description="Address of MLflow's UI, for links."
     )
     strict: bool = Field(
-        default=False, description="Fail an asset when the tracking server is down."
+        default=False, description="Fail when MLflow is down, instead of going on without it."
     )
-    experiment: str = Field(default=EXPERIMENT, description="The experiment of the runs.")
+    experiment: str = Field(default=EXPERIMENT, description="Name of the experiment in MLflow.")
 
     def in_experiment(self, name: str) -> "Tracking":
         """Return the same server with another experiment."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image
 
-from assets.config import DeconvnetMapsConfig, OcclusionMapsConfig
+from assets.config import ExaminedImagesConfig
 from assets.methods.common.errors import UserError
 from assets.methods.photos.catalogue import CatalogueSettings, read_original
 from assets.methods.photos.listing import WEB, protocol_of
@@ -43,7 +43,7 @@ class ImageResult:
 
 
 def choose_images(
-    images: pd.DataFrame, scores: pd.DataFrame, config: OcclusionMapsConfig | DeconvnetMapsConfig
+    images: pd.DataFrame, scores: pd.DataFrame, config: ExaminedImagesConfig
 ) -> pd.DataFrame:
     """Return the images to attribute, the highest score first: image_id, uri and score.
 

@@ -1,8 +1,7 @@
-"""From images named on the command line to what a deconvnet finds in them."""
+"""`tessera deconv`: from images to what a deconvnet carries back to their pixels."""
 
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,29 +10,46 @@ from assets.methods.attribution.deconvnet_maps import DeconvnetMap
 from assets.methods.common.files import write_whole
 from assets.results.deconvnet import DeconvnetResult, run_deconvnet
 from assets.results.originals import Original, tracked_results
-from orchestration.cli.collection_runs import Options, given, given_file
 from orchestration.cli.image_files import reading_settings
 from orchestration.cli.image_questions import image_questions, report_json
+from orchestration.cli.options import (
+    Options,
+    classifier_options,
+    out_option,
+    pass_options,
+    run_options,
+    setting,
+)
 
 
-def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool:
-    """Run the deconvnet on each image, into a folder of its own below ``out``.
+@click.command("deconv")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@out_option("Folder for the results. Each image gets a folder of its own in it.")
+@classifier_options
+@setting("--layer", DeconvnetMapsConfig)
+@setting("--place", DeconvnetMapsConfig, nargs=3, type=int, metavar="CHANNEL ROW COLUMN")
+@run_options
+@pass_options
+def command(options: Options, images: tuple[str, ...], out: Path) -> None:
+    """Show which pixels of each IMAGE, a path or a URL, make a network name the class.
 
-    Images that cannot be read are reported, and the others are done all the same. Returns whether
-    all could be read. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    A deconvnet carries the class, or one activation, back through the network to the pixels. An
+    image that cannot be read is reported, and the exit code is 2.
+
+    Example: tessera deconv photo.jpg --out deconvolved
     """
-    config = DeconvnetMapsConfig(**_settings(options))
+    config = options.config(DeconvnetMapsConfig)
     settings = config.settings()
-    asked = image_questions(images, out, options, config)
+    asked = image_questions(images, out, options)
     if asked is None:
-        return False
+        sys.exit(2)
     target = asked.target
 
     def run_one(image: Original) -> DeconvnetResult:
-        asked.tell(f"{image.name}: {image.number} of {len(asked.files)}")
+        asked.notify(f"{image.name}: {image.number} of {len(asked.files)}")
         return run_deconvnet(image.image, image.name, target, settings)
 
-    with asked.tracking.lone_run("deconv", asked.tell) as run:
+    with asked.tracking.lone_run("deconv", asked.notify) as run:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options))
         for image, result in tracked_results(read, run_one, run):
@@ -48,7 +64,8 @@ def deconvolve_files(images: Sequence[str], out: Path, options: Options) -> bool
             for name, data in files.items():
                 write_whole(out / image.folder / name, data)
             _summarise(image, found, out / image.folder)
-    return asked.files.all_read
+    if not asked.files.all_read:
+        sys.exit(2)
 
 
 def _summarise(image: Original, found: DeconvnetMap, folder: Path) -> None:
@@ -58,10 +75,3 @@ def _summarise(image: Original, found: DeconvnetMap, folder: Path) -> None:
         f"small step; reconstructed from {start}"
     )
     click.echo(f"  {click.format_filename(str(folder / 'figure.png'))}")
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(options, "layer", class_name="class_") | given_file(options, "model")
-    if options.get("place") is not None:
-        settings["place"] = list(options["place"])
-    return settings

@@ -1,4 +1,4 @@
-"""Dagster's UI and daemon, and MLflow's UI, side by side in one terminal."""
+"""`tessera dev`: Dagster's UI and daemon, and MLflow's UI, side by side in one terminal."""
 
 import os
 import signal
@@ -7,32 +7,36 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import dagster as dg
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
 from assets.resources.tracking import Tracking
-from orchestration.instance import fail_orphaned_runs, project_file
+from orchestration.instance import fail_orphaned_runs, prepare_home, project_file
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
 
 
-def serve(home: Path, dagster_port: int, mlflow_port: int) -> None:
-    """Run both until one ends or Ctrl-C; both listen on loopback alone.
+@click.command("dev")
+@click.option("--port", default=3000, help="Port of Dagster's page.")
+@click.option("--mlflow-port", default=5000, help="Port of MLflow's page.")
+def command(port: int, mlflow_port: int) -> None:
+    """Serve the web pages of Dagster and MLflow on this machine until Ctrl-C.
 
-    Where MLFLOW_TRACKING_URI names a server, that is the MLflow, and none is started.
-
-    Raises UserError when one ends by itself, as it does when its port is taken, or when the home
-    is being served already.
+    Dagster's daemon runs as well, for schedules and sensors. No other machine can open the pages.
+    If MLFLOW_TRACKING_URI names an MLflow server, that one is used and none is started.
     """
+    home = prepare_home()
     try:
-        with FileLock(home / "dev.lock", timeout=1):
+        with suppress(KeyboardInterrupt), FileLock(home / "dev.lock", timeout=1):
             with dg.DagsterInstance.get() as instance:
                 fail_orphaned_runs(instance)
-            _serve(home, f"http://{LOOPBACK}:{dagster_port}", f"http://{LOOPBACK}:{mlflow_port}")
+            _serve(home, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{mlflow_port}")
     except Timeout as error:
         raise UserError(f"{home} is being served by another `tessera dev` already.") from error
+    click.echo("stopped")
 
 
 def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
@@ -47,9 +51,9 @@ def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
     print(f"Dagster  {dagster_url}\nMLflow   {remote or mlflow_url}")
     print("Both are up within half a minute; Ctrl-C ends them.", flush=True)
     environment = {
-        # The deprecations inside Dagster and MLflow are not for the one who reads this terminal.
+        # Deprecations inside Dagster and MLflow are of no use to the reader of this terminal.
         "PYTHONWARNINGS": "ignore",
-        # Seven processes for evaluations of language models, which nobody asks for here.
+        # These are seven processes for evaluations of language models.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **os.environ,
         "TESSERA_DAGSTER_URL": dagster_url,
@@ -77,7 +81,7 @@ def _mlflow_command(home: Path, tracking_uri: str, url: str) -> list[str]:
 def _run_together(
     commands: dict[str, list[str]], folder: Path, environment: dict[str, str]
 ) -> None:
-    # Each in a session of its own, so that its children can be ended with it.
+    # Each has a session of its own, so that its children can be ended with it.
     processes = {
         name: subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *command], cwd=folder, env=environment, start_new_session=True
@@ -92,7 +96,7 @@ def _run_together(
                 except subprocess.TimeoutExpired:
                     continue
                 raise UserError(
-                    f"{name} ended with code {process.returncode}: its own words are above; "
+                    f"{name} ended with code {process.returncode}: its own messages are above; "
                     "if its port is taken, choose another."
                 )
     finally:
@@ -100,7 +104,7 @@ def _run_together(
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Ask as Ctrl-C does, which both take as a request to end well; then insist."""
+    """End the processes and their children, first as Ctrl-C does, then by force."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""From a labelled manifest to metrics, tables and pictures on disk, and a summary."""
+"""`tessera evaluate`: from a labelled manifest to metrics, tables and figures, and a summary."""
 
 import json
 import time
@@ -8,26 +8,28 @@ from typing import Any
 import click
 import pandas as pd
 
-from assets.config import (
-    NsfwEvaluationConfig,
-)
+from assets.config import LabelledImagesConfig, NsfwEvaluationConfig, config_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.photos.labels import LabelledData
 from assets.results.evaluation import csv_bytes, evaluation_files
 from assets.values import NsfwEvaluation
 from orchestration.cli.collection_runs import (
-    Options,
     check_classifier,
-    given,
+    exit_for_checks,
+    name_for,
     run_collection,
-    whole_path,
 )
-from orchestration.cli.labelled_collections import (
-    check_manifest,
-    label_config,
-    labelled_collection,
-    tell_findings,
+from orchestration.cli.labelled_collections import labelled_collection, report_findings
+from orchestration.cli.options import (
+    Options,
+    label_options,
+    out_option,
+    pass_options,
+    path_or_name,
+    path_or_url,
+    run_options,
+    setting,
 )
 from orchestration.cli.outputs import check_output_folder
 from orchestration.runs import FinishedRun
@@ -46,24 +48,45 @@ SHOWN = (
 )
 
 
-def evaluate_manifest(
-    name: str, source: str, out: Path, options: Options, debug: bool
-) -> FinishedRun:
-    """Evaluate models on a labelled manifest, write what was found into ``out``, and sum it up.
+@click.command("evaluate")
+@click.argument("manifest", type=path_or_url)
+@out_option("Folder for the results.")
+@label_options
+@setting(
+    "--model",
+    NsfwEvaluationConfig,
+    field="models",
+    multiple=True,
+    type=path_or_name,
+    metavar="MODEL",
+)
+@setting("--split", NsfwEvaluationConfig)
+@setting("--threshold", NsfwEvaluationConfig)
+@setting("--recall", NsfwEvaluationConfig, field="wanted_recall")
+@setting("--prevalence", NsfwEvaluationConfig)
+@setting("--worst", NsfwEvaluationConfig)
+@setting("--sharp", NsfwEvaluationConfig)
+@run_options
+@pass_options
+def command(options: Options, manifest: str, out: Path, name: str | None) -> None:
+    """Evaluate models on MANIFEST: precision, recall, curves and calibration, with 95 % intervals.
 
-    Raises UserError for a manifest, a setting, a model or a folder that cannot be used.
+    MANIFEST is as for train. Its other columns divide the images into slices, and each slice gets
+    its own false-positive rate. Give --model several times to compare models.
+
+    Example: tessera evaluate labels.csv --out evaluated
     """
     begun = time.monotonic()
-    collection = labelled_collection(name, source, "nsfw_evaluation", _settings(options), options)
+    name = name or name_for(manifest)
     check_output_folder(out)
-    check_manifest(collection)
-    positive = label_config(collection).positive
-    for model in NsfwEvaluationConfig(**collection.settings.get("nsfw_evaluation", {})).models:
+    collection = labelled_collection(name, manifest, "nsfw_evaluation", options)
+    positive = config_of(LabelledImagesConfig, collection.settings).positive
+    for model in config_of(NsfwEvaluationConfig, collection.settings).models:
         try:
             check_classifier(model, positive, options)
         except UserError as error:
             raise UserError(f"{model} cannot be evaluated: {error}") from error
-    outputs, run = run_collection("evaluation", collection, options, debug)
+    outputs, run = run_collection("evaluation", collection, options)
     data = outputs.read(LabelledData, "labelled_images", name)
     value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
     files = evaluation_files(value)
@@ -72,19 +95,10 @@ def evaluate_manifest(
     for file, content in files.items():
         write_whole(out / file, content)
     _summarise(value, time.monotonic() - begun)
-    tell_findings(data)
+    report_findings(data)
     for file in ("evaluation.png", "metrics.csv", "findings.csv"):
         click.echo(f"  {click.format_filename(str(out / file))}")
-    return run
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(options, "split", "threshold", "prevalence", "worst", wanted_recall="recall")
-    if options.get("model"):
-        settings["models"] = [whole_path(model) for model in options["model"]]
-    if options.get("sharp"):
-        settings["sharp"] = True
-    return settings
+    exit_for_checks(run)
 
 
 def _report(value: NsfwEvaluation, run: FinishedRun) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""From images named on the command line to the maps of what a classifier looks at in them."""
+"""`tessera explain`: from images to maps of what a classifier looks at in them."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,25 +12,48 @@ from assets.methods.attribution.occlusion import EXPERIMENTS
 from assets.methods.common.files import write_whole
 from assets.results.occlusion import OcclusionResult, run_occlusion
 from assets.results.originals import Original, tracked_results
-from orchestration.cli.collection_runs import Options, given, given_file
 from orchestration.cli.image_files import reading_settings
 from orchestration.cli.image_questions import image_questions, report_json
+from orchestration.cli.options import (
+    Options,
+    classifier_options,
+    out_option,
+    pass_options,
+    run_options,
+    setting,
+)
 from orchestration.cli.terminal_progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
 
 
-def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
-    """Map what the classifier looks at in each image, into a folder of its own below ``out``.
+@click.command("explain")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@out_option("Folder for the results. Each image gets a folder of its own in it.")
+@classifier_options
+@setting("--preset", OcclusionMapsConfig)
+@setting("--box", OcclusionMapsConfig)
+@setting("--stride", OcclusionMapsConfig)
+@setting("--experiment", OcclusionMapsConfig)
+@setting("--fill", OcclusionMapsConfig)
+@setting("--long-side", OcclusionMapsConfig)
+@setting("--colormap", OcclusionMapsConfig)
+@setting("--scale", OcclusionMapsConfig)
+@run_options
+@pass_options
+def command(options: Options, images: tuple[str, ...], out: Path) -> None:
+    """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
-    Images that cannot be read are reported, and the others are mapped all the same. Returns whether
-    all could be read. Raises UserError for a setting, a classifier or a folder that cannot be used.
+    Windows are cut out of the image and scored alone, and they are painted over and the rest of the
+    image is scored. An image that cannot be read is reported, and the exit code is 2.
+
+    Example: tessera explain photo.jpg --out explained
     """
-    config = OcclusionMapsConfig(**_settings(options))
+    config = options.config(OcclusionMapsConfig)
     settings = config.occlusion()
-    asked = image_questions(images, out, options, config)
+    asked = image_questions(images, out, options)
     if asked is None:
-        return False
+        sys.exit(2)
     target, store = asked.target, asked.models.window_scores
     progress = TerminalProgress(asked.console)
 
@@ -41,18 +64,19 @@ def explain_files(images: Sequence[str], out: Path, options: Options) -> bool:
             target,
             config,
             store,
-            lambda estimate: asked.tell(f"{image.name}: {estimate.sentence()}"),
+            lambda estimate: asked.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
         )
 
-    with asked.tracking.lone_run("explain", asked.tell) as run, progress.bars:
+    with asked.tracking.lone_run("explain", asked.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options))
         for image, result in tracked_results(read, run_one, run):
-            found = report_json(image, target, {**vars(settings), **result.metrics})
-            paths = _write(out / image.folder, {**result.files, "report.json": found})
+            report = report_json(image, target, {**vars(settings), **result.metrics})
+            paths = _write(out / image.folder, {**result.files, "report.json": report})
             _summarise(image.name, result, target.class_name, paths)
-    return asked.files.all_read
+    if not asked.files.all_read:
+        sys.exit(2)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
@@ -77,12 +101,3 @@ def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Seque
         )
     for path in paths:
         click.echo(f"  {click.format_filename(path)}")
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(
-        options,
-        "preset", "box", "stride", "experiment", "fill", "long_side", "colormap", "scale",
-        class_name="class_",
-    )  # fmt: skip
-    return settings | given_file(options, "model")

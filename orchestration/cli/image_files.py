@@ -11,16 +11,16 @@ from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
 from assets.methods.photos.rejects import Rejected
 from assets.results.originals import Original, read_originals
-from orchestration.cli.collection_runs import Options, given
+from orchestration.cli.options import Options
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class ImageFiles:
-    """The images that can be opened; ``tell`` is called with a sentence for each that cannot."""
+    """The images that can be opened; ``notify`` gets a sentence on each that cannot."""
 
-    def __init__(self, images: Sequence[str], tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, images: Sequence[str], notify: Notify) -> None:
+        self._notify = notify
         self._found = [image for image in images if self._is_there(image)]
         self.all_read = len(self._found) == len(images)
 
@@ -31,7 +31,8 @@ class ImageFiles:
     def read(self, reading: CatalogueSettings) -> Iterator[Original]:
         """Yield the images that can be read, one at a time.
 
-        The others are reported. At the end ``all_read`` says whether there was none of them.
+        One that cannot be read is reported, and the others follow all the same. At the end
+        ``all_read`` says whether there was none of them.
         """
 
         def leave_out(number: int, rejected: Rejected) -> None:
@@ -49,13 +50,14 @@ class ImageFiles:
         return True
 
     def _leave_out(self, image: str, why: str) -> None:
-        self._tell(f"tessera: {click.format_filename(image)} was left out: {why}")
+        self._notify(f"tessera: {click.format_filename(image)} was left out: {why}")
         self.all_read = False
 
 
 def reading_settings(options: Options) -> CatalogueSettings:
     """Return how images are read that somebody named: none is too small."""
-    return RawImagesConfig(min_side=1, **given(options, "allow_private_addresses")).settings()
+    given = options.given.get(RawImagesConfig, {})
+    return RawImagesConfig(**given, min_side=1).settings()
 
 
 def _uri(image: str) -> str:

@@ -9,58 +9,49 @@ from typing import Any
 
 from rich.console import Console
 
-from assets.config import DeconvnetMapsConfig, NsfwScoresConfig, OcclusionMapsConfig
+from assets.config import NsfwScoresConfig
 from assets.methods.attribution.target import Target
 from assets.methods.models.classifier import check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
 from assets.results.originals import Original
-from orchestration.cli.collection_runs import Options, compute_resource
-from orchestration.cli.image_files import ImageFiles, Tell
+from orchestration.cli.image_files import ImageFiles, Notify
+from orchestration.cli.options import Options
 from orchestration.cli.outputs import check_output_folder
 from orchestration.definitions import build_resources
 
 
 @dataclass(frozen=True)
 class ImageQuestions:
-    """Which images, whose probability is attributed to their parts, and where to report."""
+    """The images, whose probability is attributed to their parts, and where messages go."""
 
     files: ImageFiles
     target: Target
     models: Models
     tracking: Tracking
     console: Console
-    tell: Tell
+    notify: Notify
 
 
-def image_questions(
-    images: Sequence[str],
-    out: Path,
-    options: Options,
-    config: OcclusionMapsConfig | DeconvnetMapsConfig,
-) -> ImageQuestions | None:
+def image_questions(images: Sequence[str], out: Path, options: Options) -> ImageQuestions | None:
     """Look at the images before the model is loaded; None if none of them can be opened.
 
-    The classifier and the class are by default those of nsfw_scores. Raises UserError for a folder
-    or a classifier that cannot be used.
+    Raises UserError for a folder or a classifier that cannot be used.
     """
     check_output_folder(out)
-    compute = compute_resource(options)
-    resources = build_resources(
-        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
-    )
+    compute = options.compute()
+    resources = build_resources(compute=compute, strict_tracking=options.strict_tracking)
     console = Console(stderr=True)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    files = ImageFiles(images, tell)
+    notify = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    files = ImageFiles(images, notify)
     if not files:
         return None
-    defaults = NsfwScoresConfig()
-    model, class_name = config.model or defaults.model, config.class_name or defaults.class_name
+    asked = options.config(NsfwScoresConfig)
     models: Models = resources["models"]
-    classifier = models.load(model, compute.settings(), tell)
-    check_class(classifier.class_names, class_name)
-    target = Target(classifier, model, class_name)
-    return ImageQuestions(files, target, models, resources["tracking"], console, tell)
+    classifier = models.load(asked.model, compute.settings(), notify)
+    check_class(classifier.class_names, asked.class_name)
+    target = Target(classifier, asked.model, asked.class_name)
+    return ImageQuestions(files, target, models, resources["tracking"], console, notify)
 
 
 def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes:

@@ -1,7 +1,5 @@
 """`tessera key`: makes, lists and revokes the keys of the HTTP service."""
 
-from typing import Any
-
 import click
 
 from assets.methods.common.errors import UserError
@@ -10,37 +8,54 @@ from assets.resources.home import home_folder
 from orchestration.api.keys import Key, KeyLimits, KeyRing
 
 
-def key_ring() -> KeyRing:
-    """Return the keys below the home."""
-    return KeyRing(home_folder() / "keys")
+@click.group("key")
+def command() -> None:
+    """Make, list and revoke the keys of the HTTP service."""
 
 
-def new_key(
-    collection: str, rate: float | None, megabytes: float | None, inputs: int | None
-) -> None:
-    """Make a key for the app ``collection``, and print it as the last line.
+@command.command("new", short_help="Make a key and print it.")
+@click.argument("collection")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.001),
+    default=KeyLimits.requests_per_second,
+    help="Largest number of requests per second.",
+)
+@click.option(
+    "--megabytes",
+    type=click.FloatRange(0, min_open=True),
+    default=KeyLimits.request_megabytes,
+    help="Largest size of a request in megabytes.",
+)
+@click.option(
+    "--inputs",
+    type=click.IntRange(0),
+    default=KeyLimits.inputs,
+    help="Largest number of images that are stored.",
+)
+def new(collection: str, rate: float, megabytes: float, inputs: int) -> None:
+    """Make a key for the images of COLLECTION and print it as the last line, this one time.
 
-    ``rate`` is in requests a second, ``megabytes`` of a request, ``inputs`` the most that are
-    stored; None is the default.
-
-    Raises:
-        UserError: the name is none for a collection, it is one with a source of its own, or a limit
-            makes no sense.
+    Example: tessera key new shop --rate 50
     """
-    _check_app(Collection(collection, INPUTS_SOURCE))
-    chosen: dict[str, Any] = {
-        "requests_per_second": rate,
-        "request_megabytes": megabytes,
-        "inputs": inputs,
-    }
-    limits = KeyLimits(**{name: limit for name, limit in chosen.items() if limit is not None})
-    key, text = key_ring().new_key(collection, limits)
+    app = Collection(collection, INPUTS_SOURCE)
+    known = CollectionRegistry(home_folder()).find(collection)
+    if known and known.source != app.source:
+        raise UserError(
+            f"The collection {collection!r} has the source {known.source}, and photos cannot be "
+            "posted to it: choose another name."
+        )
+    key, text = key_ring().new_key(app.name, KeyLimits(rate, megabytes, inputs))
     click.echo(f"Key {key.id} of the app {collection}; only now is it shown:")
     click.echo(text)
 
 
-def list_keys() -> None:
-    """Print the keys, a line each, the oldest first; tabs are between id, app, limits and times."""
+@command.command("list", short_help="List the keys.")
+def list_() -> None:
+    """List the keys from the oldest to the newest, with tabs between id, app, limits and dates.
+
+    What a client sends as its key is not shown.
+    """
     keys = key_ring().all()
     for key in keys:
         click.echo("\t".join([key.id, key.app, _limits(key.limits), _history(key)]))
@@ -48,19 +63,17 @@ def list_keys() -> None:
         click.echo("There are no keys: `tessera key new COLLECTION` makes one.", err=True)
 
 
-def revoke_key(key_id: str) -> None:
-    """Revoke a key; raises UserError if there is none with this id."""
+@command.command("revoke", short_help="Revoke a key.")
+@click.argument("key_id")
+def revoke(key_id: str) -> None:
+    """Revoke the key KEY_ID at once. `tessera key list` shows the ids."""
     key = key_ring().revoke(key_id)
     click.echo(f"Key {key.id} of the app {key.app} is revoked.")
 
 
-def _check_app(app: Collection) -> None:
-    known = CollectionRegistry(home_folder()).find(app.name)
-    if known and known.source != app.source:
-        raise UserError(
-            f"The collection {app.name!r} has the source {known.source}, and photos cannot be "
-            "posted to it: choose another name."
-        )
+def key_ring() -> KeyRing:
+    """Return the keys below the home."""
+    return KeyRing(home_folder() / "keys")
 
 
 def _limits(limits: KeyLimits) -> str:

@@ -1,50 +1,32 @@
-"""What `evaluate` and `train` have in common: a labelled manifest, and what is told of its rows."""
-
-from typing import Any
+"""What `evaluate` and `train` share: a labelled manifest, and which of its rows are left out."""
 
 import click
 
-from assets.config import LabelledImagesConfig, catalogue_settings, check_settings
+from assets.config import LabelledImagesConfig, catalogue_settings, check_settings, config_of
 from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.source import read_manifest
 from assets.resources.collections import Collection, collection_for
-from orchestration.cli.collection_runs import Options, given
+from orchestration.cli.options import Options
 
 
-def labelled_collection(
-    name: str, source: str, asset: str, settings: dict[str, Any], options: Options
-) -> Collection:
-    """Return the collection of a manifest, with what this call asks of its labels and of ``asset``.
+def labelled_collection(name: str, manifest: str, asset: str, options: Options) -> Collection:
+    """Return the collection of a manifest, with its labels and ``asset`` as this call sets them.
 
-    What the call leaves out of these two is as by default, whatever the last one said. Raises
-    UserError for a setting that cannot be.
+    What the call leaves out of these two has its default, whatever the last call said. Raises
+    UserError, before hours of decoding, for a setting or a manifest that cannot be used.
     """
-    given_settings = {
-        "raw_images": given(options, "allow_private_addresses"),
-        "labelled_images": given(options, "negative", "positive"),
-        asset: settings,
-    }
-    collection = collection_for(name, source).with_settings(
-        {key: values for key, values in given_settings.items() if values},
-        {"labelled_images", asset},
-    )
+    assets = {"labelled_images", asset}
+    collection = collection_for(name, manifest).with_settings(options.settings, assets)
     check_settings(collection.settings)
+    reading = catalogue_settings(collection.settings)
+    labels = config_of(LabelledImagesConfig, collection.settings)
+    check_labels(
+        read_manifest(collection.source, reading.fetch), labels.settings(reading.near_distance)
+    )
     return collection
 
 
-def label_config(collection: Collection) -> LabelledImagesConfig:
-    """Return the two classes of a collection, and how its images are split."""
-    return LabelledImagesConfig(**collection.settings.get("labelled_images", {}))
-
-
-def check_manifest(collection: Collection) -> None:
-    """Raise UserError, before hours of decoding, for a manifest that cannot be used."""
-    reading = catalogue_settings(collection.settings)
-    rows = read_manifest(collection.source, reading.fetch)
-    check_labels(rows, label_config(collection).settings(reading.near_distance))
-
-
-def tell_findings(data: LabelledData) -> None:
+def report_findings(data: LabelledData) -> None:
     """Say which rows of the manifest were left out, by reason."""
     findings = data.findings
     for reason, rows in findings.groupby("reason"):

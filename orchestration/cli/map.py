@@ -1,56 +1,161 @@
-"""From the options of the command line to a map on disk and a summary in the terminal."""
+"""`tessera map`: from a folder, a URL or a manifest to a map on disk and a summary."""
 
+import json
 import time
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from assets.config import check_settings
-from assets.resources.collections import collection_for
+from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
+from assets.methods.common.files import write_whole, written_whole
+from assets.methods.photos.catalogue import Catalogue
+from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
+from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
-    Options,
-    given,
-    given_file,
+    exit_for_checks,
+    name_for,
     run_collection,
 )
-from orchestration.cli.map_results import PhotoMap, make_report, write_results
+from orchestration.cli.options import (
+    Options,
+    all_of,
+    name_option,
+    out_option,
+    pass_options,
+    path_or_name,
+    path_or_url,
+    run_options,
+    setting,
+)
 from orchestration.cli.outputs import check_output_folder
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 
+LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
+# The libraries that a layout's bytes depend on.
+VERSIONED = [
+    "tessera", "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
+    "shufflesnap", "timm", "torch", "torchdr",
+]  # fmt: skip
 
-def map_collection(name: str, source: str, out: Path, options: Options, debug: bool) -> FinishedRun:
-    """Map a source, write the results into ``out``, and say what came of it.
+
+map_options = all_of(
+    out_option("Folder for the results.", required=False, show_default="map-NAME"),
+    setting("--backbone", EmbeddingsConfig, type=path_or_name, metavar="NETWORK"),
+    setting("--projection", TsneConfig, field="method"),
+    setting("--perplexity", TsneConfig),
+    setting("--grid", GridConfig, field="shape"),
+    setting("--certify", GridConfig),
+    setting("--refine/--no-refine", GridConfig),
+    setting("--show-duplicates", GridConfig),
+    setting("--tile", MosaicConfig),
+    setting("--gap", MosaicConfig),
+    setting("--background", MosaicConfig),
+    setting("--fit", MosaicConfig),
+    setting("--format", MosaicConfig),
+    setting("--seed", TsneConfig, GridConfig),
+    run_options,
+)
+
+
+@click.command("map")
+@click.argument("source", type=path_or_url)
+@name_option
+@map_options
+@pass_options
+def command(options: Options, source: str, name: str | None, out: Path | None) -> None:
+    """Map the photos of SOURCE: a folder, a URL such as s3://bucket/photos, or a manifest.
+
+    A manifest is a CSV or Parquet file. Its column `uri` has paths or URLs of photos, and its
+    column `label`, if there is one, their labels.
+
+    Example: tessera map photos --grid 16:9
+    """
+    map_collection(name or name_for(source), source, out, options)
+
+
+def map_collection(name: str, source: str, out: Path | None, options: Options) -> None:
+    """Map a source, write the results into ``out`` (map-NAME if None), and sum them up.
 
     Raises UserError for a source, a setting or a folder that cannot be used.
     """
     begun = time.monotonic()
-    collection = collection_for(name, source).with_settings(asset_settings(options), PHOTO_MAP)
+    out = out or Path(f"map-{name}")
+    collection = collection_for(name, source).with_settings(options.settings, PHOTO_MAP)
     check_settings(collection.settings)
     check_output_folder(out, source)
-    outputs, run = run_collection("photo_map", collection, options, debug)
-    photo_map = PhotoMap.read(outputs, name)
-    report = make_report(collection, photo_map, run)
-    paths = write_results(out, photo_map, report)
+    outputs, run = run_collection("photo_map", collection, options)
+    results = _Results(
+        outputs.read(Catalogue, "raw_images", name),
+        outputs.read(Embeddings, "embeddings", name),
+        outputs.read(GridAssignment, "grid_assignment", name),
+        outputs.read(Mosaic, "mosaic", name),
+    )
+    report = _make_report(collection, results, run)
+    paths = _write_results(out, results, report)
     _summarise(report, paths, time.monotonic() - begun)
-    return run
+    exit_for_checks(run)
 
 
-def asset_settings(options: Options) -> dict[str, dict[str, Any]]:
-    """Return the settings of each asset that the command line gave; the rest keep their default."""
-    grid = given(options, "certify", "show_duplicates", "seed", shape="grid")
-    if options.get("no_refine"):
-        grid["refine"] = False
-    settings = {
-        "raw_images": given(options, "allow_private_addresses"),
-        "embeddings": given_file(options, "backbone"),
-        "tsne_2d": given(options, "perplexity", "seed", method="projection"),
-        "grid_assignment": grid,
-        "mosaic": given(options, "tile", "gap", "background", "fit", "format"),
+@dataclass(frozen=True)
+class _Results:
+    """The values of the assets."""
+
+    catalogue: Catalogue
+    embeddings: Embeddings
+    grid: GridAssignment
+    mosaic: Mosaic
+
+
+def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict[str, Path]:
+    paths = {
+        "mosaic": out / f"mosaic{results.mosaic.mosaic.suffix}",
+        "figure": out / f"figure{results.mosaic.figure.suffix}",
+        "layout": out / "layout.parquet",
+        "rejects": out / "rejects.csv",
+        "report": out / "report.json",
     }
-    return {asset: values for asset, values in settings.items() if values}
+    write_whole(paths["mosaic"], results.mosaic.mosaic.data)
+    write_whole(paths["figure"], results.mosaic.figure.data)
+    layout = pa.Table.from_pandas(results.grid.table[LAYOUT_COLUMNS], preserve_index=False)
+    with written_whole(paths["layout"]) as beside:
+        pq.write_table(layout.replace_schema_metadata(None), beside)
+    write_whole(paths["rejects"], results.catalogue.rejects.to_csv(index=False).encode())
+    write_whole(paths["report"], json.dumps(report, indent=2).encode())
+    return paths
+
+
+def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:
+    """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
+    catalogue = results.catalogue
+    return {
+        "collection": collection.name,
+        "source": collection.source,
+        "dagster_run": run.run_id,
+        "counts": {
+            "found": catalogue.n_found,
+            "photos": len(catalogue.images),
+            "rejected": len(catalogue.rejects),
+            "exact_duplicates": int(
+                (catalogue.images.duplicate_of == catalogue.images.image_id).sum()
+            ),
+            "shown": len(results.grid.table),
+            "decoded_anew": catalogue.n_decoded,
+            "embedded_anew": results.embeddings.n_computed,
+        },
+        "seconds": run.seconds,
+        "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
+        **results.grid.metrics,
+        "mosaic": {**results.mosaic.settings, "shrunk": results.mosaic.shrunk},
+        "checks": {check.check_name: check.passed for check in run.checks},
+        "versions": {name: version(name) for name in VERSIONED},
+    }
 
 
 def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""From the number of a version to the champion: the choice of a person, whatever was measured."""
+"""`tessera promote`: makes a version the champion, whatever was measured of it."""
 
 from contextlib import suppress
 
@@ -14,11 +14,15 @@ from orchestration.instance import prepare_home
 USERS_OF_CHAMPION = "score, explain, deconv, evaluate and the nightly runs"
 
 
-def promote_version(number: int) -> None:
-    """Make a version of the NSFW model the champion, and say which was it before.
+@click.command("promote")
+@click.argument("version", type=click.IntRange(1), metavar="VERSION")
+def command(version: int) -> None:
+    """Make the version with the number VERSION of the NSFW model the champion.
 
-    Raises UserError for a version that is not there or not one of Tessera's, and when the registry
-    is down.
+    The champion is what all commands use. To undo a training, promote the version that was the
+    champion before.
+
+    Example: tessera promote 1
     """
     from mlflow.exceptions import MlflowException
 
@@ -32,17 +36,19 @@ def promote_version(number: int) -> None:
             # In an empty registry this makes version 1 of the packaged model.
             models.champion()
         before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
-        uri = f"models:/{MODEL}/{number}"
-        version = models.registry.version_at(uri)
-        if version is None:
+        uri = f"models:/{MODEL}/{version}"
+        registered = models.registry.version_at(uri)
+        if registered is None:
             raise UserError(
                 f"{uri} is a model that Tessera did not register, so it can be named for one run "
                 "but not stand for the NSFW model."
             )
-        models.registry.set_alias(CHAMPION, version.version)
+        models.registry.set_alias(CHAMPION, registered.version)
         # From now on it is also the one last seen, for when the registry is down.
         models.champion()
     except (MlflowException, OSError) as error:
         raise UserError(f"The model registry could not be reached: {first_line(error)}") from error
-    told = "It was so before." if before == version.version else f"Before it was version {before}."
-    click.echo(f"version {version.version} is champion: {USERS_OF_CHAMPION} use it. {told}")
+    was = (
+        "It was so before." if before == registered.version else f"Before it was version {before}."
+    )
+    click.echo(f"version {registered.version} is champion: {USERS_OF_CHAMPION} use it. {was}")

@@ -1,4 +1,4 @@
-"""From the options of the command line to a table of scores on disk and a summary."""
+"""`tessera score`: from a folder, a URL or a manifest to a table of scores and a summary."""
 
 import time
 from pathlib import Path
@@ -6,49 +6,59 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from assets.config import NsfwScoresConfig, check_settings
+from assets.config import NsfwScoresConfig, check_settings, config_of
 from assets.methods.common.files import write_whole
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
-    Options,
     check_classifier,
-    given,
-    given_file,
+    exit_for_checks,
+    name_for,
     run_collection,
 )
+from orchestration.cli.options import (
+    Options,
+    classifier_options,
+    name_option,
+    out_option,
+    pass_options,
+    path_or_url,
+    run_options,
+)
 from orchestration.cli.outputs import check_output_file
-from orchestration.runs import FinishedRun
 
 SHOWN = 5
 
 
-def score_collection(
-    name: str, source: str, out: Path, options: Options, debug: bool
-) -> FinishedRun:
-    """Score the images of a source, write the table to ``out``, and say what came of it.
+@click.command("score")
+@click.argument("source", type=path_or_url)
+@out_option("CSV file for the scores.")
+@name_option
+@classifier_options
+@run_options
+@pass_options
+def command(options: Options, source: str, out: Path, name: str | None) -> None:
+    """Score each photo of SOURCE: how probable is it that it belongs to a class, such as nsfw?
 
-    Raises UserError for a source, a setting or a file that cannot be used.
+    SOURCE is a folder, a URL or a manifest, as for map.
+
+    Example: tessera score photos --out scores.csv
     """
     begun = time.monotonic()
-    settings = {
-        "raw_images": given(options, "allow_private_addresses"),
-        "nsfw_scores": given(options, class_name="class_") | given_file(options, "model"),
-    }
-    settings = {asset: values for asset, values in settings.items() if values}
-    collection = collection_for(name, source).with_settings(settings, {"nsfw_scores"})
+    name = name or name_for(source)
+    collection = collection_for(name, source).with_settings(options.settings, {"nsfw_scores"})
     check_settings(collection.settings)
     check_output_file(out, source)
-    config = NsfwScoresConfig(**collection.settings.get("nsfw_scores", {}))
+    config = config_of(NsfwScoresConfig, collection.settings)
     check_classifier(config.model, config.class_name, options)
-    outputs, run = run_collection("scores", collection, options, debug)
+    outputs, run = run_collection("scores", collection, options)
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
     table = scores_table(catalogue, scores)
     write_whole(out, table.to_csv(index=False).encode("utf-8", "surrogateescape"))
     _summarise(table, catalogue, scores, out, time.monotonic() - begun)
-    return run
+    exit_for_checks(run)
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:

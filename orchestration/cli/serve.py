@@ -1,20 +1,81 @@
-"""`tessera serve`: the HTTP service and what carries its visualizations out."""
+"""`tessera serve`: the HTTP service and the runs of its visualizations."""
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import click
 from filelock import FileLock, Timeout
 
+from assets.config import RawImagesConfig
 from assets.methods.common.errors import UserError
 from orchestration.api.keys import KeyRing
 from orchestration.api.logs import configure_logs
 from orchestration.api.service import Service
 from orchestration.api.settings import ServeSettings, is_loopback
+from orchestration.cli.options import (
+    Options,
+    allow_private_addresses,
+    compute_options,
+    pass_options,
+)
+from orchestration.instance import prepare_home
 
 SECONDS_FOR_REQUESTS_TO_END = 10
 IDLE_SECONDS = 30
 BACKLOG = 1024
+
+
+@click.command("serve")
+@click.option("--host", default=ServeSettings.host, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=ServeSettings.port,
+    help="Port to listen on. 0 takes a free one.",
+)
+@click.option(
+    "--runs",
+    "runs_at_once",
+    type=click.IntRange(1),
+    default=ServeSettings.runs_at_once,
+    help="Number of visualizations to compute at the same time. The others wait.",
+)
+@click.option(
+    "--download-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=ServeSettings.download_seconds,
+    help="Time limit of one download in seconds.",
+)
+@click.option(
+    "--image-megabytes",
+    type=click.FloatRange(0, min_open=True),
+    default=ServeSettings.image_megabytes,
+    help="Largest size of an image in megabytes. Larger images are refused.",
+)
+@click.option(
+    "--public-url",
+    help="Address under which clients reach the service, such as https://photos.example.org, if it "
+    "is behind a proxy.",
+)
+@allow_private_addresses
+@compute_options
+@pass_options
+def command(options: Options, **settings: Any) -> None:
+    """Serve images, models, searches and maps over HTTP until Ctrl-C.
+
+    Without a key the service listens on this machine alone. `tessera key new COLLECTION` makes one.
+    """
+    private = options.config(RawImagesConfig).allow_private_addresses
+    compute = options.compute()
+    with suppress(KeyboardInterrupt):
+        serve(
+            prepare_home(),
+            ServeSettings(**settings, allow_private_addresses=private, compute=compute),
+        )
+    click.echo("stopped")
 
 
 def serve(home: Path, settings: ServeSettings) -> None:
@@ -34,7 +95,7 @@ def serve(home: Path, settings: ServeSettings) -> None:
             _listening(settings) as listening,
         ):
             configure_logs()
-            # Its lines are no JSON otherwise.
+            # MLflow would write lines that are not JSON.
             os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
             service = Service(home, settings)
             _announce(service, listening)
@@ -49,7 +110,7 @@ def _listening(settings: ServeSettings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-        # Who reads that it is up may connect, even while it starts.
+        # Clients may connect as soon as the address is printed, while the service still starts.
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()

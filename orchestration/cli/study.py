@@ -1,4 +1,4 @@
-"""The study of a planted shortcut, with its files on disk and one experiment in MLflow."""
+"""`tessera study`: the study of a planted shortcut, its files, and one experiment in MLflow."""
 
 import json
 import logging
@@ -26,7 +26,13 @@ from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
 from assets.results.photo_map import png
-from orchestration.cli.collection_runs import Options, compute_resource
+from orchestration.cli.options import (
+    Options,
+    device_options,
+    out_option,
+    pass_options,
+    strict_tracking,
+)
 from orchestration.cli.outputs import check_output_folder
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
@@ -36,26 +42,30 @@ SHEET = 40
 _log = logging.getLogger("tessera")
 
 
-def study_dolls(
-    out: Path, seed: int, options: Options, settings: StudySettings | None = None
-) -> None:
-    """Run the study, write its figures, networks and dolls into ``out``, and sum it up.
+@click.command("study")
+@out_option("Folder for the results.", required=False, default="study")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Random seed.")
+@device_options
+@strict_tracking
+@pass_options
+def command(options: Options, out: Path, seed: int) -> None:
+    """Plant a flaw in the data of a network, find it, mend the data, and train again.
 
-    Raises UserError for a folder that cannot be used.
+    The data are drawings of dolls. In the flawed data, the lips of a doll tell its label.
+
+    Example: tessera study --out study
     """
-    settings = replace(settings or StudySettings(), seed=seed)
+    settings = replace(StudySettings(), seed=seed)
     check_output_folder(out)
-    compute = compute_resource(options)
-    resources = build_resources(
-        compute=compute, strict_tracking=bool(options.get("strict_tracking"))
-    )
+    compute = options.compute()
+    resources = build_resources(compute=compute, strict_tracking=options.strict_tracking)
     tracking: Tracking = resources["tracking"].in_experiment(EXPERIMENT)
     models: Models = resources["models"]
     folder = home_folder() / "study"
     console = Console(stderr=True)
-    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    notify = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     progress = TerminalProgress(console)
-    with tracking.lone_run(f"seed {seed}", tell) as run, progress.bars:
+    with tracking.lone_run(f"seed {seed}", notify) as run, progress.bars:
         run.parameters({**_flat(settings), "seed": seed})
         study = run_study(
             settings,

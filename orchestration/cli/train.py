@@ -1,13 +1,10 @@
-"""From a labelled manifest to a new version of the NSFW model, and a summary."""
+"""`tessera train`: from a labelled manifest to a new version of the NSFW model, and a summary."""
 
 import time
-from typing import Any
 
 import click
 
-from assets.config import (
-    NsfwTrainingConfig,
-)
+from assets.config import LabelledImagesConfig, NsfwTrainingConfig, config_of
 from assets.methods.photos.labels import LabelledData
 from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
@@ -15,35 +12,58 @@ from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE
 from assets.values import NsfwTraining
-from orchestration.cli.collection_runs import (
+from orchestration.cli.collection_runs import exit_for_checks, name_for, run_collection
+from orchestration.cli.labelled_collections import labelled_collection, report_findings
+from orchestration.cli.options import (
     Options,
-    given,
-    given_file,
-    run_collection,
-)
-from orchestration.cli.labelled_collections import (
-    check_manifest,
-    label_config,
-    labelled_collection,
-    tell_findings,
+    allow_private_addresses,
+    device_options,
+    label_options,
+    pass_options,
+    path_or_name,
+    path_or_url,
+    setting,
+    strict_tracking,
 )
 from orchestration.cli.promote import USERS_OF_CHAMPION
-from orchestration.runs import FinishedRun
 
 
-def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> FinishedRun:
-    """Train on a labelled manifest, register the result, and say what became of it.
+@click.command("train")
+@click.argument("manifest", type=path_or_url)
+@label_options
+@setting("--base", NsfwTrainingConfig, type=path_or_name, metavar="NETWORK")
+@setting("--pretrained/--from-scratch", NsfwTrainingConfig)
+@setting("--train", NsfwTrainingConfig, field="trained")
+@setting("--input-side", NsfwTrainingConfig)
+@setting("--epochs", NsfwTrainingConfig)
+@setting("--patience", NsfwTrainingConfig)
+@setting("--batch-size", NsfwTrainingConfig)
+@setting("--learning-rate", NsfwTrainingConfig)
+@setting("--class-weights", NsfwTrainingConfig)
+@setting("--augmentation", NsfwTrainingConfig)
+@setting("--seed", NsfwTrainingConfig)
+@device_options
+@allow_private_addresses
+@strict_tracking
+@pass_options
+def command(options: Options, manifest: str, name: str | None) -> None:
+    """Train a new version of the NSFW model on MANIFEST. The same call goes on after an interrupt.
 
-    Raises UserError for a manifest or a setting that cannot be used.
+    MANIFEST is a CSV or Parquet file with the columns `uri` and `label`, and `split` (train,
+    validation or test) if the splits are given. The new version becomes the champion, which all
+    commands use, if it is better than chance on the test split and neither its AUC nor the lower
+    bound of its AUC is below the champion's. Otherwise it becomes the challenger.
+
+    Example: tessera train labels.csv
     """
     begun = time.monotonic()
-    collection = labelled_collection(name, source, "nsfw_training", _settings(options), options)
-    check_manifest(collection)
+    name = name or name_for(manifest)
+    collection = labelled_collection(name, manifest, "nsfw_training", options)
     _check_base(collection)
-    outputs, run = run_collection("training", collection, options, debug)
+    outputs, run = run_collection("training", collection, options)
     data = outputs.read(LabelledData, "labelled_images", name)
     result = outputs.read(NsfwTraining, "nsfw_training", name)
-    tell_findings(data)
+    report_findings(data)
     best = result.history.set_index("epoch").loc[result.best_epoch]
     n_epochs = len(result.history)
     click.echo(
@@ -56,13 +76,13 @@ def train_on_manifest(name: str, source: str, options: Options, debug: bool) -> 
             f"  {row.model:<19}AUC {row.auc:.4f}  {row.auc_low:.4f} to {row.auc_high:.4f}"
             "  on the split test"
         )
-    tell_version(result, name)
+    report_version(result, name)
     click.echo(f"Done in {time.monotonic() - begun:.0f} s.")
-    return run
+    exit_for_checks(run)
 
 
-def tell_version(result: NsfwTraining, name: str) -> None:
-    """Say what became of a training of the collection ``name``, and what can be done with it."""
+def report_version(result: NsfwTraining, name: str) -> None:
+    """Report the outcome of a training of the collection ``name``, and how to use its result."""
     if not result.version:
         path = home_folder() / "trainings" / name / result.weights
         click.echo(f"not registered: {result.reason}")
@@ -78,8 +98,8 @@ def tell_version(result: NsfwTraining, name: str) -> None:
 
 def _check_base(collection: Collection) -> None:
     """Refuse a network that is not there, or cannot be trained so, before hours of decoding."""
-    training = NsfwTrainingConfig(**collection.settings.get("nsfw_training", {}))
-    labels = label_config(collection)
+    training = config_of(NsfwTrainingConfig, collection.settings)
+    labels = config_of(LabelledImagesConfig, collection.settings)
     check_start(
         training.base,
         training.pretrained,
@@ -87,14 +107,3 @@ def _check_base(collection: Collection) -> None:
         training.trained == "head",
         (labels.negative, labels.positive),
     )
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    settings = given(
-        options,
-        "trained", "input_side", "epochs", "learning_rate", "class_weights", "augmentation",
-        "patience", "seed", batch_size="images_a_step",
-    )  # fmt: skip
-    if options.get("from_scratch"):
-        settings["pretrained"] = False
-    return settings | given_file(options, "base")

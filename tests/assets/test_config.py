@@ -3,6 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from assets.config import (
+    ASSETS,
     DeconvnetMapsConfig,
     LabelledImagesConfig,
     NsfwEvaluationConfig,
@@ -11,6 +12,7 @@ from assets.config import (
     OcclusionMapsConfig,
     catalogue_settings,
     check_settings,
+    config_of,
 )
 from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import HeatMapSettings
@@ -21,6 +23,7 @@ from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.splits import SplitFractions
 from assets.methods.training.settings import TrainingSettings
+from support.whole_phrases import fragments_of
 
 
 @pytest.mark.parametrize(
@@ -223,3 +226,18 @@ def test_settings_of_labels_training_and_evaluation_are_refused_at_once_too(asse
 def test_a_choice_of_theirs_that_there_is_not_is_refused(config, settings):
     with pytest.raises(ValidationError):
         config(**settings)
+
+
+def test_every_field_is_described_by_whole_phrases_in_the_launchpad_too():
+    for config in ASSETS:
+        assert config.__doc__
+        launchpad = config.to_config_schema().as_field().config_type.fields
+        for name, field in config.model_fields.items():
+            assert launchpad[name].description == field.description
+            assert not fragments_of(field.description or ""), (config, name, field.description)
+
+
+def test_the_config_of_an_asset_is_made_of_its_own_settings():
+    settings = {"mosaic": {"tile": 9}, "nsfw_scores": {"model": "skin-baseline"}}
+    assert config_of(NsfwScoresConfig, settings).model == "skin-baseline"
+    assert config_of(NsfwTrainingConfig, settings) == NsfwTrainingConfig()

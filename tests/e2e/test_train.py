@@ -14,7 +14,7 @@ from assets.resources.collections import CollectionRegistry
 from assets.resources.tracking import Tracking
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
-from orchestration.cli.train import tell_version
+from orchestration.cli.train import report_version
 
 ROOT = Path(__file__).parents[2]
 NOW_USED = "score, explain, deconv, evaluate and the nightly runs now use it; to go back:"
@@ -71,7 +71,7 @@ def test_what_can_be_done_with_the_version_is_told(
     comparison = pd.DataFrame({"model": [NEW, CHAMPION_OF_BEFORE], "version": [version, before]})
     weights, history = "classifier.safetensors", pd.DataFrame()
     result = NsfwTraining(history, comparison, weights, "", version, alias, "So it is.", 1)
-    tell_version(result, "dolls")
+    report_version(result, "dolls")
     first, *others = capsys.readouterr().out.splitlines()
     what = f"version {version} is {alias}" if version else "not registered"
     assert first == f"{what}: So it is."

@@ -50,7 +50,7 @@ def test_a_run_whose_process_is_gone_says_so_with_its_last_words(instance):
     failure = failure_of(_stored(instance, run.run_id))
     assert type(failure) is ProcessGoneError
     assert str(failure) == (
-        "The process that carried out this run is gone. Its last words: MemoryError"
+        "The process that carried out this run is gone. Its last output: MemoryError"
     )
 
 

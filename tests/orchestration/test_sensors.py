@@ -7,7 +7,7 @@ from assets.resources.collections import Collection
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.instance import register
-from orchestration.sensors import new_images, settle_canceled_runs, settle_failed_runs
+from orchestration.sensors import finish_canceled_runs, finish_failed_runs, new_images
 
 
 @dg.op
@@ -72,20 +72,23 @@ def test_a_source_that_comes_back_unchanged_starts_nothing(instance, look, photo
     assert requested == []
 
 
-def test_a_run_that_fails_or_is_cancelled_is_settled_in_mlflow_without_being_asked():
-    for sensor in (settle_failed_runs, settle_canceled_runs):
+def test_a_run_that_fails_or_is_cancelled_is_finished_in_mlflow_without_being_asked():
+    # Homes know by these names which sensors are switched on.
+    names = {"settle_failed_runs": finish_failed_runs, "settle_canceled_runs": finish_canceled_runs}
+    for name, sensor in names.items():
+        assert sensor.name == name
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
 @pytest.mark.parametrize(
-    ("sensor", "status"), [(settle_failed_runs, "FAILURE"), (settle_canceled_runs, "CANCELED")]
+    ("sensor", "status"), [(finish_failed_runs, "FAILURE"), (finish_canceled_runs, "CANCELED")]
 )
-def test_settling_passes_on_what_dagster_says(instance, sensor, status):
-    settled = []
+def test_finishing_passes_on_what_dagster_says(instance, sensor, status):
+    finished = []
 
     class Recorder(Tracking):
         def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
-            settled.append((dagster_run_id, status))
+            finished.append((dagster_run_id, status))
 
     run = instance.create_run_for_job(_job, status=dg.DagsterRunStatus[status])
     context = dg.build_run_status_sensor_context(
@@ -95,7 +98,7 @@ def test_settling_passes_on_what_dagster_says(instance, sensor, status):
         dagster_event=dg.DagsterEvent("PIPELINE_FAILURE", "_job"),
     )
     sensor(context, tracking=Recorder(home="/nowhere"))
-    assert settled == [(run.run_id, dg.DagsterRunStatus[status])]
+    assert finished == [(run.run_id, dg.DagsterRunStatus[status])]
 
 
 def test_the_sensor_is_off_until_it_is_switched_on():

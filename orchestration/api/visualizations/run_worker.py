@@ -58,7 +58,7 @@ def _work(run_id: str, compute: str) -> None:
     from orchestration.api.visualizations.map_runs import APP, WAITING, MapRuns
     from orchestration.definitions import build_definitions, build_resources
     from orchestration.instance import PROCESS_TAG, collection_lock, open_instance, this_process
-    from orchestration.runs import settle
+    from orchestration.runs import finish_run
 
     with open_instance() as instance:
         runs = MapRuns(instance)
@@ -79,7 +79,7 @@ def _work(run_id: str, compute: str) -> None:
             execute_run(InMemoryJob(job), run, instance)
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status is not dg.DagsterRunStatus.SUCCESS:
-            settle(resources["tracking"], run_id, run.status)
+            finish_run(resources["tracking"], run_id, run.status)
 
 
 if __name__ == "__main__":

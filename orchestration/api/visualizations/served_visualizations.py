@@ -48,7 +48,7 @@ from orchestration.api.visualizations.progress_of_runs import RunProgress, RunWa
 from orchestration.api.visualizations.run_dispatcher import Dispatcher
 from orchestration.instance import open_instance
 from orchestration.jobs import PHOTO_MAP
-from orchestration.runs import console, settle
+from orchestration.runs import console, finish_run
 
 CANCELLED_REASON = "Cancelled."
 _CONFIG_OF: dict[str, type[dg.Config]] = {
@@ -272,7 +272,7 @@ class Visualizations:
     def _settle(self, run: dg.DagsterRun) -> None:
         from orchestration.definitions import build_resources
 
-        settle(build_resources()["tracking"], run.run_id, run.status)
+        finish_run(build_resources()["tracking"], run.run_id, run.status)
 
     def _tidy(self, run: dg.DagsterRun) -> None:
         """Remove what a visualization that is over does not need, or nobody wants any more."""

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.config import RawImagesConfig
 from assets.methods.photos.catalogue import CatalogueSettings
 from orchestration.cli.image_files import ImageFiles, reading_settings
+from orchestration.cli.options import Options
+
+NONE_GIVEN = Options({}, debug=False)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def level_of(picture: Image.Image) -> int:
 def test_images_are_read_in_their_order_each_with_its_name_and_folder(photo):
     images = [photo("b.png", 10), photo("a.png", 20), photo("more/b.png", 30)]
     files = ImageFiles(images, unheard)
-    read = list(files.read(reading_settings({})))
+    read = list(files.read(reading_settings(NONE_GIVEN)))
     assert [(one.number, one.uri, one.name, one.folder) for one in read] == [
         (1, images[0], "b.png", "b"),
         (2, images[1], "a.png", "a"),
@@ -46,27 +50,27 @@ def test_images_are_read_in_their_order_each_with_its_name_and_folder(photo):
 
 def test_an_image_that_is_named_twice_is_done_twice(photo):
     image = photo("cat.png")
-    read = list(ImageFiles([image, image], unheard).read(reading_settings({})))
+    read = list(ImageFiles([image, image], unheard).read(reading_settings(NONE_GIVEN)))
     assert [one.folder for one in read] == ["cat", "cat-2"]
 
 
 def test_a_path_from_here_becomes_a_whole_one(photo, monkeypatch, tmp_path):
     whole = photo("cat.png")
     monkeypatch.chdir(tmp_path)
-    (read,) = ImageFiles(["cat.png"], unheard).read(reading_settings({}))
+    (read,) = ImageFiles(["cat.png"], unheard).read(reading_settings(NONE_GIVEN))
     assert (read.uri, read.name) == (whole, "cat.png")
 
 
 def test_a_uri_of_a_local_file_is_read_as_its_path_is(photo):
     uri = "file://" + photo("a b.png", 7).replace(" ", "%20")
-    (read,) = ImageFiles([uri], unheard).read(reading_settings({}))
+    (read,) = ImageFiles([uri], unheard).read(reading_settings(NONE_GIVEN))
     assert (read.uri, level_of(read.image)) == (uri, 7)
 
 
 def test_a_name_that_is_no_text_is_read_all_the_same(photo, tmp_path):
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     Path(photo("cafe.png")).rename(os.fsdecode(name))
-    (read,) = ImageFiles([os.fsdecode(name)], unheard).read(reading_settings({}))
+    (read,) = ImageFiles([os.fsdecode(name)], unheard).read(reading_settings(NONE_GIVEN))
     assert read.uri == f"file://{tmp_path}/caf%E9.png"
     # What is written into a report or a page has to be text.
     assert all(one.encode("utf-8") for one in (read.uri, read.name, read.folder))
@@ -90,7 +94,7 @@ def test_what_is_no_file_is_told_before_anything_is_read(photo, tmp_path, kind):
     assert not files.all_read
     # The numbers count those that are there.
     assert len(files) == 1
-    assert [one.number for one in files.read(reading_settings({}))] == [1]
+    assert [one.number for one in files.read(reading_settings(NONE_GIVEN))] == [1]
     assert not files.all_read
 
 
@@ -98,7 +102,7 @@ def test_without_a_file_that_is_there_there_is_nothing_to_read(tmp_path):
     told = []
     files = ImageFiles([str(tmp_path / "missing.png")], told.append)
     assert not files
-    assert list(files.read(reading_settings({}))) == []
+    assert list(files.read(reading_settings(NONE_GIVEN))) == []
     assert len(told) == 1
 
 
@@ -109,7 +113,7 @@ def test_a_file_that_is_no_image_is_told_in_its_turn_and_the_others_follow(photo
     files = ImageFiles([photo("a.png"), str(broken), photo("b.png")], told.append)
     assert files.all_read
     assert told == []
-    read = list(files.read(reading_settings({})))
+    read = list(files.read(reading_settings(NONE_GIVEN)))
     assert [(one.number, one.folder) for one in read] == [(1, "a"), (3, "b")]
     (line,) = told
     assert line.startswith(f"tessera: {broken} was left out: ")
@@ -120,7 +124,7 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_told(photo):
     images = [photo("a.png"), photo("b.png")]
     told = []
     files = ImageFiles(images, told.append)
-    reading = files.read(reading_settings({}))
+    reading = files.read(reading_settings(NONE_GIVEN))
     next(reading)
     Path(images[1]).unlink()
     assert list(reading) == []
@@ -133,7 +137,7 @@ def test_an_address_is_not_looked_at_before_its_turn():
     files = ImageFiles(["http://127.0.0.1:1/cat.png"], told.append)
     assert files
     assert told == []
-    assert list(files.read(reading_settings({}))) == []
+    assert list(files.read(reading_settings(NONE_GIVEN))) == []
     (line,) = told
     assert line.startswith("tessera: http://127.0.0.1:1/cat.png was left out: ")
     assert not files.all_read
@@ -141,7 +145,7 @@ def test_an_address_is_not_looked_at_before_its_turn():
 
 def test_an_image_that_somebody_names_is_never_too_small(photo):
     image = photo("dot.png", size=(1, 1))
-    (read,) = ImageFiles([image], unheard).read(reading_settings({}))
+    (read,) = ImageFiles([image], unheard).read(reading_settings(NONE_GIVEN))
     assert read.image.size == (1, 1)
     told = []
     assert list(ImageFiles([image], told.append).read(CatalogueSettings())) == []
@@ -149,6 +153,6 @@ def test_an_image_that_somebody_names_is_never_too_small(photo):
 
 
 def test_private_addresses_are_asked_only_if_somebody_allows_it():
-    assert not reading_settings({}).fetch.allow_private_addresses
-    assert not reading_settings({"allow_private_addresses": None}).fetch.allow_private_addresses
-    assert reading_settings({"allow_private_addresses": True}).fetch.allow_private_addresses
+    assert not reading_settings(NONE_GIVEN).fetch.allow_private_addresses
+    given = Options({RawImagesConfig: {"allow_private_addresses": True}}, debug=False)
+    assert reading_settings(given).fetch.allow_private_addresses

@@ -263,7 +263,7 @@ def test_a_worker_that_dies_before_its_run_begins_leaves_its_last_words(bench):
     bench.wait_until_ended(second)
     assert bench.begun() == [first, second]
     told = str(bench.runs.failure(bench.run(second)))
-    assert told == f"{PROCESS_GONE} Its last words: MemoryError: too many photos"
+    assert told == f"{PROCESS_GONE} Its last output: MemoryError: too many photos"
 
 
 def test_a_run_that_somebody_else_buried_is_tried_once_more(bench):

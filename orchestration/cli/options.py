@@ -1,0 +1,139 @@
+"""Options of several commands, and options that set fields of the assets' configs."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import reduce, update_wrapper
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from click.core import ParameterSource
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from assets.config import ASSETS, LabelledImagesConfig, NsfwScoresConfig, RawImagesConfig
+from assets.methods.common.devices import choose_device
+from assets.resources.compute import Compute
+from assets.resources.tracking import Tracking
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+_GIVEN = "tessera.given"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The fields of configs and resources that were given on the command line, and `--debug`."""
+
+    given: dict[type[BaseModel], dict[str, Any]]
+    debug: bool
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The fields of configs that were given, by asset, as a collection remembers them."""
+        return {ASSETS[kind]: fields for kind, fields in self.given.items() if kind in ASSETS}
+
+    def config(self, kind: type[AnyModel]) -> AnyModel:
+        """Return a config or resource; what was not given has its default."""
+        return kind(**self.given.get(kind, {}))
+
+    def compute(self) -> Compute:
+        """Return where to compute; raises UserError for a device that is not there."""
+        compute = self.config(Compute)
+        if compute.device != "auto":
+            choose_device(compute.device)
+        return compute
+
+    @property
+    def strict_tracking(self) -> bool:
+        """Whether a tracking server that is down is an error."""
+        return bool(self.given.get(Tracking))
+
+
+def pass_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Call ``command`` with ``Options`` as first argument."""
+
+    @click.pass_context
+    def call(context: click.Context, /, **arguments: Any) -> Any:
+        return command(Options(context.meta.get(_GIVEN, {}), bool(context.obj)), **arguments)
+
+    return update_wrapper(call, command)
+
+
+def setting(flag: str, *kinds: type[BaseModel], field: str = "", **attributes: Any) -> Decorator:
+    """Return an option for a field of one or several configs.
+
+    Help, type and default are those of the field in the first of ``kinds``; the field has the
+    option's name unless ``field`` names it. The value reaches ``Options.given`` only if somebody
+    gave it: a collection remembers no defaults.
+    """
+    name = field or flag.partition("/")[0].strip("-").replace("-", "_")
+    described = kinds[0].model_fields[name]
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            given = context.meta.setdefault(_GIVEN, {})
+            for kind in kinds:
+                given.setdefault(kind, {})[name] = list(value) if type(value) is tuple else value
+
+    attributes = {
+        "help": described.description,
+        "default": described.default,
+        **_type_of(described),
+        **attributes,
+    }
+    return click.option(flag, name, expose_value=False, callback=keep, **attributes)
+
+
+def all_of(*options: Decorator) -> Decorator:
+    """Return one decorator that adds all ``options``, in this order."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def path_or_name(value: str) -> str:
+    """Return the absolute path of a file, as Dagster works elsewhere; a name stays as it is."""
+    return str(Path(value).absolute()) if Path(value).is_file() else value
+
+
+def path_or_url(source: str) -> str:
+    """Return a local path as absolute path, as Dagster works elsewhere; a URL stays as it is."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def out_option(help_text: str, **attributes: Any) -> Decorator:
+    """Return `--out`, which is required unless ``attributes`` say something else."""
+    attributes = {"required": True, "help": help_text, **attributes}
+    return click.option("--out", type=click.Path(path_type=Path), **attributes)
+
+
+def _type_of(field: FieldInfo) -> dict[str, Any]:
+    kinds = get_args(field.annotation)
+    if get_origin(field.annotation) is Literal:
+        return {"type": click.Choice(kinds)}
+    kind = next((kind for kind in kinds if kind is not NoneType), field.annotation)
+    if kind is bool:
+        return {"is_flag": True}
+    limits = {name: value for limit in field.metadata for name, value in asdict(limit).items()}
+    return {"type": click.IntRange(limits["ge"], limits.get("le")) if "ge" in limits else kind}
+
+
+name_option = click.option(
+    "--name", help="Name of the collection.", show_default="made from the path or URL"
+)
+classifier_options = all_of(
+    setting("--model", NsfwScoresConfig, type=path_or_name, metavar="MODEL"),
+    setting("--class", NsfwScoresConfig, field="class_name"),
+)
+label_options = all_of(
+    name_option,
+    setting("--negative", LabelledImagesConfig),
+    setting("--positive", LabelledImagesConfig),
+)
+device_options = all_of(
+    setting("--device", Compute), setting("--threads", Compute, type=click.IntRange(1))
+)
+compute_options = all_of(device_options, setting("--batch-size", Compute, type=click.IntRange(1)))
+allow_private_addresses = setting("--allow-private-addresses", RawImagesConfig)
+strict_tracking = setting("--strict-tracking", Tracking, field="strict")
+run_options = all_of(allow_private_addresses, compute_options, strict_tracking)
