@@ -12,11 +12,18 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from orchestration.api import metrics
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
 from orchestration.api.replies import reply_status
-from orchestration.api.routes import health, images, inputs, models, searches, visualizations
+from orchestration.api.routes import (
+    health,
+    images,
+    inputs,
+    metrics,
+    models,
+    searches,
+    visualizations,
+)
 from orchestration.api.service import Service
 
 DESCRIPTION = """

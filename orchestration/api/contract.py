@@ -302,9 +302,9 @@ class Status(Reply):
     time_remaining: float | None = None
 
     @classmethod
-    def of(cls, code: Code, details: str | None = None) -> "Status":
+    def of(cls, code: Code, details: str | None = None, req_id: str | None = None) -> "Status":
         """Return the status of this code."""
-        return cls(code=code.number, description=code.description, details=details)
+        return cls(code=code.number, description=code.description, details=details, req_id=req_id)
 
 
 class StatusReply(Reply):

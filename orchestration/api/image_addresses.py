@@ -23,15 +23,19 @@ _TOKEN_DIGITS = 40
 
 
 class ImageAddresses:
-    """Makes the addresses of images, and tells its own from others."""
+    """Makes the addresses of images, and checks those that are asked for.
 
-    def __init__(self, home: Path) -> None:
+    ``public_url`` is the base of the addresses, where it is not that of the request.
+    """
+
+    def __init__(self, home: Path, public_url: str | None = None) -> None:
         self._secret = _secret(home / "keys" / "secret")
+        self._public_url = public_url
 
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
         """Return the address of a file of a visualization: ``mosaic.jpg``, ``figure.png``."""
         token = self.token("visualizations", run_id)
-        return f"{_base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
+        return f"{self._base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
 
     def page_url(self, request: Request, run_id: str) -> str:
         """Return the address of the page that shows a visualization."""
@@ -40,7 +44,7 @@ class ImageAddresses:
     def input_url(self, request: Request, app: str, image_id: str) -> str:
         """Return the address of the file of an input."""
         token = self.token("inputs", app, image_id)
-        return f"{_base(request)}/pictures/inputs/{app}/{image_id}/{token}"
+        return f"{self._base(request)}/pictures/inputs/{app}/{image_id}/{token}"
 
     def token(self, *addressed: str) -> str:
         """Return the token of what is addressed, 160 bits in hex."""
@@ -50,17 +54,15 @@ class ImageAddresses:
     def check(self, token: str, *addressed: str) -> None:
         """Raise ApiError unless this is the token of what is addressed."""
         if not hmac.compare_digest(token.encode(), self.token(*addressed).encode()):
-            raise nothing_here()
+            raise no_such_image()
+
+    def _base(self, request: Request) -> str:
+        return (self._public_url or str(request.base_url)).rstrip("/")
 
 
-def nothing_here() -> ApiError:
+def no_such_image() -> ApiError:
     """Return the answer to an address that is not one of ours, or whose file is gone."""
     return ApiError(Code.NO_SUCH_ROUTE, "There is no picture at this address.")
-
-
-def _base(request: Request) -> str:
-    base = request.app.state.service.settings.public_url or str(request.base_url)
-    return base.rstrip("/")
 
 
 def _secret(path: Path) -> bytes:

@@ -1,9 +1,11 @@
-"""What the routes work with, put together."""
+"""The parts of the HTTP service, which the routes call."""
 
 import logging
 import os
 from pathlib import Path
 
+from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.home import home_folder
 from assets.resources.photos import INPUTS_SOURCE
 from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.inference.search_engine import SearchEngine
@@ -14,7 +16,6 @@ from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
-from orchestration.cli.collection_runs import collection_for
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register
 
@@ -22,30 +23,29 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """The parts of the service of one home; to be started, and closed in the end."""
+    """The service of one home; ``start`` it once, and ``close`` it."""
 
     def __init__(self, home: Path, settings: ServeSettings) -> None:
         resources = build_resources(compute=settings.compute)
         self._tracking = resources["tracking"]
         self._is_loopback = is_loopback(settings.host)
-        self.settings = settings
         self.keys = KeyRing(home / "keys")
         self.metrics = Metrics()
-        self.pictures = ImageAddresses(home)
+        self.image_addresses = ImageAddresses(home, settings.public_url)
         self.intake = Intake(home, settings, _register, _forget)
         self.models = ServedModels(
             resources["models"],
             settings.compute.settings(),
             fetch_limits(settings),
             _log.warning,
-            self.metrics.batch,
+            self.metrics.count_batch,
         )
         self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)
 
     @property
     def is_open(self) -> bool:
-        """Whether no key was ever made, so that everyone on this machine is let in."""
+        """Whether requests from this machine need no key, because no key was ever made."""
         return self._is_loopback and not self.keys.any_ever()
 
     @property
@@ -54,9 +54,9 @@ class Service:
         return self.models.ready
 
     def start(self) -> None:
-        """Begin to load the models and to carry visualizations out."""
+        """Begin to load the models and to run visualizations."""
         if not os.environ.get("MLFLOW_TRACKING_URI"):
-            # Migrate the database before the service and a run do so side by side.
+            # This migrates the database before the service and a run would both try to.
             _ = self._tracking.experiment_id
         self.intake.start()
         self.models.start()
@@ -64,7 +64,7 @@ class Service:
         self.metrics.watch_visualizations(self.visualizations.count)
 
     def close(self) -> None:
-        """End; a visualization that is being carried out goes on without the service."""
+        """Stop the service; a visualization that is running goes on without it."""
         self.visualizations.close()
         self.searches.close()
         self.models.close()
@@ -72,8 +72,9 @@ class Service:
 
 
 def _register(app: str) -> None:
+    known = CollectionRegistry(home_folder()).find(app)
     with open_instance() as instance:
-        register(instance, collection_for(app, INPUTS_SOURCE))
+        register(instance, Collection(app, INPUTS_SOURCE, known.settings if known else {}))
 
 
 def _forget(app: str) -> None:

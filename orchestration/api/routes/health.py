@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 
+from orchestration.api.context import service_of
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.replies import reply_status
 
@@ -17,7 +18,7 @@ async def healthz(request: Request) -> StatusReply:
 @router.get("/readyz", response_model_exclude_none=True)
 async def readyz(request: Request) -> StatusReply:
     """Say that the models are loaded; 503 until they are."""
-    if not request.app.state.service.ready:
+    if not service_of(request).ready:
         raise ApiError(
             Code.FAILURE, "The models are being loaded.", {"Retry-After": "1"}, http_status=503
         )

@@ -1,4 +1,4 @@
-"""The routes of models: what there are, and what they say of pictures."""
+"""The routes of models: they list the models, and return their outputs for images."""
 
 import asyncio
 import fnmatch
@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
+from orchestration.api.context import service_of
 from orchestration.api.contract import (
     PAGE_SIZE,
     AskedImageReply,
@@ -42,7 +43,7 @@ from orchestration.api.inference.served_models import ServedModel, ServedModels
 from orchestration.api.inputs.images import ImageRefused, check_sources
 from orchestration.api.replies import batch_code, reply_status
 
-# Models belong to no collection; the original says so of its own ones.
+# Models belong to no collection. The original API gives its own models this app.
 MODELS_APP = "main"
 
 _OUTPUT_CONFIG: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ Result = TypeVar("Result")
 
 router = APIRouter(tags=["models"])
 
-# A batch all of which failed says so of each input.
+# When every input of a batch failed, the reply is an error and still lists each input.
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {400: {"model": OutputsReply | StatusReply}}
 
 
@@ -63,27 +64,27 @@ async def list_models(
     request: Request, page: Page = 1, per_page: PerPage = PAGE_SIZE
 ) -> ModelsReply:
     """List the models."""
-    found = await _models(request).all()
+    found = await service_of(request).models.all()
     return _listed(request, found[(page - 1) * per_page : page * per_page])
 
 
 @router.post("/v2/models/searches", response_model_exclude_none=True)
 async def search_models(request: Request, body: SearchModels) -> ModelsReply:
     """Find models by name and type."""
-    found = await _models(request).all()
+    found = await service_of(request).models.all()
     return _listed(request, [model for model in found if _matches(model, body.model_query)])
 
 
 @router.get("/v2/models/{model_id}", response_model_exclude_none=True)
 async def get_model(request: Request, model_id: str) -> OneModelReply:
     """Describe a model."""
-    model = await _models(request).find(model_id)
+    model = await service_of(request).models.find(model_id)
     return OneModelReply(status=reply_status(request, Code.OK), model=_described(model))
 
 
 @router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
 async def get_output_info(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model and what it answers with."""
+    """Describe a model and its outputs."""
     return await get_model(request, model_id)
 
 
@@ -93,7 +94,7 @@ async def get_output_info(request: Request, model_id: str) -> OneModelReply:
 async def post_outputs(
     request: Request, response: Response, model_id: str, body: PostOutputs
 ) -> OutputsReply:
-    """Ask a model of pictures; nothing is kept of them."""
+    """Return a model's outputs for images, which are not kept."""
     return await _outputs(request, response, body.inputs, model_id)
 
 
@@ -105,7 +106,7 @@ async def post_outputs(
 async def post_outputs_of_version(
     request: Request, response: Response, model_id: str, version_id: str, body: PostOutputs
 ) -> OutputsReply:
-    """Ask a version of a model of pictures; nothing is kept of them."""
+    """Return a model version's outputs for images, which are not kept."""
     return await _outputs(request, response, body.inputs, model_id, version_id)
 
 
@@ -117,7 +118,7 @@ async def _outputs(
     version: str | None = None,
 ) -> OutputsReply:
     check_sources([asked.data.image for asked in inputs], Code.INVALID_PREDICTION)
-    models = _models(request)
+    models = service_of(request).models
     model = await models.find(model_id, version)
     answers = await _all_or_cancelled([_answer(models, model, asked) for asked in inputs])
     described = _described(model, with_concepts=False)
@@ -142,7 +143,7 @@ async def _answer(
 
 
 async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Await all; when one raises, so does this, and what has not begun of the others never does."""
+    """Await all calls; when one raises, cancel the others and raise the same."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)
@@ -212,11 +213,6 @@ def _concept(model: ServedModel, name: str, value: float | None = None) -> Conce
 
 
 def _matches(model: ServedModel, query: ModelQuery) -> bool:
-    # Of the wildcards of fnmatch only * is one here.
+    # Only * is a wildcard here; fnmatch has others, too.
     pattern = re.sub(r"[\[?]", r"[\g<0>]", query.name.lower())
     return fnmatch.fnmatchcase(model.name, pattern) and query.type in (None, model.type)
-
-
-def _models(request: Request) -> ServedModels:
-    models: ServedModels = request.app.state.service.models
-    return models

@@ -1,7 +1,8 @@
-"""The route of searches by likeness."""
+"""The route of searches by visual similarity."""
 
 from fastapi import APIRouter, Request
 
+from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import ApiError, Code, Hit, HitsReply, PostSearch
 from orchestration.api.inference.served_models import EMBEDDING
 from orchestration.api.inputs.images import ImageRefused, check_sources
@@ -13,8 +14,8 @@ router = APIRouter(tags=["searches"])
 
 @router.post("/v2/searches", response_model_exclude_none=True)
 async def post_search(request: Request, body: PostSearch) -> HitsReply:
-    """Find the inputs that look most like a picture, the most similar first."""
-    service, app = request.app.state.service, request.state.caller.app
+    """Find the inputs that look most like an image, the most similar first."""
+    service, app = service_of(request), caller_of(request).app
     image = body.query.ands[0].output.input.data.image
     check_sources([image], Code.INVALID_SEARCH)
     model = await service.models.find(EMBEDDING)

@@ -47,8 +47,9 @@ def client(tmp_path, monkeypatch, searches):
         KnownVersions(tmp_path), ComputeSettings("cpu"), limits, pytest.fail, lambda *batch: None
     )
     models.start()
-    pictures = SimpleNamespace(input_url=lambda request, app, one: f"/pictures/{app}/{one}")
-    with TestClient(app_of(router, models=models, searches=searches, pictures=pictures)) as client:
+    addresses = SimpleNamespace(input_url=lambda request, app, one: f"/pictures/{app}/{one}")
+    app = app_of(router, models=models, searches=searches, image_addresses=addresses)
+    with TestClient(app) as client:
         yield client
     models.close()
 

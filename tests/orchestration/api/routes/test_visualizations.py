@@ -53,7 +53,7 @@ class Visualizations:
         self.deleted.append(run_id)
 
 
-class Pictures:
+class Addresses:
     """Addresses that say what they are of."""
 
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
@@ -70,7 +70,7 @@ def visualizations() -> Visualizations:
 
 @pytest.fixture
 def client(visualizations):
-    app = app_of(router, "birds", visualizations=visualizations, pictures=Pictures())
+    app = app_of(router, "birds", visualizations=visualizations, image_addresses=Addresses())
     with TestClient(app) as client:
         yield client
 
