@@ -148,7 +148,7 @@ class ServedModels:
     async def answer(self, model: ServedModel, image: ImageData) -> np.ndarray:
         """Return the probabilities by class, or the vector: (d,) float32.
 
-        Raises ImageRefused; ApiError when too much waits already; UserError when the model fails.
+        Raises ImageError; ApiError when too much waits already; UserError when the model fails.
         """
         load = partial(_open, image, self._limits)
         if image.url is not None:

@@ -40,7 +40,7 @@ from orchestration.api.contract import (
     StatusReply,
 )
 from orchestration.api.inference.served_models import ServedModel, ServedModels
-from orchestration.api.inputs.images import ImageRefused, check_sources
+from orchestration.api.inputs.images import ImageError, check_sources
 from orchestration.api.replies import batch_code, reply_status
 
 # Models belong to no collection. The original API gives its own models this app.
@@ -136,7 +136,7 @@ async def _answer(
 ) -> np.ndarray | Status:
     try:
         return await models.answer(model, asked.data.image)
-    except ImageRefused as refused:
+    except ImageError as refused:
         return Status.of(refused.code, refused.detail)
     except UserError as error:
         return Status.of(Code.FAILURE, str(error))

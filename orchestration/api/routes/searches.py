@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import ApiError, Code, Hit, HitsReply, PostSearch
 from orchestration.api.inference.served_models import EMBEDDING
-from orchestration.api.inputs.images import ImageRefused, check_sources
+from orchestration.api.inputs.images import ImageError, check_sources
 from orchestration.api.replies import reply_status
 from orchestration.api.routes.inputs import input_reply
 
@@ -21,7 +21,7 @@ async def post_search(request: Request, body: PostSearch) -> HitsReply:
     model = await service.models.find(EMBEDDING)
     try:
         vector = await service.models.answer(model, image)
-    except ImageRefused as refused:
+    except ImageError as refused:
         raise ApiError(Code.INVALID_SEARCH, refused.detail) from refused
     page, per_page = body.pagination.page, body.pagination.per_page
     found = await service.searches.search(app, vector, page, per_page)

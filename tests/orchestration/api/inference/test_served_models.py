@@ -22,7 +22,7 @@ from assets.resources.tracking import Tracking
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inference import served_models
 from orchestration.api.inference.served_models import EMBEDDING, NSFW, ServedModels
-from orchestration.api.inputs.images import ImageRefused
+from orchestration.api.inputs.images import ImageError
 from support.small_models import KnownVersions, Redness, coloured, sent, use_small_models
 
 CPU = ComputeSettings("cpu", threads=2)
@@ -179,14 +179,14 @@ def test_batches_are_told_of(serve, versions):
 
 def test_what_is_no_picture_is_refused(serve, versions):
     models = serve(versions)
-    with pytest.raises(ImageRefused) as refused:
+    with pytest.raises(ImageError) as refused:
         answered(models, found(models, NSFW), ImageData(base64="aGVsbG8="))
     assert refused.value.code == Code.INPUT_UNSUPPORTED
 
 
 def test_a_picture_that_cannot_be_downloaded_is_refused(serve, versions):
     models = serve(versions)
-    with pytest.raises(ImageRefused) as refused:
+    with pytest.raises(ImageError) as refused:
         answered(models, found(models, NSFW), ImageData(url="ftp://example.org/photo.jpg"))
     assert refused.value.code == Code.INPUT_DOWNLOAD_FAILED
 
