@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestration.api.context import Caller, RequestContext
 from orchestration.api.contract import ApiError, Code, Status, StatusReply
 from orchestration.api.keys import OPEN_APP, KeyLimits
-from orchestration.api.limits import RateLimits
 from orchestration.api.logs import log_fault, log_request
+from orchestration.api.rate_limits import RateLimits
 from orchestration.api.service import Service
 from orchestration.api.settings import is_loopback
 

@@ -12,7 +12,7 @@ from assets.methods.photos.file_formats import decoded_format
 from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.image_addresses import PAGE, no_such_image
-from orchestration.api.visualizations.picture_page import POLICY, draw_page
+from orchestration.api.visualizations.page import POLICY, render_page
 
 FIGURE = "figure.png"
 
@@ -50,7 +50,7 @@ def visualization_page(request: Request, run_id: str, token: str) -> Response:
     service = service_of(request)
     service.image_addresses.check(token, "visualizations", run_id)
     mosaic, _ = _files_of(request, run_id)
-    text = draw_page(service.visualizations.about(run_id), f"mosaic{mosaic.suffix}", FIGURE)
+    text = render_page(service.visualizations.about(run_id), f"mosaic{mosaic.suffix}", FIGURE)
     headers = _NO_SCRIPTS | {"Content-Security-Policy": POLICY, "Cache-Control": _REVALIDATE}
     return HTMLResponse(text, headers=headers)
 

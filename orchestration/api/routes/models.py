@@ -65,21 +65,21 @@ async def list_models(
 ) -> ModelsReply:
     """List the models."""
     found = await service_of(request).models.all()
-    return _listed(request, found[(page - 1) * per_page : page * per_page])
+    return _models_reply(request, found[(page - 1) * per_page : page * per_page])
 
 
 @router.post("/v2/models/searches", response_model_exclude_none=True)
 async def search_models(request: Request, body: SearchModels) -> ModelsReply:
     """Find models by name and type."""
     found = await service_of(request).models.all()
-    return _listed(request, [model for model in found if _matches(model, body.model_query)])
+    return _models_reply(request, [model for model in found if _matches(model, body.model_query)])
 
 
 @router.get("/v2/models/{model_id}", response_model_exclude_none=True)
 async def get_model(request: Request, model_id: str) -> OneModelReply:
     """Describe a model."""
     model = await service_of(request).models.find(model_id)
-    return OneModelReply(status=reply_status(request, Code.OK), model=_described(model))
+    return OneModelReply(status=reply_status(request, Code.OK), model=_model_reply(model))
 
 
 @router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
@@ -120,29 +120,29 @@ async def _outputs(
     check_sources([asked.data.image for asked in inputs], Code.INVALID_PREDICTION)
     models = service_of(request).models
     model = await models.find(model_id, version)
-    answers = await _all_or_cancelled([_answer(models, model, asked) for asked in inputs])
-    described = _described(model, with_concepts=False)
+    results = await _gather_or_cancel([_predict(models, model, asked) for asked in inputs])
+    described = _model_reply(model, with_concepts=False)
     outputs = [
-        _output(asked, answer, model, described)
-        for asked, answer in zip(inputs, answers, strict=True)
+        _output(asked, result, model, described)
+        for asked, result in zip(inputs, results, strict=True)
     ]
     code = batch_code(sum(output.data is None for output in outputs), len(outputs))
     response.status_code = code.http_status
     return OutputsReply(status=reply_status(request, code), outputs=outputs)
 
 
-async def _answer(
+async def _predict(
     models: ServedModels, model: ServedModel, asked: AskedInput
 ) -> np.ndarray | Status:
     try:
-        return await models.answer(model, asked.data.image)
-    except ImageError as refused:
-        return Status.of(refused.code, refused.detail)
+        return await models.predict(model, asked.data.image)
+    except ImageError as error:
+        return Status.of(error.code, error.detail)
     except UserError as error:
         return Status.of(Code.FAILURE, str(error))
 
 
-async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def _gather_or_cancel(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Await all calls; when one raises, cancel the others and raise the same."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
@@ -154,13 +154,13 @@ async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> lis
 
 
 def _output(
-    asked: AskedInput, answer: np.ndarray | Status, model: ServedModel, described: ModelReply
+    asked: AskedInput, result: np.ndarray | Status, model: ServedModel, described: ModelReply
 ) -> OutputReply:
     image = asked.data.image
-    if isinstance(answer, Status):
-        status, data = answer, None
+    if isinstance(result, Status):
+        status, data = result, None
     else:
-        status, data = Status.of(Code.OK), _output_data(model, answer)
+        status, data = Status.of(Code.OK), _output_data(model, result)
     return OutputReply(
         id=uuid.uuid4().hex,
         status=status,
@@ -174,8 +174,8 @@ def _output(
     )
 
 
-def _output_data(model: ServedModel, answer: np.ndarray) -> OutputData:
-    numbers = answer.tolist()
+def _output_data(model: ServedModel, output: np.ndarray) -> OutputData:
+    numbers = output.tolist()
     if model.type == "embed":
         return OutputData(embeddings=[Embedding(vector=numbers, num_dimensions=len(numbers))])
     by_name = zip(model.class_names, numbers, strict=True)
@@ -183,13 +183,13 @@ def _output_data(model: ServedModel, answer: np.ndarray) -> OutputData:
     return OutputData(concepts=[_concept(model, name, value) for name, value in ranked])
 
 
-def _listed(request: Request, models: Sequence[ServedModel]) -> ModelsReply:
+def _models_reply(request: Request, models: Sequence[ServedModel]) -> ModelsReply:
     return ModelsReply(
-        status=reply_status(request, Code.OK), models=[_described(model) for model in models]
+        status=reply_status(request, Code.OK), models=[_model_reply(model) for model in models]
     )
 
 
-def _described(model: ServedModel, with_concepts: bool = True) -> ModelReply:
+def _model_reply(model: ServedModel, with_concepts: bool = True) -> ModelReply:
     concepts = [_concept(model, name) for name in model.class_names]
     return ModelReply(
         id=model.id,

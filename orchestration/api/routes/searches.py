@@ -20,15 +20,15 @@ async def post_search(request: Request, body: PostSearch) -> HitsReply:
     check_sources([image], Code.INVALID_SEARCH)
     model = await service.models.find(EMBEDDING)
     try:
-        vector = await service.models.answer(model, image)
-    except ImageError as refused:
-        raise ApiError(Code.INVALID_SEARCH, refused.detail) from refused
+        vector = await service.models.predict(model, image)
+    except ImageError as error:
+        raise ApiError(Code.INVALID_SEARCH, error.detail) from error
     page, per_page = body.pagination.page, body.pagination.per_page
-    found = await service.searches.search(app, vector, page, per_page)
+    result = await service.searches.search(app, vector, page, per_page)
     hits = [
-        Hit(score=cosine, input=input_reply(request, app, stored)) for stored, cosine in found.hits
+        Hit(score=cosine, input=input_reply(request, app, stored)) for stored, cosine in result.hits
     ]
-    return HitsReply(status=reply_status(request, Code.OK, _missing(found.n_missing)), hits=hits)
+    return HitsReply(status=reply_status(request, Code.OK, _missing(result.n_missing)), hits=hits)
 
 
 def _missing(n: int) -> str | None:

@@ -73,7 +73,7 @@ def found(models, *names):
 
 
 def answered(models, model, image):
-    return asyncio.run(models.answer(model, image))
+    return asyncio.run(models.predict(model, image))
 
 
 def refusal(models, *names):
@@ -206,12 +206,12 @@ def test_too_many_pictures_are_throttled(serve, versions, monkeypatch):
     monkeypatch.setattr(Redness, "classify", held)
 
     async def three():
-        first = asyncio.ensure_future(models.answer(model, picture(1)))
+        first = asyncio.ensure_future(models.predict(model, picture(1)))
         await asyncio.to_thread(entered.acquire)
-        second = asyncio.ensure_future(models.answer(model, picture(2)))
+        second = asyncio.ensure_future(models.predict(model, picture(2)))
         await asyncio.sleep(0.05)
         with pytest.raises(ApiError) as refused:
-            await models.answer(model, picture(3))
+            await models.predict(model, picture(3))
         opened.set()
         await asyncio.gather(first, second)
         return refused.value
@@ -255,7 +255,7 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
         model = await models.find(model_id)
         bodies = [io.BytesIO((folder / uri.rpartition("/")[2]).read_bytes()) for uri in images.uri]
         asked = [ImageData(**sent(body.getvalue())["data"]["image"]) for body in bodies]
-        answers = await asyncio.gather(*[models.answer(model, image) for image in asked])
+        answers = await asyncio.gather(*[models.predict(model, image) for image in asked])
         return model, np.stack(answers)
 
     _, embedded = asyncio.run(ask(EMBEDDING))

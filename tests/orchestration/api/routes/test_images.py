@@ -16,7 +16,7 @@ from orchestration.api.contract import ApiError, Code
 from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.keys import KeyLimits
 from orchestration.api.routes import images
-from orchestration.api.visualizations.picture_page import AboutVisualization
+from orchestration.api.visualizations.page import AboutVisualization
 
 RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
 IMAGE = "ab" * 32

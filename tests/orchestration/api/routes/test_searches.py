@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
 from assets.resources.input_store import StoredInput
-from orchestration.api.inference.search_engine import Found
+from orchestration.api.inference.search_engine import SearchResult
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.routes.searches import router
 from support.image_server import serving
@@ -31,7 +31,7 @@ class KnownHits:
 
     async def search(self, app, vector, page, per_page):
         self.asked.append((app, vector, page, per_page))
-        return Found([(stored("a"), 0.9), (stored("b"), 0.5)], self.n_missing)
+        return SearchResult([(stored("a"), 0.9), (stored("b"), 0.5)], self.n_missing)
 
 
 @pytest.fixture
