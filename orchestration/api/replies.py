@@ -1,4 +1,4 @@
-"""The status that every reply carries."""
+"""The status of a reply."""
 
 from fastapi import Request
 

@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it is ready."""
+"""The routes of health checks."""
 
 from fastapi import APIRouter, Request
 
@@ -11,15 +11,18 @@ router = APIRouter()
 
 @router.get("/healthz", response_model_exclude_none=True)
 async def healthz(request: Request) -> StatusReply:
-    """Say that the process answers."""
+    """Return 200 while the process runs."""
     return StatusReply(status=reply_status(request, Code.OK))
 
 
 @router.get("/readyz", response_model_exclude_none=True)
 async def readyz(request: Request) -> StatusReply:
-    """Say that the models are loaded; 503 until they are."""
+    """Return 200 when the models are loaded, and 503 before."""
     if not service_of(request).ready:
         raise ApiError(
-            Code.FAILURE, "The models are being loaded.", {"Retry-After": "1"}, http_status=503
+            Code.FAILURE,
+            "The models are being loaded. Try again in a second.",
+            {"Retry-After": "1"},
+            http_status=503,
         )
     return StatusReply(status=reply_status(request, Code.OK))

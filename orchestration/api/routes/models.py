@@ -15,8 +15,6 @@ from assets.methods.common.timestamps import now
 from orchestration.api.context import service_of
 from orchestration.api.contract import (
     PAGE_SIZE,
-    AskedImageReply,
-    AskedInput,
     Code,
     Concept,
     Embedding,
@@ -35,6 +33,8 @@ from orchestration.api.contract import (
     Page,
     PerPage,
     PostOutputs,
+    PredictInput,
+    PredictInputReply,
     SearchModels,
     Status,
     StatusReply,
@@ -113,18 +113,18 @@ async def post_outputs_of_version(
 async def _outputs(
     request: Request,
     response: Response,
-    inputs: Sequence[AskedInput],
+    inputs: Sequence[PredictInput],
     model_id: str,
     version: str | None = None,
 ) -> OutputsReply:
-    check_sources([asked.data.image for asked in inputs], Code.INVALID_PREDICTION)
+    check_sources([posted.data.image for posted in inputs], Code.INVALID_PREDICTION)
     models = service_of(request).models
     model = await models.find(model_id, version)
-    results = await _gather_or_cancel([_predict(models, model, asked) for asked in inputs])
+    results = await _gather_or_cancel([_predict(models, model, posted) for posted in inputs])
     described = _model_reply(model, with_concepts=False)
     outputs = [
-        _output(asked, result, model, described)
-        for asked, result in zip(inputs, results, strict=True)
+        _output(posted, result, model, described)
+        for posted, result in zip(inputs, results, strict=True)
     ]
     code = batch_code(sum(output.data is None for output in outputs), len(outputs))
     response.status_code = code.http_status
@@ -132,10 +132,10 @@ async def _outputs(
 
 
 async def _predict(
-    models: ServedModels, model: ServedModel, asked: AskedInput
+    models: ServedModels, model: ServedModel, posted: PredictInput
 ) -> np.ndarray | Status:
     try:
-        return await models.predict(model, asked.data.image)
+        return await models.predict(model, posted.data.image)
     except ImageError as error:
         return Status.of(error.code, error.detail)
     except UserError as error:
@@ -154,9 +154,9 @@ async def _gather_or_cancel(calls: Sequence[Coroutine[Any, Any, Result]]) -> lis
 
 
 def _output(
-    asked: AskedInput, result: np.ndarray | Status, model: ServedModel, described: ModelReply
+    posted: PredictInput, result: np.ndarray | Status, model: ServedModel, described: ModelReply
 ) -> OutputReply:
-    image = asked.data.image
+    image = posted.data.image
     if isinstance(result, Status):
         status, data = result, None
     else:
@@ -166,8 +166,8 @@ def _output(
         status=status,
         created_at=now(),
         model=described,
-        input=AskedImageReply(
-            id=asked.id or uuid.uuid4().hex,
+        input=PredictInputReply(
+            id=posted.id or uuid.uuid4().hex,
             data=InputData(image=ImageReply(url=image.url, crop=image.crop)),
         ),
         data=data,
