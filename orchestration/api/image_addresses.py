@@ -33,13 +33,9 @@ class ImageAddresses:
         self._public_url = public_url
 
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
-        """Return the URL of a file of a visualization: ``mosaic.jpg``, ``figure.png``."""
+        """Return the URL of a file of a visualization, or of its page, which is called PAGE."""
         token = self.token("visualizations", run_id)
         return f"{self._base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
-
-    def page_url(self, request: Request, run_id: str) -> str:
-        """Return the URL of the page that shows a visualization."""
-        return self.visualization_url(request, run_id, PAGE)
 
     def input_url(self, request: Request, app: str, image_id: str) -> str:
         """Return the URL of the file of an input."""

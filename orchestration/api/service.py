@@ -48,11 +48,6 @@ class Service:
         """Whether requests from this machine need no key, because no key was ever made."""
         return self._is_loopback and not self.keys.any_ever()
 
-    @property
-    def ready(self) -> bool:
-        """Whether the models are loaded."""
-        return self.models.ready
-
     def start(self) -> None:
         """Begin to load the models and to run visualizations."""
         if not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -18,7 +18,7 @@ async def healthz(request: Request) -> StatusReply:
 @router.get("/readyz", response_model_exclude_none=True)
 async def readyz(request: Request) -> StatusReply:
     """Return 200 when the models are loaded, and 503 before."""
-    if not service_of(request).ready:
+    if not service_of(request).models.ready:
         raise ApiError(
             Code.FAILURE,
             "The models are being loaded. Try again in a second.",

@@ -16,6 +16,7 @@ from orchestration.api.contract import (
     VisualizationOutput,
     VisualizationReply,
 )
+from orchestration.api.image_addresses import PAGE
 from orchestration.api.replies import reply_status
 from orchestration.api.visualizations.served_visualizations import Visualization
 
@@ -88,5 +89,5 @@ def _data(request: Request, visualization: Visualization) -> VisualizationData |
         return None
     addresses = service_of(request).image_addresses
     image_url = addresses.visualization_url(request, visualization.id, visualization.mosaic.name)
-    page_url = addresses.page_url(request, visualization.id)
+    page_url = addresses.visualization_url(request, visualization.id, PAGE)
     return VisualizationData(image=ImageReply(url=image_url), page=ImageReply(url=page_url))

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -7,7 +9,7 @@ from support.small_app import REQ_ID, app_of
 
 @pytest.fixture
 def client():
-    return TestClient(app_of(health.router, ready=False))
+    return TestClient(app_of(health.router, models=SimpleNamespace(ready=False)))
 
 
 def test_a_service_that_starts_is_healthy_but_not_ready(client):
@@ -18,6 +20,6 @@ def test_a_service_that_starts_is_healthy_but_not_ready(client):
 
 
 def test_a_service_that_is_warm_is_ready(client):
-    client.app.state.service.ready = True
+    client.app.state.service.models.ready = True
     ok = {"status": {"code": 10000, "description": "Ok", "req_id": REQ_ID}}
     assert client.get("/readyz").json() == client.get("/healthz").json() == ok

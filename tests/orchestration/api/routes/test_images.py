@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from orchestration.api.context import Caller, RequestContext
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.image_addresses import ImageAddresses
+from orchestration.api.image_addresses import PAGE, ImageAddresses
 from orchestration.api.keys import KeyLimits
 from orchestration.api.routes import images
 from orchestration.api.visualizations.page import AboutVisualization
@@ -71,7 +71,7 @@ def client(service):
         return {
             "mosaic": made.visualization_url(request, RUN, "mosaic.jpg"),
             "figure": made.visualization_url(request, RUN, "figure.png"),
-            "page": made.page_url(request, RUN),
+            "page": made.visualization_url(request, RUN, PAGE),
             "other": made.visualization_url(request, OTHER_RUN, "mosaic.jpg"),
             "input": made.input_url(request, "birds", IMAGE),
         }

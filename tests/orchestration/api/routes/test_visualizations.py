@@ -59,9 +59,6 @@ class Addresses:
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
         return f"{request.base_url}pictures/{run_id}/{name}"
 
-    def page_url(self, request: Request, run_id: str) -> str:
-        return self.visualization_url(request, run_id, "page")
-
 
 @pytest.fixture
 def visualizations() -> Visualizations:
