@@ -12,18 +12,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from orchestration.api.context import context_of
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
-from orchestration.api.replies import reply_status
-from orchestration.api.routes import (
-    health,
-    images,
-    inputs,
-    metrics,
-    models,
-    searches,
-    visualizations,
-)
+from orchestration.api.replies import error_response
+from orchestration.api.routes import images, inputs, models, operations, searches, visualizations
 from orchestration.api.service import Service
 
 DESCRIPTION = """
@@ -61,7 +54,7 @@ def build_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for routes in (inputs, models, searches, visualizations, images, metrics, health):
+    for routes in (inputs, models, searches, visualizations, images, operations):
         app.include_router(routes.router)
     answer_errors(app)
     app.add_middleware(Gate, service=service)
@@ -77,47 +70,31 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def _on_api_error(request: Request, error: ApiError) -> JSONResponse:
-    return _reply(request, error.code, error.details, error.http_status, error.headers)
+    return error_response(context_of(request), error)
 
 
 def _on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
     # Only the first problem, and never the input, which may be a whole image.
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return _reply(request, Code.NOT_JSON, "The body is not JSON.")
+        return _on_api_error(request, ApiError(Code.NOT_JSON, "The body is not JSON."))
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     code = Code.INVALID_REQUEST
     if first["loc"][0] == "body":
         code = CODE_OF_INVALID_BODY.get(request.url.path.rpartition("/")[2], code)
-    return _reply(request, code, f"{where}: {first['msg'].removeprefix('Value error, ')}")
+    details = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return _on_api_error(request, ApiError(code, details))
 
 
 def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-    headers = dict(error.headers or {})
-    if error.status_code == 404:
-        return _reply(request, Code.NO_SUCH_ROUTE, "There is no route with this path.")
-    if error.status_code == 405:
-        return _reply(
-            request,
-            Code.NO_SUCH_METHOD,
-            f"This route does not accept {request.method}.",
-            headers=headers,
-        )
     # FastAPI refuses bytes that are not text, and too many levels, before it validates fields.
-    return _reply(request, Code.NOT_JSON, "The body cannot be read as JSON.")
-
-
-def _reply(
-    request: Request,
-    code: Code,
-    details: str,
-    http_status: int | None = None,
-    headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    reply = StatusReply(status=reply_status(request, code, details))
-    return JSONResponse(
-        reply.model_dump(exclude_none=True), http_status or code.http_status, headers
-    )
+    refusal = ApiError(Code.NOT_JSON, "The body cannot be read as JSON.")
+    if error.status_code == 404:
+        refusal = ApiError(Code.NO_SUCH_ROUTE, "There is no route with this path.")
+    elif error.status_code == 405:
+        details = f"This route does not accept {request.method}."
+        refusal = ApiError(Code.NO_SUCH_METHOD, details, dict(error.headers or {}))
+    return _on_api_error(request, refusal)
 
 
 def _adapt_openapi(app: FastAPI) -> None:

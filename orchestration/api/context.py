@@ -31,14 +31,12 @@ class RequestContext:
 
 def service_of(request: Request) -> Service:
     """Return the service that the application was built for."""
-    service: Service = request.app.state.service
-    return service
+    return request.app.state.service
 
 
 def context_of(request: Request) -> RequestContext:
     """Return what the gate has put into the request's state."""
-    context: RequestContext = request.state.context
-    return context
+    return request.state.context
 
 
 def caller_of(request: Request) -> Caller:

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration.api.context import Caller, RequestContext
-from orchestration.api.contract import ApiError, Code, Status, StatusReply
+from orchestration.api.contract import ApiError, Code
 from orchestration.api.keys import OPEN_APP, KeyLimits
 from orchestration.api.logs import log_fault, log_request
 from orchestration.api.rate_limits import RateLimits
+from orchestration.api.replies import error_response
 from orchestration.api.service import Service
 from orchestration.api.settings import is_loopback
 
@@ -162,10 +162,7 @@ class _Exchange:
         if self.status is not None:
             # Part of an answer has been sent. The client can only see that it ends too early.
             return
-        self.context.code = error.code.number
-        status = Status.of(error.code, error.details, self.context.req_id)
-        reply = StatusReply(status=status).model_dump(exclude_none=True)
-        response = JSONResponse(reply, error.http_status, error.headers)
+        response = error_response(self.context, error)
         await response(self.scope, self.receive, self.send)
 
     async def read_body(self, megabytes: float) -> None:

@@ -60,22 +60,7 @@ class _Outcome:
         return self.code not in (Code.INPUT_DONE, Code.INPUT_PENDING, Code.NO_SUCH_INPUT)
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Decodes images with the limits of the collection that they belong to."""
-
-    decoder: Decoder
-    max_bytes: int
-
-    def read(self, data: bytes) -> InputImage:
-        """Return the image; raises ImageError."""
-        try:
-            if len(data) > self.max_bytes:
-                raise too_large(len(data), self.max_bytes)
-            known = self.decoder.decode(data)
-        except Rejected as rejected:
-            raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
-        return InputImage(data, known.format, known.width, known.height)
+_Decode = Callable[[bytes], InputImage]
 
 
 class Intake:
@@ -100,7 +85,7 @@ class Intake:
         self._open = ExitStack()
         self._opening = threading.RLock()
         self._stores: dict[str, InputStore] = {}
-        self._readers: dict[str, _Reader] = {}
+        self._decoders: dict[str, _Decode] = {}
         self._registering = threading.Lock()
         self._counting = threading.Lock()
         self._n_downloading: Counter[str] = Counter()
@@ -119,9 +104,9 @@ class Intake:
                 self._register(app)
             else:
                 self._sync_registration(app)
-            reader = self._reader(app)
+            decode = self._decoder(app)
             for pending in store.pending():
-                self._finish_later(app, pending, self._start_download(app, reader, pending))
+                self._finish_later(app, pending, self._start_download(app, decode, pending))
 
     def close(self) -> None:
         """Wait for the downloads that are running; the others stay pending until the next start."""
@@ -161,9 +146,9 @@ class Intake:
             # Refused here, because decoding would keep a working copy of each.
             return [_reply(posted, _outcome(StoreFull(max_inputs))) for posted in inputs]
         _check_n_downloads(inputs, counts.pending)
-        reader = self._reader(app)
-        added = self._add(app, reader, inputs, max_inputs)
-        outcomes = self._await_downloads(app, reader, added)
+        decode = self._decoder(app)
+        added = self._add(app, decode, inputs, max_inputs)
+        outcomes = self._await_downloads(app, decode, added)
         self._sync_registration(app)
         return list(map(_reply, inputs, outcomes))
 
@@ -190,35 +175,35 @@ class Intake:
             processing=processing,
         )
 
-    def _reader(self, app: str) -> _Reader:
-        """Return what reads images as the assets will, so that they find each one decoded already.
+    def _decoder(self, app: str) -> _Decode:
+        """Return what decodes as the assets will, so that they find each image decoded already.
 
-        Collections with the same settings share a reader.
+        Collections with the same settings share it.
         """
         collection = self._collection(app)
         settings = catalogue_settings(collection.settings if collection is not None else {})
         fingerprint = settings.fingerprint()
         with self._opening:
-            if fingerprint not in self._readers:
+            if fingerprint not in self._decoders:
                 store = PhotoStore(self._home / "photos")
                 records = self._open.enter_context(store.records(fingerprint))
                 decoder = Decoder(records, settings.decode)
-                self._readers[fingerprint] = _Reader(decoder, settings.fetch.max_bytes)
-            return self._readers[fingerprint]
+                self._decoders[fingerprint] = partial(_decode, decoder, settings.fetch.max_bytes)
+            return self._decoders[fingerprint]
 
     def _add(
-        self, app: str, reader: _Reader, inputs: Sequence[PostedInput], max_inputs: int
+        self, app: str, decode: _Decode, inputs: Sequence[PostedInput], max_inputs: int
     ) -> list[_Outcome]:
         """Decode the images that were sent, and store the inputs."""
-        read = list(self._decoding.map(partial(self._read, reader), inputs))
+        read = list(self._decoding.map(partial(self._read, decode), inputs))
         new = [one for one in read if isinstance(one, NewInput)]
         added = iter(self.store(app).add(new, max_inputs))
         return [_outcome(next(added) if isinstance(one, NewInput) else one) for one in read]
 
-    def _read(self, reader: _Reader, posted: PostedInput) -> NewInput | ImageError:
+    def _read(self, decode: _Decode, posted: PostedInput) -> NewInput | ImageError:
         image = posted.data.image
         try:
-            decoded = None if image.url else reader.read(read_image(image, self._limits))
+            decoded = None if image.url else decode(read_image(image, self._limits))
         except ImageError as error:
             return error
         return NewInput(
@@ -232,7 +217,7 @@ class Intake:
         )
 
     def _await_downloads(
-        self, app: str, reader: _Reader, outcomes: Sequence[_Outcome]
+        self, app: str, decode: _Decode, outcomes: Sequence[_Outcome]
     ) -> list[_Outcome]:
         """Download what is pending, and return the outcomes as they are when the wait is over.
 
@@ -244,7 +229,7 @@ class Intake:
             if outcome.code is Code.INPUT_PENDING and outcome.stored is not None
         }
         downloads = {
-            index: self._start_download(app, reader, stored) for index, stored in pending.items()
+            index: self._start_download(app, decode, stored) for index, stored in pending.items()
         }
         wait(downloads.values(), self._wait_seconds)
         ended = list(outcomes)
@@ -259,16 +244,16 @@ class Intake:
         return ended
 
     def _start_download(
-        self, app: str, reader: _Reader, pending: StoredInput
+        self, app: str, decode: _Decode, pending: StoredInput
     ) -> "Future[_Outcome]":
-        return self._downloads.submit(self._download, app, reader, pending)
+        return self._downloads.submit(self._download, app, decode, pending)
 
-    def _download(self, app: str, reader: _Reader, pending: StoredInput) -> _Outcome:
+    def _download(self, app: str, decode: _Decode, pending: StoredInput) -> _Outcome:
         image = ImageData(url=pending.url, crop=pending.crop)
         with self._counting:
             self._n_downloading[app] += 1
         try:
-            downloaded = reader.read(read_image(image, self._limits))
+            downloaded = decode(read_image(image, self._limits))
             return _outcome(self.store(app).mark_done(pending.number, downloaded))
         except ImageError as error:
             return _outcome(error)
@@ -313,6 +298,16 @@ class Intake:
 
     def _collection(self, app: str) -> Collection | None:
         return CollectionRegistry(self._home).find(app)
+
+
+def _decode(decoder: Decoder, max_bytes: int, data: bytes) -> InputImage:
+    try:
+        if len(data) > max_bytes:
+            raise too_large(len(data), max_bytes)
+        known = decoder.decode(data)
+    except Rejected as rejected:
+        raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+    return InputImage(data, known.format, known.width, known.height)
 
 
 def _check_n_downloads(inputs: Sequence[PostedInput], n_pending: int) -> None:

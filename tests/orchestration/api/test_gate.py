@@ -17,7 +17,7 @@ from orchestration.api.context import caller_of, context_of
 from orchestration.api.gate import Gate
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.api.metrics import Metrics
-from orchestration.api.routes import metrics
+from orchestration.api.routes import operations
 from orchestration.api.settings import is_loopback
 
 LOCAL = ("127.0.0.1", 50000)
@@ -84,7 +84,7 @@ def client(service):
         app = FastAPI(redirect_slashes=False)
         app.state.service = service
         app.include_router(_routes())
-        app.include_router(metrics.router)
+        app.include_router(operations.router)
         app.add_middleware(Gate, service=service)
         return TestClient(app, f"http://{host}", client=client, headers=headers)
 
