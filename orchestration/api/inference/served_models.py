@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -93,8 +92,8 @@ class ServedModels:
         self._poll_seconds = poll_seconds
         self._batcher = Batcher(compute.threads or usable_cores(), on_batch)
         self._served: dict[str, ServedModel] = {}
-        # The versions beside the champion that were requested last.
-        self._others: OrderedDict[str, ServedModel] = OrderedDict()
+        # Keeps the versions beside the champion that were requested last.
+        self._version = lru_cache(_OTHER_VERSIONS)(self._load_version)
         self._last_warning: dict[str, str] = {}
         self._first_try: Future[None] = Future()
         self._closing = threading.Event()
@@ -141,7 +140,7 @@ class ServedModels:
                 Code.FAILURE, f"The model {model_id} could not be loaded.", http_status=503
             )
         if model_id == NSFW and _is_number(version):
-            return await asyncio.wrap_future(self._loading.submit(self._load_version, version))
+            return await asyncio.wrap_future(self._loading.submit(self._version, version))
         raise _no_version(version)
 
     async def predict(self, model: ServedModel, image: ImageData) -> np.ndarray:
@@ -210,20 +209,13 @@ class ServedModels:
             self._served[NSFW] = replace(known, version=registered.version)
 
     def _load_version(self, number: str) -> ServedModel:
-        kept = self._others.get(number)
-        if kept is None:
-            try:
-                registered = self._models.registry.version_at(f"models:/{MODEL}/{number}")
-            except UserError as error:
-                raise _no_version(number) from error
-            if registered is None:
-                raise _no_version(number)
-            kept = self._load(registered)
-        self._others[number] = kept
-        self._others.move_to_end(number)
-        while len(self._others) > _OTHER_VERSIONS:
-            self._others.popitem(last=False)
-        return kept
+        try:
+            registered = self._models.registry.version_at(f"models:/{MODEL}/{number}")
+        except UserError as error:
+            raise _no_version(number) from error
+        if registered is None:
+            raise _no_version(number)
+        return self._load(registered)
 
     def _load(self, registered: RegisteredModel) -> ServedModel:
         plan = plan_compute(self._compute, CPU_BATCH_SIZE)

@@ -106,7 +106,8 @@ class Intake:
                 self._sync_registration(app)
             decode = self._decoder(app)
             for pending in store.pending():
-                self._finish_later(app, pending, self._start_download(app, decode, pending))
+                download = self._downloads.submit(self._download, app, decode, pending)
+                self._finish_later(app, pending, download)
 
     def close(self) -> None:
         """Wait for the downloads that are running; the others stay pending until the next start."""
@@ -229,7 +230,8 @@ class Intake:
             if outcome.code is Code.INPUT_PENDING and outcome.stored is not None
         }
         downloads = {
-            index: self._start_download(app, decode, stored) for index, stored in pending.items()
+            index: self._downloads.submit(self._download, app, decode, stored)
+            for index, stored in pending.items()
         }
         wait(downloads.values(), self._wait_seconds)
         ended = list(outcomes)
@@ -242,11 +244,6 @@ class Intake:
             stored.number for index, stored in pending.items() if ended[index].has_failed
         )
         return ended
-
-    def _start_download(
-        self, app: str, decode: _Decode, pending: StoredInput
-    ) -> "Future[_Outcome]":
-        return self._downloads.submit(self._download, app, decode, pending)
 
     def _download(self, app: str, decode: _Decode, pending: StoredInput) -> _Outcome:
         image = ImageData(url=pending.url, crop=pending.crop)

@@ -1,7 +1,6 @@
 """The routes of inputs."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -44,9 +43,8 @@ async def post_inputs(request: Request, response: Response, body: PostInputs) ->
     service.metrics.count_inputs(n_stored)
     code = batch_code(len(outcomes) - n_stored, len(outcomes))
     response.status_code = code.http_status
-    return InputsReply(
-        status=reply_status(request, code), inputs=_replies(request, caller.app, outcomes)
-    )
+    replies = [input_reply(request, caller.app, stored) for stored in outcomes]
+    return InputsReply(status=reply_status(request, code), inputs=replies)
 
 
 @router.get("/v2/inputs", response_model_exclude_none=True)
@@ -58,7 +56,8 @@ def list_inputs(
     """Return a page of the inputs, the oldest first; pages after the last one are empty."""
     app = caller_of(request).app
     inputs = service_of(request).intake.store(app).page(page, per_page)
-    return InputsReply(status=reply_status(request, Code.OK), inputs=_replies(request, app, inputs))
+    replies = [input_reply(request, app, stored) for stored in inputs]
+    return InputsReply(status=reply_status(request, Code.OK), inputs=replies)
 
 
 @router.get("/v2/inputs/status", response_model_exclude_none=True)
@@ -128,10 +127,6 @@ def input_reply(request: Request, app: str, stored: StoredInput) -> InputReply:
         modified_at=stored.modified_at,
         status=Status.of(Code.of(stored.code), stored.detail),
     )
-
-
-def _replies(request: Request, app: str, inputs: Sequence[StoredInput]) -> list[InputReply]:
-    return [input_reply(request, app, stored) for stored in inputs]
 
 
 def _no_such_input(*ids: str) -> ApiError:

@@ -76,16 +76,11 @@ async def search_models(request: Request, body: SearchModels) -> ModelsReply:
 
 
 @router.get("/v2/models/{model_id}", response_model_exclude_none=True)
+@router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
 async def get_model(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model."""
+    """Describe a model and its outputs."""
     model = await service_of(request).models.find(model_id)
     return OneModelReply(status=reply_status(request, Code.OK), model=_model_reply(model))
-
-
-@router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
-async def get_output_info(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model and its outputs."""
-    return await get_model(request, model_id)
 
 
 @router.post(

@@ -28,8 +28,7 @@ async def post_search(request: Request, body: PostSearch) -> HitsReply:
     hits = [
         Hit(score=cosine, input=input_reply(request, app, stored)) for stored, cosine in result.hits
     ]
-    return HitsReply(status=reply_status(request, Code.OK, _missing(result.n_missing)), hits=hits)
-
-
-def _missing(n: int) -> str | None:
-    return f"{n:,} inputs have yet to be embedded and were not compared." if n else None
+    details = None
+    if result.n_missing:
+        details = f"{result.n_missing:,} inputs have yet to be embedded and were not compared."
+    return HitsReply(status=reply_status(request, Code.OK, details), hits=hits)
