@@ -1,9 +1,9 @@
 """The HTTP service under a bounded load on loopback, from a process that is not its own.
 
-Two metrics: how long GET of a visualization takes at 100 requests a second while a run is going on,
-and how many images a second 16 clients get classified, divided by one offline batch over the same
-files, in turns. The exit code is 1 when the 95th percentile is above 50 ms or the median ratio of
-the throughputs is below 0.8.
+It measures two things. The first is the latency of GET of a visualization, at 100 requests a second
+while its run goes on. The second is the throughput of 16 clients that have images classified,
+divided by the throughput of an offline batch over the same files; the two alternate. It exits with
+1 when the 95th percentile of the latency is above 50 ms, or the median ratio is below 0.8.
 Run: python bench/serving.py
 """
 
@@ -35,13 +35,13 @@ JSON_BODY = {"Content-Type": "application/json"}
 
 
 class Connection:
-    """One client, which keeps its connection."""
+    """A client that keeps its connection."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> dict:
-        """Return the reply; the status has to be a success."""
+    def request(self, method: str, path: str, body: bytes | None = None) -> dict:
+        """Return the reply; raises RuntimeError unless the status is a success."""
         self._connection.request(method, path, body, JSON_BODY)
         response = self._connection.getresponse()
         content = response.read()
@@ -51,7 +51,7 @@ class Connection:
 
 
 def start_service(home: Path) -> tuple[subprocess.Popen, int]:
-    """Start `tessera serve` and return it with its port, once its models are warm."""
+    """Start `tessera serve`; return it with its port when its models are loaded."""
     service = subprocess.Popen(
         [sys.executable, "-m", "orchestration.cli", "serve", "--port", "0"],
         env={**os.environ, "TESSERA_HOME": str(home)},
@@ -62,7 +62,7 @@ def start_service(home: Path) -> tuple[subprocess.Popen, int]:
     port = int(service.stdout.readline().split()[1].rpartition(":")[2])
     while True:
         try:
-            Connection(port).ask("GET", "/readyz")
+            Connection(port).request("GET", "/readyz")
         except RuntimeError:
             time.sleep(0.2)
         else:
@@ -70,32 +70,32 @@ def start_service(home: Path) -> tuple[subprocess.Popen, int]:
 
 
 def measure_latency(port: int, photos: list[Path]) -> float:
-    """Ask at a fixed rate from the start to the end of a run; return the 95th percentile in ms."""
+    """Send requests at a fixed rate during a run; return the 95th percentile in ms."""
     client = Connection(port)
     for start in range(0, len(photos), 128):
-        client.ask("POST", "/v2/inputs", body_of(photos[start : start + 128]))
-    identity = client.ask("POST", "/v2/visualizations")["output"]["id"]
+        client.request("POST", "/v2/inputs", body_of(photos[start : start + 128]))
+    identity = client.request("POST", "/v2/visualizations")["output"]["id"]
     path = f"/v2/visualizations/{identity}"
-    while client.ask("GET", path)["output"]["status"]["percent_completed"] == 0:
+    while client.request("GET", path)["output"]["status"]["percent_completed"] == 0:
         time.sleep(0.1)
-    # Asked from several connections, so that a slow reply does not lower the rate.
+    # There are several connections, so that a slow reply does not lower the rate.
     connections = [Connection(port) for _ in range(N_CLIENTS)]
     seconds: list[float] = []
     pending = True
     begun = time.monotonic()
 
-    def asks(number: int) -> None:
+    def send(number: int) -> None:
         nonlocal pending
         due = begun + number / REQUESTS_A_SECOND
         while pending and due < begun + LONGEST_LOAD_SECONDS:
             time.sleep(max(0.0, due - time.monotonic()))
             sent = time.monotonic()
-            output = connections[number].ask("GET", path)["output"]
+            output = connections[number].request("GET", path)["output"]
             seconds.append(time.monotonic() - sent)
             pending = output["status"]["code"] == 42001
             due += N_CLIENTS / REQUESTS_A_SECOND
 
-    in_parallel(asks)
+    in_parallel(send)
     lasted = time.monotonic() - begun
     milliseconds = 1000 * np.array(seconds)
     p50, p95, p99 = np.percentile(milliseconds, [50, 95, 99])
@@ -104,30 +104,30 @@ def measure_latency(port: int, photos: list[Path]) -> float:
         f"({len(seconds) / lasted:.0f} a second): p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, "
         f"longest {milliseconds.max():.0f} ms"
     )
-    # The run outlives the service, and writes below the folder that goes next.
-    while Connection(port).ask("GET", path)["output"]["status"]["code"] == 42001:
+    # The run outlives the service, and writes into the folder that is removed next.
+    while Connection(port).request("GET", path)["output"]["status"]["code"] == 42001:
         time.sleep(0.5)
     return p95
 
 
 def images_a_second(port: int, photos: list[Path]) -> float:
-    """Return how many images a second the clients get classified, one image a request."""
+    """Return how many images are classified in a second, with one image a request."""
     bodies = [body_of([photo]) for photo in photos]
     path = "/v2/models/nsfw-v1.0/outputs"
     connections = [Connection(port) for _ in range(N_CLIENTS)]
 
-    def asks(number: int) -> None:
+    def send(number: int) -> None:
         for body in bodies[number::N_CLIENTS]:
-            connections[number].ask("POST", path, body)
+            connections[number].request("POST", path, body)
 
     begun = time.monotonic()
-    in_parallel(asks)
+    in_parallel(send)
     return len(photos) / (time.monotonic() - begun)
 
 
-def in_parallel(asks) -> None:
-    """Call ``asks`` with the number of each client, at the same time."""
-    threads = [threading.Thread(target=asks, args=(number,)) for number in range(N_CLIENTS)]
+def in_parallel(send) -> None:
+    """Call ``send`` with the number of each client, at the same time."""
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(N_CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,7 +143,7 @@ def body_of(photos: list[Path]) -> bytes:
 
 
 def offline_process() -> subprocess.Popen:
-    """Start the process that classifies offline, as the service's peer."""
+    """Start the process that classifies offline, for comparison."""
     return subprocess.Popen(
         [sys.executable, __file__, "--offline"],
         stdin=subprocess.PIPE,
@@ -153,10 +153,10 @@ def offline_process() -> subprocess.Popen:
 
 
 def offline_batches() -> None:
-    """For each line of paths: decode and classify them as one batch; print images a second.
+    """Read lines of paths; classify the files of each line, and print the images a second.
 
-    The same work as the service's, without HTTP: each file decoded to its working copy, then one
-    pass of the same network over all of them, on as many threads.
+    This is the work of the service without HTTP: each file is decoded to its working copy, and the
+    same network classifies them on the same number of threads.
     """
     from assets.methods.common.devices import ComputeSettings, plan_compute
     from assets.methods.models.classifier import image_tensors
@@ -184,7 +184,7 @@ def offline_batches() -> None:
 
 
 def measure_throughput(port: int, photos: list[Path]) -> float:
-    """Return the median ratio of the service's throughput to that of an offline batch."""
+    """Return the median ratio of the throughputs of the service and of an offline batch."""
     offline = offline_process()
 
     def offline_images_a_second() -> float:
@@ -208,7 +208,7 @@ def measure_throughput(port: int, photos: list[Path]) -> float:
 
 
 def main() -> None:
-    """Measure both."""
+    """Run both measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--offline", action="store_true", help=argparse.SUPPRESS)
     if parser.parse_args().offline:

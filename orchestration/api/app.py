@@ -1,4 +1,4 @@
-"""The application: routes, and errors as the contract writes them."""
+"""The FastAPI application: its routes, and its errors in the contract's JSON."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,23 +12,23 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from orchestration.api import metrics
+from orchestration.api.context import context_of
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
-from orchestration.api.replies import reply_status
-from orchestration.api.routes import health, images, inputs, models, searches, visualizations
+from orchestration.api.replies import error_response
+from orchestration.api.routes import images, inputs, models, operations, searches, visualizations
 from orchestration.api.service import Service
 
 DESCRIPTION = """
-Post photos, post a visualization, fetch the picture; ask models, and search by likeness.
-An app is a collection; the key says which: `Authorization: Key ...`.
+Post photos, post a visualization, and fetch the picture; run models, and search by similarity.
+An app is a collection. The key in the header `Authorization: Key ...` decides which.
 """
-# Of every call, beside those of its own.
+# Every call may return these errors.
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": StatusReply} for status in (400, 401, 404, 405, 429, 500, 503)
 }
-# What is wrong with a body has a code of its own where the contract gives one.
-CODE_OF_BODY = {
+# These routes have a code of their own for an invalid body.
+CODE_OF_INVALID_BODY = {
     "outputs": Code.INVALID_PREDICTION,
     "searches": Code.INVALID_SEARCH,
     "visualizations": Code.INVALID_VISUALIZATION,
@@ -36,7 +36,7 @@ CODE_OF_BODY = {
 
 
 def build_app(service: Service) -> FastAPI:
-    """Return the application; ``service`` is started and closed with it."""
+    """Return the application, which starts and closes ``service``."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -54,64 +54,51 @@ def build_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for routes in (inputs, models, searches, visualizations, images, metrics, health):
+    for routes in (inputs, models, searches, visualizations, images, operations):
         app.include_router(routes.router)
     answer_errors(app)
     app.add_middleware(Gate, service=service)
-    _describe(app)
+    _adapt_openapi(app)
     return app
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Have an application answer what is wrong with a request in the contract's words."""
-    app.exception_handler(ApiError)(_refused)
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_not_served)
+    """Let an application answer errors with the contract's JSON."""
+    app.exception_handler(ApiError)(_on_api_error)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(HTTPException)(_on_http_error)
 
 
-def _refused(request: Request, error: ApiError) -> JSONResponse:
-    return _reply(request, error.code, error.details, error.http_status, error.headers)
+def _on_api_error(request: Request, error: ApiError) -> JSONResponse:
+    return error_response(context_of(request), error)
 
 
-def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    # The first suffices, and never what was sent: it may be a picture.
+def _on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    # Only the first problem, and never the input, which may be a whole image.
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return _reply(request, Code.NOT_JSON, "The body is not JSON.")
+        return _on_api_error(request, ApiError(Code.NOT_JSON, "The body is not JSON."))
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     code = Code.INVALID_REQUEST
     if first["loc"][0] == "body":
-        code = CODE_OF_BODY.get(request.url.path.rpartition("/")[2], code)
-    return _reply(request, code, f"{where}: {first['msg'].removeprefix('Value error, ')}")
+        code = CODE_OF_INVALID_BODY.get(request.url.path.rpartition("/")[2], code)
+    details = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return _on_api_error(request, ApiError(code, details))
 
 
-def _not_served(request: Request, error: HTTPException) -> JSONResponse:
-    headers = dict(error.headers or {})
+def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    # FastAPI refuses bytes that are not text, and too many levels, before it validates fields.
+    refusal = ApiError(Code.NOT_JSON, "The body cannot be read as JSON.")
     if error.status_code == 404:
-        return _reply(request, Code.NO_SUCH_ROUTE, "There is nothing at this address.")
-    if error.status_code == 405:
-        return _reply(
-            request, Code.NO_SUCH_METHOD, f"{request.method} is not served here.", headers=headers
-        )
-    # What FastAPI refuses before it looks at fields: bytes that are no text, too deep a nesting.
-    return _reply(request, Code.NOT_JSON, "The body cannot be read as JSON.")
+        refusal = ApiError(Code.NO_SUCH_ROUTE, "There is no route with this path.")
+    elif error.status_code == 405:
+        details = f"This route does not accept {request.method}."
+        refusal = ApiError(Code.NO_SUCH_METHOD, details, dict(error.headers or {}))
+    return _on_api_error(request, refusal)
 
 
-def _reply(
-    request: Request,
-    code: Code,
-    details: str,
-    http_status: int | None = None,
-    headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    reply = StatusReply(status=reply_status(request, code, details))
-    return JSONResponse(
-        reply.model_dump(exclude_none=True), http_status or code.http_status, headers
-    )
-
-
-def _describe(app: FastAPI) -> None:
-    """Leave FastAPI's own error out of the description, and say how a key is given."""
+def _adapt_openapi(app: FastAPI) -> None:
+    """Adapt the OpenAPI description: without FastAPI's own error, and with the key."""
     as_generated = app.openapi
 
     def described() -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What goes over the wire: the status codes, and the shape of each request and reply.
+"""The HTTP contract: the status codes, and the shape of each request and reply.
 
-An app is a collection; the key of a request says which. Times are RFC 3339, UTC, microseconds.
+An app is a collection; the key of a request decides which. Times are RFC 3339, UTC, microseconds.
 """
 
 import json
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 LARGEST_BATCH = 128
 LARGEST_METADATA = 65_536
-# What writes the replies gives up at 255.
+# Pydantic cannot write more than 255 levels.
 DEEPEST_METADATA = 64
 LARGEST_PAGE = 1_000
 LAST_PAGE = 1_000_000
@@ -20,7 +20,7 @@ PAGE_SIZE = 20
 
 
 class Code(Enum):
-    """The status codes: each with its number, its description and its HTTP status."""
+    """The status codes, each with its number, its description and its HTTP status."""
 
     OK = 10000, "Ok", 200
     MIXED = 10010, "Mixed status", 200
@@ -59,7 +59,7 @@ class Code(Enum):
 
 
 class ApiError(Exception):
-    """A request that is refused: the code, and a sentence for the one who sent it."""
+    """A request is refused; ``details`` is a sentence for the client."""
 
     def __init__(
         self,
@@ -76,46 +76,48 @@ class ApiError(Exception):
 
 
 def throttled(details: str, seconds: int) -> ApiError:
-    """Return the refusal of what may be asked for again after so many seconds."""
+    """Return the error for a request that may be sent again after some ``seconds``."""
     return ApiError(Code.THROTTLED, details, {"Retry-After": str(seconds)})
 
 
-# ---- requests: what they do not name is passed over, as clients of the original send more ----
+# ---- requests: unknown fields are ignored, because clients of the original API send more ----
 
 
 def _text_can_be_written(text: str) -> str:
     if "\x00" in text:
-        # To SQLite's functions it ends the text.
-        raise ValueError("the text holds a null character")
-    # JSON can hold half of a surrogate pair, UTF-8 cannot.
+        # In SQLite's functions it ends the text.
+        raise ValueError("the text contains a null character")
+    # JSON can express half of a surrogate pair, and UTF-8 cannot.
     try:
         return text if text.isascii() else text.encode().decode()
     except UnicodeEncodeError:
-        raise ValueError("the text holds half of a surrogate pair") from None
+        raise ValueError("the text contains half of a surrogate pair") from None
 
 
 def _crop_is_a_box(crop: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     top, left, bottom, right = crop
     if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
-        raise ValueError("crop is [top, left, bottom, right], each from 0 to 1")
+        raise ValueError(
+            "crop is [top, left, bottom, right], from 0 to 1, with top < bottom and left < right"
+        )
     return crop
 
 
 def _metadata_can_be_sent_back(metadata: dict[str, Any]) -> dict[str, Any]:
-    # NaN is no JSON, and half of a surrogate pair no text, although Python reads both.
+    # Python reads NaN and half of a surrogate pair, which JSON and UTF-8 cannot express.
     try:
         written = json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise ValueError("metadata holds what JSON cannot") from None
+        raise ValueError("metadata contains what JSON cannot express") from None
     if len(written) > LARGEST_METADATA:
         raise ValueError(f"metadata is larger than {LARGEST_METADATA} bytes")
     if _depth(metadata) > DEEPEST_METADATA:
-        raise ValueError(f"metadata is nested more than {DEEPEST_METADATA} deep")
+        raise ValueError(f"metadata has more than {DEEPEST_METADATA} levels")
     return metadata
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and objects lie in each other."""
+    """Return the number of levels of nested lists and objects."""
     depth, level = 0, [value]
     while level := [one for one in level if isinstance(one, dict | list)]:
         depth += 1
@@ -128,26 +130,26 @@ Text = Annotated[str, AfterValidator(_text_can_be_written)]
 Crop = Annotated[tuple[float, float, float, float], AfterValidator(_crop_is_a_box)]
 
 
-def _id_is_no_word_of_the_addresses(input_id: str) -> str:
+def _id_is_not_reserved(input_id: str) -> str:
     if input_id in {".", "..", "status"}:
-        raise ValueError("this word cannot be an id")
+        raise ValueError("this id is reserved")
     return input_id
 
 
 Page = Annotated[int, fastapi.Query(ge=1, le=LAST_PAGE)]
 PerPage = Annotated[int, fastapi.Query(ge=1, le=LARGEST_PAGE)]
-# An id is a part of an address, so it has no slash, and it is none of the words used there.
+# An id is a part of a URL, so it has no slash, and is not one of the words used there.
 InputId = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=128, pattern=r"^[^/\\\x00-\x20\x7f]+$"),
-    AfterValidator(_id_is_no_word_of_the_addresses),
+    AfterValidator(_id_is_not_reserved),
 ]
 
 
 class ImageData(BaseModel):
-    """A picture: its file in base64, or the address it is downloaded from; one of the two.
+    """An image: either its file in base64, or the URL that it is downloaded from.
 
-    ``crop`` is [top, left, bottom, right] as shares of the height and the width.
+    ``crop`` is [top, left, bottom, right] in shares of the height and the width.
     """
 
     base64: Text | None = None
@@ -156,18 +158,18 @@ class ImageData(BaseModel):
     crop: Crop | None = None
 
 
-class ConceptGiven(BaseModel):
-    """A label that an input is posted with: 1 if it applies, 0 if it does not."""
+class PostedConcept(BaseModel):
+    """A label of an input; its value is 1 if it applies, and 0 if it does not."""
 
     id: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
     value: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class PostedData(BaseModel):
-    """What an input is posted with."""
+    """The data of an input that is posted."""
 
     image: ImageData
-    concepts: Annotated[list[ConceptGiven], Field(max_length=128)] = []
+    concepts: Annotated[list[PostedConcept], Field(max_length=128)] = []
     metadata: Metadata = {}
 
 
@@ -185,33 +187,33 @@ class PostInputs(BaseModel):
 
 
 class DeleteInputs(BaseModel):
-    """``DELETE /v2/inputs``: some by their ids, or all."""
+    """``DELETE /v2/inputs``: the inputs with these ids, or all."""
 
     ids: Annotated[list[Text], Field(max_length=LARGEST_PAGE)] | None = None
     delete_all: bool = False
 
 
-class AskedData(BaseModel):
-    """What a model is asked of."""
+class PredictData(BaseModel):
+    """The data of an input for a model."""
 
     image: ImageData
 
 
-class AskedInput(BaseModel):
-    """An input of ``POST /v2/models/{id}/outputs``; nothing of it is kept."""
+class PredictInput(BaseModel):
+    """An input of ``POST /v2/models/{id}/outputs``, which is not stored."""
 
     id: InputId | None = None
-    data: AskedData
+    data: PredictData
 
 
 class PostOutputs(BaseModel):
     """``POST /v2/models/{id}/outputs``."""
 
-    inputs: Annotated[list[AskedInput], Field(min_length=1, max_length=LARGEST_BATCH)]
+    inputs: Annotated[list[PredictInput], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
 class ModelQuery(BaseModel):
-    """Which models are looked for: by name (``*`` stands for anything) and type."""
+    """Which models to find: by name (``*`` stands for any text) and type."""
 
     name: Annotated[Text, StringConstraints(max_length=256)] = "*"
     type: Annotated[Text, StringConstraints(max_length=256)] | None = None
@@ -224,13 +226,13 @@ class SearchModels(BaseModel):
 
 
 class SearchedInput(BaseModel):
-    """The picture that others are compared with."""
+    """The image that the inputs are compared with."""
 
-    data: AskedData
+    data: PredictData
 
 
 class SearchedOutput(BaseModel):
-    """The picture, as the original nests it."""
+    """The image, nested as in the original API."""
 
     input: SearchedInput
 
@@ -242,13 +244,13 @@ class Condition(BaseModel):
 
 
 class Query(BaseModel):
-    """The conditions of a search: one."""
+    """The conditions of a search; there is exactly one."""
 
     ands: Annotated[list[Condition], Field(min_length=1, max_length=1)]
 
 
 class Pagination(BaseModel):
-    """Which part of the hits."""
+    """Which page of the hits to return."""
 
     page: Annotated[int, Field(ge=1, le=LAST_PAGE)] = 1
     per_page: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = PAGE_SIZE
@@ -261,23 +263,23 @@ class PostSearch(BaseModel):
     pagination: Pagination = Pagination()
 
 
-class InputNamed(BaseModel):
-    """An input, by its id."""
+class InputReference(BaseModel):
+    """The id of an input."""
 
     id: Text
 
 
 class PostVisualization(BaseModel):
-    """``POST /v2/visualizations``: over all inputs of the app unless some are named.
+    """``POST /v2/visualizations``: of these inputs, by default of all inputs of the app.
 
-    ``type`` is the projection, ``grid`` COLUMNSxROWS or an aspect ratio, ``tile`` in pixels.
+    ``type`` is the projection, ``grid`` is COLUMNSxROWS or an aspect ratio, ``tile`` is in pixels.
     """
 
-    # A misspelt option would cost a run over everything.
+    # If a misspelt option were ignored, a run over all inputs would follow.
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["tsne", "largevis", "umap", "pca"] = "tsne"
-    inputs: Annotated[list[InputNamed], Field(min_length=1, max_length=100_000)] | None = None
+    inputs: Annotated[list[InputReference], Field(min_length=1, max_length=100_000)] | None = None
     grid: Annotated[Text, StringConstraints(min_length=1, max_length=32)] | None = None
     tile: Annotated[int, Field(ge=8, le=512)] | None = None
 
@@ -286,13 +288,13 @@ class PostVisualization(BaseModel):
 
 
 class Reply(BaseModel):
-    """What every reply carries."""
+    """The base of all replies."""
 
     model_config = ConfigDict(protected_namespaces=())
 
 
 class Status(Reply):
-    """What became of a request, or of a part of it."""
+    """The result of a request, or of a part of it."""
 
     code: int
     description: str
@@ -302,19 +304,19 @@ class Status(Reply):
     time_remaining: float | None = None
 
     @classmethod
-    def of(cls, code: Code, details: str | None = None) -> "Status":
+    def of(cls, code: Code, details: str | None = None, req_id: str | None = None) -> "Status":
         """Return the status of this code."""
-        return cls(code=code.number, description=code.description, details=details)
+        return cls(code=code.number, description=code.description, details=details, req_id=req_id)
 
 
 class StatusReply(Reply):
-    """A reply that is no more than its status; every error is one."""
+    """A reply with a status alone; every error is one."""
 
     status: Status
 
 
 class ImageReply(Reply):
-    """Where a picture can be had."""
+    """The URL of an image."""
 
     url: str | None = None
     crop: tuple[float, float, float, float] | None = None
@@ -338,7 +340,7 @@ class Embedding(Reply):
 
 
 class InputData(Reply):
-    """What is known of an input."""
+    """The data of an input."""
 
     image: ImageReply
     concepts: list[Concept] | None = None
@@ -368,7 +370,7 @@ class OneInputReply(StatusReply):
 
 
 class Counts(Reply):
-    """How many inputs have been processed, are still to be, and failed."""
+    """The numbers of inputs that are done, are waiting, have failed and are being downloaded."""
 
     processed: int
     to_process: int
@@ -389,7 +391,7 @@ class OutputInfoData(Reply):
 
 
 class OutputInfo(Reply):
-    """What a model answers with: concepts, or an embedding."""
+    """The kind of a model's outputs: concepts, or an embedding."""
 
     type: Literal["concept", "embed"]
     output_config: dict[str, Any]
@@ -427,39 +429,39 @@ class OneModelReply(StatusReply):
     model: ModelReply
 
 
-class AskedImageReply(Reply):
-    """The input that an output belongs to."""
+class PredictInputReply(Reply):
+    """The input of an output."""
 
     id: str
     data: InputData
 
 
 class OutputData(Reply):
-    """A model's answer: the concepts by falling value, or a vector."""
+    """A model's output: the concepts, the highest value first, or a vector."""
 
     concepts: list[Concept] | None = None
     embeddings: list[Embedding] | None = None
 
 
 class OutputReply(Reply):
-    """What a model says of one input; without data if the input could not be read."""
+    """A model's output for one input; it has no data if the input could not be read."""
 
     id: str
     status: Status
     created_at: str
     model: ModelReply
-    input: AskedImageReply
+    input: PredictInputReply
     data: OutputData | None = None
 
 
 class OutputsReply(StatusReply):
-    """``POST /v2/models/{id}/outputs``: an output for each input, in their order."""
+    """``POST /v2/models/{id}/outputs``: an output for each input, in the same order."""
 
     outputs: list[OutputReply]
 
 
 class Hit(Reply):
-    """An input that was found: the cosine of its vector with that of the picture asked for."""
+    """An input that was found; the score is the cosine similarity to the image of the query."""
 
     score: float
     input: InputReply
@@ -472,7 +474,7 @@ class HitsReply(StatusReply):
 
 
 class VisualizationData(Reply):
-    """The picture of a visualization that is ready, and the page that shows it."""
+    """The image of a visualization that is ready, and the page that shows it."""
 
     image: ImageReply
     page: ImageReply
@@ -489,7 +491,7 @@ class VisualizationOutput(Reply):
 
 
 class VisualizationReply(StatusReply):
-    """A visualization, under both of the names that the original had for it."""
+    """A visualization, under both of the names that it has in the original API."""
 
     output: VisualizationOutput
     visualization_output: VisualizationOutput

@@ -1,59 +1,47 @@
-"""What every request passes: it gets an id, shows its key, is measured, and is logged."""
+"""What every request passes: it gets an id, its key is checked, and it is measured and logged."""
 
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration.api.contract import ApiError, Code, Status, StatusReply
+from orchestration.api.context import Caller, RequestContext
+from orchestration.api.contract import ApiError, Code
 from orchestration.api.keys import OPEN_APP, KeyLimits
-from orchestration.api.limits import RateLimits
 from orchestration.api.logs import log_fault, log_request
+from orchestration.api.rate_limits import RateLimits
+from orchestration.api.replies import error_response
+from orchestration.api.service import Service
 from orchestration.api.settings import is_loopback
-
-if TYPE_CHECKING:
-    from orchestration.api.service import Service
 
 BODY_SECONDS = 60.0
 
 _GUARDED = "/v2"
 _METRICS = "/metrics"
-# As nginx counts a request whose client went away.
+# The status that nginx logs when the client closed the connection.
 _CLIENT_GONE = 499
 _NO_ROUTE = "none"
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who asks: an app, the id of the key that was shown (None without keys), and its limits."""
-
-    app: str
-    key_id: str | None
-    limits: KeyLimits
-
-
 class Gate:
-    """Lets in who shows a key, and turns whatever goes wrong inside into the contract's JSON.
+    """The middleware that checks keys, and answers every exception with the contract's JSON.
 
-    It leaves ``req_id`` and ``caller`` in the request's state, and logs and counts the request by
-    the ``code`` that it finds there. To be added as the innermost middleware, so that exceptions
-    reach it before Starlette makes a text of them.
+    It puts a ``RequestContext`` into the request's state; the routes read it by ``context_of``.
+    Add it as the innermost middleware, so that exceptions reach it before Starlette answers them
+    in plain text.
     """
 
-    def __init__(self, app: ASGIApp, service: "Service") -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
         self._rates = RateLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI has it."""
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -62,7 +50,7 @@ class Gate:
             try:
                 await self._answer(exchange)
             finally:
-                self._note(exchange)
+                self._record(exchange)
 
     async def _answer(self, exchange: "_Exchange") -> None:
         try:
@@ -73,24 +61,24 @@ class Gate:
         except ApiError as error:
             await exchange.refuse(error)
         except Exception:
-            log_fault(exchange.req_id)
+            log_fault(exchange.context.req_id)
             await exchange.refuse(
                 ApiError(
                     Code.FAILURE,
-                    "A fault of the service; its log has more under this req_id.",
+                    "The service failed. Its log has the details under this req_id.",
                     http_status=500,
                 )
             )
 
     async def _admit(self, exchange: "_Exchange") -> None:
-        # The pattern of a route ends in `$`, which lets a line end pass.
+        # The pattern of a route ends in `$`, which also matches before a line end.
         path = exchange.scope["path"].removesuffix("\n")
-        if path == _METRICS and not _is_of_this_machine(exchange):
+        if path == _METRICS and not _is_from_this_machine(exchange):
             self._caller_by_key(exchange.headers)
         if path == _GUARDED or path.startswith(f"{_GUARDED}/"):
-            _smooth(exchange)
+            _normalize(exchange.scope)
             caller = self._caller(exchange.headers)
-            exchange.state["caller"] = caller
+            exchange.context.caller = caller
             self._rates.count(caller.key_id or "", caller.limits.requests_per_second)
             await exchange.read_body(caller.limits.request_megabytes)
 
@@ -99,7 +87,8 @@ class Gate:
             if not _is_local_site(headers):
                 raise ApiError(
                     Code.KEY_REFUSED,
-                    "Without keys the service answers this machine alone, and no other web site.",
+                    "No key has been made, so the service answers only programs on this machine "
+                    "and its own pages.",
                 )
             return Caller(OPEN_APP, None, KeyLimits())
         return self._caller_by_key(headers)
@@ -110,23 +99,23 @@ class Gate:
         if key is None:
             raise ApiError(
                 Code.KEY_REFUSED,
-                "The header `Authorization: Key ...` has to have a valid key.",
+                "Send a valid key in the header `Authorization: Key ...`.",
                 {"WWW-Authenticate": "Key"},
             )
         return Caller(key.app, key.id, key.limits)
 
-    def _note(self, exchange: "_Exchange") -> None:
-        scope, seconds = exchange.scope, exchange.seconds()
+    def _record(self, exchange: "_Exchange") -> None:
+        scope, seconds, context = exchange.scope, exchange.seconds(), exchange.context
         route = getattr(scope.get("route"), "path", _NO_ROUTE)
         status = exchange.status or _CLIENT_GONE
-        caller: Caller | None = exchange.state.get("caller")
-        self._service.metrics.request(scope["method"], route, status, seconds)
+        caller = context.caller
+        self._service.metrics.count_request(scope["method"], route, status, seconds)
         log_request(
-            req_id=exchange.req_id,
+            req_id=context.req_id,
             method=scope["method"],
             route=route,
             status=status,
-            code=exchange.state.get("code"),
+            code=context.code,
             app=caller and caller.app,
             key_id=caller and caller.key_id,
             milliseconds=round(1000 * seconds, 1),
@@ -136,13 +125,12 @@ class Gate:
 
 
 class _Exchange:
-    """A request and its answer, measured as they pass."""
+    """A request and its answer, counted and timed."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.req_id = uuid.uuid4().hex
-        self.state: dict[str, Any] = {**scope.get("state", {}), "req_id": self.req_id}
+        self.context = RequestContext(uuid.uuid4().hex)
         self.scope = scope
-        scope["state"] = self.state
+        scope["state"] = {**scope.get("state", {}), "context": self.context}
         self.status: int | None = None
         self.bytes_in = self.bytes_out = 0
         self._receive, self._send = receive, send
@@ -165,28 +153,24 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.req_id
+            MutableHeaders(scope=message)["X-Request-Id"] = self.context.req_id
         else:
             self.bytes_out += len(message.get("body", b""))
         await self._send(message)
 
     async def refuse(self, error: ApiError) -> None:
         if self.status is not None:
-            # Half an answer is under way: that it breaks off is all that can still be said.
+            # Part of an answer has been sent. The client can only see that it ends too early.
             return
-        status = Status.of(error.code, error.details)
-        status.req_id = self.req_id
-        self.state["code"] = error.code.number
-        reply = StatusReply(status=status).model_dump(exclude_none=True)
-        response = JSONResponse(reply, error.http_status, error.headers)
+        response = error_response(self.context, error)
         await response(self.scope, self.receive, self.send)
 
     async def read_body(self, megabytes: float) -> None:
-        """Take the body in, so that what is wrong with it is told before a route is asked.
+        """Read the whole body before the route is called.
 
         Raises:
-            ApiError: it is too large, or takes too long.
-            ClientDisconnect: there is nobody left to answer.
+            ApiError: the body is too large, or takes too long.
+            ClientDisconnect: the client has gone.
         """
         length = self.headers.get("content-length", "0")
         if length.isdecimal() and int(length) > megabytes * 2**20:
@@ -196,7 +180,7 @@ class _Exchange:
                 body = b"".join(await self._parts(megabytes))
         except TimeoutError as error:
             raise ApiError(
-                Code.INVALID_REQUEST, f"The body took longer than {BODY_SECONDS:g} seconds."
+                Code.INVALID_REQUEST, f"The body did not arrive within {BODY_SECONDS:g} seconds."
             ) from error
         self._body = {"type": "http.request", "body": body, "more_body": False}
 
@@ -219,12 +203,11 @@ def _too_large(megabytes: float) -> ApiError:
     return ApiError(Code.INVALID_REQUEST, f"The body is larger than {megabytes:,g} MB.")
 
 
-def _smooth(exchange: _Exchange) -> None:
-    """Take one slash off the path's end, and call the body JSON, whatever it is called.
+def _normalize(scope: Scope) -> None:
+    """Remove one slash from the end of the path, and declare the body as JSON.
 
-    curl calls every body a form, and what is no JSON is refused as such.
+    curl declares every body as a form. A body that is not JSON is refused when it is parsed.
     """
-    scope = exchange.scope
     for name, slash in (("path", "/"), ("raw_path", b"/")):
         if scope.get(name):
             scope[name] = scope[name].removesuffix(slash)
@@ -232,16 +215,16 @@ def _smooth(exchange: _Exchange) -> None:
     scope["headers"] = [*others, (b"content-type", b"application/json")]
 
 
-def _is_of_this_machine(exchange: _Exchange) -> bool:
+def _is_from_this_machine(exchange: _Exchange) -> bool:
     client = exchange.scope.get("client")
     return client is not None and is_loopback(client[0]) and _is_local_site(exchange.headers)
 
 
 def _is_local_site(headers: Headers) -> bool:
-    """Whether no page of another site can have caused the request.
+    """Whether the request cannot come from a page of another web site.
 
-    A browser sends a page's own host as Origin. The name in Host is this machine's only if no
-    other's name was made to point here.
+    A browser sends the site of the page as Origin. The name in Host is not a name of this machine
+    when another site's name was made to resolve to it (DNS rebinding).
     """
     host, origin = headers.get("host", ""), headers.get("origin")
     try:

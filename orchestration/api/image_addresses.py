@@ -1,7 +1,7 @@
-"""Addresses of images and pages that nobody can guess: who has the address may look.
+"""URLs of images and pages that nobody can guess: whoever has the URL needs no key.
 
-An address holds a token, an HMAC-SHA256 over what it addresses. So nothing is kept of the addresses
-that were given out, and they stay valid as long as the secret of the home does.
+A URL contains a token, an HMAC-SHA256 (RFC 2104) over what it addresses. So no list of the URLs has
+to be kept, and they stay valid as long as the secret of the home.
 """
 
 import hashlib
@@ -23,44 +23,42 @@ _TOKEN_DIGITS = 40
 
 
 class ImageAddresses:
-    """Makes the addresses of images, and tells its own from others."""
+    """Makes the URLs of images, and checks the tokens in them.
 
-    def __init__(self, home: Path) -> None:
+    ``public_url`` is the base of the URLs; None takes it from each request.
+    """
+
+    def __init__(self, home: Path, public_url: str | None = None) -> None:
         self._secret = _secret(home / "keys" / "secret")
+        self._public_url = public_url
 
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
-        """Return the address of a file of a visualization: ``mosaic.jpg``, ``figure.png``."""
+        """Return the URL of a file of a visualization, or of its page, which is called PAGE."""
         token = self.token("visualizations", run_id)
-        return f"{_base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
-
-    def page_url(self, request: Request, run_id: str) -> str:
-        """Return the address of the page that shows a visualization."""
-        return self.visualization_url(request, run_id, PAGE)
+        return f"{self._base(request)}/pictures/visualizations/{run_id}/{token}/{name}"
 
     def input_url(self, request: Request, app: str, image_id: str) -> str:
-        """Return the address of the file of an input."""
+        """Return the URL of the file of an input."""
         token = self.token("inputs", app, image_id)
-        return f"{_base(request)}/pictures/inputs/{app}/{image_id}/{token}"
+        return f"{self._base(request)}/pictures/inputs/{app}/{image_id}/{token}"
 
     def token(self, *addressed: str) -> str:
-        """Return the token of what is addressed, 160 bits in hex."""
+        """Return the token for what is addressed, 160 bits in hex."""
         message = json.dumps(addressed).encode()
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:_TOKEN_DIGITS]
 
     def check(self, token: str, *addressed: str) -> None:
-        """Raise ApiError unless this is the token of what is addressed."""
+        """Raise ApiError unless this is the token for what is addressed."""
         if not hmac.compare_digest(token.encode(), self.token(*addressed).encode()):
-            raise nothing_here()
+            raise no_such_image()
+
+    def _base(self, request: Request) -> str:
+        return (self._public_url or str(request.base_url)).rstrip("/")
 
 
-def nothing_here() -> ApiError:
-    """Return the answer to an address that is not one of ours, or whose file is gone."""
-    return ApiError(Code.NO_SUCH_ROUTE, "There is no picture at this address.")
-
-
-def _base(request: Request) -> str:
-    base = request.app.state.service.settings.public_url or str(request.base_url)
-    return base.rstrip("/")
+def no_such_image() -> ApiError:
+    """Return the error for a URL with a wrong token, or whose file is gone."""
+    return ApiError(Code.NO_SUCH_ROUTE, "There is no image at this address.")
 
 
 def _secret(path: Path) -> bytes:

@@ -1,6 +1,6 @@
-"""API keys: which app a request is of, and how much it may ask for.
+"""API keys: each belongs to an app, and has limits.
 
-A key's text is shown once, when it is made; what is kept is its SHA-256, in a file a key.
+A key's text is shown once, when it is made. Its SHA-256 is stored, one file for each key.
 """
 
 import hashlib
@@ -20,23 +20,23 @@ from assets.methods.common.timestamps import now
 
 _log = logging.getLogger(__name__)
 
-# The app of a service on loopback for which no key was ever made.
+# The app of every request while no key was ever made.
 OPEN_APP = "default"
 
-# A change so soon after the folder was read could have the time stamp of the one before.
+# Two changes within this time may leave the folder with the same time stamp.
 _STAMP_SECONDS = 2.0
 _NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """How much may be asked for with a key.
+    """The limits of a key.
 
-    ``request_megabytes`` bounds a request's body (2**20 bytes each), ``inputs`` how many an app
-    stores.
+    ``request_megabytes`` limits the body of a request (in 2**20 bytes), and ``inputs`` how many
+    inputs the app stores.
 
     Raises:
-        UserError: a limit is no number that something could be counted against.
+        UserError: a limit is negative, infinite or not a number, or a rate or size is zero.
     """
 
     requests_per_second: float = 200
@@ -54,7 +54,7 @@ class KeyLimits:
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of a key: not its text, but the SHA-256 of it, in hex."""
+    """A key as it is stored; ``digest`` is the SHA-256 of its text, in hex."""
 
     id: str
     app: str
@@ -65,9 +65,9 @@ class Key:
 
 
 class KeyRing:
-    """The keys in a folder, which only its owner may look into.
+    """The keys in a folder, which only its owner may read.
 
-    Any number of processes may use one folder; what one of them changes, the others see at once.
+    Any number of processes may use one folder; each sees at once what another one changes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class KeyRing:
         self._read: tuple[int, dict[str, Key]] | None = None
 
     def new_key(self, app: str, limits: KeyLimits) -> tuple[Key, str]:
-        """Make a key for ``app``; returns it with its text, which is not kept."""
+        """Make a key for ``app``; return it with its text, which is not stored."""
         key_id = secrets.token_hex(8)
         text = f"{key_id}.{secrets.token_urlsafe(32)}"
         key = Key(key_id, app, _digest(text), now(), limits=limits)
@@ -83,11 +83,11 @@ class KeyRing:
         return key, text
 
     def revoke(self, key_id: str) -> Key:
-        """Make a key worthless; raises UserError if there is none with this id."""
+        """Revoke a key; raises UserError if there is none with this id."""
         key = self._keys().get(key_id)
         if key is None:
             raise UserError(
-                f"There is no key {key_id!r}: `tessera key list` shows those there are."
+                f"There is no key {key_id!r}: `tessera key list` shows the existing keys."
             )
         if key.revoked_at is None:
             key = replace(key, revoked_at=now())
@@ -95,11 +95,11 @@ class KeyRing:
         return key
 
     def all(self) -> list[Key]:
-        """Return every key, the revoked ones too, the oldest first."""
+        """Return all keys, including the revoked ones, the oldest first."""
         return sorted(self._keys().values(), key=lambda key: (key.created_at, key.id))
 
     def any_ever(self) -> bool:
-        """Whether a key was ever made, be it revoked."""
+        """Whether a key was ever made, even if it is revoked now."""
         return any(self._files())
 
     def find(self, text: str) -> Key | None:
@@ -108,9 +108,9 @@ class KeyRing:
         Takes as long for an unknown id as for a wrong text.
         """
         key = self._keys().get(text.partition(".")[0])
-        # The text is 256 random bits: a slow hash would make it no harder to guess.
-        right = hmac.compare_digest(_digest(text), key.digest if key else _NO_DIGEST)
-        return key if key and right and key.revoked_at is None else None
+        # The text has 256 random bits, so a slow hash would not make it harder to guess.
+        is_right = hmac.compare_digest(_digest(text), key.digest if key else _NO_DIGEST)
+        return key if key and is_right and key.revoked_at is None else None
 
     def _keys(self) -> dict[str, Key]:
         try:
@@ -121,12 +121,12 @@ class KeyRing:
             return self._read[1]
         found = map(_read_key, self._files())
         keys = {key.id: key for key in found if key is not None}
-        settled = time.time_ns() - stamp > _STAMP_SECONDS * 1e9
-        self._read = (stamp, keys) if settled else None
+        is_stable = time.time_ns() - stamp > _STAMP_SECONDS * 1e9
+        self._read = (stamp, keys) if is_stable else None
         return keys
 
     def _files(self) -> list[Path]:
-        # A file that is being written has a name with a dot in front.
+        # The name of a file that is being written begins with a dot.
         return [path for path in self._folder.glob("*.json") if not path.name.startswith(".")]
 
     def _write(self, key: Key) -> None:
@@ -146,10 +146,10 @@ def _digest(text: str) -> str:
 
 
 def _read_key(path: Path) -> Key | None:
-    """Return a key; None, which opens nothing, if its file is damaged or has just gone."""
+    """Return a key; None if its file is damaged, or was removed meanwhile."""
     try:
         fields = json.loads(path.read_text())
         return Key(**fields | {"limits": KeyLimits(**fields["limits"])})
     except (OSError, ValueError, TypeError, KeyError, UserError):
-        _log.warning("%s is no key: remove it, and make the key anew.", path)
+        _log.warning("%s is not a valid key file. Remove it, and make a new key.", path)
         return None

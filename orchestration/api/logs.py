@@ -1,6 +1,6 @@
-"""The log: a JSON object a line on standard error.
+"""The log: one JSON object a line, on standard error.
 
-A request's line has its route's template, not its address: addresses of pictures are secrets.
+A request's line has the template of its route, not its path: the paths of images are secrets.
 """
 
 import json
@@ -15,31 +15,31 @@ _faults = logging.getLogger("tessera.faults")
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """Have everything that this process logs written as lines of JSON, in place of other forms."""
+    """Let this process write all its logs as lines of JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # Theirs name the addresses that are downloaded, and those may hold somebody's secrets.
+    # They log the URLs that are downloaded, which may contain secrets.
     for library in ("httpx", "httpcore"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def log_request(**facts: Any) -> None:
-    """Write the line of a request that was answered."""
+    """Log a request that was answered."""
     _requests.info("request", extra={"facts": facts})
 
 
 def log_fault(req_id: str) -> None:
-    """Write the line of the exception that is being handled, with its traceback."""
+    """Log the exception that is being handled, with its traceback."""
     _faults.exception("fault", extra={"facts": {"req_id": req_id}})
 
 
 class JsonLines(logging.Formatter):
-    """Writes a record as one line of JSON, a traceback as a string in it."""
+    """Formats a record as one line of JSON; a traceback is a string in it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a line end."""
         line = {
             "time": timestamp(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),

@@ -1,11 +1,9 @@
-"""What Prometheus reads of the service."""
+"""The metrics of the service, for Prometheus."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
-from fastapi import APIRouter, Request, Response
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -20,23 +18,21 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
-router = APIRouter()
-
 
 class Metrics:
-    """The counters of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "tessera_requests",
-            "Requests answered; status 499 is that of a client that went away.",
+            "Requests answered; status 499 means that the client closed the connection.",
             ["method", "route", "status"],
             registry=self.registry,
         )
         self._seconds = Histogram(
             "tessera_request_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Seconds from the headers of a request to the end of the answer.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -60,42 +56,33 @@ class Metrics:
         self._inputs = Counter("tessera_inputs_stored", "Inputs stored.", registry=self.registry)
         ProcessCollector(registry=self.registry)
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is the template of its address."""
-        # Anybody can make up methods, and each would be a series of its own.
+        # A client can send any word as the method, and each would become a time series.
         method = method if method in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Count a request as long as it is being answered."""
-        with self._in_flight.track_inprogress():
-            yield
+    def in_flight(self) -> AbstractContextManager[None]:
+        """Count a request while it is being answered."""
+        return self._in_flight.track_inprogress()
 
-    def batch(self, model: str, size: int) -> None:
+    def count_batch(self, model: str, size: int) -> None:
         """Count a forward pass of ``size`` images."""
         self._images.labels(model).inc(size)
         self._batch_sizes.labels(model).observe(size)
 
-    def inputs_stored(self, n: int) -> None:
-        """Count inputs that were stored."""
+    def count_inputs(self, n: int) -> None:
+        """Count ``n`` inputs that were stored."""
         self._inputs.inc(n)
 
     def watch_visualizations(self, count: Callable[[], Mapping[str, int]]) -> None:
-        """Have ``count`` asked, at each reading, how many visualizations are in each state."""
+        """Call ``count`` at each reading; it returns the number of visualizations in each state."""
         self.registry.register(_Visualizations(count))
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-@router.get("/metrics", include_in_schema=False)
-def read_metrics(request: Request) -> Response:
-    """Return what Prometheus reads; without a key from this machine alone."""
-    metrics: Metrics = request.app.state.service.metrics
-    return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class _Visualizations(Collector):

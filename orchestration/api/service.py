@@ -1,4 +1,4 @@
-"""What the routes work with, put together."""
+"""The parts of the HTTP service, which the routes call."""
 
 import logging
 import os
@@ -21,41 +21,35 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """The parts of the service of one home; to be started, and closed in the end."""
+    """The service of one home; ``start`` it once, and ``close`` it."""
 
     def __init__(self, home: Path, settings: ServeSettings) -> None:
         resources = build_resources(compute=settings.compute)
         self._tracking = resources["tracking"]
         self._is_loopback = is_loopback(settings.host)
-        self.settings = settings
         self.keys = KeyRing(home / "keys")
         self.metrics = Metrics()
-        self.pictures = ImageAddresses(home)
+        self.image_addresses = ImageAddresses(home, settings.public_url)
         self.intake = Intake(home, settings, _register, _forget)
         self.models = ServedModels(
             resources["models"],
             settings.compute.settings(),
             fetch_limits(settings),
             _log.warning,
-            self.metrics.batch,
+            self.metrics.count_batch,
         )
         self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)
 
     @property
     def is_open(self) -> bool:
-        """Whether no key was ever made, so that everyone on this machine is let in."""
+        """Whether requests from this machine need no key, because no key was ever made."""
         return self._is_loopback and not self.keys.any_ever()
 
-    @property
-    def ready(self) -> bool:
-        """Whether the models are loaded."""
-        return self.models.ready
-
     def start(self) -> None:
-        """Begin to load the models and to carry visualizations out."""
+        """Begin to load the models and to run visualizations."""
         if not os.environ.get("MLFLOW_TRACKING_URI"):
-            # Migrate the database before the service and a run do so side by side.
+            # This migrates the database before the service and a run would both try to.
             _ = self._tracking.experiment_id
         self.intake.start()
         self.models.start()
@@ -63,7 +57,7 @@ class Service:
         self.metrics.watch_visualizations(self.visualizations.count)
 
     def close(self) -> None:
-        """End; a visualization that is being carried out goes on without the service."""
+        """Stop the service; a visualization that is running goes on without it."""
         self.visualizations.close()
         self.searches.close()
         self.models.close()

@@ -1,4 +1,4 @@
-"""How the service is run."""
+"""The settings of the HTTP service."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from assets.resources.compute import Compute
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """How the service is run.
+    """The settings of the HTTP service.
 
-    ``download_seconds`` bounds one download in all; ``wait_seconds`` is how long the posting of
-    inputs waits for its downloads before it answers that they are pending. ``public_url`` is the
-    base of the addresses in replies where it is not that of the request.
+    ``download_seconds`` limits the time of one download. ``wait_seconds`` is how long a post of
+    inputs waits for its downloads before it returns them as pending. ``public_url`` is the base of
+    the URLs in replies; None takes it from each request.
     """
 
     host: str = "127.0.0.1"
@@ -27,7 +27,7 @@ class ServeSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is one by which a machine reaches itself."""
+    """Whether a host name or an IP address is the loopback of this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

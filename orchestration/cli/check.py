@@ -2,9 +2,8 @@
 
 import click
 
-from assets.resources.collections import Collection, CollectionRegistry
+from assets.resources.collections import DEMO_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
-from assets.resources.photos import DEMO_SOURCE
 from orchestration.cli.collection_runs import exit_for_checks, run_collection
 from orchestration.cli.options import Options, pass_options
 

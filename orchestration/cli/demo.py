@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from assets.resources.photos import DEMO_SOURCE
+from assets.resources.collections import DEMO_SOURCE
 from orchestration.cli.map import map_collection, map_options
 from orchestration.cli.options import Options, pass_options
 

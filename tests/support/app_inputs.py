@@ -1,4 +1,4 @@
-"""An app with inputs, for the tests of its visualizations."""
+"""An app with inputs, for tests of visualizations."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A black box on loopback: a classifier behind the HTTP contract, which fails when told to."""
+"""A black box on loopback: a classifier behind the HTTP contract, with faults on demand."""
 
 import base64
 import io

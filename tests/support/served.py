@@ -1,4 +1,4 @@
-"""The HTTP service as a person starts it: `tessera serve` in a process of its own."""
+"""The HTTP service, started with `tessera serve` in another process."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TESSERA = [sys.executable, "-m", "orchestration.cli"]
 
 
@@ -38,7 +38,7 @@ class Served:
         wait_for(
             lambda: self.visualization(identity)["status"]["code"] != 42001,
             seconds,
-            f"{identity} is pending for ever",
+            f"{identity} is still pending",
         )
         return self.visualization(identity)
 
@@ -53,7 +53,7 @@ def wait_for(condition, seconds: float, complaint: str):
 
 
 def end_workers(home: Path) -> None:
-    """Kill the runs that outlive the service of a home."""
+    """Kill the workers that outlive the service of a home."""
     for process in psutil.process_iter(["cmdline"]):
         if "orchestration.api.visualizations.run_worker" not in (process.info["cmdline"] or ()):
             continue

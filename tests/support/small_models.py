@@ -1,4 +1,4 @@
-"""Models whose answers are known, and an app of some routes for tests to ask."""
+"""Models with known outputs, and images for them."""
 
 import io
 import threading
@@ -27,7 +27,7 @@ class Means(torch.nn.Module):
 
 
 class Redness:
-    """Says `red` with the mean of the first channel, over 255."""
+    """The class `red` has the mean of the first channel over 255 as its probability."""
 
     class_names = ("other", "red")
     device, batch_size, workers = "cpu", 2, 1
@@ -43,7 +43,7 @@ class Redness:
 
 
 class KnownVersions:
-    """In the place of `Models`: versions of the NSFW model, one of them the champion."""
+    """Replaces `Models`: versions of the NSFW model, one of them the champion."""
 
     def __init__(self, folder: Path, n: int = 1):
         self.versions = {str(number): self._made(folder, str(number)) for number in range(1, n + 1)}
@@ -72,19 +72,19 @@ class KnownVersions:
 
 
 def use_small_models(monkeypatch):
-    """Have `ServedModels` load the models above."""
+    """Let `ServedModels` load the models above."""
     backbone = Backbone(Means(), SMALL, 3, "tiny")
     monkeypatch.setattr(served_models, "load_backbone", lambda name: backbone)
     monkeypatch.setattr(served_models, "load_classifier", lambda weights, plan: Redness(weights))
 
 
 def coloured(red, green=0, blue=0):
-    """A picture's bytes."""
+    """The bytes of an image."""
     out = io.BytesIO()
     Image.new("RGB", (8, 8), (red, green, blue)).save(out, "PNG")
     return out.getvalue()
 
 
 def sent(data):
-    """A picture as requests send it along."""
+    """An image as base64 in a request."""
     return {"data": {"image": {"base64": packed(data)}}}

@@ -1,1 +1,1 @@
-"""The models that answer requests, and the search by likeness."""
+"""The models that answer requests, and the search by visual similarity."""

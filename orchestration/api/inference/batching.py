@@ -1,4 +1,4 @@
-"""Pictures of many requests, gathered into the batches that a network is best given."""
+"""Dynamic batching: images of many requests are answered in batches by a network."""
 
 import threading
 from collections import deque
@@ -12,27 +12,25 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.models.forward import unsplit_pool
+from orchestration.api.contract import throttled
 
 MAX_WAITING = 1024
-# A batch takes the network tens of milliseconds, full or not.
+RETRY_AFTER_SECONDS = 5
+# A batch takes the network tens of milliseconds, whether it is full or not.
 GATHER_SECONDS = 0.005
-
-
-class Busy(Exception):  # noqa: N818 - a matter of load, not an error of the program
-    """So many pictures wait already that no more are taken."""
 
 
 @dataclass(frozen=True, eq=False)
 class BatchModel:
-    """What answers pictures in batches.
+    """A model that is called with batches.
 
-    ``answer`` maps 1 to ``batch_size`` pictures to an array with a row for each; it is called from
-    several threads.
+    ``predict`` maps 1 to ``batch_size`` images to an array with a row for each; several threads
+    call it.
     """
 
     name: str
     batch_size: int
-    answer: Callable[[Sequence[Image.Image]], np.ndarray]
+    predict: Callable[[Sequence[Image.Image]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,20 +38,20 @@ class _Job:
     number: int
     model: BatchModel
     load: Callable[[], Image.Image]
-    answer: Future[np.ndarray] = field(default_factory=Future)
+    row: Future[np.ndarray] = field(default_factory=Future)
 
 
 class Batcher:
-    """Threads that open pictures and have models answer them, as many at once as a batch holds.
+    """Threads that load images and run models on them, in batches.
 
-    One and the same thread opens the pictures of a batch and runs the network, and all models share
-    the threads: so there are never more at work than there are cores.
+    The same thread loads the images of a batch and runs the network, and all models share the
+    threads. So there are never more busy threads than ``threads``.
 
     Args:
-        threads: how many batches are worked on at once.
-        on_batch: told of each batch the model's name and the number of pictures.
-        max_waiting: more pictures than that are not taken.
-        gather_seconds: how long a batch that is not full is held back for more.
+        threads: how many batches run at once.
+        on_batch: called with the model's name and the number of images of each batch.
+        max_waiting: how many images may wait.
+        gather_seconds: how long a batch that is not full waits for more images.
     """
 
     def __init__(
@@ -72,52 +70,55 @@ class Batcher:
         self._n_waiting = 0
         self._closed = False
         self._changed = threading.Condition()
-        # Two that gather at once would share out what each of them waits for.
+        # Two threads that gather at once would each get a part of a batch.
         self._gathering = threading.Lock()
         self._pool = ExitStack()
 
     def start(self) -> None:
-        """Start the threads; what was submitted before is worked on from now."""
+        """Start the threads; what was submitted before is answered, too."""
         pool = self._pool.enter_context(unsplit_pool(self._threads))
         for _ in range(self._threads):
             pool.submit(self._work)
 
     def submit(self, model: BatchModel, load: Callable[[], Image.Image]) -> Future[np.ndarray]:
-        """Have ``model`` answer the picture that ``load`` opens.
+        """Call ``model`` with the image that ``load`` returns.
 
         Returns:
-            The picture's row of the answer, or what ``load`` or the model raised. What is cancelled
-            before its turn is not opened.
+            The image's row of the output, or what ``load`` or the model raised. An image whose
+            future was cancelled in time is not loaded.
 
         Raises:
-            Busy: too many pictures wait, or the batcher is closed.
+            ApiError: too many images wait, or the batcher is closed.
         """
         with self._changed:
             if self._closed or self._n_waiting >= self._max_waiting:
-                raise Busy(f"{self._n_waiting:,} pictures are waiting for a model already.")
+                raise throttled(
+                    f"{self._n_waiting:,} images are waiting for a model. Try again later.",
+                    RETRY_AFTER_SECONDS,
+                )
             job = _Job(next(self._numbers), model, load)
             self._waiting.setdefault(model, deque()).append(job)
             self._n_waiting += 1
             self._changed.notify_all()
-        return job.answer
+        return job.row
 
     def close(self) -> None:
-        """Cancel what waits, and return when the batches that are being worked on have ended."""
+        """Cancel what waits, and return when the running batches have ended."""
         with self._changed:
             self._closed = True
             for jobs in self._waiting.values():
                 for job in jobs:
-                    job.answer.cancel()
+                    job.row.cancel()
             self._waiting.clear()
             self._n_waiting = 0
             self._changed.notify_all()
         self._pool.close()
 
     def _work(self) -> None:
-        while jobs := self._gathered():
-            self._answer(jobs)
+        while jobs := self._gather():
+            self._run(jobs)
 
-    def _gathered(self) -> list[_Job]:
+    def _gather(self) -> list[_Job]:
         """Wait for a batch; empty once the batcher is closed."""
         with self._gathering, self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting)
@@ -136,29 +137,29 @@ class Batcher:
                 del self._waiting[model]
             return batch
 
-    def _answer(self, jobs: list[_Job]) -> None:
+    def _run(self, jobs: list[_Job]) -> None:
         model = jobs[0].model
-        opened = [(job, image) for job in jobs if (image := _opened(job)) is not None]
-        if not opened:
+        loaded = [(job, image) for job in jobs if (image := _load(job)) is not None]
+        if not loaded:
             return
         try:
-            self._on_batch(model.name, len(opened))
-            rows = model.answer([image for _, image in opened])
-            answered = list(zip(opened, rows, strict=True))
+            self._on_batch(model.name, len(loaded))
+            rows = model.predict([image for _, image in loaded])
+            pairs = list(zip(loaded, rows, strict=True))
         except Exception as error:
-            for job, _ in opened:
-                job.answer.set_exception(error)
+            for job, _ in loaded:
+                job.row.set_exception(error)
             return
-        for (job, _), row in answered:
-            job.answer.set_result(row)
+        for (job, _), row in pairs:
+            job.row.set_result(row)
 
 
-def _opened(job: _Job) -> Image.Image | None:
-    """The picture; None if nobody waits for it any more, or what was raised has been passed on."""
-    if not job.answer.set_running_or_notify_cancel():
+def _load(job: _Job) -> Image.Image | None:
+    """Return the image; None if the future was cancelled, or got what ``load`` raised."""
+    if not job.row.set_running_or_notify_cancel():
         return None
     try:
         return job.load()
     except Exception as error:
-        job.answer.set_exception(error)
+        job.row.set_exception(error)
         return None

@@ -1,4 +1,4 @@
-"""Search by likeness: an index for each app, brought up to date when it is searched."""
+"""Search by visual similarity: an index for each app, which a search updates first."""
 
 import asyncio
 from collections import defaultdict
@@ -22,7 +22,7 @@ from orchestration.api.inference.served_models import EMBEDDING, ServedModel, Se
 from orchestration.api.inputs.images import working_copy
 from orchestration.api.inputs.intake import Intake
 
-# Of different apps; the updates of one follow one another.
+# For different apps; each app has one update at a time.
 UPDATES_AT_ONCE = 2
 WAIT_SECONDS = 30.0
 
@@ -30,10 +30,10 @@ _INDEXED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class Found:
-    """Inputs with their cosines, the most similar first.
+class SearchResult:
+    """The inputs that were found with their cosines, the most similar first.
 
-    ``n_missing`` inputs were not compared, as they have yet to be embedded.
+    ``n_missing`` inputs were not compared, because they are not embedded yet.
     """
 
     hits: list[tuple[StoredInput, float]]
@@ -42,7 +42,10 @@ class Found:
 
 @dataclass
 class _AppIndex:
-    """The vectors of an app's inputs as of a revision of these."""
+    """The vectors of an app's inputs at a revision of the input store.
+
+    ``image_of`` maps the id of an indexed input to its image_id.
+    """
 
     vectors: SimilarityIndex
     image_of: dict[str, str] = field(default_factory=dict)
@@ -52,16 +55,16 @@ class _AppIndex:
 
 
 class SearchEngine:
-    """Finds the inputs of an app that look most like a picture.
+    """Finds the inputs of an app that look most like an image.
 
-    The vectors are those of the asset `embeddings`; the ones that are missing are made by the same
-    model and kept in the same store.
+    The vectors are those of the asset `embeddings`. Missing ones are computed by the same model and
+    kept in the same store.
 
     Args:
-        home: where that store is.
-        intake: where the inputs are.
-        models: what embeds.
-        precision: what the models compute with.
+        home: the folder with that store.
+        intake: the inputs.
+        models: the models, one of which embeds.
+        precision: the precision that the models compute with.
         wait_seconds: how long a search waits for new inputs to be embedded.
     """
 
@@ -83,37 +86,37 @@ class SearchEngine:
         self._searching = ThreadPoolExecutor(usable_cores(), "searches")
 
     def close(self) -> None:
-        """Take no more searches; what runs ends by itself, or when the models are closed."""
+        """Take no more searches; running ones end by themselves, or when the models are closed."""
         self._updating.shutdown(wait=False, cancel_futures=True)
         self._searching.shutdown(wait=False, cancel_futures=True)
 
-    async def search(self, app: str, vector: np.ndarray, page: int, per_page: int) -> Found:
+    async def search(self, app: str, vector: np.ndarray, page: int, per_page: int) -> SearchResult:
         """Compare a vector, (d,) float32 of unit length, with those of the app's inputs.
 
-        Inputs that were there before are embedded first. If that takes too long, those that are
-        ready are compared, and the rest go on being embedded.
+        New inputs are embedded first. If that takes too long, the search covers the inputs that are
+        embedded so far, and the others are embedded in the background.
 
-        Raises ApiError when too much waits for the model already.
+        Raises ApiError when too many images wait for the model.
         """
         model = await self._models.find(EMBEDDING)
         index = self._indexes.setdefault(app, _AppIndex(SimilarityIndex(len(vector))))
-        await self._bring_up_to_date(app, index, model)
+        await self._refresh(app, index, model)
         loop = asyncio.get_running_loop()
         hits = await loop.run_in_executor(
             self._searching, self._hits, app, index, vector, page, per_page
         )
-        return Found(hits, index.n_missing)
+        return SearchResult(hits, index.n_missing)
 
     @cached_property
     def _key(self) -> str:
         return vector_key(DEFAULT_BACKBONE, self._precision)
 
-    async def _bring_up_to_date(self, app: str, index: _AppIndex, model: ServedModel) -> None:
+    async def _refresh(self, app: str, index: _AppIndex, model: ServedModel) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         wanted = await loop.run_in_executor(self._searching, self._revision, app)
         while index.revision < wanted:
-            # One that runs already may have begun before the newest inputs came.
+            # An update that is running may have begun before the newest inputs were posted.
             if index.update is None or index.update.done():
                 index.update = self._updating.submit(self._update, app, index, model)
             ended = asyncio.wrap_future(index.update)
@@ -134,13 +137,13 @@ class SearchEngine:
         return [
             (inputs[one], float(cosine))
             for one, cosine in zip(ids[begin:], cosines[begin:], strict=True)
-            # It may have been deleted a moment ago.
+            # It may have been deleted since the index was updated.
             if one in inputs
         ]
 
     def _update(self, app: str, index: _AppIndex, model: ServedModel) -> None:
         inputs = self._intake.store(app)
-        # Asked first: what changes in between is looked at once more.
+        # Read first, so that the next update covers what changes meanwhile.
         revision = inputs.revision()
         wanted = {photo.id: photo.image_id for photo in inputs.done()}
         gone = [one for one, image_id in index.image_of.items() if wanted.get(one) != image_id]
@@ -156,30 +159,30 @@ class SearchEngine:
         unseen = sorted(ids_of.keys() - known.keys())
         for begin in range(0, len(unseen), SHARD_SIZE):
             shard = unseen[begin : begin + SHARD_SIZE]
-            vectors = self._embedded(inputs, model, shard)
+            vectors = self._embed(inputs, model, shard)
             self._photos.vectors.append(self._key, shard, vectors)
             _add(index, ids_of, dict(zip(shard, vectors, strict=True)))
         index.revision = revision
 
-    def _embedded(
+    def _embed(
         self, inputs: InputStore, model: ServedModel, image_ids: Sequence[str]
     ) -> np.ndarray:
-        loads = [partial(self._open, inputs, image_id) for image_id in image_ids]
-        answers = [self._models.submit(model, load) for load in loads]
-        return np.stack([answer.result() for answer in answers])
+        loads = [partial(self._working_copy, inputs, image_id) for image_id in image_ids]
+        rows = [self._models.submit(model, load) for load in loads]
+        return np.stack([row.result() for row in rows])
 
-    def _open(self, inputs: InputStore, image_id: str) -> Image.Image:
+    def _working_copy(self, inputs: InputStore, image_id: str) -> Image.Image:
         try:
             return self._photos.store.open_working_copy(image_id)
         except FileNotFoundError:
-            # Somebody may have cleared what can be made again.
+            # Working copies are a cache, which may have been cleared.
             return working_copy(inputs.path(image_id).read_bytes())
 
 
 def _add(
     index: _AppIndex, ids_of: Mapping[str, Sequence[str]], vectors: Mapping[str, np.ndarray]
 ) -> None:
-    """Index the inputs with these pictures, some at a time: they are many when a service starts."""
+    """Index the inputs with these images, in parts: there are many when a service starts."""
     image_of = {one: image_id for image_id in vectors for one in ids_of[image_id]}
     ids = list(image_of)
     for begin in range(0, len(ids), _INDEXED_AT_ONCE):

@@ -1,13 +1,12 @@
-"""The models that requests are answered from: loaded once, kept warm, and replaced when need be."""
+"""The models that the service runs: loaded at the start, and replaced by a new champion."""
 
 import asyncio
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,31 +27,30 @@ from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
-from orchestration.api.contract import ApiError, Code, ImageData, throttled
-from orchestration.api.inference.batching import Batcher, BatchModel, Busy
+from orchestration.api.contract import ApiError, Code, ImageData
+from orchestration.api.inference.batching import Batcher, BatchModel
 from orchestration.api.inputs.images import read_image, working_copy
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"
-# What the models are called by clients of the original.
+# The ids that clients of the original API use.
 ALIASES = {
     "nsfw-v1.0": NSFW,
     "e9576d86d2004ed1a38ba0cf39ecb4b1": NSFW,
     "general": EMBEDDING,
     "bbb5f41425b8468d9b7a554ff10f8581": EMBEDDING,
 }
-DOWNLOADS = 16
+_DOWNLOAD_THREADS = 16
 POLL_SECONDS = 15.0
-BUSY_SECONDS = 5
-# The version's id while the registry cannot be asked for its number.
+# The id of the champion's version while the registry is down, which knows its number.
 UNNUMBERED = "champion"
 
-_OTHER_VERSIONS = 2
+_OTHER_VERSIONS = 2  # kept in memory
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that is ready to answer; ``class_names`` is empty for an embedding."""
+    """A model that is loaded; ``class_names`` is empty for an embedding."""
 
     id: str
     name: str
@@ -65,17 +63,17 @@ class ServedModel:
 
 
 class ServedModels:
-    """The champion of the NSFW model and its other versions, and the embedding of `embeddings`.
+    """The NSFW model, its champion and its other versions, and the embedding of `embeddings`.
 
-    All of them answer from the working copy, as the assets do: with the same bits.
+    They are called with working copies, as in the assets, so that their outputs are the same bits.
 
     Args:
         models: where the champion comes from.
-        compute: where to compute, and how much at a time.
-        limits: what one picture may cost.
-        warn: told in a sentence of what an operator should know.
-        on_batch: told of each batch the model's id and the number of pictures.
-        poll_seconds: how often the registry is asked who is champion.
+        compute: the device, and how much to compute at a time.
+        limits: the limits of one image.
+        warn: called with a sentence for the operator.
+        on_batch: called with the model's id and the number of images of each batch.
+        poll_seconds: the time between two questions for the champion.
     """
 
     def __init__(
@@ -94,15 +92,15 @@ class ServedModels:
         self._poll_seconds = poll_seconds
         self._batcher = Batcher(compute.threads or usable_cores(), on_batch)
         self._served: dict[str, ServedModel] = {}
-        # The versions beside the champion that were asked for last.
-        self._others: OrderedDict[str, ServedModel] = OrderedDict()
-        self._warned: dict[str, str] = {}
-        self._tried: Future[None] = Future()
+        # Keeps the versions beside the champion that were requested last.
+        self._version = lru_cache(_OTHER_VERSIONS)(self._load_version)
+        self._last_warning: dict[str, str] = {}
+        self._first_try: Future[None] = Future()
         self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_current, name="models", daemon=True)
-        # One thread, so that a second question for the same version finds it loaded.
+        self._poller = threading.Thread(target=self._poll, name="models", daemon=True)
+        # One thread, so that a second request for the same version finds it loaded.
         self._loading = ThreadPoolExecutor(1, "model-versions")
-        self._downloading = ThreadPoolExecutor(DOWNLOADS, "model-downloads")
+        self._downloading = ThreadPoolExecutor(_DOWNLOAD_THREADS, "model-downloads")
 
     @property
     def ready(self) -> bool:
@@ -110,11 +108,11 @@ class ServedModels:
         return len(self._served) == 2
 
     def start(self) -> None:
-        """Begin to load; questions that come before wait."""
-        self._keeper.start()
+        """Begin to load the models; requests wait until then."""
+        self._poller.start()
 
     def close(self) -> None:
-        """Stop; what waits for a model is cancelled."""
+        """Stop; images that wait for a model are cancelled."""
         self._closing.set()
         self._loading.shutdown(wait=False, cancel_futures=True)
         self._downloading.shutdown(wait=False, cancel_futures=True)
@@ -125,15 +123,15 @@ class ServedModels:
         return [await self.find(NSFW), await self.find(EMBEDDING)]
 
     async def find(self, model_id: str, version: str | None = None) -> ServedModel:
-        """Return a model by its id, name or alias, in a version or the current one.
+        """Return a model by its id, name or alias, in this version or else the current one.
 
         Raises ApiError: there is none, or it could not be loaded.
         """
-        if not self._tried.done():
-            await asyncio.shield(asyncio.wrap_future(self._tried))
+        if not self._first_try.done():
+            await asyncio.shield(asyncio.wrap_future(self._first_try))
         model_id = ALIASES.get(model_id, model_id)
         if model_id not in (NSFW, EMBEDDING):
-            raise ApiError(Code.NO_SUCH_MODEL, "There is no model with this id.")
+            raise ApiError(Code.NO_SUCH_MODEL, "There is no model with this id, name or alias.")
         current = self._served.get(model_id)
         if current is not None and version in (None, current.version):
             return current
@@ -145,12 +143,12 @@ class ServedModels:
             return await asyncio.wrap_future(self._loading.submit(self._version, version))
         raise _no_version(version)
 
-    async def answer(self, model: ServedModel, image: ImageData) -> np.ndarray:
-        """Return the probabilities by class, or the vector: (d,) float32.
+    async def predict(self, model: ServedModel, image: ImageData) -> np.ndarray:
+        """Return the probabilities of the classes, or the vector: (d,) float32.
 
-        Raises ImageRefused; ApiError when too much waits already; UserError when the model fails.
+        Raises ImageError; ApiError when too many images wait; UserError when the model fails.
         """
-        load = partial(_open, image, self._limits)
+        load = partial(_read_working_copy, image, self._limits)
         if image.url is not None:
             loop = asyncio.get_running_loop()
             data = await loop.run_in_executor(self._downloading, read_image, image, self._limits)
@@ -158,37 +156,34 @@ class ServedModels:
         return await asyncio.wrap_future(self.submit(model, load))
 
     def submit(self, model: ServedModel, load: Callable[[], Image.Image]) -> Future[np.ndarray]:
-        """Have the model answer for the working copy that ``load`` opens; return at once.
+        """Call the model with the working copy that ``load`` returns, in another thread.
 
-        Raises ApiError when too much waits already.
+        Raises ApiError when too many images wait.
         """
-        try:
-            return self._batcher.submit(model.network, load)
-        except Busy as busy:
-            raise throttled(str(busy), BUSY_SECONDS) from busy
+        return self._batcher.submit(model.network, load)
 
-    def _keep_current(self) -> None:
+    def _poll(self) -> None:
         self._batcher.start()
         while not self._closing.is_set():
             if EMBEDDING not in self._served:
-                self._attempt("embedding", self._load_embedding)
-            self._attempt("champion", self._follow_champion)
-            if not self._tried.done():
-                self._tried.set_result(None)
+                self._try("embedding", self._load_embedding)
+            self._try("champion", self._load_champion)
+            if not self._first_try.done():
+                self._first_try.set_result(None)
             self._closing.wait(self._poll_seconds)
 
-    def _attempt(self, what: str, load: Callable[[], None]) -> None:
+    def _try(self, what: str, load: Callable[[], None]) -> None:
         try:
             load()
         except Exception as error:
-            # The service goes on with what it has, and tries again.
+            # The service keeps the model that it has, and tries again.
             if not self._closing.is_set():
                 self._warn_once(what, f"The {what} could not be loaded ({error}).")
 
     def _warn_once(self, what: str, sentence: str) -> None:
-        if sentence and self._warned.get(what) != sentence:
+        if sentence and self._last_warning.get(what) != sentence:
             self._warn(sentence)
-        self._warned[what] = sentence
+        self._last_warning[what] = sentence
 
     def _load_embedding(self) -> None:
         plan, backbone = plan_compute(self._compute), load_backbone(DEFAULT_BACKBONE)
@@ -202,34 +197,27 @@ class ServedModels:
             backbone.fingerprint,
             BatchModel(EMBEDDING, plan.batch_size, Embedder(backbone, plan)),
         )
-        self._served[EMBEDDING] = self._warmed(model)
+        self._served[EMBEDDING] = self._warm_up(model)
 
-    def _follow_champion(self) -> None:
+    def _load_champion(self) -> None:
         registered = self._models.champion()
         self._warn_once("registry", registered.unreachable)
         known = self._served.get(NSFW)
         if known is None or known.fingerprint != registered.description.fingerprint:
-            self._served[NSFW] = self._loaded(registered)
+            self._served[NSFW] = self._load(registered)
         elif registered.version and known.version != registered.version:
             self._served[NSFW] = replace(known, version=registered.version)
 
-    def _version(self, number: str) -> ServedModel:
-        kept = self._others.get(number)
-        if kept is None:
-            try:
-                registered = self._models.registry.version_at(f"models:/{MODEL}/{number}")
-            except UserError as error:
-                raise _no_version(number) from error
-            if registered is None:
-                raise _no_version(number)
-            kept = self._loaded(registered)
-        self._others[number] = kept
-        self._others.move_to_end(number)
-        while len(self._others) > _OTHER_VERSIONS:
-            self._others.popitem(last=False)
-        return kept
+    def _load_version(self, number: str) -> ServedModel:
+        try:
+            registered = self._models.registry.version_at(f"models:/{MODEL}/{number}")
+        except UserError as error:
+            raise _no_version(number) from error
+        if registered is None:
+            raise _no_version(number)
+        return self._load(registered)
 
-    def _loaded(self, registered: RegisteredModel) -> ServedModel:
+    def _load(self, registered: RegisteredModel) -> ServedModel:
         plan = plan_compute(self._compute, CPU_BATCH_SIZE)
         classifier = load_classifier(registered.weights, plan)
         model = ServedModel(
@@ -242,16 +230,16 @@ class ServedModels:
             registered.description.fingerprint,
             BatchModel(NSFW, classifier.batch_size, partial(classify_photos, classifier)),
         )
-        return self._warmed(model)
+        return self._warm_up(model)
 
-    def _warmed(self, model: ServedModel) -> ServedModel:
-        """Return the model once it has answered: the first answer of a network takes longer."""
+    def _warm_up(self, model: ServedModel) -> ServedModel:
+        """Run the model once, as the first run of a network takes longer; return it."""
         blank = partial(Image.new, "RGB", (WORKING_SHORT_SIDE, WORKING_SHORT_SIDE))
         self._batcher.submit(model.network, blank).result()
         return model
 
 
-def _open(image: ImageData, limits: FetchLimits) -> Image.Image:
+def _read_working_copy(image: ImageData, limits: FetchLimits) -> Image.Image:
     return working_copy(read_image(image, limits))
 
 

@@ -1,1 +1,1 @@
-"""How images come in: from base64 or an address to the inputs of an app."""
+"""From the base64 or the URL of a request to an input of an app."""

@@ -1,4 +1,4 @@
-"""The pictures of requests: from base64 or an address to a file's bytes, or to a working copy."""
+"""The images of requests: from base64 or a URL to the bytes of a file, or to a working copy."""
 
 import base64
 import binascii
@@ -14,12 +14,12 @@ from assets.methods.photos.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData
 from orchestration.api.settings import ServeSettings
 
-# What is only looked at may be small; what is stored is held to the collection's own limits.
+# Images that are not stored may be small. Stored ones have the limits of their collection.
 _ANY_SIDE = DecodeLimits(min_side=1)
 
 
-class ImageRefused(Exception):  # noqa: N818 - a verdict on a picture, not an error of the program
-    """A picture cannot be had: the code, and a sentence for the one who sent it."""
+class ImageError(Exception):
+    """An image cannot be read; ``detail`` is a sentence for the client."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class ImageRefused(Exception):  # noqa: N818 - a verdict on a picture, not an er
 
 
 def fetch_limits(settings: ServeSettings) -> FetchLimits:
-    """Return what one picture of a request may cost, downloaded or sent along."""
+    """Return the limits of one image of a request, given as base64 or as a URL."""
     return FetchLimits(
         max_bytes=int(settings.image_megabytes * 2**20),
         timeout_seconds=settings.download_seconds,
@@ -37,7 +37,7 @@ def fetch_limits(settings: ServeSettings) -> FetchLimits:
 
 
 def check_sources(images: Sequence[ImageData], code: Code = Code.INVALID_REQUEST) -> None:
-    """Raise ApiError with this code if a picture has no source, or two."""
+    """Raise ApiError with this code if an image has no source, or two."""
     for number, image in enumerate(images, start=1):
         if (image.base64 is None) == (image.url is None):
             raise ApiError(
@@ -46,10 +46,10 @@ def check_sources(images: Sequence[ImageData], code: Code = Code.INVALID_REQUEST
 
 
 def read_image(image: ImageData, limits: FetchLimits) -> bytes:
-    """Return the bytes of a picture: the file itself, or what was cropped from it as a PNG.
+    """Return the bytes of an image: the file itself, or the part that was cropped from it, as PNG.
 
-    ``limits.max_bytes`` holds for base64 as well. Raises ImageRefused, and ApiError for a picture
-    without a source or with two.
+    ``limits.max_bytes`` limits base64 as well. Raises ImageError, and ApiError for an image without
+    a source or with two.
     """
     check_sources([image])
     if image.url is not None:
@@ -60,14 +60,14 @@ def read_image(image: ImageData, limits: FetchLimits) -> bytes:
 
 
 def working_copy(data: bytes) -> Image.Image:
-    """Return the working copy of a picture of any size, as `PhotoStore` would give it: RGB.
+    """Return the working copy of an image of any size, as `PhotoStore` makes it: RGB.
 
-    Raises ImageRefused.
+    Raises ImageError.
     """
     try:
         photo = decode(data, _ANY_SIDE)
     except Rejected as rejected:
-        raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+        raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
     return read_working_copy(io.BytesIO(encode_working_copy(photo)))
 
 
@@ -75,35 +75,35 @@ def _downloaded(url: str, limits: FetchLimits) -> bytes:
     try:
         return fetch(url, limits).data or b""
     except Rejected as rejected:
-        raise ImageRefused(Code.INPUT_DOWNLOAD_FAILED, rejected.detail) from rejected
+        raise ImageError(Code.INPUT_DOWNLOAD_FAILED, rejected.detail) from rejected
 
 
 def _from_base64(text: str, max_bytes: int) -> bytes:
     packed = "".join(text.split())
     n_bytes = len(packed) * 3 // 4 - packed[-2:].count("=")
     if n_bytes > max_bytes:
-        raise ImageRefused(Code.INPUT_UNSUPPORTED, too_large(n_bytes, max_bytes).detail)
+        raise ImageError(Code.INPUT_UNSUPPORTED, too_large(n_bytes, max_bytes).detail)
     try:
         return base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ImageRefused(Code.INPUT_UNSUPPORTED, "The image is not valid base64.") from error
+        raise ImageError(Code.INPUT_UNSUPPORTED, "The image is not valid base64.") from error
 
 
 def _cropped(data: bytes, crop: Crop) -> bytes:
     try:
-        picture = decode_image(data, _ANY_SIDE)
+        image = decode_image(data, _ANY_SIDE)
     except Rejected as rejected:
-        raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+        raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
     top, left, bottom, right = crop
-    upper, lower = _pixels(top, bottom, picture.height)
-    first, last = _pixels(left, right, picture.width)
+    upper, lower = _pixels(top, bottom, image.height)
+    first, last = _pixels(left, right, image.width)
     png = io.BytesIO()
-    # Level 1: the higher ones take many times as long for a few per cent.
-    picture.crop((first, upper, last, lower)).save(png, "PNG", compress_level=1)
+    # Higher levels take many times as long, and save a few per cent.
+    image.crop((first, upper, last, lower)).save(png, "PNG", compress_level=1)
     return png.getvalue()
 
 
 def _pixels(start: float, end: float, n: int) -> tuple[int, int]:
-    """The pixels from ``start`` to ``end``, shares of ``n``: one at least."""
+    """Return the first pixel, and the one after the last, of a range in shares of ``n``."""
     first = min(round(start * n), n - 1)
     return first, max(round(end * n), first + 1)

@@ -1,4 +1,4 @@
-"""How pictures that are posted become the inputs of an app: fetched, decoded and stored."""
+"""How images that are posted become the inputs of an app: downloaded, decoded and stored."""
 
 import logging
 import threading
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from assets.config import catalogue_settings
@@ -19,7 +20,6 @@ from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Rejected
 from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.input_store import (
-    PENDING,
     DuplicateInput,
     InputImage,
     InputStore,
@@ -29,45 +29,45 @@ from assets.resources.input_store import (
 )
 from assets.resources.photos import inputs_folder
 from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
-from orchestration.api.inputs.images import ImageRefused, check_sources, fetch_limits, read_image
+from orchestration.api.inputs.images import ImageError, check_sources, fetch_limits, read_image
 from orchestration.api.settings import ServeSettings
 
-# Of one app: all share the threads that download.
+# Per app. All apps share the threads that download.
 MOST_PENDING = 1_024
-_PAUSE_SECONDS = 30
-_DOWNLOADS_AT_ONCE = 16
-# Posts mostly wait for downloads.
-_POSTS_AT_ONCE = 64
+_RETRY_AFTER_SECONDS = 30
+_DOWNLOAD_THREADS = 16
+# These mostly wait for downloads.
+_POST_THREADS = 64
 
 _log = logging.getLogger(__name__)
 
-# None: the input was deleted while it was downloaded.
-_Outcome = StoredInput | DuplicateInput | StoreFull | ImageRefused | None
-
 
 @dataclass(frozen=True)
-class _Reader:
-    """Decodes pictures as the collection that they belong to will be read."""
+class _Outcome:
+    """What became of a posted input.
 
-    decoder: Decoder
-    max_bytes: int
+    ``stored`` is the input as the store has it, and the existing one if the posted input is a
+    duplicate. It is None for an input that was not stored; ``detail`` says why.
+    """
 
-    def read(self, data: bytes) -> InputImage:
-        """Return the picture; raises ImageRefused."""
-        try:
-            if len(data) > self.max_bytes:
-                raise too_large(len(data), self.max_bytes)
-            known = self.decoder.decode(data)
-        except Rejected as rejected:
-            raise ImageRefused(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
-        return InputImage(data, known.format, known.width, known.height)
+    code: Code
+    detail: str | None = None
+    stored: StoredInput | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an input that was stored as pending must not stay so."""
+        return self.code not in (Code.INPUT_DONE, Code.INPUT_PENDING, Code.NO_SUCH_INPUT)
+
+
+_Decode = Callable[[bytes], InputImage]
 
 
 class Intake:
     """The inputs of all apps.
 
-    ``register`` and ``forget`` are called with an app when its first input is there, and when its
-    last has gone.
+    ``register`` is called with an app when its first input is done, and ``forget`` when it has none
+    left.
     """
 
     def __init__(
@@ -85,31 +85,32 @@ class Intake:
         self._open = ExitStack()
         self._opening = threading.RLock()
         self._stores: dict[str, InputStore] = {}
-        self._readers: dict[str, _Reader] = {}
+        self._decoders: dict[str, _Decode] = {}
         self._registering = threading.Lock()
         self._counting = threading.Lock()
         self._n_downloading: Counter[str] = Counter()
-        self._posts = ThreadPoolExecutor(_POSTS_AT_ONCE, "posts")
+        self._posts = ThreadPoolExecutor(_POST_THREADS, "posts")
         self._decoding = ThreadPoolExecutor(usable_cores(), "inputs")
-        self._downloads = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE, "downloads")
+        self._downloads = ThreadPoolExecutor(_DOWNLOAD_THREADS, "downloads")
 
     def start(self) -> None:
-        """Take up what an earlier process left: downloads, files, and collections."""
+        """Continue with what an earlier process left: downloads, files, and collections."""
         for path in sorted((self._home / "inputs").glob("*/inputs.sqlite")):
             app = path.parent.name
             store = self.store(app)
             store.sweep()
             if store.has_done():
-                # A kill may have come between the registry and Dagster's partitions.
+                # A process may have been killed between the registry and Dagster's partitions.
                 self._register(app)
             else:
-                self._settle_registration(app)
-            reader = self._reader(app)
-            for waiting in store.pending():
-                self._download_later(app, reader, waiting)
+                self._sync_registration(app)
+            decode = self._decoder(app)
+            for pending in store.pending():
+                download = self._downloads.submit(self._download, app, decode, pending)
+                self._finish_later(app, pending, download)
 
     def close(self) -> None:
-        """End: downloads that run are waited for, others stay pending until the next start."""
+        """Wait for the downloads that are running; the others stay pending until the next start."""
         self._downloads.shutdown(cancel_futures=True)
         self._posts.shutdown(cancel_futures=True)
         self._decoding.shutdown(cancel_futures=True)
@@ -127,51 +128,44 @@ class Intake:
     def submit(
         self, app: str, inputs: Sequence[PostedInput], max_inputs: int
     ) -> "Future[list[StoredInput]]":
-        """Do ``post`` in a thread of its own."""
+        """Call ``post`` in another thread."""
         return self._posts.submit(self.post, app, inputs, max_inputs)
 
     def post(self, app: str, inputs: Sequence[PostedInput], max_inputs: int) -> list[StoredInput]:
-        """Store what was posted, at most ``max_inputs`` in all, and return it in its order.
+        """Store inputs, ``max_inputs`` in all; return them in their order, each with its code.
 
-        The ``code`` of each says what became of it. What failed, or is there already, was not
-        stored: of a duplicate, the one that is there is returned with the code of duplicates.
-        Downloads that take longer than a post waits end in the background.
+        An input that failed was not stored. For a duplicate the existing input is returned, with
+        the code of duplicates. Downloads that take longer than a post waits end in the background.
 
-        Raises ApiError: an input without a picture, or with two; the app is a collection with a
-        source of its own.
+        Raises ApiError: an image has no source or two, too many downloads are pending, or the app
+        is a collection with a source of its own.
         """
         check_sources([posted.data.image for posted in inputs])
         self._check_source(app)
         counts = self.store(app).counts()
         if counts.done + counts.pending + counts.failed >= max_inputs:
-            # Before anything is decoded, and its working copy kept.
-            return [_told(posted, StoreFull(max_inputs)) for posted in inputs]
-        _check_downloads(inputs, counts.pending)
-        reader = self._reader(app)
-        read = list(self._decoding.map(lambda posted: self._read(reader, posted), inputs))
-        new = [one for one in read if isinstance(one, NewInput)]
-        stored = iter(self.store(app).add(new, max_inputs))
-        outcomes = [next(stored) if isinstance(one, NewInput) else one for one in read]
-        downloads = self._downloaded(app, reader, outcomes)
-        self._settle_registration(app)
-        return [
-            _told(posted, downloads.get(index, outcome))
-            for index, (posted, outcome) in enumerate(zip(inputs, outcomes, strict=True))
-        ]
+            # Refused here, because decoding would keep a working copy of each.
+            return [_reply(posted, _outcome(StoreFull(max_inputs))) for posted in inputs]
+        _check_n_downloads(inputs, counts.pending)
+        decode = self._decoder(app)
+        added = self._add(app, decode, inputs, max_inputs)
+        outcomes = self._await_downloads(app, decode, added)
+        self._sync_registration(app)
+        return list(map(_reply, inputs, outcomes))
 
     def delete(self, app: str, ids: Sequence[str]) -> set[str]:
-        """Delete inputs; return the ids of those there were."""
+        """Delete inputs; return the ids of those that existed."""
         deleted = self.store(app).delete(ids)
-        self._settle_registration(app)
+        self._sync_registration(app)
         return deleted
 
     def delete_all(self, app: str) -> None:
         """Delete every input of an app."""
         self.store(app).delete_all()
-        self._settle_registration(app)
+        self._sync_registration(app)
 
     def counts(self, app: str) -> Counts:
-        """Return how many inputs are done, wait, have failed and are being downloaded."""
+        """Return how many inputs are done, are waiting, have failed and are being downloaded."""
         counts = self.store(app).counts()
         with self._counting:
             processing = min(self._n_downloading[app], counts.pending)
@@ -182,8 +176,8 @@ class Intake:
             processing=processing,
         )
 
-    def _reader(self, app: str) -> _Reader:
-        """What reads as the assets will, so that these find every picture in the store of photos.
+    def _decoder(self, app: str) -> _Decode:
+        """Return what decodes as the assets will, so that they find each image decoded already.
 
         Collections with the same settings share it.
         """
@@ -191,22 +185,31 @@ class Intake:
         settings = catalogue_settings(collection.settings if collection is not None else {})
         fingerprint = settings.fingerprint()
         with self._opening:
-            if fingerprint not in self._readers:
+            if fingerprint not in self._decoders:
                 store = PhotoStore(self._home / "photos")
                 records = self._open.enter_context(store.records(fingerprint))
                 decoder = Decoder(records, settings.decode)
-                self._readers[fingerprint] = _Reader(decoder, settings.fetch.max_bytes)
-            return self._readers[fingerprint]
+                self._decoders[fingerprint] = partial(_decode, decoder, settings.fetch.max_bytes)
+            return self._decoders[fingerprint]
 
-    def _read(self, reader: _Reader, posted: PostedInput) -> NewInput | ImageRefused:
+    def _add(
+        self, app: str, decode: _Decode, inputs: Sequence[PostedInput], max_inputs: int
+    ) -> list[_Outcome]:
+        """Decode the images that were sent, and store the inputs."""
+        read = list(self._decoding.map(partial(self._read, decode), inputs))
+        new = [one for one in read if isinstance(one, NewInput)]
+        added = iter(self.store(app).add(new, max_inputs))
+        return [_outcome(next(added) if isinstance(one, NewInput) else one) for one in read]
+
+    def _read(self, decode: _Decode, posted: PostedInput) -> NewInput | ImageError:
         image = posted.data.image
         try:
-            sent = None if image.url else reader.read(read_image(image, self._limits))
-        except ImageRefused as refused:
-            return refused
+            decoded = None if image.url else decode(read_image(image, self._limits))
+        except ImageError as error:
+            return error
         return NewInput(
             id=posted.id,
-            picture=sent,
+            picture=decoded,
             url=image.url,
             allow_duplicate=image.allow_duplicate_url,
             crop=image.crop,
@@ -214,84 +217,72 @@ class Intake:
             metadata=posted.data.metadata,
         )
 
-    def _downloaded(
-        self,
-        app: str,
-        reader: _Reader,
-        outcomes: Sequence[_Outcome],
-    ) -> dict[int, _Outcome]:
-        """What became in time of the pending ones among ``outcomes``, by their index.
+    def _await_downloads(
+        self, app: str, decode: _Decode, outcomes: Sequence[_Outcome]
+    ) -> list[_Outcome]:
+        """Download what is pending, and return the outcomes as they are when the wait is over.
 
-        Those that failed are withdrawn. The others are settled whenever they end.
+        Inputs whose download failed in time are withdrawn.
         """
-        store = self.store(app)
-        waiting = {
-            index: outcome
+        pending = {
+            index: outcome.stored
             for index, outcome in enumerate(outcomes)
-            if isinstance(outcome, StoredInput) and outcome.code == PENDING
+            if outcome.code is Code.INPUT_PENDING and outcome.stored is not None
         }
         downloads = {
-            index: self._downloads.submit(self._download, app, reader, pending)
-            for index, pending in waiting.items()
+            index: self._downloads.submit(self._download, app, decode, stored)
+            for index, stored in pending.items()
         }
         wait(downloads.values(), self._wait_seconds)
-        ended = {
-            index: download.result()
-            for index, download in downloads.items()
-            if download.done() and not download.cancelled()
-        }
-        store.withdraw(
-            waiting[index].number
-            for index, outcome in ended.items()
-            if isinstance(outcome, (DuplicateInput, ImageRefused))
+        ended = list(outcomes)
+        for index, download in downloads.items():
+            if download.done() and not download.cancelled():
+                ended[index] = download.result()
+            else:
+                self._finish_later(app, pending[index], download)
+        self.store(app).withdraw(
+            stored.number for index, stored in pending.items() if ended[index].has_failed
         )
-        for index in waiting.keys() - ended.keys():
-            self._settle_when_it_ends(app, waiting[index], downloads[index])
         return ended
 
-    def _download_later(self, app: str, reader: _Reader, pending: StoredInput) -> None:
-        download = self._downloads.submit(self._download, app, reader, pending)
-        self._settle_when_it_ends(app, pending, download)
-
-    def _download(self, app: str, reader: _Reader, pending: StoredInput) -> _Outcome:
+    def _download(self, app: str, decode: _Decode, pending: StoredInput) -> _Outcome:
         image = ImageData(url=pending.url, crop=pending.crop)
         with self._counting:
             self._n_downloading[app] += 1
         try:
-            picture = reader.read(read_image(image, self._limits))
-            return self.store(app).mark_done(pending.number, picture)
-        except ImageRefused as refused:
-            return refused
+            downloaded = decode(read_image(image, self._limits))
+            return _outcome(self.store(app).mark_done(pending.number, downloaded))
+        except ImageError as error:
+            return _outcome(error)
         except Exception:
-            # One input must not take the others of its post with it.
-            _log.exception("The download of input %s of %s broke off.", pending.id, app)
-            return ImageRefused(Code.FAILURE, "The service failed at this input; try it again.")
+            # The other inputs of the post go on.
+            _log.exception("The download of input %s of %s failed.", pending.id, app)
+            return _Outcome(Code.FAILURE, "The service failed at this input. Post it again.")
         finally:
             with self._counting:
                 self._n_downloading[app] -= 1
 
-    def _settle_when_it_ends(
-        self, app: str, pending: StoredInput, download: "Future[_Outcome]"
-    ) -> None:
-        def settle(ended: "Future[_Outcome]") -> None:
+    def _finish_later(self, app: str, pending: StoredInput, download: "Future[_Outcome]") -> None:
+        """Write down the outcome of a download whenever it ends."""
+
+        def finish(ended: "Future[_Outcome]") -> None:
             if ended.cancelled():
                 return
             outcome = ended.result()
-            if isinstance(outcome, DuplicateInput):
-                code = Code.INPUT_DUPLICATE
-                self.store(app).mark_failed(pending.number, code.number, outcome.detail)
-            elif isinstance(outcome, ImageRefused):
+            if outcome.has_failed:
                 number = outcome.code.number
-                self.store(app).mark_failed(pending.number, number, outcome.detail)
-            self._settle_registration(app)
+                self.store(app).mark_failed(pending.number, number, outcome.detail or "")
+            self._sync_registration(app)
 
-        download.add_done_callback(settle)
+        download.add_done_callback(finish)
 
-    def _settle_registration(self, app: str) -> None:
-        """Register an app that has pictures, and forget one that has none any more."""
+    def _sync_registration(self, app: str) -> None:
+        """Register an app that has inputs, and forget one that has none any more."""
         with self._registering:
+            collection = self._collection(app)
+            is_registered = collection is not None and collection.source == INPUTS_SOURCE
             is_wanted = self.store(app).has_done()
-            if is_wanted != self._is_registered(app):
+            if is_wanted != is_registered:
                 (self._register if is_wanted else self._forget)(app)
 
     def _check_source(self, app: str) -> None:
@@ -302,53 +293,63 @@ class Intake:
                 f"The collection {app} has a source of its own, so nothing can be posted to it.",
             )
 
-    def _is_registered(self, app: str) -> bool:
-        collection = self._collection(app)
-        return collection is not None and collection.source == INPUTS_SOURCE
-
     def _collection(self, app: str) -> Collection | None:
         return CollectionRegistry(self._home).find(app)
 
 
-def _check_downloads(inputs: Sequence[PostedInput], n_pending: int) -> None:
+def _decode(decoder: Decoder, max_bytes: int, data: bytes) -> InputImage:
+    try:
+        if len(data) > max_bytes:
+            raise too_large(len(data), max_bytes)
+        known = decoder.decode(data)
+    except Rejected as rejected:
+        raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+    return InputImage(data, known.format, known.width, known.height)
+
+
+def _check_n_downloads(inputs: Sequence[PostedInput], n_pending: int) -> None:
     n_new = sum(posted.data.image.url is not None for posted in inputs)
     if n_new and n_pending + n_new > MOST_PENDING:
         raise throttled(
-            f"{n_pending:,} downloads of the app are pending: post more when some have ended.",
-            _PAUSE_SECONDS,
+            f"The app has {n_pending:,} pending downloads, and {MOST_PENDING:,} are allowed. Post "
+            "more when some of them have ended.",
+            _RETRY_AFTER_SECONDS,
         )
 
 
-def _told(posted: PostedInput, outcome: _Outcome) -> StoredInput:
-    """What the one who posted is told of an input."""
-    match outcome:
+def _outcome(result: StoredInput | DuplicateInput | StoreFull | ImageError | None) -> _Outcome:
+    """Return the outcome for what the store, or reading the image, has given."""
+    match result:
         case StoredInput():
-            return outcome
-        case DuplicateInput(existing, detail):
-            return replace(existing, code=Code.INPUT_DUPLICATE.number, detail=detail)
+            return _Outcome(Code.of(result.code), result.detail, result)
+        case DuplicateInput():
+            return _Outcome(Code.INPUT_DUPLICATE, result.detail, result.existing)
         case StoreFull(limit):
-            detail = f"There are {limit:,} inputs, which is as many as this key may store."
-            return _failed(posted, Code.INVALID_REQUEST, detail)
-        case ImageRefused():
-            return _failed(posted, outcome.code, outcome.detail)
-    return _failed(posted, Code.NO_SUCH_INPUT, "The input was deleted while it was downloaded.")
+            detail = f"The app has {limit:,} inputs, which is as many as this key may store."
+            return _Outcome(Code.INVALID_REQUEST, detail)
+        case ImageError():
+            return _Outcome(result.code, result.detail)
+    return _Outcome(Code.NO_SUCH_INPUT, "The input was deleted while it was downloaded.")
 
 
-def _failed(posted: PostedInput, code: Code, detail: str) -> StoredInput:
-    """An input that was not stored, with the number 0."""
-    moment = now()
+def _reply(posted: PostedInput, outcome: _Outcome) -> StoredInput:
+    """Return the input for the reply; one that was not stored has the number 0."""
+    code, detail = outcome.code.number, outcome.detail
+    if outcome.stored is not None:
+        return replace(outcome.stored, code=code, detail=detail)
+    moment, image = now(), posted.data.image
     return StoredInput(
         number=0,
         id=posted.id or uuid.uuid4().hex,
         image_id=None,
-        url=posted.data.image.url,
-        allow_duplicate=posted.data.image.allow_duplicate_url,
-        crop=posted.data.image.crop,
+        url=image.url,
+        allow_duplicate=image.allow_duplicate_url,
+        crop=image.crop,
         concepts=_concepts(posted),
         metadata=posted.data.metadata,
         created_at=moment,
         modified_at=moment,
-        code=code.number,
+        code=code,
         detail=detail,
     )
 

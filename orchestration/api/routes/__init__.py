@@ -1,1 +1,1 @@
-"""The routes: from a request to a call, and from what it gives to a reply."""
+"""The routes: each calls a part of the service, and turns the result into a reply."""

@@ -1,4 +1,4 @@
-"""The routes of images and pages: who has the address may look."""
+"""The routes of images and pages; whoever has the address of one may read it without a key."""
 
 import re
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from assets.methods.photos.file_formats import decoded_format
+from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.image_addresses import PAGE, nothing_here
-from orchestration.api.visualizations.picture_page import POLICY, draw_page
+from orchestration.api.image_addresses import PAGE, no_such_image
+from orchestration.api.visualizations.page import POLICY, render_page
 
 FIGURE = "figure.png"
 
@@ -27,10 +28,10 @@ _MEDIA_TYPES = {
     "AVIF": "image/avif",
 }
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
-_KEPT = "private, max-age=31536000, immutable"
-_ASKED_ANEW = "private, no-cache"
-# A file that somebody posted may be a picture and a page at once: it is to be a picture only.
-_INERT = {
+_IMMUTABLE = "private, max-age=31536000, immutable"
+_REVALIDATE = "private, no-cache"
+# A file that somebody posted may be valid both as an image and as a page with scripts.
+_NO_SCRIPTS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -46,31 +47,31 @@ def _get_or_head(path: str) -> Callable[..., Any]:
 @_get_or_head("/pictures/visualizations/{run_id}/{token}/" + PAGE)
 def visualization_page(request: Request, run_id: str, token: str) -> Response:
     """Return the page that shows a visualization."""
-    service = request.app.state.service
-    service.pictures.check(token, "visualizations", run_id)
+    service = service_of(request)
+    service.image_addresses.check(token, "visualizations", run_id)
     mosaic, _ = _files_of(request, run_id)
-    text = draw_page(service.visualizations.about(run_id), f"mosaic{mosaic.suffix}", FIGURE)
-    headers = _INERT | {"Content-Security-Policy": POLICY, "Cache-Control": _ASKED_ANEW}
+    text = render_page(service.visualizations.about(run_id), f"mosaic{mosaic.suffix}", FIGURE)
+    headers = _NO_SCRIPTS | {"Content-Security-Policy": POLICY, "Cache-Control": _REVALIDATE}
     return HTMLResponse(text, headers=headers)
 
 
 @_get_or_head("/pictures/visualizations/{run_id}/{token}/{name}")
 def visualization_file(request: Request, run_id: str, token: str, name: str) -> Response:
     """Return the mosaic or the figure of a visualization."""
-    request.app.state.service.pictures.check(token, "visualizations", run_id)
+    service_of(request).image_addresses.check(token, "visualizations", run_id)
     mosaic, figure = _files_of(request, run_id)
     files = {f"mosaic{mosaic.suffix}": mosaic, FIGURE: figure}
     if name not in files:
-        raise nothing_here()
-    return _picture(request, files[name], f"{run_id}-{name}", _KEPT)
+        raise no_such_image()
+    return _image_response(request, files[name], f"{run_id}-{name}", _IMMUTABLE)
 
 
 @_get_or_head("/pictures/inputs/{app}/{image_id}/{token}")
 def input_file(request: Request, app: str, image_id: str, token: str) -> Response:
     """Return the file of an input, as it was posted."""
-    service = request.app.state.service
-    service.pictures.check(token, "inputs", app, image_id)
-    return _picture(request, service.intake.store(app).path(image_id), image_id, _KEPT)
+    service = service_of(request)
+    service.image_addresses.check(token, "inputs", app, image_id)
+    return _image_response(request, service.intake.store(app).path(image_id), image_id, _IMMUTABLE)
 
 
 @router.get(
@@ -83,22 +84,22 @@ def input_file(request: Request, app: str, image_id: str, token: str) -> Respons
 )
 def visualization_image(request: Request, run_id: str) -> Response:
     """Return the mosaic of a visualization that is ready."""
-    service = request.app.state.service
-    service.visualizations.find(request.state.caller.app, run_id)
-    mosaic, _ = service.visualizations.files(run_id)
-    return _picture(request, mosaic, f"{run_id}-mosaic{mosaic.suffix}", _ASKED_ANEW)
+    visualizations = service_of(request).visualizations
+    visualizations.find(caller_of(request).app, run_id)
+    mosaic, _ = visualizations.files(run_id)
+    return _image_response(request, mosaic, f"{run_id}-mosaic{mosaic.suffix}", _REVALIDATE)
 
 
-def _picture(request: Request, path: Path, identity: str, caching: str) -> Response:
-    """Answer with a picture whose content never changes as long as it has this identity."""
+def _image_response(request: Request, path: Path, identity: str, caching: str) -> Response:
+    """Return a file as an image; ``identity`` names content that never changes."""
     etag = f'"{identity}"'
-    headers = _INERT | {"ETag": etag, "Cache-Control": caching}
+    headers = _NO_SCRIPTS | {"ETag": etag, "Cache-Control": caching}
     try:
         facts = path.stat()
         with path.open("rb") as file:
             image_format = decoded_format(file.read(_HEAD_BYTES))
     except FileNotFoundError as error:
-        raise nothing_here() from error
+        raise no_such_image() from error
     if _is_known(request, etag):
         return Response(status_code=304, headers=headers)
     _check_range(request, etag, facts.st_size)
@@ -114,10 +115,10 @@ def _is_known(request: Request, etag: str) -> bool:
 
 
 def _check_range(request: Request, etag: str, size: int) -> None:
-    """Leave to FileResponse only the range that it can send: it refuses others in plain text."""
+    """Remove a range that FileResponse would refuse; raise ApiError if it begins after the end."""
     asked = _ONE_RANGE.fullmatch(request.headers.get("range", ""))
     if asked is None or request.headers.get("if-range", etag) != etag or _is_reversed(asked):
-        # A server may pass a range over, and send everything.
+        # A server may ignore a range, and send the whole file.
         others = [header for header in request.scope["headers"] if header[0] != b"range"]
         request.scope["headers"] = others
         return
@@ -125,7 +126,7 @@ def _check_range(request: Request, etag: str, size: int) -> None:
     if (int(first) >= size) if first else (int(last_bytes) == 0):
         raise ApiError(
             Code.INVALID_REQUEST,
-            f"The file has {size:,} bytes.",
+            f"The range begins after the end of the file, which has {size:,} bytes.",
             {"Content-Range": f"bytes */{size}"},
             http_status=416,
         )
@@ -137,9 +138,8 @@ def _is_reversed(asked: re.Match[str]) -> bool:
 
 
 def _files_of(request: Request, run_id: str) -> tuple[Path, Path]:
-    """Return mosaic and figure; one that is gone is no other than one that never was."""
+    """Return mosaic and figure; the answer is the same whether they are gone or never were."""
     try:
-        mosaic, figure = request.app.state.service.visualizations.files(run_id)
+        return service_of(request).visualizations.files(run_id)
     except ApiError as error:
-        raise nothing_here() from error
-    return mosaic, figure
+        raise no_such_image() from error

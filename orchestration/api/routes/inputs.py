@@ -1,12 +1,12 @@
-"""The routes of inputs: posted, asked for, counted and deleted."""
+"""The routes of inputs."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from assets.resources.input_store import DONE, PENDING, StoredInput
+from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import (
     PAGE_SIZE,
     ApiError,
@@ -29,23 +29,22 @@ from orchestration.api.replies import batch_code, reply_status
 
 router = APIRouter(tags=["inputs"])
 
-# A batch all of which failed says so of each input.
+# When every input of a batch failed, the reply is an error and still lists each input.
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {400: {"model": InputsReply | StatusReply}}
 
 
 @router.post("/v2/inputs", response_model_exclude_none=True, responses=_ALL_FAILED)
 async def post_inputs(request: Request, response: Response, body: PostInputs) -> InputsReply:
-    """Store pictures, sent along or to be downloaded; each is told what became of it."""
-    caller, service = request.state.caller, request.app.state.service
+    """Store images, given as base64 or as URLs; the status of each says what became of it."""
+    caller, service = caller_of(request), service_of(request)
     posted = service.intake.submit(caller.app, body.inputs, caller.limits.inputs)
     outcomes = await asyncio.wrap_future(posted)
     n_stored = sum(outcome.code in (DONE, PENDING) for outcome in outcomes)
-    service.metrics.inputs_stored(n_stored)
+    service.metrics.count_inputs(n_stored)
     code = batch_code(len(outcomes) - n_stored, len(outcomes))
     response.status_code = code.http_status
-    return InputsReply(
-        status=reply_status(request, code), inputs=_replies(request, caller.app, outcomes)
-    )
+    replies = [input_reply(request, caller.app, stored) for stored in outcomes]
+    return InputsReply(status=reply_status(request, code), inputs=replies)
 
 
 @router.get("/v2/inputs", response_model_exclude_none=True)
@@ -54,24 +53,25 @@ def list_inputs(
     page: Page = 1,
     per_page: PerPage = PAGE_SIZE,
 ) -> InputsReply:
-    """Return a page of the inputs, the oldest first; empty after the last."""
-    app = request.state.caller.app
-    inputs = request.app.state.service.intake.store(app).page(page, per_page)
-    return InputsReply(status=reply_status(request, Code.OK), inputs=_replies(request, app, inputs))
+    """Return a page of the inputs, the oldest first; pages after the last one are empty."""
+    app = caller_of(request).app
+    inputs = service_of(request).intake.store(app).page(page, per_page)
+    replies = [input_reply(request, app, stored) for stored in inputs]
+    return InputsReply(status=reply_status(request, Code.OK), inputs=replies)
 
 
 @router.get("/v2/inputs/status", response_model_exclude_none=True)
 def count_inputs(request: Request) -> CountsReply:
-    """Return how many inputs are done, wait, have failed and are being downloaded."""
-    counts = request.app.state.service.intake.counts(request.state.caller.app)
+    """Return how many inputs are done, are waiting, have failed and are being downloaded."""
+    counts = service_of(request).intake.counts(caller_of(request).app)
     return CountsReply(status=reply_status(request, Code.OK), counts=counts)
 
 
 @router.get("/v2/inputs/{input_id}", response_model_exclude_none=True)
 def get_input(request: Request, input_id: str) -> OneInputReply:
     """Return an input."""
-    app = request.state.caller.app
-    found = request.app.state.service.intake.store(app).find(input_id)
+    app = caller_of(request).app
+    found = service_of(request).intake.store(app).find(input_id)
     if found is None:
         raise _no_such_input(input_id)
     return OneInputReply(
@@ -82,20 +82,17 @@ def get_input(request: Request, input_id: str) -> OneInputReply:
 @router.delete("/v2/inputs/{input_id}", response_model_exclude_none=True)
 def delete_input(request: Request, input_id: str) -> StatusReply:
     """Delete an input."""
-    intake = request.app.state.service.intake
-    if not intake.delete(request.state.caller.app, [input_id]):
+    if not service_of(request).intake.delete(caller_of(request).app, [input_id]):
         raise _no_such_input(input_id)
     return StatusReply(status=reply_status(request, Code.OK))
 
 
 @router.delete("/v2/inputs", response_model_exclude_none=True)
 def delete_inputs(request: Request, body: DeleteInputs) -> StatusReply:
-    """Delete the inputs that are named, or all."""
-    intake, app = request.app.state.service.intake, request.state.caller.app
+    """Delete the inputs with these ids, or all."""
+    intake, app = service_of(request).intake, caller_of(request).app
     if bool(body.ids) == body.delete_all:
-        raise ApiError(
-            Code.INVALID_REQUEST, "Say which inputs: either ids, or delete_all with true."
-        )
+        raise ApiError(Code.INVALID_REQUEST, "Send either ids, or delete_all with the value true.")
     if body.delete_all:
         intake.delete_all(app)
         return StatusReply(status=reply_status(request, Code.OK))
@@ -113,13 +110,13 @@ def delete_inputs(request: Request, body: DeleteInputs) -> StatusReply:
 def input_reply(request: Request, app: str, stored: StoredInput) -> InputReply:
     """Return an input as replies show it.
 
-    Its picture's address is the one it was posted with, or where this service shows it.
+    The URL of its image is the one that it was posted with, or else an address of this service.
     """
     image = ImageReply(url=stored.url, crop=stored.crop)
     if stored.url is None and stored.image_id is not None:
-        # What is shown here was cropped when it was stored.
-        pictures = request.app.state.service.pictures
-        image = ImageReply(url=pictures.input_url(request, app, stored.image_id))
+        # The file was cropped when it was stored, so the reply has no crop.
+        addresses = service_of(request).image_addresses
+        image = ImageReply(url=addresses.input_url(request, app, stored.image_id))
     concepts = [
         Concept(id=name, name=name, app_id=app, value=value) for name, value in stored.concepts
     ]
@@ -130,10 +127,6 @@ def input_reply(request: Request, app: str, stored: StoredInput) -> InputReply:
         modified_at=stored.modified_at,
         status=Status.of(Code.of(stored.code), stored.detail),
     )
-
-
-def _replies(request: Request, app: str, inputs: Sequence[StoredInput]) -> list[InputReply]:
-    return [input_reply(request, app, stored) for stored in inputs]
 
 
 def _no_such_input(*ids: str) -> ApiError:

@@ -1,4 +1,4 @@
-"""The routes of models: what there are, and what they say of pictures."""
+"""The routes of models: they list the models, and return their outputs for images."""
 
 import asyncio
 import fnmatch
@@ -12,10 +12,9 @@ from fastapi import APIRouter, Request, Response
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
+from orchestration.api.context import service_of
 from orchestration.api.contract import (
     PAGE_SIZE,
-    AskedImageReply,
-    AskedInput,
     Code,
     Concept,
     Embedding,
@@ -34,15 +33,17 @@ from orchestration.api.contract import (
     Page,
     PerPage,
     PostOutputs,
+    PredictInput,
+    PredictInputReply,
     SearchModels,
     Status,
     StatusReply,
 )
 from orchestration.api.inference.served_models import ServedModel, ServedModels
-from orchestration.api.inputs.images import ImageRefused, check_sources
+from orchestration.api.inputs.images import ImageError, check_sources
 from orchestration.api.replies import batch_code, reply_status
 
-# Models belong to no collection; the original says so of its own ones.
+# Models belong to no collection. The original API gives its own models this app.
 MODELS_APP = "main"
 
 _OUTPUT_CONFIG: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ Result = TypeVar("Result")
 
 router = APIRouter(tags=["models"])
 
-# A batch all of which failed says so of each input.
+# When every input of a batch failed, the reply is an error and still lists each input.
 _ALL_FAILED: dict[int | str, dict[str, Any]] = {400: {"model": OutputsReply | StatusReply}}
 
 
@@ -63,28 +64,23 @@ async def list_models(
     request: Request, page: Page = 1, per_page: PerPage = PAGE_SIZE
 ) -> ModelsReply:
     """List the models."""
-    found = await _models(request).all()
-    return _listed(request, found[(page - 1) * per_page : page * per_page])
+    found = await service_of(request).models.all()
+    return _models_reply(request, found[(page - 1) * per_page : page * per_page])
 
 
 @router.post("/v2/models/searches", response_model_exclude_none=True)
 async def search_models(request: Request, body: SearchModels) -> ModelsReply:
     """Find models by name and type."""
-    found = await _models(request).all()
-    return _listed(request, [model for model in found if _matches(model, body.model_query)])
+    found = await service_of(request).models.all()
+    return _models_reply(request, [model for model in found if _matches(model, body.model_query)])
 
 
 @router.get("/v2/models/{model_id}", response_model_exclude_none=True)
-async def get_model(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model."""
-    model = await _models(request).find(model_id)
-    return OneModelReply(status=reply_status(request, Code.OK), model=_described(model))
-
-
 @router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
-async def get_output_info(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model and what it answers with."""
-    return await get_model(request, model_id)
+async def get_model(request: Request, model_id: str) -> OneModelReply:
+    """Describe a model and its outputs."""
+    model = await service_of(request).models.find(model_id)
+    return OneModelReply(status=reply_status(request, Code.OK), model=_model_reply(model))
 
 
 @router.post(
@@ -93,7 +89,7 @@ async def get_output_info(request: Request, model_id: str) -> OneModelReply:
 async def post_outputs(
     request: Request, response: Response, model_id: str, body: PostOutputs
 ) -> OutputsReply:
-    """Ask a model of pictures; nothing is kept of them."""
+    """Return a model's outputs for images, which are not kept."""
     return await _outputs(request, response, body.inputs, model_id)
 
 
@@ -105,44 +101,44 @@ async def post_outputs(
 async def post_outputs_of_version(
     request: Request, response: Response, model_id: str, version_id: str, body: PostOutputs
 ) -> OutputsReply:
-    """Ask a version of a model of pictures; nothing is kept of them."""
+    """Return a model version's outputs for images, which are not kept."""
     return await _outputs(request, response, body.inputs, model_id, version_id)
 
 
 async def _outputs(
     request: Request,
     response: Response,
-    inputs: Sequence[AskedInput],
+    inputs: Sequence[PredictInput],
     model_id: str,
     version: str | None = None,
 ) -> OutputsReply:
-    check_sources([asked.data.image for asked in inputs], Code.INVALID_PREDICTION)
-    models = _models(request)
+    check_sources([posted.data.image for posted in inputs], Code.INVALID_PREDICTION)
+    models = service_of(request).models
     model = await models.find(model_id, version)
-    answers = await _all_or_cancelled([_answer(models, model, asked) for asked in inputs])
-    described = _described(model, with_concepts=False)
+    results = await _gather_or_cancel([_predict(models, model, posted) for posted in inputs])
+    described = _model_reply(model, with_concepts=False)
     outputs = [
-        _output(asked, answer, model, described)
-        for asked, answer in zip(inputs, answers, strict=True)
+        _output(posted, result, model, described)
+        for posted, result in zip(inputs, results, strict=True)
     ]
     code = batch_code(sum(output.data is None for output in outputs), len(outputs))
     response.status_code = code.http_status
     return OutputsReply(status=reply_status(request, code), outputs=outputs)
 
 
-async def _answer(
-    models: ServedModels, model: ServedModel, asked: AskedInput
+async def _predict(
+    models: ServedModels, model: ServedModel, posted: PredictInput
 ) -> np.ndarray | Status:
     try:
-        return await models.answer(model, asked.data.image)
-    except ImageRefused as refused:
-        return Status.of(refused.code, refused.detail)
+        return await models.predict(model, posted.data.image)
+    except ImageError as error:
+        return Status.of(error.code, error.detail)
     except UserError as error:
         return Status.of(Code.FAILURE, str(error))
 
 
-async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Await all; when one raises, so does this, and what has not begun of the others never does."""
+async def _gather_or_cancel(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Await all calls; when one raises, cancel the others and raise the same."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)
@@ -153,28 +149,28 @@ async def _all_or_cancelled(calls: Sequence[Coroutine[Any, Any, Result]]) -> lis
 
 
 def _output(
-    asked: AskedInput, answer: np.ndarray | Status, model: ServedModel, described: ModelReply
+    posted: PredictInput, result: np.ndarray | Status, model: ServedModel, described: ModelReply
 ) -> OutputReply:
-    image = asked.data.image
-    if isinstance(answer, Status):
-        status, data = answer, None
+    image = posted.data.image
+    if isinstance(result, Status):
+        status, data = result, None
     else:
-        status, data = Status.of(Code.OK), _output_data(model, answer)
+        status, data = Status.of(Code.OK), _output_data(model, result)
     return OutputReply(
         id=uuid.uuid4().hex,
         status=status,
         created_at=now(),
         model=described,
-        input=AskedImageReply(
-            id=asked.id or uuid.uuid4().hex,
+        input=PredictInputReply(
+            id=posted.id or uuid.uuid4().hex,
             data=InputData(image=ImageReply(url=image.url, crop=image.crop)),
         ),
         data=data,
     )
 
 
-def _output_data(model: ServedModel, answer: np.ndarray) -> OutputData:
-    numbers = answer.tolist()
+def _output_data(model: ServedModel, output: np.ndarray) -> OutputData:
+    numbers = output.tolist()
     if model.type == "embed":
         return OutputData(embeddings=[Embedding(vector=numbers, num_dimensions=len(numbers))])
     by_name = zip(model.class_names, numbers, strict=True)
@@ -182,13 +178,13 @@ def _output_data(model: ServedModel, answer: np.ndarray) -> OutputData:
     return OutputData(concepts=[_concept(model, name, value) for name, value in ranked])
 
 
-def _listed(request: Request, models: Sequence[ServedModel]) -> ModelsReply:
+def _models_reply(request: Request, models: Sequence[ServedModel]) -> ModelsReply:
     return ModelsReply(
-        status=reply_status(request, Code.OK), models=[_described(model) for model in models]
+        status=reply_status(request, Code.OK), models=[_model_reply(model) for model in models]
     )
 
 
-def _described(model: ServedModel, with_concepts: bool = True) -> ModelReply:
+def _model_reply(model: ServedModel, with_concepts: bool = True) -> ModelReply:
     concepts = [_concept(model, name) for name in model.class_names]
     return ModelReply(
         id=model.id,
@@ -212,11 +208,6 @@ def _concept(model: ServedModel, name: str, value: float | None = None) -> Conce
 
 
 def _matches(model: ServedModel, query: ModelQuery) -> bool:
-    # Of the wildcards of fnmatch only * is one here.
+    # Only * is a wildcard here; fnmatch has others, too.
     pattern = re.sub(r"[\[?]", r"[\g<0>]", query.name.lower())
     return fnmatch.fnmatchcase(model.name, pattern) and query.type in (None, model.type)
-
-
-def _models(request: Request) -> ServedModels:
-    models: ServedModels = request.app.state.service.models
-    return models

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from assets.methods.common.timestamps import timestamp
+from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import (
     Code,
     ImageReply,
@@ -15,6 +16,7 @@ from orchestration.api.contract import (
     VisualizationOutput,
     VisualizationReply,
 )
+from orchestration.api.image_addresses import PAGE
 from orchestration.api.replies import reply_status
 from orchestration.api.visualizations.served_visualizations import Visualization
 
@@ -25,17 +27,17 @@ router = APIRouter(tags=["visualizations"])
     "/v2/visualizations",
     status_code=202,
     response_model_exclude_none=True,
-    responses={200: {"model": VisualizationReply, "description": "One that is ready already"}},
+    responses={200: {"model": VisualizationReply, "description": "It is ready already"}},
 )
 def post_visualization(
     request: Request,
     response: Response,
     body: Annotated[PostVisualization | None, Body()] = None,
 ) -> VisualizationReply:
-    """Map the app's inputs, all or those named; the same again is answered with what there is."""
-    service = request.app.state.service
-    app = request.state.caller.app
-    visualization = service.visualizations.request(app, body or PostVisualization())
+    """Map the app's inputs, all or some; the same request again returns the same visualization."""
+    visualization = service_of(request).visualizations.request(
+        caller_of(request).app, body or PostVisualization()
+    )
     response.status_code = visualization.code.http_status
     return _reply(request, visualization)
 
@@ -43,22 +45,21 @@ def post_visualization(
 @router.get("/v2/visualizations/app", response_model_exclude_none=True)
 def newest_visualization(request: Request) -> VisualizationReply:
     """Return the app's newest visualization that is ready."""
-    service = request.app.state.service
-    return _reply(request, service.visualizations.newest(request.state.caller.app))
+    newest = service_of(request).visualizations.newest(caller_of(request).app)
+    return _reply(request, newest)
 
 
 @router.get("/v2/visualizations/{visualization_id}", response_model_exclude_none=True)
 def get_visualization(request: Request, visualization_id: str) -> VisualizationReply:
-    """Return a visualization: pending with its progress, ready with its picture, or failed."""
-    service = request.app.state.service
-    return _reply(request, service.visualizations.find(request.state.caller.app, visualization_id))
+    """Return a visualization: pending with its progress, ready with its image, or failed."""
+    found = service_of(request).visualizations.find(caller_of(request).app, visualization_id)
+    return _reply(request, found)
 
 
 @router.delete("/v2/visualizations/{visualization_id}", response_model_exclude_none=True)
 def delete_visualization(request: Request, visualization_id: str) -> StatusReply:
-    """Cancel a visualization that is pending; remove one that is over, with its picture."""
-    service = request.app.state.service
-    service.visualizations.delete(request.state.caller.app, visualization_id)
+    """Cancel a visualization that is pending; remove one that has ended, with its image."""
+    service_of(request).visualizations.delete(caller_of(request).app, visualization_id)
     return StatusReply(status=reply_status(request, Code.OK))
 
 
@@ -86,7 +87,7 @@ def _status(visualization: Visualization) -> Status:
 def _data(request: Request, visualization: Visualization) -> VisualizationData | None:
     if visualization.mosaic is None:
         return None
-    pictures = request.app.state.service.pictures
-    picture_url = pictures.visualization_url(request, visualization.id, visualization.mosaic.name)
-    page_url = pictures.page_url(request, visualization.id)
-    return VisualizationData(image=ImageReply(url=picture_url), page=ImageReply(url=page_url))
+    addresses = service_of(request).image_addresses
+    image_url = addresses.visualization_url(request, visualization.id, visualization.mosaic.name)
+    page_url = addresses.visualization_url(request, visualization.id, PAGE)
+    return VisualizationData(image=ImageReply(url=image_url), page=ImageReply(url=page_url))

@@ -1,1 +1,1 @@
-"""Photo maps that apps ask for: carried out, looked at, shown."""
+"""The photo maps that apps request: their runs, their states, and their page."""

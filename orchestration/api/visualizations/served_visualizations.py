@@ -43,7 +43,7 @@ from orchestration.api.visualizations.map_runs import (
     MapRequest,
     MapRuns,
 )
-from orchestration.api.visualizations.picture_page import AboutVisualization
+from orchestration.api.visualizations.page import AboutVisualization
 from orchestration.api.visualizations.progress_of_runs import RunProgress, RunWatch, expected_total
 from orchestration.api.visualizations.run_dispatcher import Dispatcher
 from orchestration.instance import open_instance

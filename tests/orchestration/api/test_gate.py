@@ -12,10 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from orchestration.api import gate, metrics
+from orchestration.api import gate
+from orchestration.api.context import caller_of, context_of
 from orchestration.api.gate import Gate
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.api.metrics import Metrics
+from orchestration.api.routes import operations
 from orchestration.api.settings import is_loopback
 
 LOCAL = ("127.0.0.1", 50000)
@@ -43,9 +45,9 @@ def _routes() -> APIRouter:
 
     @router.get("/v2/who/{name}")
     def who(request: Request, name: str) -> dict:
-        request.state.code = 10000
-        caller = request.state.caller
-        return {"app": caller.app, "key_id": caller.key_id, "req_id": request.state.req_id}
+        context, caller = context_of(request), caller_of(request)
+        context.code = 10000
+        return {"app": caller.app, "key_id": caller.key_id, "req_id": context.req_id}
 
     @router.post("/v2/echo")
     def echo(body: dict) -> dict:
@@ -82,7 +84,7 @@ def client(service):
         app = FastAPI(redirect_slashes=False)
         app.state.service = service
         app.include_router(_routes())
-        app.include_router(metrics.router)
+        app.include_router(operations.router)
         app.add_middleware(Gate, service=service)
         return TestClient(app, f"http://{host}", client=client, headers=headers)
 

@@ -143,7 +143,7 @@ def test_a_damaged_file_is_named_and_opens_nothing(ring, tmp_path, caplog):
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "a.json").write_text(json.dumps({"id": "a"}))
     assert ring.all() == []
-    assert "a.json is no key" in caplog.text
+    assert "a.json is not a valid key file" in caplog.text
     # Nor does it open the service to all.
     assert ring.any_ever()
     key, text = ring.new_key("birds", KeyLimits())

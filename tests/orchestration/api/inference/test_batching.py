@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestration.api.inference.batching import Batcher, BatchModel, Busy
+from orchestration.api.contract import ApiError
+from orchestration.api.inference.batching import Batcher, BatchModel
 
 
 def picture(level):
@@ -120,7 +121,7 @@ def test_more_than_may_wait_are_refused(started):
     answers = [batcher.submit(model, picture(0))]
     gate.entered.acquire(timeout=30)
     answers += [batcher.submit(model, picture(level)) for level in range(3)]
-    with pytest.raises(Busy):
+    with pytest.raises(ApiError, match="waiting for a model"):
         batcher.submit(model, picture(9))
     gate.opened.set()
     wait(answers, 30)
@@ -164,7 +165,7 @@ def test_closing_ends_what_runs_and_cancels_what_waits():
         with pytest.raises(CancelledError):
             waits.result(0)
     assert threading.active_count() == threads
-    with pytest.raises(Busy):
+    with pytest.raises(ApiError, match="waiting for a model"):
         batcher.submit(model, picture(3))
 
 

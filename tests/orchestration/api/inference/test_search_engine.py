@@ -173,14 +173,14 @@ def test_searches_at_once_share_one_update(searched):
 
 def test_who_waits_too_long_is_answered_from_what_is_there(searched, monkeypatch):
     searched.post("a", one=coloured(200))
+    # Embedded before, so that the short wait suffices for the first search.
+    searched.search("a")
     with closing(searched.new_engine(wait_seconds=0.2)) as engine:
         assert searched.search("a", engine=engine) == ["one"]
         searched.post("a", two=coloured(200, 50), three=coloured(200, 90))
         opened = threading.Event()
-        embedded = engine._embedded
-        monkeypatch.setattr(
-            engine, "_embedded", lambda *asked: (opened.wait(30), embedded(*asked))[1]
-        )
+        embedded = engine._embed
+        monkeypatch.setattr(engine, "_embed", lambda *asked: (opened.wait(30), embedded(*asked))[1])
         found = asyncio.run(engine.search("a", RED, 1, 20))
         assert ([stored.id for stored, _ in found.hits], found.n_missing) == (["one"], 2)
         opened.set()
@@ -191,7 +191,7 @@ def test_who_waits_too_long_is_answered_from_what_is_there(searched, monkeypatch
 def test_a_failure_is_raised_and_the_next_search_tries_again(searched, monkeypatch):
     searched.post("a", one=coloured(200))
     with monkeypatch.context() as broken:
-        broken.setattr(searched.engine, "_open", lambda inputs, image_id: 1 / 0)
+        broken.setattr(searched.engine, "_working_copy", lambda inputs, image_id: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             searched.search("a")
     assert searched.search("a") == ["one"]
@@ -200,14 +200,14 @@ def test_a_failure_is_raised_and_the_next_search_tries_again(searched, monkeypat
 def test_what_is_posted_during_an_update_is_found_by_who_asks_after_it(searched, monkeypatch):
     searched.post("a", one=coloured(200))
     begun, opened = threading.Event(), threading.Event()
-    embedded = searched.engine._embedded
+    embedded = searched.engine._embed
 
     def held(*asked):
         begun.set()
         opened.wait(30)
         return embedded(*asked)
 
-    monkeypatch.setattr(searched.engine, "_embedded", held)
+    monkeypatch.setattr(searched.engine, "_embed", held)
 
     async def two():
         first = asyncio.ensure_future(searched.engine.search("a", RED, 1, 20))

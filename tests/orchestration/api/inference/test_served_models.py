@@ -23,7 +23,7 @@ from assets.resources.tracking import Tracking
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inference import served_models
 from orchestration.api.inference.served_models import EMBEDDING, NSFW, ServedModels
-from orchestration.api.inputs.images import ImageRefused
+from orchestration.api.inputs.images import ImageError
 from support.small_models import KnownVersions, Redness, coloured, sent, use_small_models
 
 CPU = ComputeSettings("cpu", threads=2)
@@ -74,7 +74,7 @@ def found(models, *names):
 
 
 def answered(models, model, image):
-    return asyncio.run(models.answer(model, image))
+    return asyncio.run(models.predict(model, image))
 
 
 def refusal(models, *names):
@@ -180,14 +180,14 @@ def test_batches_are_told_of(serve, versions):
 
 def test_what_is_no_picture_is_refused(serve, versions):
     models = serve(versions)
-    with pytest.raises(ImageRefused) as refused:
+    with pytest.raises(ImageError) as refused:
         answered(models, found(models, NSFW), ImageData(base64="aGVsbG8="))
     assert refused.value.code == Code.INPUT_UNSUPPORTED
 
 
 def test_a_picture_that_cannot_be_downloaded_is_refused(serve, versions):
     models = serve(versions)
-    with pytest.raises(ImageRefused) as refused:
+    with pytest.raises(ImageError) as refused:
         answered(models, found(models, NSFW), ImageData(url="ftp://example.org/photo.jpg"))
     assert refused.value.code == Code.INPUT_DOWNLOAD_FAILED
 
@@ -207,12 +207,12 @@ def test_too_many_pictures_are_throttled(serve, versions, monkeypatch):
     monkeypatch.setattr(Redness, "classify", held)
 
     async def three():
-        first = asyncio.ensure_future(models.answer(model, picture(1)))
+        first = asyncio.ensure_future(models.predict(model, picture(1)))
         await asyncio.to_thread(entered.acquire)
-        second = asyncio.ensure_future(models.answer(model, picture(2)))
+        second = asyncio.ensure_future(models.predict(model, picture(2)))
         await asyncio.sleep(0.05)
         with pytest.raises(ApiError) as refused:
-            await models.answer(model, picture(3))
+            await models.predict(model, picture(3))
         opened.set()
         await asyncio.gather(first, second)
         return refused.value
@@ -256,7 +256,7 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
         model = await models.find(model_id)
         bodies = [io.BytesIO((folder / uri.rpartition("/")[2]).read_bytes()) for uri in images.uri]
         asked = [ImageData(**sent(body.getvalue())["data"]["image"]) for body in bodies]
-        answers = await asyncio.gather(*[models.answer(model, image) for image in asked])
+        answers = await asyncio.gather(*[models.predict(model, image) for image in asked])
         return model, np.stack(answers)
 
     _, embedded = asyncio.run(ask(EMBEDDING))

@@ -9,7 +9,7 @@ from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inputs.images import (
-    ImageRefused,
+    ImageError,
     check_sources,
     fetch_limits,
     read_image,
@@ -21,8 +21,8 @@ from support.image_server import packed, picture, reply, serving
 LIMITS = FetchLimits(max_bytes=100_000, timeout_seconds=5, retries=0, allow_private_addresses=True)
 
 
-def refused(image: ImageData, limits: FetchLimits = LIMITS) -> ImageRefused:
-    with pytest.raises(ImageRefused) as caught:
+def refused(image: ImageData, limits: FetchLimits = LIMITS) -> ImageError:
+    with pytest.raises(ImageError) as caught:
         read_image(image, limits)
     assert caught.value.detail.endswith(".")
     return caught.value
@@ -129,6 +129,6 @@ def test_a_small_picture_has_a_working_copy():
 
 @pytest.mark.parametrize("data", [b"", b"hallo", picture()[:100]])
 def test_what_cannot_be_decoded_has_no_working_copy(data):
-    with pytest.raises(ImageRefused) as caught:
+    with pytest.raises(ImageError) as caught:
         working_copy(data)
     assert caught.value.code == Code.INPUT_UNSUPPORTED

@@ -11,10 +11,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.exceptions import HTTPException
 
+from orchestration.api.context import Caller, RequestContext
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.image_addresses import ImageAddresses
+from orchestration.api.image_addresses import PAGE, ImageAddresses
+from orchestration.api.keys import KeyLimits
 from orchestration.api.routes import images
-from orchestration.api.visualizations.picture_page import AboutVisualization
+from orchestration.api.visualizations.page import AboutVisualization
 
 RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
 IMAGE = "ab" * 32
@@ -49,8 +51,7 @@ def service(tmp_path):
     Image.new("RGB", (8, 8), "green").save(inputs / IMAGE, "WEBP")
     (tmp_path / "secret.txt").write_text("not to be served")
     return SimpleNamespace(
-        settings=SimpleNamespace(public_url=None),
-        pictures=ImageAddresses(tmp_path / "home"),
+        image_addresses=ImageAddresses(tmp_path / "home"),
         visualizations=_Visualizations(tmp_path),
         intake=SimpleNamespace(
             store=lambda app: SimpleNamespace(path=lambda image_id: inputs / image_id)
@@ -66,18 +67,19 @@ def client(service):
 
     @app.get("/addresses")
     def addresses(request: Request) -> dict:
-        made = service.pictures
+        made = service.image_addresses
         return {
             "mosaic": made.visualization_url(request, RUN, "mosaic.jpg"),
             "figure": made.visualization_url(request, RUN, "figure.png"),
-            "page": made.page_url(request, RUN),
+            "page": made.visualization_url(request, RUN, PAGE),
             "other": made.visualization_url(request, OTHER_RUN, "mosaic.jpg"),
             "input": made.input_url(request, "birds", IMAGE),
         }
 
     @app.middleware("http")
     async def with_caller(request: Request, call_next):
-        request.state.caller = SimpleNamespace(app=request.headers.get("app", "birds"))
+        caller = Caller(request.headers.get("app", "birds"), None, KeyLimits())
+        request.state.context = RequestContext("", caller)
         return await call_next(request)
 
     @app.exception_handler(ApiError)
@@ -235,9 +237,11 @@ def test_the_picture_of_an_input_that_is_gone_is_gone(client, addresses, tmp_pat
     assert _is_refused(client.get(addresses["input"]))
 
 
-def test_addresses_begin_as_the_request_does_or_as_the_settings_say(client, service, addresses):
+def test_addresses_begin_as_the_request_does_or_as_the_settings_say(
+    client, service, addresses, tmp_path
+):
     assert addresses["mosaic"].startswith("http://photos.example/pictures/")
-    service.settings.public_url = "https://maps.example/tessera/"
+    service.image_addresses = ImageAddresses(tmp_path / "home", "https://maps.example/tessera/")
     address = client.get("/addresses").json()["mosaic"]
     assert address.startswith("https://maps.example/tessera/pictures/")
 

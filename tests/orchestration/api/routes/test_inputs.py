@@ -18,7 +18,7 @@ from support.image_server import packed, picture, reply, serving
 from support.small_app import REQ_ID, app_of
 
 
-class Pictures:
+class Addresses:
     """Addresses that say what they are of."""
 
     def input_url(self, request: Request, app: str, image_id: str) -> str:
@@ -28,7 +28,12 @@ class Pictures:
 def small_app(intake: Intake) -> FastAPI:
     """The routes, for an app of 100 inputs at most."""
     return app_of(
-        router, "app", max_inputs=100, intake=intake, pictures=Pictures(), metrics=Metrics()
+        router,
+        "app",
+        max_inputs=100,
+        intake=intake,
+        image_addresses=Addresses(),
+        metrics=Metrics(),
     )
 
 

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.photos.download import FetchLimits
 from assets.resources.input_store import StoredInput
-from orchestration.api.inference.search_engine import Found
+from orchestration.api.inference.search_engine import SearchResult
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.routes.searches import router
 from support.image_server import serving
@@ -31,7 +31,7 @@ class KnownHits:
 
     async def search(self, app, vector, page, per_page):
         self.asked.append((app, vector, page, per_page))
-        return Found([(stored("a"), 0.9), (stored("b"), 0.5)], self.n_missing)
+        return SearchResult([(stored("a"), 0.9), (stored("b"), 0.5)], self.n_missing)
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ def client(tmp_path, monkeypatch, searches):
         KnownVersions(tmp_path), ComputeSettings("cpu"), limits, pytest.fail, lambda *batch: None
     )
     models.start()
-    pictures = SimpleNamespace(input_url=lambda request, app, one: f"/pictures/{app}/{one}")
-    with TestClient(app_of(router, models=models, searches=searches, pictures=pictures)) as client:
+    addresses = SimpleNamespace(input_url=lambda request, app, one: f"/pictures/{app}/{one}")
+    app = app_of(router, models=models, searches=searches, image_addresses=addresses)
+    with TestClient(app) as client:
         yield client
     models.close()
 

@@ -53,14 +53,11 @@ class Visualizations:
         self.deleted.append(run_id)
 
 
-class Pictures:
+class Addresses:
     """Addresses that say what they are of."""
 
     def visualization_url(self, request: Request, run_id: str, name: str) -> str:
         return f"{request.base_url}pictures/{run_id}/{name}"
-
-    def page_url(self, request: Request, run_id: str) -> str:
-        return self.visualization_url(request, run_id, "page")
 
 
 @pytest.fixture
@@ -70,7 +67,7 @@ def visualizations() -> Visualizations:
 
 @pytest.fixture
 def client(visualizations):
-    app = app_of(router, "birds", visualizations=visualizations, pictures=Pictures())
+    app = app_of(router, "birds", visualizations=visualizations, image_addresses=Addresses())
     with TestClient(app) as client:
         yield client
 

@@ -15,7 +15,7 @@ from assets.resources.collections import Collection
 from assets.resources.input_store import NewInput
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import EncodedImage, Mosaic
-from orchestration.api.contract import ApiError, Code, InputNamed, PostVisualization
+from orchestration.api.contract import ApiError, Code, InputReference, PostVisualization
 from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations import run_dispatcher, served_visualizations
 from orchestration.api.visualizations.map_runs import CLOSED, STATE, WAITING
@@ -66,7 +66,7 @@ def idle(make, monkeypatch):
 
 def ask(visualizations, *ids: str, app: str = "birds", **options):
     if ids:
-        options["inputs"] = [InputNamed(id=one) for one in ids]
+        options["inputs"] = [InputReference(id=one) for one in ids]
     return visualizations.request(app, PostVisualization(**options))
 
 
@@ -294,7 +294,7 @@ def test_one_without_its_picture_is_not_ready(idle, instance):
     asked = ask(idle)
     report(instance, asked.id, RUN_SUCCESS)
     found = idle.find("birds", asked.id)
-    assert (found.code, found.reason) == (FAILED, "Its picture has been removed.")
+    assert (found.code, found.reason) == (FAILED, "Its image has been removed.")
     with pytest.raises(ApiError):
         idle.files(asked.id)
     with pytest.raises(ApiError):

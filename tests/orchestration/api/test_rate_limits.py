@@ -3,7 +3,7 @@ import time
 import pytest
 
 from orchestration.api.contract import ApiError, Code
-from orchestration.api.limits import RateLimits
+from orchestration.api.rate_limits import RateLimits
 
 
 @pytest.fixture

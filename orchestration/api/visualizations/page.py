@@ -76,7 +76,7 @@ _PAGE = Template("""\
 </html>
 """)
 
-# The hash lets this style in, and nothing else that could have got into the page.
+# A browser applies only the style with this hash.
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY = (
     f"default-src 'none'; img-src 'self'; style-src 'sha256-{_STYLE_HASH}'; "
@@ -86,18 +86,18 @@ POLICY = (
 
 @dataclass(frozen=True)
 class AboutVisualization:
-    """What a page says of a visualization: of which app, of how many photos, when it was asked."""
+    """What the page says about a visualization; ``created_at`` is when it was posted."""
 
     app: str
     n_photos: int
     created_at: datetime
 
 
-def draw_page(about: AboutVisualization, mosaic: str, figure: str) -> str:
-    """Return the page's HTML; ``mosaic`` and ``figure`` are the addresses of its pictures."""
+def render_page(about: AboutVisualization, mosaic: str, figure: str) -> str:
+    """Return the page as HTML; ``mosaic`` and ``figure`` are the URLs of its images."""
     plural = "photo" if about.n_photos == 1 else "photos"
     moment = about.created_at.astimezone(UTC)
-    said = {
+    texts = {
         "title": about.app,
         "photos": f"{about.n_photos:,} {plural} ·",
         "moment": moment.isoformat(timespec="seconds"),
@@ -105,4 +105,4 @@ def draw_page(about: AboutVisualization, mosaic: str, figure: str) -> str:
         "mosaic": mosaic,
         "figure": figure,
     }
-    return _PAGE.substitute({name: html.escape(text) for name, text in said.items()}, style=_STYLE)
+    return _PAGE.substitute({name: html.escape(text) for name, text in texts.items()}, style=_STYLE)
