@@ -1,4 +1,4 @@
-"""What has to hold of labels, of a trained version and of an evaluation before they are trusted."""
+"""Checks of labels, of a trained version and of an evaluation."""
 
 import dagster as dg
 import numpy as np
@@ -11,9 +11,9 @@ from assets.resources.registry import CHAMPION
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwEvaluation, NsfwTraining
 
-# A few rows that cannot be used are normal; many mean that the manifest is not what it seems.
+# The share of rows that may be left out; more mean that the manifest is not what it seems.
 MANY_LEFT_OUT = 0.05
-# Counts, and what logits are divided by.
+# Metrics without an interval: counts, and the temperature of the calibration.
 WITHOUT_INTERVAL = ("n", "n_positive", "temperature")
 
 
@@ -21,10 +21,9 @@ WITHOUT_INTERVAL = ("n", "n_positive", "temperature")
 def no_image_is_in_two_splits(
     raw_images: Catalogue, labelled_images: LabelledData
 ) -> dg.AssetCheckResult:
-    """Each image has one row, and neither it nor a copy that the catalogue knows is in two splits.
+    """Each image has one row, and no image and its duplicate are in two splits.
 
-    What the catalogue marked as duplicates is looked at, not the groups that the splits were made
-    of.
+    The duplicates are those that the catalogue marked, not the groups that the splits were made of.
     """
     images = labelled_images.images
     twice = int(images.image_id.duplicated().sum())
@@ -43,7 +42,7 @@ def no_image_is_in_two_splits(
 
 @dg.asset_check(asset="labelled_images")
 def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
-    """Most rows of the manifest can be used, and every split has both classes."""
+    """At most 5 % of the manifest's rows are left out, and every split has both classes."""
     findings = labelled_images.findings
     left_out = findings[findings.left_out & (findings.reason != "duplicate")].row.nunique()
     n_rows = len(labelled_images.images) + findings[findings.left_out].row.nunique()
@@ -66,9 +65,10 @@ def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
 def champion_is_no_worse(
     nsfw_training: NsfwTraining, models: dg.ResourceParam[Models]
 ) -> dg.AssetCheckResult:
-    """A new version has the alias `champion` only if its AUC and its lower bound are not below.
+    """A new version is champion only if its AUC and its lower bound are not below the champion's.
 
-    The registry is asked, not the asset; where it is down nothing is known, which stops nothing.
+    The registry says which version is champion, not the asset. When the registry is down, the check
+    only warns.
     """
     compared = nsfw_training.comparison.set_index("model")[["auc", "auc_low"]]
     is_no_worse = bool((compared.loc[NEW] >= compared.loc[CHAMPION_OF_BEFORE]).all())
@@ -82,7 +82,7 @@ def champion_is_no_worse(
         )
     serves_it = champion.description.fingerprint == nsfw_training.fingerprint
     is_sound = not serves_it or (claims_it and is_no_worse)
-    # Another training, or a person, may have made another champion since.
+    # Another training, or a person, may have promoted another version since.
     since = " Another version is champion by now." if claims_it and not serves_it else ""
     return dg.AssetCheckResult(
         passed=is_sound and not since,
@@ -93,21 +93,19 @@ def champion_is_no_worse(
 
 @dg.asset_check(asset="nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
-    """Every figure is finite and within its interval; all but counts and temperatures in [0, 1]."""
+    """Every metric is finite, in [0, 1] and inside its interval; those without one are positive."""
     is_bare = nsfw_evaluation.metrics.metric.isin(WITHOUT_INTERVAL)
     metrics = nsfw_evaluation.metrics[~is_bare]
     slices = nsfw_evaluation.slices.drop(columns="value").rename(
         columns={"false_positive_rate": "value"}
     )
-    # Comparisons with NaN are false, so these find what is not finite as well.
+    # Comparisons with NaN are false, so NaN counts as a fault.
     bare = nsfw_evaluation.metrics.value[is_bare].to_numpy(dtype=float)
     faults = int((~((bare > 0) & (bare < np.inf))).sum())
     for table in (metrics, slices):
         numbers = table[["low", "value", "high"]].to_numpy(dtype=float)
         is_ordered = (numbers[:, 0] <= numbers[:, 1]) & (numbers[:, 1] <= numbers[:, 2])
-        faults += int(
-            (~(is_ordered & (numbers >= 0).all(axis=1) & (numbers <= 1).all(axis=1))).sum()
-        )
+        faults += int((~(is_ordered & ((numbers >= 0) & (numbers <= 1)).all(axis=1))).sum())
     return dg.AssetCheckResult(
         passed=faults == 0 and len(metrics) > 0,
         description=f"{len(bare) + len(metrics) + len(slices):,} metrics, {faults:,} not finite or "
@@ -117,14 +115,14 @@ def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetC
 
 @dg.asset_check(asset="nsfw_evaluation")
 def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
-    """The AUC is that of the scores that are kept, computed once more by ranks; chance is 0.5."""
+    """The AUC equals the one computed from the stored scores by ranks, and is not below chance."""
     metrics, scores = nsfw_evaluation.metrics, nsfw_evaluation.scores
     aucs = metrics[metrics.metric == "auc"].set_index("model").reindex(nsfw_evaluation.models)
     by_ranks = [
         _auc(rows.score, rows.label == nsfw_evaluation.positive)
         for rows in (scores[scores.model == model] for model in nsfw_evaluation.models)
     ]
-    # NumPy's maximum is NaN where one of the numbers is, Python's is not.
+    # NumPy's maximum is NaN where one of the numbers is; Python's is not.
     worst = float(np.max(np.abs(aucs.value.to_numpy() - by_ranks)))
     is_same = worst <= 1e-9
     below = aucs.index[aucs.high < 0.5]

@@ -1,4 +1,4 @@
-"""What is asked, kept and shown of models on labelled images."""
+"""The evaluation of models on labelled images: how it is computed, stored and shown."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
 from assets.values import NsfwEvaluation
 
-# Of MLflow's metrics and artifacts: a model's name may be an address.
+# The prefix of a model's metrics and artifacts in MLflow, because its own name may be a URL.
 MODEL_NAME = "model_{}"
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model, the labelled images with its scores, and what these are worth.
+    """A model, the labelled images with its scores, and the evaluation of the scores.
 
     ``scores`` has image_id, uri, label, split, is_positive and score.
     """
@@ -56,18 +56,18 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
-    ``split`` is "test", and then the temperature is fitted on the validation images, or "all".
-    Raises UserError when the classifier has no class of the positives' name, or what
-    ``evaluate_scores`` raises.
+    ``split`` is "test", where the temperature is fitted on the validation images, or "all".
+    Raises UserError when the classifier does not have the positive class, and as
+    ``evaluate_scores`` does.
     """
     positive = data.class_names[1]
-    asked = ("test", "validation") if split == "test" else ("train", "validation", "test")
-    images = data.images[data.images.split.isin(asked)].reset_index(drop=True)
+    splits = ("test", "validation") if split == "test" else ("train", "validation", "test")
+    images = data.images[data.images.split.isin(splits)].reset_index(drop=True)
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
     found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
-    # In float32 a threshold of 0.7 is another number than in the metrics, which are of float64.
+    # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
         is_positive=is_positive, score=found.scores.astype(np.float64)
     )
@@ -86,24 +86,24 @@ def evaluate_model(
 
 
 def _check_enough(data: LabelledData, split: str) -> None:
-    """Raise UserError before the images are scored, which may take hours, if there are too few."""
-    counts = class_counts(data)
-    where, hint = "the labelled images", ""
+    """Raise UserError if there are too few images, before hours of scoring."""
+    counts, where, hint = class_counts(data), "labelled set", ""
     if split == "test":
-        counts, where = counts.loc[["test"]], "the split test"
+        counts, where = counts.loc[["test"]], "split test"
         hint = ", or evaluate the images of all splits (--split all)"
     for name, count in counts.sum().items():
         if count < LEAST_OF_EACH_CLASS:
             raise UserError(
-                f"Of {where} {count} are {name}: label {LEAST_OF_EACH_CLASS} of each class at "
-                f"least, and some hundreds for narrow intervals{hint}."
+                f"The {where} has {count} images of the class {name}: label {LEAST_OF_EACH_CLASS} "
+                f"of each class at least, and some hundreds for narrow intervals{hint}."
             )
 
 
 def shown_names(models: Sequence[str]) -> list[str]:
-    """Return models by names that fit a table: of a file the last parts that tell it from others.
+    """Return names of ``models`` that fit a table.
 
-    ``models`` are distinct, as `--model` takes them.
+    ``models`` are distinct, as `--model` takes them. A file is named by the last parts of its path
+    that distinguish it from the others.
     """
     parts = [Path(model).parts if _is_path(model) else (model,) for model in models]
     names = list(models)
@@ -127,7 +127,7 @@ def evaluation_value(
     positive: str,
     config: NsfwEvaluationConfig,
 ) -> NsfwEvaluation:
-    """Return what was found, and the ``figure`` of it, as the asset holds it."""
+    """Return the evaluations and their ``figure`` as the value of the asset."""
     sheets = {}
     for number, model in enumerate(models, 1):
         errors = worst_errors(model.scores, config.threshold, config.worst)
@@ -155,7 +155,7 @@ def evaluation_value(
 def log_evaluation(
     run: TrackedRun, models: Sequence[EvaluatedModel], value: NsfwEvaluation
 ) -> None:
-    """Log metrics, curves, tables and pictures; of several models each has its own prefix."""
+    """Log metrics, tables and images; each of several models has a prefix of its own."""
     for number, model in enumerate(models, 1):
         prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
         metrics = model.evaluation.flat_metrics()
@@ -165,7 +165,7 @@ def log_evaluation(
 
 
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
-    """Return what is kept of an evaluation as files, by their names."""
+    """Return the files of an evaluation by their names."""
     tables = ("metrics", "slices", "curves", "reliability", "scores")
     files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
     files["worst_errors.csv"] = csv_bytes(_worst_table(value))
@@ -177,12 +177,12 @@ def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as a CSV file; names of files that are no text keep their bytes."""
+    """Return a table as a CSV file; file names that are not UTF-8 keep their bytes."""
     return table.to_csv(index=False).encode("utf-8", "surrogateescape")
 
 
 def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
-    """Return which image each number on the sheets of worst errors is."""
+    """Return a table of the numbers on the sheets of worst errors, and their images."""
     parts = []
     for model, rows in value.scores.groupby("model", sort=False):
         scores = rows.assign(is_positive=(rows.label == value.positive).astype(bool))
@@ -199,7 +199,7 @@ def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
 
 
 def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
-    """Return the metrics that Dagster shows, by model where there are several."""
+    """Return the metrics that Dagster shows; each of several models has a prefix of its own."""
     shown = ("auc", "average_precision", "precision", "recall", "f1", "ece_before", "ece_after")
     summary: dict[str, Any] = {}
     for number, model in enumerate(models, 1):
@@ -211,17 +211,15 @@ def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
             f"{prefix}positives": evaluation.n_positive,
         }
         summary |= {
-            f"{prefix}{name}": "{:.4f} ({:.4f} to {:.4f})".format(
-                *(getattr(evaluation.metrics[name], end) for end in ("value", "low", "high"))
-            )
+            f"{prefix}{name}": f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
             for name in shown
-            if name in evaluation.metrics
+            if (metric := evaluation.metrics.get(name))
         }
     return summary
 
 
 def label_metrics(data: LabelledData) -> dict[str, Any]:
-    """Return how many images each split has of each class, and what was found about rows."""
+    """Return the number of images by split and class, and of rows by finding."""
     counts = class_counts(data)
     metrics: dict[str, Any] = {
         f"{split}_{label}": int(counts.loc[split, label])
@@ -276,10 +274,5 @@ def _curves(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _reliability(evaluation: Evaluation) -> pd.DataFrame:
-    return pd.concat(
-        [
-            evaluation.reliability_before.assign(scaled=False),
-            evaluation.reliability_after.assign(scaled=True),
-        ],
-        ignore_index=True,
-    )
+    before = evaluation.reliability_before.assign(scaled=False)
+    return pd.concat([before, evaluation.reliability_after.assign(scaled=True)], ignore_index=True)

@@ -82,7 +82,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):
     ran = tessera("evaluate", labelled_dolls(16), "--out", tmp_path / "out", "--model", PAIR[3])
     assert ran.code == 2
-    assert "Of the split test 2 are sfw" in ran.err
+    assert "The split test has 2 images of the class sfw" in ran.err
     assert "--split all" in ran.err
     assert "nan" not in ran.err.lower()
     assert not (tmp_path / "out" / "metrics.csv").exists()

@@ -416,9 +416,9 @@ def test_scores_are_computed_once(hand, store):
 @pytest.mark.parametrize(
     ("n_positive", "n_negative", "message"),
     [
-        (4, 30, "Of the split test 4 are nsfw: label 5 of each class at least"),
-        (30, 0, "Of the split test 0 are sfw: label 5 of each class at least"),
-        (0, 0, "Of the split test 0 are sfw: .* all splits"),
+        (4, 30, "The split test has 4 images of the class nsfw: label 5 of each class at least"),
+        (30, 0, "The split test has 0 images of the class sfw: label 5 of each class at least"),
+        (0, 0, "The split test has 0 images of the class sfw: .* all splits"),
     ],
 )
 def test_too_few_of_a_class_are_told_in_a_sentence(store, n_positive, n_negative, message):
