@@ -170,6 +170,7 @@ print(Tracking(home=sys.argv[1]).experiment_id)
 """
 
 
+@pytest.mark.process
 def test_processes_that_start_together_find_one_experiment(tmp_path):
     command = [sys.executable, "-c", _RACE, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
