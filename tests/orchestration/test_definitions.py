@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from orchestration.definitions import definitions
 from orchestration.jobs import ASSETS_OF, PHOTO_MAP
 
