@@ -49,6 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+# SQLite waits for the disk at every commit, and most tests commit all the time.
+MEMORY = Path("/dev/shm")
+ROOM_IN_MEMORY = 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """Keep the folders of the tests in memory where there is room for them."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_IN_MEMORY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+# Libraries start these, once in a process, to ask what machine and which commit they run on.
+PROBES = {"git", "lscpu", "uname"}
 # Whether the test that is running may start a process.
 _processes_are_allowed = True
 
@@ -56,7 +69,10 @@ _processes_are_allowed = True
 def _guarded(start: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(start)
     def guarded(*arguments: Any, **options: Any) -> Any:
-        if not _processes_are_allowed:
+        # A Popen comes before its command.
+        command = arguments[1] if len(arguments) > 1 else options.get("args")
+        is_probe = isinstance(command, list) and command[0] in PROBES
+        if not (_processes_are_allowed or is_probe):
             pytest.fail("This test starts a process: mark it with `process`.")
         return start(*arguments, **options)
 

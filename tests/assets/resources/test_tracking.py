@@ -49,17 +49,6 @@ def instance():
         yield instance
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """One home for the module: a new MLflow database takes seconds to migrate."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def tracking(home):
-    return Tracking(home=str(home))
-
-
 def _tracked(tracking: Tracking, run_id: str):
     runs = tracking.client.search_runs(
         [tracking.experiment_id], f"tags.`{DAGSTER_RUN}` = '{run_id}'"
