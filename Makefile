@@ -7,10 +7,14 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check study test lint bench figures clean
+.PHONY: help demo dev check study test test-fast test-all coverage lint bench figures clean
+
+# A file of tests goes to one worker; tests/conftest.py begins with the longest files.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --durations=25
+FAST := tests --ignore=tests/e2e -m "not process and not slow and not browser"
 
 help:  ## Show the tasks.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tessera needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -38,13 +42,26 @@ check: $(INSTALLED)  ## Map and score the demo, with every asset check.
 study: $(INSTALLED)  ## Find and mend a planted shortcut, on drawn dolls; a few minutes.
 	$(BIN)/tessera study --out study
 
-test: lint  ## Lint, then the tests.
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+test: lint  ## Lint, then the tests of every change; ten minutes on two cores.
+	$(PYTEST) -m "not slow"
+
+test-fast: $(INSTALLED_DEV)  ## The tests that start no process; three minutes.
+	$(PYTEST) $(FAST)
+
+test-all: lint check  ## Lint, `make check`, and all tests: the full-size study and a clean clone, too.
+	$(PYTEST)
+
+coverage: $(INSTALLED_DEV)  ## The lines that `make test-fast` runs, to htmlcov/index.html.
+	$(PYTEST) $(FAST) --cov=assets --cov=orchestration --cov-branch --cov-report=term --cov-report=html
 
 lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
+	@echo "Code that is wrong or not in order:"
 	$(BIN)/ruff check .
+	@echo "Files that are not formatted:"
 	$(BIN)/ruff format --check .
+	@echo "Imports against the arrows between the rooms:"
 	$(BIN)/lint-imports --no-logo
+	@echo "Types that do not fit:"
 	$(BIN)/mypy
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.

@@ -1,6 +1,5 @@
 """Fixtures that the tests of assets and of their resources share."""
 
-import shutil
 import socket
 from pathlib import Path
 
@@ -9,18 +8,9 @@ import pytest
 from assets.resources.tracking import Tracking
 
 
-@pytest.fixture(scope="session")
-def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that holds nothing but MLflow's database: a new one takes seconds to migrate."""
-    home = tmp_path_factory.mktemp("migrated")
-    assert Tracking(home=str(home)).client.search_registered_models() == []
-    return home
-
-
 @pytest.fixture
-def tracking(migrated_home: Path, tmp_path: Path) -> Tracking:
+def tracking(home: Path) -> Tracking:
     """MLflow in a database of its own, below a home of its own."""
-    home = shutil.copytree(migrated_home, tmp_path / "home")
     return Tracking(home=str(home))
 
 

@@ -164,12 +164,12 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.fixture(scope="module")
-def project(migrated_home, tmp_path_factory) -> Project:
+def project(home_template, tmp_path_factory) -> Project:
     """A home with two collections of labelled photos, catalogued and labelled.
 
     ``messy`` has one of each mistake, ``clean`` has none: 16 to train, 8 to validate, 12 to test.
     """
-    home = shutil.copytree(migrated_home, tmp_path_factory.mktemp("learning") / "home")
+    home = shutil.copytree(home_template, tmp_path_factory.mktemp("learning") / "home")
     project = Project(home)
     splits = ["train"] * 16 + ["validation"] * 8 + ["test"] * 12
     clean = []

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,27 +9,14 @@ import pytest
 
 from assets.methods.study.doll_sets import CLASS_NAMES, Design, draw_doll_set
 from orchestration.cli.main import main
-from orchestration.instance import prepare_home
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left: its exit code and what it wrote."""
-
-    code: int
-    out: str
-    err: str
+from support.pages import Checkout, Ran
 
 
 @pytest.fixture(scope="module")
-def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One home for the tests of a module: a new one costs seconds of MLflow's migrations."""
-    folder = tmp_path_factory.mktemp("home")
+def shared_home(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[Path]:
+    """One home for the tests of a module, to which the environment points."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TESSERA_HOME", str(folder))
-        patch.setenv("DAGSTER_HOME", str(folder))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield prepare_home()
+        yield new_home(tmp_path_factory.mktemp("shared") / "home", patch)
 
 
 @pytest.fixture
@@ -70,3 +56,12 @@ def labelled_dolls(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
         return folder / "labels.csv"
 
     return draw
+
+
+@pytest.fixture
+def checkout(
+    tmp_path: Path, photo_folder, labelled_dolls, tessera, monkeypatch: pytest.MonkeyPatch
+) -> Checkout:
+    """A folder like a checkout, in which the commands of the README and of docs/ are run."""
+    monkeypatch.chdir(tmp_path)
+    return Checkout(tmp_path, photo_folder(12), labelled_dolls(64), tessera)

@@ -1,6 +1,7 @@
 """The same photos and settings give the same bytes: whatever the threads, whatever the order."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def _layout(tmp_path: Path, name: str, photos: list[Path], threads: int) -> bytes:
-    """Map a listing of photos in a process and a home of its own."""
+def _layout(home: Path, tmp_path: Path, name: str, photos: list[Path], threads: int) -> bytes:
+    """Map a listing of photos in a process and a copy of the home of its own."""
     manifest = tmp_path / f"{name}.csv"
     manifest.write_text("\n".join(["uri", *map(str, photos), ""]))
     environment = {
         **os.environ,
-        "TESSERA_HOME": str(tmp_path / f"home-{name}"),
+        "TESSERA_HOME": str(shutil.copytree(home, tmp_path / f"home-{name}")),
         "OMP_NUM_THREADS": str(threads),
         "NUMBA_NUM_THREADS": str(threads),
     }
@@ -33,8 +34,8 @@ def _layout(tmp_path: Path, name: str, photos: list[Path], threads: int) -> byte
     return (out / "layout.parquet").read_bytes()
 
 
-def test_threads_and_the_order_of_the_listing_change_no_byte(photo_folder, tmp_path):
+def test_threads_and_the_order_of_the_listing_change_no_byte(home_template, photo_folder, tmp_path):
     photos = sorted(photo_folder(80).iterdir())
-    first = _layout(tmp_path, "one", photos, threads=1)
-    second = _layout(tmp_path, "two", photos[::-1], threads=2)
+    first = _layout(home_template, tmp_path, "one", photos, threads=1)
+    second = _layout(home_template, tmp_path, "two", photos[::-1], threads=2)
     assert first == second

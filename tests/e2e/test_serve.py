@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -19,8 +20,9 @@ from assets.io_managers import FolderIOManager
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
 from assets.values import Embeddings, GridAssignment
+from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.instance import PROCESS_TAG
-from support.served import ROOT, TESSERA, served, wait_for
+from support.served import ROOT, TESSERA, Served, served, wait_for
 
 PENDING, READY, FAILED = 42001, 42000, 42002
 BATCH = 128
@@ -54,18 +56,24 @@ def _post_photos(service, photos: list[Path], **headers: str) -> list[dict]:
     return posted
 
 
-def _worker_of(home: Path, identity: str) -> int | None:
-    """Return the process that carries a visualization out, once there is one."""
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+def _worker_of(instance: dg.DagsterInstance, identity: str) -> int:
+    """Wait for the process that carries a visualization out, and return it."""
+
+    def worker() -> int | None:
         run = instance.get_run_by_id(identity)
-    if run.status != dg.DagsterRunStatus.STARTED or PROCESS_TAG not in run.tags:
-        return None
-    return int(run.tags[PROCESS_TAG].split(":")[1])
+        if run.status != dg.DagsterRunStatus.STARTED or PROCESS_TAG not in run.tags:
+            return None
+        return int(run.tags[PROCESS_TAG].split(":")[1])
+
+    return wait_for(worker, 120, "no run has started")
 
 
-def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_path):
+# The whole demo takes a minute; with a quarter of its photos every line here runs, too.
+@pytest.mark.parametrize("side", [16, pytest.param(32, marks=pytest.mark.slow)])
+def test_the_sequence_of_the_original_post_with_curl(home, tmp_path, side):
     manifest = write_demo_collection(tmp_path / "demo")
-    rows = pd.read_csv(manifest)
+    n = side * side
+    rows = pd.read_csv(manifest)[:n]
     with served(home) as service:
         base = service.base
         for start in range(0, len(rows), BATCH):
@@ -78,7 +86,7 @@ def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_pa
             posted = _curl("-d", f"@{tmp_path / 'batch.json'}", f"{base}/v2/inputs")
             assert posted["status"]["code"] == 10000
         counts = _curl(f"{base}/v2/inputs/status")["counts"]
-        assert counts == {"processed": 1024, "to_process": 0, "errors": 0, "processing": 0}
+        assert counts == {"processed": n, "to_process": 0, "errors": 0, "processing": 0}
 
         begun = _curl("-X", "POST", f"{base}/v2/visualizations/")
         assert begun["output"] == begun["visualization_output"]
@@ -107,7 +115,7 @@ def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_pa
             ["curl", "--silent", "--fail", "-o", picture, ready["data"]["image"]["url"]], check=True
         )
         with Image.open(picture) as mosaic:
-            assert mosaic.size == (32 * 98 - 2, 32 * 98 - 2)
+            assert mosaic.size == (side * 98 - 2, side * 98 - 2)
         assert _curl(f"{base}/v2/visualizations/app")["output"]["id"] == ready["id"]
         again = _curl("-X", "POST", f"{base}/v2/visualizations")
         assert again["output"]["id"] == ready["id"]
@@ -121,32 +129,35 @@ def test_the_sequence_of_the_original_post_with_curl_on_1024_photos(home, tmp_pa
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
 
 
-def test_a_service_that_is_killed_goes_on_with_its_visualization(home, photo_folder):
+def test_a_service_that_is_killed_goes_on_with_its_visualization(home, instance, photo_folder):
     photos = sorted(photo_folder(120).iterdir())
     with served(home, workers_outlive=True) as service:
         _post_photos(service, photos)
         identity = service.client.post("/v2/visualizations").json()["output"]["id"]
         waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"]
-        wait_for(lambda: _worker_of(home, identity), 120, "no run has started")
+        _worker_of(instance, identity)
         service.kill()
-    with served(home) as service:
+        port = httpx.URL(service.base).port
+    with served(home, "--port", str(port)) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
         assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
 
 
-def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, photo_folder):
+def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, instance, photo_folder):
     photos = sorted(photo_folder(60).iterdir())
     with served(home) as service:
         _post_photos(service, photos)
         identity = service.client.post("/v2/visualizations").json()["output"]["id"]
-        worker = wait_for(lambda: _worker_of(home, identity), 120, "no run has started")
+        worker = _worker_of(instance, identity)
         service.kill()
         os.kill(worker, signal.SIGKILL)
     with served(home) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
 
 
-def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(home, photo_folder):
+def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
+    home, instance, photo_folder
+):
     photos = sorted(photo_folder(60).iterdir())
     with served(home) as service:
         _post_photos(service, photos)
@@ -154,8 +165,7 @@ def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(home, pho
         killed: set[int] = set()
 
         def kill_each_worker() -> dict | None:
-            with dg.DagsterInstance.from_config(str(home)) as instance:
-                runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             for run in runs:
                 worker = int(run.tags.get(PROCESS_TAG, ":0").split(":")[1])
                 if worker and worker not in killed:
@@ -174,24 +184,38 @@ def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(home, pho
         assert service.ended_visualization(once_more)["status"]["code"] == READY
 
 
+@pytest.fixture(scope="module")
+def service(shared_home) -> Iterator[Served]:
+    """One service for the tests that end nothing; each has an app of its own."""
+    with served(shared_home) as service:
+        yield service
+
+
+@pytest.fixture
+def key(shared_home) -> Callable[[str], str]:
+    """Returns a function that makes a key of an app."""
+    return lambda app: KeyRing(shared_home / "keys").new_key(app, KeyLimits())[1]
+
+
 def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_photo(
-    home, photo_folder
+    shared_home, service, key, photo_folder
 ):
     photos = sorted(photo_folder(30).iterdir())
-    with served(home) as service:
-        posted = _post_photos(service, photos)
-        body = {"inputs": [_item(photo) for photo in photos[:5]]}
-        reply = service.client.post(
-            "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs", json=body
-        ).json()
-        vectors = [output["data"]["embeddings"][0]["vector"] for output in reply["outputs"]]
-        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
-        assert service.ended_visualization(identity)["status"]["code"] == READY
-        query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
-        hits = service.client.post("/v2/searches/", json=query).json()["hits"]
+    headers = {"Authorization": f"Key {key('vectors')}"}
+    posted = _post_photos(service, photos, **headers)
+    body = {"inputs": [_item(photo) for photo in photos[:5]]}
+    reply = service.client.post(
+        "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs", json=body, headers=headers
+    ).json()
+    vectors = [output["data"]["embeddings"][0]["vector"] for output in reply["outputs"]]
+    begun = service.client.post("/v2/visualizations", headers=headers).json()["output"]
+    ended = service.ended_visualization(begun["id"], **headers)
+    assert ended["status"]["code"] == READY
+    query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
+    hits = service.client.post("/v2/searches/", json=query, headers=headers).json()["hits"]
     ids = [image_id(photo.read_bytes()) for photo in photos[:5]]
-    made = FolderIOManager(base_folder=str(home / "outputs")).read(
-        Embeddings, "embeddings", "default"
+    made = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
+        Embeddings, "embeddings", "vectors"
     )
     np.testing.assert_array_equal(np.float32(vectors), made.of(ids))
     assert hits[0]["input"]["id"] == posted[3]["id"]
@@ -199,33 +223,27 @@ def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_phot
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
 
 
-def test_two_apps_do_not_reach_each_other(home, photo_folder, tessera_key):
-    ours, theirs = tessera_key("ours"), tessera_key("theirs")
+def test_two_apps_do_not_reach_each_other(service, key, photo_folder):
+    ours, theirs = ({"Authorization": f"Key {key(app)}"} for app in ("ours", "theirs"))
     photos = sorted(photo_folder(12).iterdir())
-    with served(home) as service:
-        (first, *_) = _post_photos(service, photos, Authorization=f"Key {ours}")
-        client = service.client
-        client.headers["Authorization"] = f"Key {theirs}"
-        assert client.get(f"/v2/inputs/{first['id']}").json()["status"]["code"] == 30102
-        assert client.get("/v2/inputs").json()["inputs"] == []
-        client.headers["Authorization"] = f"Key {ours}"
-        picture = client.get(first["data"]["image"]["url"])
-        assert Image.open(io.BytesIO(picture.content)).format == "PNG"
+    (first, *_) = _post_photos(service, photos, **ours)
+    client = service.client
+    asked = client.get(f"/v2/inputs/{first['id']}", headers=theirs)
+    assert asked.json()["status"]["code"] == 30102
+    assert client.get("/v2/inputs", headers=theirs).json()["inputs"] == []
+    picture = client.get(first["data"]["image"]["url"], headers=ours)
+    assert Image.open(io.BytesIO(picture.content)).format == "PNG"
 
 
-def test_explain_asks_the_service_for_its_classifier(home, photo_folder, tessera_key, tmp_path):
-    key = tessera_key("shop")
+def test_explain_asks_the_service_for_its_classifier(
+    service, key, photo_folder, tessera, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("TESSERA_CLASSIFIER_KEY", key("shop"))
     photo = sorted(photo_folder(1).iterdir())[0]
-    with served(home) as service:
-        environment = {
-            **os.environ,
-            "TESSERA_HOME": str(tmp_path / "other"),
-            "TESSERA_CLASSIFIER_KEY": key,
-        }
-        url = f"{service.base}/v2/models/nsfw-v1.0/outputs"
-        command = ["explain", photo, "--out", tmp_path / "explained", "--model", url]
-        ran = _tessera(environment, *command)
-        assert ran.returncode == 0, ran.stderr
+    url = f"{service.base}/v2/models/nsfw-v1.0/outputs"
+    ran = tessera("explain", photo, "--out", tmp_path / "explained", "--model", url)
+    assert ran.code == 0, ran.err
     assert (tmp_path / "explained" / "photo_000" / "seen.npy").exists()
 
 
@@ -240,18 +258,6 @@ def _tessera(environment: dict[str, str], *arguments: object) -> subprocess.Comp
     )
 
 
-@pytest.fixture
-def tessera_key(home):
-    """Returns a function that makes a key of an app, by the command line."""
-
-    def make(app: str) -> str:
-        ran = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "key", "new", app)
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout.splitlines()[-1]
-
-    return make
-
-
 def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home):
     refused = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "serve", "--host", "0.0.0.0")
     assert refused.returncode == 2
@@ -262,6 +268,5 @@ def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home):
         assert second.returncode == 2
         assert "being served" in second.stderr
         port = httpx.URL(service.base).port
-    with served(home, "--port", str(port)) as service:
         taken = {**os.environ, "TESSERA_HOME": str(home.parent / "another")}
         assert "cannot be listened on" in _tessera(taken, "serve", "--port", str(port)).stderr

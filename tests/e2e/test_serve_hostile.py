@@ -50,8 +50,8 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("served") / "home") as service:
+def service(shared_home) -> Iterator[Served]:
+    with served(shared_home) as service:
         yield service
 
 

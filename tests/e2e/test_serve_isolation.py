@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.instance import collection_lock
 from support.image_server import packed, picture, serving
 from support.served import ROOT, TESSERA, Served, served, wait_for
@@ -62,23 +63,6 @@ def _told(response: httpx.Response) -> tuple[int, dict]:
     return response.status_code, reply
 
 
-def _key_command(home: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Begin to run `tessera key ...`."""
-    return subprocess.Popen(
-        [*TESSERA, "key", *arguments],
-        env={**os.environ, "TESSERA_HOME": str(home)},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _last_line(command: subprocess.Popen[str]) -> str:
-    written, _ = command.communicate(timeout=60)
-    assert command.returncode == 0
-    return written.splitlines()[-1]
-
-
 def _item(seed: int, **others: Any) -> dict:
     return {**others, "data": {"image": {"base64": packed(picture(seed))}}}
 
@@ -112,16 +96,16 @@ def _ended(app: App, visualization: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("served") / "home"
+def home(shared_home) -> Path:
+    return shared_home
 
 
 @pytest.fixture(scope="module")
 def keys(home) -> dict[str, str]:
     """The keys of some apps, by name."""
     names = (OURS, THEIRS, "sho", "twin", "revoked")
-    commands = {name: _key_command(home, "new", name, "--rate", "100000") for name in names}
-    return {name: _last_line(command) for name, command in commands.items()}
+    ring, limits = KeyRing(home / "keys"), KeyLimits(requests_per_second=100_000)
+    return {name: ring.new_key(name, limits)[1] for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -552,7 +536,9 @@ def test_a_revoked_key_is_worthless_at_once(apps, home, keys):
     ours, _ = apps
     revoked = App("revoked", keys["revoked"], ours.service)
     assert revoked.told("GET", "/v2/inputs/status")[0] == 200
-    _last_line(_key_command(home, "revoke", revoked.key.split(".")[0]))
+    command = [*TESSERA, "key", "revoke", revoked.key.split(".")[0]]
+    environment = {**os.environ, "TESSERA_HOME": str(home)}
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
     status, reply = revoked.told("GET", "/v2/inputs/status")
     assert (status, reply["status"]["code"]) == (401, NO_KEY)
     assert ours.told("GET", "/v2/inputs/status")[0] == 200

@@ -139,8 +139,8 @@ def world(tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("served") / "home"
+def home(shared_home) -> Path:
+    return shared_home
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`tessera study`: what it writes and tracks, and how it goes on. `make study` is of the README."""
+"""`tessera study`: what it writes and tracks, how it goes on, and what it finds at full size."""
 
 import json
 from dataclasses import replace
@@ -10,6 +10,7 @@ from PIL import Image
 from assets.methods.study.study import StudySettings
 from assets.resources.tracking import Tracking
 from orchestration.cli import study as studying
+from support.pages import DOCS, ELSEWHERE
 
 TINY = StudySettings(
     n_train=40,
@@ -66,3 +67,23 @@ def test_a_file_in_the_way_is_one_sentence_and_exit_code_2(tessera, small, tmp_p
     ran = tessera("study", "--out", tmp_path / "study")
     assert ran.code == 2
     assert ran.err.count("\n") == 1
+
+
+# Two and a half minutes. Small studies, here and in tests/assets/methods/study, go the same ways.
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_study_finds_and_mends_what_it_planted(checkout, tmp_path):
+    """No test set with the flaw shows the shortcut; the maps do, and it is gone afterwards."""
+    (page,) = (page for page in DOCS if page.name == "study.md")
+    written = checkout.run_page(page, ELSEWHERE - {"make study"})
+    metrics = json.loads((tmp_path / "study" / "summary.json").read_text())
+    lips, auc, rate = "occlusion_share_lips", "auc_unflawed", "false_positive_rate_red_lips"
+    assert metrics["before.auc_flawed"] >= 0.98
+    assert metrics[f"before.{lips}"] >= 0.5
+    assert metrics[f"after.{lips}"] <= 0.2
+    assert metrics[f"after.{rate}"] <= metrics[f"before.{rate}"] / 2
+    assert metrics[f"after.{auc}"] > metrics[f"before.{auc}"]
+    summary = written[0].splitlines()[-1]
+    for name, digits in ((lips, 2), (rate, 2), (auc, 3)):
+        before, after = (metrics[f"{when}.{name}"] for when in ("before", "after"))
+        assert f"{before:.{digits}f} -> {after:.{digits}f}" in summary

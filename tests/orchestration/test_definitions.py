@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from orchestration.definitions import definitions
 from orchestration.jobs import ASSETS_OF, PHOTO_MAP
 
@@ -89,6 +91,7 @@ def test_the_checks_are_the_ones_that_were_reviewed():
     assert "\n".join(lines) == CHECKS
 
 
+@pytest.mark.process
 def test_loading_the_code_location_is_quick_and_leaves_heavy_modules_alone():
     script = (
         "import sys, time, dagster; begun = time.process_time(); "
@@ -103,6 +106,7 @@ def test_loading_the_code_location_is_quick_and_leaves_heavy_modules_alone():
     assert float(seconds) < LONGEST_IMPORT
 
 
+@pytest.mark.process
 def test_dagster_finds_the_definitions_valid(home):
     validate = [sys.executable, "-m", "dagster", "definitions", "validate"]
     ran = subprocess.run(

@@ -76,6 +76,7 @@ def _ended_process() -> int:
     return process.pid
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("process", "status"),
     [
@@ -95,6 +96,7 @@ def test_only_runs_of_dead_processes_are_buried(instance, process, status):
     assert bool(buried) == (status == dg.DagsterRunStatus.FAILURE)
 
 
+@pytest.mark.process
 def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     tag = f"{socket.gethostname()}:{process.pid}"

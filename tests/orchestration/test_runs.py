@@ -29,6 +29,7 @@ def _stored(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
     return [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("raised", "failure", "told"),
     [

@@ -33,14 +33,14 @@ class Served:
     def visualization(self, identity: str, **headers: str) -> dict:
         return self.client.get(f"/v2/visualizations/{identity}", headers=headers).json()["output"]
 
-    def ended_visualization(self, identity: str, seconds: float = 240) -> dict:
+    def ended_visualization(self, identity: str, **headers: str) -> dict:
         """Wait until a visualization is no longer pending, and return it."""
-        wait_for(
-            lambda: self.visualization(identity)["status"]["code"] != 42001,
-            seconds,
-            f"{identity} is still pending",
-        )
-        return self.visualization(identity)
+
+        def ended() -> dict | None:
+            output = self.visualization(identity, **headers)
+            return output if output["status"]["code"] != 42001 else None
+
+        return wait_for(ended, 240, f"{identity} is pending for ever")
 
 
 def wait_for(condition, seconds: float, complaint: str):

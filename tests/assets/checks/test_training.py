@@ -141,8 +141,8 @@ def test_a_split_that_lacks_a_class_is_named(data, split, label):
 
 
 @pytest.fixture(scope="module")
-def models(migrated_home, tmp_path_factory) -> Models:
-    home = shutil.copytree(migrated_home, tmp_path_factory.mktemp("checks") / "home")
+def models(home_template, tmp_path_factory) -> Models:
+    home = shutil.copytree(home_template, tmp_path_factory.mktemp("checks") / "home")
     return Models(home, Tracking(home=str(home)))
 
 

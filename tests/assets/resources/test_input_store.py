@@ -292,6 +292,7 @@ def _post_in_process(folder: Path) -> int:
     return sum(isinstance(outcome, StoredInput) for outcome in outcomes)
 
 
+@pytest.mark.process
 def test_processes_that_post_the_same_store_it_once(tmp_path):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert sum(pool.map(_post_in_process, [tmp_path, tmp_path])) == 20

@@ -48,11 +48,6 @@ def save_tiny(path: Path, seed: int) -> Path:
 
 
 @pytest.fixture
-def home(tracking) -> Path:
-    return Path(tracking.home)
-
-
-@pytest.fixture
 def registry(tracking, home) -> ModelRegistry:
     return ModelRegistry(tracking, home / "models")
 

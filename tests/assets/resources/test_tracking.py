@@ -49,17 +49,6 @@ def instance():
         yield instance
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """One home for the module: a new MLflow database takes seconds to migrate."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def tracking(home):
-    return Tracking(home=str(home))
-
-
 def _tracked(tracking: Tracking, run_id: str):
     runs = tracking.client.search_runs(
         [tracking.experiment_id], f"tags.`{DAGSTER_RUN}` = '{run_id}'"
@@ -170,6 +159,7 @@ print(Tracking(home=sys.argv[1]).experiment_id)
 """
 
 
+@pytest.mark.process
 def test_processes_that_start_together_find_one_experiment(tmp_path):
     command = [sys.executable, "-c", _RACE, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]

@@ -492,10 +492,10 @@ def dark(images):
 
 
 @pytest.fixture(scope="module")
-def world(migrated_home, tmp_path_factory):
+def world(home_template, tmp_path_factory):
     """A home with a labelled manifest of dolls, and what materialises its evaluation."""
     folder = tmp_path_factory.mktemp("world")
-    home = shutil.copytree(migrated_home, folder / "home")
+    home = shutil.copytree(home_template, folder / "home")
     dolls = draw_doll_set("unflawed", 20, seed=0)
     rows = []
     for number, doll in enumerate(dolls.dolls):

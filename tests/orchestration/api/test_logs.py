@@ -54,6 +54,7 @@ def test_a_line_is_a_line_whatever_is_in_it():
     assert len(JsonLines().format(record).splitlines()) == 1
 
 
+@pytest.mark.process
 def test_all_that_a_process_logs_goes_to_standard_error_as_json():
     code = (
         "from orchestration.api.logs import configure_logs, log_request; import logging, warnings;"

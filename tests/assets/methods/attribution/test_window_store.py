@@ -27,6 +27,7 @@ def test_nothing_is_known_at_first_and_what_is_assigned_is_found_again(tmp_path)
     assert np.isnan(store.open("other", 5)).all()
 
 
+@pytest.mark.process
 def test_what_was_assigned_outlives_a_killed_process(tmp_path):
     code = (
         "import os, pathlib, signal, sys\n"

@@ -181,6 +181,7 @@ def digest_of_assignments() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.process
 def test_the_number_of_threads_changes_nothing() -> None:
     script = f"import runpy; print(runpy.run_path({__file__!r})['digest_of_assignments']())"
     digests = {

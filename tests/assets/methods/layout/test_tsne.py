@@ -55,6 +55,7 @@ def digest_of_projections() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.process
 def test_the_number_of_threads_changes_nothing() -> None:
     script = f"import runpy; print(runpy.run_path({__file__!r})['digest_of_projections']())"
     digests = {

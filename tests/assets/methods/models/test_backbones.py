@@ -57,6 +57,7 @@ def test_the_default_gives_1280_features(default):
     assert not default.module.training
 
 
+@pytest.mark.process
 def test_the_default_fingerprint_needs_no_torch(default):
     program = (
         "import sys; from assets.methods.models.backbones import backbone_fingerprint; "

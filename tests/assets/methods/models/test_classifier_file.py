@@ -217,6 +217,7 @@ def test_the_converted_network_gives_the_known_answers(nsfw_file):
         assert described.reference_scores[name] == {"nsfw": OPEN_NSFW_SCORES[name]}
 
 
+@pytest.mark.process
 def test_describing_needs_no_torch(nsfw_file):
     program = (
         "import sys; from pathlib import Path\n"

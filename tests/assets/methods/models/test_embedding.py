@@ -280,6 +280,7 @@ def test_half_precision_is_kept_apart(store):
     assert embed_unseen(["1"], Photos(), "tiny", store, half).n_computed == 0
 
 
+@pytest.mark.process
 def test_torch_is_not_imported_when_nothing_is_unseen(store, tmp_path):
     key = f"{backbone_fingerprint(DEFAULT_BACKBONE)}-float32-{DECODE_VERSION}"
     store.append(key, ["1"], np.zeros((1, 3)))

@@ -120,6 +120,7 @@ def test_room_of_what_was_removed_is_used_again(monkeypatch, exact_limit):
     assert index.search(vectors[0], 60)[0] == by_brute_force(known, vectors[0], 60)
 
 
+@pytest.mark.process
 def test_the_graph_is_searched_whatever_else_has_changed_faiss():
     # As torchdr does, for good.
     script = (

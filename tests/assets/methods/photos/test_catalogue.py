@@ -385,6 +385,7 @@ cataloguing.catalogue_photos(sys.argv[1], PhotoStore(Path(sys.argv[2])), setting
 """
 
 
+@pytest.mark.process
 def test_what_was_decoded_before_an_interrupt_stays(photos, store):
     fill(photos, 200)
     command = [sys.executable, "-c", INTERRUPTED, str(photos), str(store.folder)]

@@ -333,6 +333,7 @@ def decode_and_measure(files: list[bytes]) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
+@pytest.mark.process
 def test_bombs_cost_no_memory():
     # In a process of its own, because the measure is the most that a process has ever used.
     spawn = multiprocessing.get_context("spawn")

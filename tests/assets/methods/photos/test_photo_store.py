@@ -78,6 +78,7 @@ def keep_many(folder: Path, first: int) -> None:
         keep(PhotoStore(folder), seed)
 
 
+@pytest.mark.process
 def test_two_processes_at_once(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     # The ranges overlap, so that both write the same photos too.

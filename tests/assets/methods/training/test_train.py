@@ -201,6 +201,7 @@ def test_killed_again_and_again_it_ends_in_the_same_weights(unbroken, tmp_path):
     assert_same_weights(resumed, unbroken)
 
 
+@pytest.mark.process
 def test_a_process_that_is_really_killed_ends_in_the_same_weights(unbroken, tmp_path):
     program = f"""
 import os, signal, sys

@@ -34,6 +34,8 @@ from support.served import wait_for
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 SUCCESS, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED
 
+pytestmark = pytest.mark.process
+
 # Stands in for the worker: it holds the lock and does nothing.
 WORKER = """
 import pathlib, signal, sys, time

@@ -51,6 +51,7 @@ def test_a_run_that_has_ended_or_gone_is_not_begun_again(main, instance, run_id)
     assert main(run_id, "{}") == 0
 
 
+@pytest.mark.process
 def test_a_worker_is_seen_before_it_has_imported_anything_slow(home, run_id):
     lock = worker_lock(home, run_id)
     lock.parent.mkdir(parents=True)

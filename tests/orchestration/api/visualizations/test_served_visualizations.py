@@ -361,6 +361,7 @@ def newer_mosaics(home, n: int) -> None:
         manager.handle_output(context, Mosaic(picture, picture, {}))
 
 
+@pytest.mark.process
 def test_a_visualization_from_its_request_to_its_end(make, instance, home):
     visualizations = make()
     asked = ask(visualizations, tile=32, grid="4x3")
@@ -407,6 +408,7 @@ def test_a_visualization_from_its_request_to_its_end(make, instance, home):
     assert ask(visualizations, tile=32, grid="4x3").id != asked.id
 
 
+@pytest.mark.process
 def test_a_service_that_is_restarted_and_a_process_that_is_killed_lose_nothing(make, instance):
     first = make()
     asked, next_one = ask(first, tile=32), ask(first, tile=33)
@@ -425,6 +427,7 @@ def test_a_service_that_is_restarted_and_a_process_that_is_killed_lose_nothing(m
     assert len(second._runs.runs_of(instance.get_run_by_id(next_one.id))) == 1
 
 
+@pytest.mark.process
 def test_a_run_that_goes_on_is_cancelled_in_dagster_and_in_mlflow(make, instance, home):
     visualizations = make()
     asked = ask(visualizations)
@@ -438,6 +441,7 @@ def test_a_run_that_goes_on_is_cancelled_in_dagster_and_in_mlflow(make, instance
     assert snapshots(home) == []
 
 
+@pytest.mark.process
 def test_photos_that_went_away_are_told_in_a_sentence(make, store, instance, home):
     with closing(make()) as visualizations:
         for known in store.done():

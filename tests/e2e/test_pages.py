@@ -1,0 +1,48 @@
+"""Every command in the pages that the README links to runs, and every link leads somewhere."""
+
+import re
+import socket
+
+import pytest
+from PIL import Image
+
+from support.pages import DOCS, README, commands
+
+# The commands of the service's page build on a process in the background. Those of the study's
+# page take minutes: test_study.py runs them.
+APART = {"http-service.md", "study.md"}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in DOCS if page.name not in APART and commands(page)],
+    ids=lambda page: page.name,
+)
+def test_every_command_of_a_page_runs(page, checkout):
+    checkout.run_page(page)
+
+
+@pytest.mark.timeout(600)
+def test_the_page_about_the_service_runs_from_its_start_to_its_end(checkout, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (page,) = (page for page in DOCS if page.name == "http-service.md")
+    script = "\n".join(commands(page)).replace("8000", str(port))
+    ran = checkout.run_script("set -e\ntrap 'kill %1' ERR\n" + script)
+    log = (tmp_path / "requests.log").read_text()
+    assert ran.code == 0, ran.out + ran.err + log
+    assert '"code":42000' in (tmp_path / "map.json").read_text()
+    with Image.open(tmp_path / "mosaic.jpg") as mosaic:
+        assert mosaic.size == (4 * 66 - 2, 3 * 66 - 2)
+    assert '"hits":[{"score":' in ran.out
+    assert (tmp_path / "explained" / "photo" / "figure.png").is_file()
+    assert "is revoked" in ran.out
+    assert "traceback" not in log
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
+def test_the_pictures_and_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\[[^]]*?\]\((?!http)(.*?)\)", page.read_text()):
+        assert (page.parent / target).is_file(), target
