@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from assets import DISTRIBUTION
 from orchestration.api.context import context_of
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
@@ -47,7 +48,7 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Tessera",
-        version=version("tessera"),
+        version=version(DISTRIBUTION),
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=ERRORS,

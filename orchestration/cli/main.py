@@ -10,6 +10,7 @@ from importlib import import_module
 
 import click
 
+from assets import DISTRIBUTION
 from assets.methods.common.errors import UserError
 
 DEBUG = "--debug"
@@ -57,7 +58,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"show_default": True})
 @click.option(DEBUG, is_flag=True, help="Show tracebacks and the log of the run.")
-@click.version_option(package_name="tessera")
+@click.version_option(package_name=DISTRIBUTION)
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
     """Lay photo collections out by likeness, and see what a moderation model looks at."""

@@ -11,6 +11,7 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.methods.common.files import write_whole, written_whole
 from assets.methods.photos.catalogue import Catalogue
@@ -40,7 +41,7 @@ from orchestration.runs import FinishedRun
 LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 # The libraries that a layout's bytes depend on.
 VERSIONED = [
-    "tessera", "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
+    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
     "shufflesnap", "timm", "torch", "torchdr",
 ]  # fmt: skip
 
@@ -154,7 +155,10 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         **results.grid.metrics,
         "mosaic": {**results.mosaic.settings, "shrunk": results.mosaic.shrunk},
         "checks": {check.check_name: check.passed for check in run.checks},
-        "versions": {name: version(name) for name in VERSIONED},
+        "versions": {
+            "tessera": version(DISTRIBUTION),
+            **{name: version(name) for name in VERSIONED},
+        },
     }
 
 

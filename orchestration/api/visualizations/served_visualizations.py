@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock
 
+from assets import DISTRIBUTION
 from assets.config import (
     EmbeddingsConfig,
     GridConfig,
@@ -242,7 +243,7 @@ class Visualizations:
         self, collection: Collection, photos: list[tuple[str, str]], snapshot: Path
     ) -> MapRequest:
         settings = collection.settings
-        decides = [version("tessera"), _whole(settings), photos]
+        decides = [version(DISTRIBUTION), _whole(settings), photos]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
         raw_images = {**settings.get("raw_images", {}), "manifest": str(snapshot)}
         run_config = replace(
