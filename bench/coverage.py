@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, in simulated score sets whose truth is known.
 
-Run: python bench/coverage.py. It prints the tables of docs/intervals.md; about ten minutes on one core.
+Run: python bench/coverage.py. It prints the tables of docs/intervals.md in about ten minutes.
 """
 
 from collections.abc import Iterator
