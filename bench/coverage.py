@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, in simulated score sets whose truth is known.
 
-Run: python bench/coverage.py. It prints the tables of docs/intervals.md; a few minutes on one core.
+Run: python bench/coverage.py. It prints the tables of docs/intervals.md in about ten minutes.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def main() -> None:
 
 def show_area() -> None:
     """Print the coverage of three intervals of the AUC, the lowest and the highest of AUCs."""
-    print("\n| positives | negatives | scores | ours | DeLong | Newcombe 5 |")
+    print("\n| positives | negatives | scores | this interval | DeLong | Newcombe, method 5 |")
     print("|---|---|---|---|---|---|")
     for n_positive, ratio in product((20, 100, 400), (1, 10)):
         kinds = {"same spread": (1, 0), "positives spread twice": (2, 0)}
@@ -110,7 +110,7 @@ def show_steps() -> None:
 
 
 def show_average_precision() -> None:
-    print("\n| rows | positive | scores | ours | percentiles of a bootstrap |")
+    print("\n| rows | positive | scores | this interval | percentiles of a bootstrap |")
     print("|---|---|---|---|---|")
     kinds = {"same spread": 1, "positives spread twice": 2, "negatives spread twice": 0.5}
     for (n, prevalence), (kind, spread) in product(
@@ -169,7 +169,7 @@ def bootstrap(rng: np.random.Generator, is_positive: NDArray[np.bool_]) -> Score
 
 def show_precision() -> None:
     """Print the coverage of precision at the threshold half-way between the classes."""
-    print("\n| rows | positive | AUC | random rows | each class filled |")
+    print("\n| rows | positive | AUC | random rows | a fixed number of each class |")
     print("|---|---|---|---|---|")
     for n, prevalence, area in ((200, 0.2, 0.9), (1_000, 0.3, 0.85), (2_000, 0.02, 0.95)):
         random, filled = (
