@@ -1,7 +1,7 @@
-"""Starts a worker for each visualization in its turn, and sees to those that end or die.
+"""Starts a worker process for each visualization in its turn, and handles those that end or die.
 
-All that it knows is in Dagster's storage and in locks that the workers hold, so that another
-dispatcher may go on where this one was killed. Workers outlive it.
+All state is in Dagster's storage and in locks that the workers hold, so another dispatcher can
+continue when this one was killed. Workers outlive it.
 """
 
 import logging
@@ -39,17 +39,17 @@ SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_AFTER_A_FAULT = 5.0
 _MOST_FAULTS = 5
-_LAST_WORDS = 300  # characters
+_STDERR_TAIL = 300  # characters
 _PARTITION = "dagster/partition"
 
 _log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Carries out the visualizations of a home, ``runs_at_once`` at a time, the oldest first.
+    """Runs the visualizations of a home, ``runs_at_once`` at a time, the oldest first.
 
-    ``settle`` is told of each run that ended in anything but success, and ``ended`` of each that
-    will not be carried out again. ``compute`` is what the workers compute on, as JSON.
+    ``finish_run`` is called with each run that did not succeed, and ``on_end`` with each that will
+    not be retried. ``compute`` is the `Compute` of the workers, as JSON.
     """
 
     def __init__(
@@ -57,38 +57,38 @@ class Dispatcher:
         home: Path,
         runs: MapRuns,
         runs_at_once: int,
-        settle: Callable[[dg.DagsterRun], None],
-        ended: Callable[[dg.DagsterRun], None],
+        finish_run: Callable[[dg.DagsterRun], None],
+        on_end: Callable[[dg.DagsterRun], None],
         compute: str = "{}",
     ) -> None:
         self._home = home
         self._runs = runs
         self._instance = runs.instance
         self._runs_at_once = runs_at_once
-        self._settle = settle
-        self._ended = ended
+        self._finish_run = finish_run
+        self._on_end = on_end
         self._compute = compute
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
-        self._asked_to_end: dict[str, float] = {}
+        self._interrupted_at: dict[str, float] = {}
         self._faults: Counter[str] = Counter()
         self._stopping = threading.Event()
-        self._news = threading.Event()
+        self._wake_up = threading.Event()
         self._thread = threading.Thread(target=self._work, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Begin; a second dispatcher of the same home waits until the first has gone."""
+        """Start; a second dispatcher of the same home waits until the first has ended."""
         (self._home / "serve" / "runs").mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End, and leave the workers to their work."""
+        """Stop; the workers go on."""
         self._stopping.set()
-        self._news.set()
+        self._wake_up.set()
         self._thread.join()
 
-    def look(self) -> None:
-        """Have a look now: a visualization has come or is not wanted any more."""
-        self._news.set()
+    def wake(self) -> None:
+        """Look now: a visualization was posted or cancelled."""
+        self._wake_up.set()
 
     def _work(self) -> None:
         lock = FileLock(self._home / "serve" / "dispatcher.lock", timeout=0)
@@ -102,15 +102,15 @@ class Dispatcher:
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._see_to_all()
+                self._handle_all()
             except Exception:
-                # Whatever it was, the next visualization must not wait for ever.
-                _log.exception("The visualizations could not be seen to; another try follows.")
+                # The visualizations that wait must not wait for ever.
+                _log.exception("The visualizations could not be handled. Another try follows.")
                 self._stopping.wait(_SECONDS_AFTER_A_FAULT)
-            self._news.wait(_SECONDS_BETWEEN_LOOKS)
-            self._news.clear()
+            self._wake_up.wait(_SECONDS_BETWEEN_LOOKS)
+            self._wake_up.clear()
 
-    def _see_to_all(self) -> None:
+    def _handle_all(self) -> None:
         runs = self._runs.open()
         self._end_workers_of_nothing({run.run_id for run in runs})
         at_work = [run for run in runs if self._has_worker(run)]
@@ -120,7 +120,7 @@ class Dispatcher:
         n_free = self._runs_at_once - len(at_work)
         for run in self._without_worker(runs, at_work):
             try:
-                has_begun = self._see_to(run, n_free > 0 and run.tags[APP] not in busy)
+                has_begun = self._handle(run, n_free > 0 and run.tags[APP] not in busy)
             except Exception:
                 self._note_fault(run)
                 continue
@@ -128,14 +128,14 @@ class Dispatcher:
                 busy.add(run.tags[APP])
                 n_free -= 1
 
-    def _see_to(self, run: dg.DagsterRun, may_begin: bool) -> bool:
-        """Do what is next for a run without a worker; returns whether it was given one."""
+    def _handle(self, run: dg.DagsterRun, may_begin: bool) -> bool:
+        """Do what is next for a run without a worker; return whether a worker was started."""
         if run.is_finished:
             self._close(run)
         elif self._runs.is_cancelled(run):
             self._cancel(run)
         elif self._has_died(run):
-            self._bury(run)
+            self._fail_dead(run)
         elif may_begin and not self._is_taken(run.tags[APP]):
             self._begin(run)
             return True
@@ -143,12 +143,12 @@ class Dispatcher:
 
     def _note_fault(self, run: dg.DagsterRun) -> None:
         """Give up a run after some tries: it must neither hold others up nor wait for ever."""
-        _log.exception("The visualization %s could not be seen to.", run.run_id)
+        _log.exception("The visualization %s could not be handled.", run.run_id)
         self._faults[run.run_id] += 1
         if self._faults[run.run_id] < _MOST_FAULTS:
             return
         if not run.is_finished:
-            self._instance.report_run_failed(run, "The service could not see to it.")
+            self._instance.report_run_failed(run, "The service could not run it.")
         self._runs.close(run)
 
     def _without_worker(
@@ -157,7 +157,7 @@ class Dispatcher:
         ids_at_work = {run.run_id for run in at_work}
         for run in runs:
             if run.run_id not in ids_at_work:
-                # Read again: what was read first may be of the moment before its worker ended.
+                # Read again: its worker may have ended after the first reading.
                 now = self._instance.get_run_by_id(run.run_id)
                 if now is not None:
                     yield now
@@ -182,10 +182,10 @@ class Dispatcher:
             # It holds the lock and has not said its number yet.
             return
         now = time.monotonic()
-        asked = self._asked_to_end.get(run.run_id)
+        asked = self._interrupted_at.get(run.run_id)
         with suppress(ProcessLookupError):
             if asked is None:
-                self._asked_to_end[run.run_id] = now
+                self._interrupted_at[run.run_id] = now
                 if ask:
                     if not run.is_finished:
                         self._instance.report_run_canceling(run)
@@ -217,9 +217,9 @@ class Dispatcher:
             worker = None
         return worker is not None or run.status in UNFINISHED
 
-    def _bury(self, run: dg.DagsterRun) -> None:
+    def _fail_dead(self, run: dg.DagsterRun) -> None:
         has_begun = run.status is not WAITING and run.status is not dg.DagsterRunStatus.STARTING
-        fail_run(self._instance, run, "" if has_begun else self._last_words(run.run_id))
+        fail_run(self._instance, run, "" if has_begun else self._stderr_tail(run.run_id))
 
     def _cancel(self, run: dg.DagsterRun) -> None:
         self._instance.report_run_canceled(run, "Cancelled.")
@@ -234,22 +234,22 @@ class Dispatcher:
                 if self._runs.may_be_retried(run, failure):
                     self._runs.retry(run)
                     is_final = False
-            self._settle(run)
+            self._finish_run(run)
         if is_final:
-            self._ended(run)
+            self._on_end(run)
         self._workers.pop(run.run_id, None)
         self._runs.close(run)
         self._clear_away(run.run_id)
 
     def _clear_away(self, run_id: str) -> None:
-        self._asked_to_end.pop(run_id, None)
+        self._interrupted_at.pop(run_id, None)
         worker_log(self._home, run_id).unlink(missing_ok=True)
         worker_lock(self._home, run_id).unlink(missing_ok=True)
 
-    def _last_words(self, run_id: str) -> str:
+    def _stderr_tail(self, run_id: str) -> str:
         log = worker_log(self._home, run_id)
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        return lines[-1][:_LAST_WORDS] if lines else ""
+        return lines[-1][:_STDERR_TAIL] if lines else ""
 
     # ---- runs that wait ----
 
@@ -265,7 +265,7 @@ class Dispatcher:
             )
 
     def _is_taken(self, collection: str) -> bool:
-        """Whether somebody is at work on a collection: a worker, a command line, the daemon."""
+        """Whether something works on a collection: a worker, a command line, the daemon."""
         try:
             with collection_lock(collection, timeout=0):
                 pass
@@ -275,7 +275,7 @@ class Dispatcher:
         if not self._instance.get_runs(wanted, limit=1):
             return False
         fail_dead_runs(self._instance)
-        # Without a process in its tags it is of `tessera dev`, which may be gone without a word.
+        # A run without a process in its tags belongs to `tessera dev`, which may have been killed.
         is_dev_there = _is_held(self._home / "dev.lock")
         return any(
             run.tags.get(PROCESS_TAG) or is_dev_there for run in self._instance.get_runs(wanted)

@@ -1,4 +1,4 @@
-"""The visualizations of the apps: asked for, looked at, cancelled, and their pictures found."""
+"""The visualizations of the apps: requested, read, cancelled and removed."""
 
 import hashlib
 import json
@@ -108,7 +108,7 @@ class Visualizations:
             self._home,
             self._runs,
             self._settings.runs_at_once,
-            self._settle,
+            self._finish_run,
             self._tidy,
             self._settings.compute.model_dump_json(),
         )
@@ -117,23 +117,23 @@ class Visualizations:
         self._open.callback(self._dispatcher.close)
 
     def close(self) -> None:
-        """End; what is being carried out goes on without the service."""
+        """Stop; visualizations that are running go on without the service."""
         self._open.close()
 
     def request(self, app: str, body: PostVisualization) -> Visualization:
-        """Return the visualization that was asked for: a new one, or the same asked for before.
+        """Return a new visualization, or an earlier one of the same inputs and options.
 
         Raises:
             ApiError: there are no such inputs, or they cannot be mapped with these options.
         """
         collection = CollectionRegistry(self._home).find(app)
         if collection is None:
-            raise _invalid("The app has no inputs: post some first.")
+            raise _invalid("The app has no inputs. Post some first.")
         collection = collection.with_settings(_merged(collection.settings, body), PHOTO_MAP)
         run_id = str(uuid.uuid4())
         snapshot = self._snapshot(app, run_id)
         wanted = None if body.inputs is None else [named.id for named in body.inputs]
-        with self._alone(app):
+        with self._exclusive(app):
             try:
                 photos = self._write(app, snapshot, wanted)
                 _check(collection.settings, photos)
@@ -148,13 +148,13 @@ class Visualizations:
         if known is not None:
             snapshot.unlink(missing_ok=True)
             return known
-        self._dispatcher.look()
+        self._dispatcher.wake()
         return self.find(app, run_id)
 
     def _check_pending(self, app: str) -> None:
         if sum(run.tags[APP] == app for run in self._runs.open()) >= MOST_PENDING:
             raise throttled(
-                f"{MOST_PENDING} visualizations of the app are pending: wait for one to end.",
+                f"{MOST_PENDING} visualizations of the app are pending. Wait until one has ended.",
                 _PAUSE_SECONDS,
             )
 
@@ -172,17 +172,17 @@ class Visualizations:
             if found is not None and found.code is Code.VISUALIZATION_READY:
                 return found
         raise ApiError(
-            Code.NO_SUCH_VISUALIZATION, "No visualization of the app is ready: post one first."
+            Code.NO_SUCH_VISUALIZATION, "No visualization of the app is ready. Post one first."
         )
 
     def delete(self, app: str, run_id: str) -> None:
-        """Cancel a visualization that is pending; forget one that is over, with its pictures.
+        """Cancel a visualization that is pending; remove one that has ended, with its images.
 
         Raises:
             ApiError: the app has none with this id.
         """
         self.find(app, run_id)
-        with self._alone(app):
+        with self._exclusive(app):
             self._states.forget(run_id)
             known = self.find(app, run_id)
             if known.code is Code.VISUALIZATION_PENDING:
@@ -192,20 +192,20 @@ class Visualizations:
                 if known.mosaic is not None:
                     release(known.mosaic.parent)
         self._states.forget(run_id)
-        self._dispatcher.look()
+        self._dispatcher.wake()
 
     def files(self, run_id: str) -> tuple[Path, Path]:
         """Return the mosaic and the figure of a visualization; ApiError unless it is ready."""
         known = self._states.find(run_id)
         if known is None or known.mosaic is None or known.figure is None:
-            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no visualization to be seen.")
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no visualization that is ready.")
         return known.mosaic, known.figure
 
     def about(self, run_id: str) -> AboutVisualization:
-        """Return what a page says of a visualization; ApiError if there is none."""
+        """Return what the page of a visualization says; ApiError if there is none."""
         known = self._states.find(run_id)
         if known is None:
-            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no such visualization.")
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no visualization with this id.")
         return AboutVisualization(known.app, known.n_photos, known.created_at)
 
     def count(self) -> Mapping[str, int]:
@@ -219,8 +219,8 @@ class Visualizations:
             "cancelled": self._runs.count(status.CANCELED),
         }
 
-    def _alone(self, app: str) -> FileLock:
-        """Keep two requests of an app apart, also those of two services."""
+    def _exclusive(self, app: str) -> FileLock:
+        """Return a lock that one request of an app holds at a time, even with two services."""
         lock = self._home / "serve" / "apps" / f"{app}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(lock)
@@ -229,14 +229,14 @@ class Visualizations:
         return self._home / "inputs" / app / "snapshots" / f"{run_id}.csv"
 
     def _write(self, app: str, snapshot: Path, ids: list[str] | None) -> list[tuple[str, str]]:
-        """Write down which photos are to be shown; return the image_id and the label of each."""
+        """Write a manifest of the photos to show; return the image_id and the label of each."""
         photos = self._store(app).write_manifest(snapshot, ids)
         done = {photo.id for photo in photos}
         for one in ids or ():
             if one not in done:
-                raise _invalid(f"There is no input {one!r} that is done.")
+                raise _invalid(f"There is no input {one!r}, or it is not done.")
         if not photos:
-            raise _invalid("The app has no inputs that are done: post some first.")
+            raise _invalid("The app has no inputs that are done. Post some first.")
         return sorted((photo.image_id, photo.label) for photo in photos)
 
     def _request(
@@ -270,7 +270,7 @@ class Visualizations:
             if snapshot.stem not in needed and snapshot.stat().st_mtime < long_ago:
                 snapshot.unlink(missing_ok=True)
 
-    def _settle(self, run: dg.DagsterRun) -> None:
+    def _finish_run(self, run: dg.DagsterRun) -> None:
         from orchestration.definitions import build_resources
 
         finish_run(build_resources()["tracking"], run.run_id, run.status)
@@ -357,7 +357,7 @@ class _States:
         figure = next(folder.glob("figure.*"), None) if folder else None
         if folder is None or mosaic is None or figure is None or not (folder / KEPT).exists():
             return replace(
-                bare, code=Code.VISUALIZATION_FAILED, reason="Its picture has been removed."
+                bare, code=Code.VISUALIZATION_FAILED, reason="Its image has been removed."
             )
         return replace(bare, code=Code.VISUALIZATION_READY, mosaic=mosaic, figure=figure)
 
@@ -473,13 +473,13 @@ def _check(settings: Settings, photos: list[tuple[str, str]]) -> None:
 
 
 def _reason(failure: BaseException, home: Path) -> str:
-    told = str(failure)
+    reason = str(failure)
     if isinstance(failure, KeyboardInterrupt):
-        told = "The run was interrupted."
+        reason = "The run was interrupted."
     elif not isinstance(failure, UserError):
-        told = f"A fault of the service: {told}"
-    # Where the home lies is no business of those who ask over the network.
-    return told.replace(f"{home}/", "")
+        reason = f"A fault of the service: {reason}"
+    # Clients must not learn the path of the home.
+    return reason.replace(f"{home}/", "")
 
 
 def _invalid(details: str) -> ApiError:
