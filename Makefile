@@ -54,7 +54,7 @@ test-all: lint check  ## Lint, `make check`, and all tests: the full-size study 
 coverage: $(INSTALLED_DEV)  ## The lines that `make test-fast` runs, to htmlcov/index.html.
 	$(PYTEST) $(FAST) --cov=assets --cov=orchestration --cov-branch --cov-report=term --cov-report=html
 
-lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
+lint: $(INSTALLED_DEV)  ## Ruff, the direction of imports, the types, retired words, spelling.
 	@echo "Code that is wrong or not in order:"
 	$(BIN)/ruff check .
 	@echo "Files that are not formatted:"
@@ -63,6 +63,9 @@ lint: $(INSTALLED_DEV)  ## Ruff, the types, the direction of imports.
 	$(BIN)/lint-imports --no-logo
 	@echo "Types that do not fit:"
 	$(BIN)/mypy
+	@echo "Words that were given up (docs/retired-words.txt), and spelling:"
+	! git grep -nwE -f docs/retired-words.txt -- . ':!docs/retired-words.txt' ':!docs/decisions.md' ':!CHANGELOG.md'
+	git ls-files -z | xargs -0 $(BIN)/codespell
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/assignment.py

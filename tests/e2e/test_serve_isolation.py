@@ -50,14 +50,14 @@ class App:
 
     def told(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
         """Return the reply to a request without what differs from one to the next."""
-        return _told(self.ask(method, path, body))
+        return _code_and_reply(self.ask(method, path, body))
 
     @property
     def ids(self) -> list[str]:
         return [one["id"] for one in self.inputs]
 
 
-def _told(response: httpx.Response) -> tuple[int, dict]:
+def _code_and_reply(response: httpx.Response) -> tuple[int, dict]:
     reply = response.json()
     del reply["status"]["req_id"]
     return response.status_code, reply
