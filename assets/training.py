@@ -1,4 +1,4 @@
-"""From labels to a model, and to what models are worth."""
+"""From labels to a trained model, and to the evaluation of models."""
 
 from collections.abc import Callable
 from functools import partial
@@ -62,7 +62,7 @@ def labelled_images(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> LabelledData:
-    """Label and split of each image that the collection's manifest names without contradiction."""
+    """Label and split of each image that the manifest labels without contradiction."""
     with step(context, tracking, progress, config) as log:
         collection = photos.collection(context.partition_key)
         reading = catalogue_settings(collection.settings)
@@ -88,12 +88,12 @@ def nsfw_training(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> NsfwTraining:
-    """A new version of the NSFW model; champion if it is surely as good, else challenger."""
+    """A new version of the NSFW model: champion if it is no worse, or else challenger."""
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
         check_test_split(data)
-        # Asked first: a registry that is down is told of before hours of training, and in an empty
-        # one the packaged model becomes the one to match.
+        # Before hours of training, to warn of a registry that is down, and to register the packaged
+        # model in an empty one.
         champion = models.champion()
         if champion.unreachable:
             context.log.warning(champion.unreachable)

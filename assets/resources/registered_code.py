@@ -1,6 +1,6 @@
 """The code of a registered model ("model from code"): MLflow copies this file beside the weights.
 
-It is run where ``models:/nsfw@champion`` is loaded, which needs Tessera to be installed there.
+It runs wherever ``models:/nsfw@champion`` is loaded, and needs Tessera installed there.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from assets.methods.models.classifier_file import load_classifier
 
 
 class RegisteredClassifier(PythonModel):
-    """A batch of images in, a table of probabilities out: a row an image, a column a class."""
+    """Maps a batch of images to a table of probabilities: a row per image, a column per class."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights that were registered beside this code."""
@@ -32,7 +32,7 @@ class RegisteredClassifier(PythonModel):
         """Map images, (n, height, width, 3) uint8 RGB, to probabilities by class name."""
         import torch
 
-        # A copy: torch warns of arrays that cannot be written to, such as Pillow's.
+        # Copied because torch warns of read-only arrays, such as Pillow's.
         images = torch.from_numpy(np.array(model_input)).permute(0, 3, 1, 2)
         return pd.DataFrame(self._classifier.classify(images.to(self._classifier.device)))
 

@@ -104,11 +104,11 @@ class Tracking(dg.ConfigurableResource):
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # MLflow would print links to runs on stdout, with the password of the address.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        # Each migration would log a line.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
+        # Each migration would log a line. The import of MLflow sets the level of its own logger.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         Path(self.home).mkdir(parents=True, exist_ok=True)
         with FileLock(Path(self.home) / "mlflow.lock"):
             client = MlflowClient(self.uri)

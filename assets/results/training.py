@@ -1,4 +1,4 @@
-"""What becomes of a trained classifier: its file, its version in the registry, its alias."""
+"""From a trained classifier to a file, a version in the registry, and an alias."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +26,7 @@ from assets.results.evaluation import evaluate_model
 from assets.values import NsfwTraining
 
 NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
-# Of the MLflow run that makes a version: the images that it was trained on and chosen by.
+# An artifact of the MLflow run of a training: its images of the splits train and validation.
 TRAINING_IMAGES = "training_images.csv"
 
 
@@ -39,13 +39,13 @@ def examples_of(data: LabelledData, split: str) -> LabelledImages:
 
 
 def training_images(data: LabelledData) -> pd.DataFrame:
-    """Return image_id and split of the images that a version was trained on and chosen by."""
+    """Return image_id and split of the images of the splits train and validation."""
     images = data.images[data.images.split.isin(("train", "validation"))]
     return images[["image_id", "split"]]
 
 
 def check_test_split(data: LabelledData) -> None:
-    """Raise UserError, before anything is trained, when the test set could not judge the result."""
+    """Raise UserError when the split test has too few images to compare versions."""
     counts = class_counts(data).loc["test"]
     for name, count in counts.items():
         if count < LEAST_OF_EACH_CLASS:

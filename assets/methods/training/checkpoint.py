@@ -1,7 +1,7 @@
-"""What a training has reached, in one file, so that a killed run goes on where it was.
+"""The checkpoint of a training in one file, from which a killed run is resumed.
 
-The file is the SHA-256 of what follows, then a torch file of tensors and plain values, which is
-read with `weights_only`: torch itself does not notice a flipped bit.
+The file is the SHA-256 of the rest, then a torch file of tensors and plain values, which is read
+with `weights_only`. torch itself does not detect a flipped bit.
 """
 
 import hashlib
@@ -23,22 +23,22 @@ _NAME = "training.checkpoint"
 
 @dataclass
 class Checkpoint:
-    """A place in a training: ``step`` steps of ``epoch`` are done, and all epochs before it.
+    """The state of a training after ``step`` steps of ``epoch`` and all epochs before.
 
-    Random numbers are derived from seed, epoch and step, so that none of their state is kept.
+    Random numbers are derived from seed, epoch and step, so that a checkpoint has no state of them.
 
     Attributes:
         epoch: counted from 0.
         step: 0 where an epoch begins.
-        weights: state dict of what is trained; empty once the training has ended.
-        optimizer: state dict; empty once the training has ended.
-        loss_sum: of the steps of this epoch that are done, each image times its class's weight.
-        weight_sum: of the same images.
-        seconds: spent on this epoch.
-        history: the metrics of the epochs done, plain values each.
-        best_epoch: the one of the lowest validation loss, counted from 1; 0 before there is one.
-        best_weights: state dict after it.
-        has_ended: the last epoch is done, or the training was stopped early.
+        weights: state dict of the trained module; empty when the training has ended.
+        optimizer: state dict; empty when the training has ended.
+        loss_sum: over the images of this epoch so far, each multiplied by its class's weight.
+        weight_sum: of the class weights of the same images.
+        seconds: spent on this epoch so far.
+        history: the metrics of the finished epochs, as plain values.
+        best_epoch: the one with the lowest validation loss, counted from 1; 0 before the first.
+        best_weights: state dict after the best epoch.
+        has_ended: whether the last epoch is finished, or the training was stopped early.
     """
 
     weights: "dict[str, torch.Tensor]"
@@ -55,12 +55,12 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, fingerprint: str, checkpoint: Checkpoint) -> None:
-    """Write the one checkpoint of ``folder``, whole or not at all; an older one is replaced.
+    """Write the one checkpoint of ``folder``, whole or not at all; it replaces an older one.
 
     Args:
-        folder: made if it is not there.
-        fingerprint: of all that decides the weights that the training ends in.
-        checkpoint: what to write.
+        folder: created if it does not exist.
+        fingerprint: of everything that decides the final weights.
+        checkpoint: the state.
     """
     import torch
 
@@ -74,7 +74,7 @@ def save_checkpoint(folder: Path, fingerprint: str, checkpoint: Checkpoint) -> N
 def load_checkpoint(folder: Path, fingerprint: str) -> Checkpoint | None:
     """Return the checkpoint of the training with this fingerprint; None if there is none.
 
-    A damaged file is set aside, that of another training is left to be replaced.
+    A damaged file is set aside; the file of another training stays until it is replaced.
     """
     import torch
 

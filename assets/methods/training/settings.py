@@ -1,4 +1,4 @@
-"""What is trained, and how: all that decides the weights beside the photos and their labels."""
+"""The settings of a training: they decide the weights, beside the photos and their labels."""
 
 import math
 from dataclasses import dataclass
@@ -12,36 +12,35 @@ TrainedPart = Literal["head", "all"]
 ClassWeights = Literal["balanced", "none"]
 Augmentation = Literal["light", "none"]
 
-# The highest learning rates of whole networks.
-_FROM_RANDOM, _FROM_PRETRAINED = 1e-3, 1e-4
-
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The choices of a training.
+    """The settings of a training.
 
     Attributes:
         base: the network to start from, by a name in the table of ``starting_network``.
-        pretrained: False starts from random weights; nothing is then downloaded.
-        trained: "all", or the "head" alone: the last, linear layer. The rest then stays as it is,
-            batch norm included.
-        input_side: px of the squares that the network reads, at most 4096, as a classifier's file;
-            None leaves its own preprocessing.
-        epochs: passes over the training images, at most.
-        batch_size: images a step, at most; at least 4, so that batch norm never sees one alone.
-        learning_rate: the highest of the schedule (``training_loop.learning_rate_at``). None
-            chooses 1e-4 for a whole network that was trained before, and 1e-3 otherwise.
+        pretrained: False starts from random weights, and downloads nothing.
+        trained: "all", or only the "head", the last linear layer. All other layers then stay as
+            they are, batch norm included.
+        input_side: side of the squares that the network reads, in px, at most 4096; None keeps the
+            network's own preprocessing.
+        epochs: the largest number of passes over the training images.
+        batch_size: the largest number of images in a step; at least 4, so that batch norm never
+            reads a single image.
+        learning_rate: the highest of the schedule (``loop.learning_rate_at``). None chooses 1e-4
+            for a whole pretrained network, and 1e-3 otherwise.
         weight_decay: of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
             2019), for weights and not for biases and norms.
-        class_weights: "balanced" gives both classes the same weight in the loss whatever their
-            numbers, "none" gives it to all images.
-        augmentation: "light" is ``augment_lightly``, or half of the images mirrored for a head
-            alone; "none" shows the images as they are.
-        patience: epochs in a row without a lower validation loss after which to stop; 0 for never.
-        seed: of all that is random.
+        class_weights: "balanced" gives both classes the same total weight in the loss, "none" gives
+            all images the same weight.
+        augmentation: "light" is ``augment_lightly``, or mirroring half of the images if only the
+            head is trained; "none" changes no image.
+        patience: stop after this many epochs in a row without a lower validation loss; 0 never
+            stops.
+        seed: of all random numbers.
 
     Raises:
-        UserError: a choice is none, or two do not go together.
+        UserError: a setting has no such value, or two settings do not go together.
     """
 
     base: str = OPEN_NSFW
@@ -104,5 +103,4 @@ class TrainingSettings:
         """The learning rate after the warm-up."""
         if self.learning_rate is not None:
             return self.learning_rate
-        fine_tuned = self.trained == "all" and self.pretrained
-        return _FROM_PRETRAINED if fine_tuned else _FROM_RANDOM
+        return 1e-4 if self.trained == "all" and self.pretrained else 1e-3

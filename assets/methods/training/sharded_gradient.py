@@ -1,11 +1,11 @@
-"""The gradient of a batch, from shards of it that threads work on side by side.
+"""The gradient of a batch, from shards of it that threads compute in parallel.
 
 No operation is split over threads and the shards' gradients are summed in their order, so the
-number of threads changes the speed and never a bit of the result (``forward`` tells why it would).
-It also is quicker than threads inside an operation, which wait for each other: 327 to 195 images/s
-for timm's test_resnet at 112 px on two idle cores, 66 to 13 on two that others use as well.
+number of threads changes the speed and never a bit of the result (``forward`` explains why). It is
+also faster than threads inside an operation, which wait for each other: 327 images/s instead of 195
+for timm's test_resnet at 112 px on two idle cores, 66 instead of 13 on two busy cores.
 
-Batch norm sees a shard at a time, as in training on several accelerators and in "ghost batch norm"
+Batch norm reads a shard at a time, as in training on several accelerators and in "ghost batch norm"
 (Hoffer et al., "Train longer, generalize better", 2017, algorithm 1); its running statistics are
 the mean over the shards. On an accelerator the whole batch is one shard.
 """
@@ -21,7 +21,7 @@ from assets.methods.common.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-SHARD_SIZE = 8  # images on the CPU; with sixteen it is no faster
+SHARD_SIZE = 8  # images on the CPU; sixteen are no faster
 
 
 class Shard(NamedTuple):
@@ -37,10 +37,10 @@ class ShardedGradient:
 
     Args:
         module: maps (n, ...) float32 to logits (n, classes); on the plan's device.
-        draws: whether it draws random numbers; its shards then follow each other, because all
-            threads share one generator.
+        draws: whether the module draws random numbers; its shards then run one after the other,
+            because all threads share one generator.
         plan: device and precision.
-        pool: threads in which operations are not split (``forward.unsplit_pool``).
+        pool: threads that do not split operations (``forward.unsplit_pool``).
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ShardedGradient:
 
         Args:
             shards: of one batch.
-            seeds: one a shard, for networks that draw random numbers.
+            seeds: one per shard, for networks that draw random numbers.
 
         Returns:
             sum(weight * cross-entropy) over the batch.
@@ -102,7 +102,7 @@ class ShardedGradient:
 
 
 def autocast(plan: ComputePlan) -> "torch.autocast":
-    """Return the context in which the plan's precision is used."""
+    """Return a context that computes in the plan's precision."""
     import torch
 
     precision = getattr(torch, plan.precision)
@@ -118,14 +118,14 @@ def _with_own_buffers(module: "torch.nn.Module") -> "torch.nn.Module":
 def _average_buffers(
     used: "Sequence[torch.nn.Module]", copies: "Sequence[torch.nn.Module]"
 ) -> None:
-    """Give all copies the mean of the buffers of those used; of counts, the first's."""
+    """Give all copies the mean buffers of the used ones; integers are those of the first."""
     import torch
 
     with torch.no_grad():
         for buffers in zip(*(module.buffers() for module in copies), strict=True):
             first = buffers[0]
             if len(used) > 1 and first.is_floating_point():
-                # As differences, so that what no shard changed stays as it is to the last bit.
+                # Differences, so that a buffer that no shard changed keeps every bit.
                 first += sum(buffer - first for buffer in buffers[1 : len(used)]) / len(used)
             for buffer in buffers[1:]:
                 buffer.copy_(first)

@@ -7,9 +7,9 @@
 | `timm:NAME`, `torchvision:NAME` | downloaded from timm or torchvision; the classifier is new |
 | `PATH.safetensors` | a file of ``classifier_file`` with the same two classes |
 
-OpenNSFW's classifier is of `sfw` and `nsfw`. Where the negative class is called `nsfw`, or the
-positive one `sfw`, its two rows change places; classes of any other names start with the positive
-one as `nsfw`.
+The classes of OpenNSFW's classifier are `sfw` and `nsfw`. Where the negative class is called
+`nsfw`, or the positive one `sfw`, its two rows are swapped; with any other names the positive class
+starts as `nsfw`.
 """
 
 import copy
@@ -41,8 +41,8 @@ class StartingNetwork:
 
     Attributes:
         module: maps (n, 3, crop, crop) float32 to logits (n, 2).
-        architecture: the name that ``classifier_file`` knows it by.
-        preprocessing: what it reads.
+        architecture: its name in ``classifier_file``.
+        preprocessing: how photos become its input.
         draws: whether it draws random numbers while it is trained, as dropout does.
     """
 
@@ -55,18 +55,17 @@ class StartingNetwork:
 def start_network(
     name: str, pretrained: bool, input_side: int | None, class_names: Sequence[str]
 ) -> StartingNetwork:
-    """Build the network called ``name``; what is random comes from torch's own generator.
+    """Build the network called ``name``; random weights come from torch's global generator.
 
     Args:
         name: one of the names in the table at the top of this file.
-        pretrained: False leaves random weights; nothing is then downloaded.
-        input_side: in px, what it reads in place of its own preprocessing's squares; None leaves
-            them.
-        class_names: the two.
+        pretrained: False gives random weights, and downloads nothing.
+        input_side: side of the squares that it reads, in px; None keeps its own preprocessing.
+        class_names: negative, positive.
 
     Raises:
-        UserError: there is no such network, it cannot read such squares, or cannot be trained to
-            tell two classes apart.
+        UserError: there is no such network, it cannot read such squares, or it cannot be trained on
+            two classes.
     """
     built, architecture = _build(name, pretrained, class_names)
     preprocessing = built.preprocessing
@@ -79,18 +78,14 @@ def start_network(
 def check_start(
     name: str, pretrained: bool, input_side: int | None, head: bool, class_names: Sequence[str]
 ) -> None:
-    """Build the network without downloading anything, to see what can be refused at once.
+    """Raise the errors of ``start_network`` and ``head_of`` that need no download.
 
-    Args:
-        name: as for ``start_network``, and so are the others.
-        pretrained: of networks that would be downloaded random weights are taken all the same.
-        input_side: in px.
-        head: whether the head alone is to be trained.
-        class_names: the two.
+    The arguments are those of ``start_network``; networks that would be downloaded get random
+    weights. ``head`` says whether only the head is trained.
 
     Raises:
         UserError: as for ``start_network``, and for ``head_of`` if ``head``; weights that cannot be
-            downloaded, or do not fit, show only later.
+            downloaded, or do not fit, are only noticed later.
     """
     is_downloaded = ":" in name and not name.endswith(".safetensors")
     start = start_network(name, pretrained and not is_downloaded, input_side, class_names)
@@ -99,10 +94,10 @@ def check_start(
 
 
 def head_of(start: StartingNetwork, name: str) -> str:
-    """Return the name of the one linear layer that turns a network's features into its logits.
+    """Return the name of the linear layer that maps a network's features to its logits.
 
     Raises:
-        UserError: the network called ``name`` classifies in another way.
+        UserError: the network called ``name`` does not end in one linear layer.
     """
     import torch
 
@@ -112,8 +107,8 @@ def head_of(start: StartingNetwork, name: str) -> str:
         if isinstance(layer, torch.nn.Linear) and layer.out_features == 2
     ]
     side = start.preprocessing.crop
-    # Zeros might hide a step between the features and the head; random weights of a deep network
-    # may overflow.
+    # An image of zeros could hide an operation between the features and the head. The logits of a
+    # deep network with random weights may be infinite, and infinity minus infinity is NaN.
     image = torch.linspace(-1, 1, 3 * side * side).view(1, 3, side, side)
     whole = copy.deepcopy(start.module).eval()
     with torch.inference_mode():
@@ -131,7 +126,7 @@ def head_of(start: StartingNetwork, name: str) -> str:
 
 
 def without_head(module: "torch.nn.Module", head: str) -> "torch.nn.Module":
-    """Return a copy of a network that gives what its ``head`` is fed: (n, features)."""
+    """Return a copy of a network that outputs the input of its ``head``: (n, features)."""
     import torch
 
     body = copy.deepcopy(module)
@@ -156,7 +151,7 @@ def _build(name: str, pretrained: bool, class_names: Sequence[str]) -> tuple[Arc
         return build_architecture(name, classes=2), name
     if name.startswith("timm:"):
         return download_architecture(name, classes=2), name
-    # Published weights have their own classifier, which does not fit one of two classes.
+    # The classifier of published weights has other classes, so only the rest is loaded.
     body = download_architecture(name, classes=0).module.state_dict()
     built = build_architecture(name, classes=2)
     weights = {**built.module.state_dict(), **body}
@@ -211,7 +206,7 @@ def _from_file(
 
 
 def _draws_random_numbers(name: str, module: "torch.nn.Module", side: int) -> bool:
-    """Run two images through a copy as a training would; return whether it drew."""
+    """Run two images through a copy in training mode; return whether it drew random numbers."""
     import torch
 
     probe = copy.deepcopy(module).train()
@@ -219,7 +214,7 @@ def _draws_random_numbers(name: str, module: "torch.nn.Module", side: int) -> bo
     try:
         with torch.no_grad():
             logits = probe(torch.zeros(2, 3, side, side))
-    # Each network has its own way to refuse a size.
+    # Networks raise different errors for a size that they cannot read.
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
