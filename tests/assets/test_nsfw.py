@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -42,6 +43,8 @@ def run(tracking, tmp_path, monkeypatch):
     """Returns a function that materialises an asset of two photos, scored beforehand."""
     (tmp_path / "whiteness.py").write_text(WHITENESS)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Another test imported it from its own folder, which is gone.
+    monkeypatch.delitem(sys.modules, "whiteness", raising=False)
     home = Path(tracking.home)
     outputs = FolderIOManager(base_folder=str(home / "outputs"))
     photos = Photos(home=str(home))

@@ -453,7 +453,7 @@ def test_an_answer_that_is_no_probability_is_told_in_a_sentence(hand, store, ans
     broken = CallableClassifier(
         lambda images: {"sfw": [0.0] * len(images), "nsfw": [answer] * len(images)}, None, "broken"
     )
-    with pytest.raises(UserError, match="as the probability of nsfw, which is none"):
+    with pytest.raises(UserError, match="as the probability of nsfw, which has to be a number"):
         evaluated(hand, store, classifier=broken)
 
 

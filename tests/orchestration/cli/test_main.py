@@ -25,6 +25,7 @@ def context_of(names: tuple[str, ...]) -> click.Context:
     return context
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nothing"]])
 def test_what_needs_no_command_imports_neither_dagster_nor_a_command(arguments):
     script = (
