@@ -350,17 +350,22 @@ def check_settings(settings: dict[str, dict[str, Any]]) -> None:
 
     Whether a grid given as COLUMNSxROWS is large enough shows only once the photos are counted.
     """
-    backbone = config_of(EmbeddingsConfig, settings).backbone
-    if backbone != DEFAULT_BACKBONE:
-        backbone_fingerprint(backbone)
     near_distance = catalogue_settings(settings).near_distance
-    config_of(TsneConfig, settings).settings()
-    config_of(GridConfig, settings).settings()
-    config_of(MosaicConfig, settings).settings()
-    occlusion_maps = config_of(OcclusionMapsConfig, settings)
-    occlusion_maps.occlusion()
-    occlusion_maps.drawing()
-    config_of(DeconvnetMapsConfig, settings).settings()
-    config_of(LabelledImagesConfig, settings).settings(near_distance)
-    config_of(NsfwTrainingConfig, settings).settings()
-    config_of(NsfwEvaluationConfig, settings).settings()
+    for kind in (kind for kind, asset in ASSETS.items() if asset in settings):
+        match config_of(kind, settings):
+            case EmbeddingsConfig(backbone=backbone) if backbone != DEFAULT_BACKBONE:
+                backbone_fingerprint(backbone)
+            case LabelledImagesConfig() as config:
+                config.settings(near_distance)
+            case OcclusionMapsConfig() as config:
+                config.occlusion()
+                config.drawing()
+            case (
+                TsneConfig()
+                | GridConfig()
+                | MosaicConfig()
+                | DeconvnetMapsConfig()
+                | NsfwTrainingConfig()
+                | NsfwEvaluationConfig()
+            ) as config:
+                config.settings()
