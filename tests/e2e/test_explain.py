@@ -143,7 +143,11 @@ def test_a_folder_is_no_image_and_what_takes_it_is_told(tessera, tmp_path):
         (["--model", "http://127.0.0.1:1/"], "127.0.0.1"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(tessera, photo, tmp_path, options, sentence):
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    tessera, photo, tmp_path, monkeypatch, options, sentence
+):
+    # A server that is down is asked again and again, with pauses in between.
+    monkeypatch.setattr("assets.methods.models.http_classifier.time.sleep", lambda seconds: None)
     ran = tessera("explain", photo("a.png"), "--out", tmp_path / "out", *options)
     assert ran.code == 2
     assert sentence in ran.err

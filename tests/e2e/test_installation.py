@@ -5,9 +5,9 @@ Both install everything from the package index, which takes minutes and about 7 
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +18,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, removed after the test: pytest would keep gigabytes."""
-    folder = tmp_path / "installation"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
+def folder() -> Iterator[Path]:
+    """An empty folder on the disk: pytest's are in memory, which is too small for this."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def run(folder: Path, *command: str | Path) -> str:
