@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,14 +90,14 @@ def main() -> int:
     )
     expected = onnx_scores(session, photos, 1)
     for batch_size in (1, 4, 8):
-        _, seconds = timed(lambda size=batch_size: onnx_scores(session, photos, size))
+        _, seconds = timed(partial(onnx_scores, session, photos, batch_size))
         print(f"{'onnxruntime':>12} {batch_size:>6} {len(photos) / seconds:>9.1f}", flush=True)
     with tempfile.TemporaryDirectory() as home:
         path = convert_open_nsfw(Path(home))
         for batch_size in (1, 4, 8):
             plan = ComputePlan("cpu", batch_size, "float32", threads)
             classifier = load_classifier(path, plan)
-            scores, seconds = timed(lambda ours=classifier: torch_scores(ours, photos))
+            scores, seconds = timed(partial(torch_scores, classifier, photos))
             difference = float(np.abs(scores - expected).max())
             largest = max(largest, difference)
             rate = len(photos) / seconds

@@ -36,8 +36,8 @@ def show_area() -> None:
     print("\n| positives | negatives | scores | this interval | DeLong | Newcombe, method 5 |")
     print("|---|---|---|---|---|---|")
     for n_positive, ratio in product((20, 100, 400), (1, 10)):
-        kinds = {"same spread": (1, 0), "positives spread twice": (2, 0)}
-        kinds |= {"negatives spread twice": (0.5, 0), "one positive in 50 missed": (1, MISSED)}
+        kinds = {"same spread": (1.0, 0.0), "positives spread twice": (2.0, 0.0)}
+        kinds |= {"negatives spread twice": (0.5, 0.0), "one positive in 50 missed": (1.0, MISSED)}
         for kind, (spread, missed) in kinds.items():
             found = np.array(
                 [

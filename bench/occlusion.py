@@ -79,11 +79,11 @@ def main() -> int:
     plan = plan_compute(ComputeSettings(device="cpu"), CPU_BATCH_SIZE)
     with tempfile.TemporaryDirectory() as folder:
         classifier = load_classifier(convert_open_nsfw(Path(folder)), plan)
-    peers = {
+    peers: dict[str, Contestant] = {
         f"captum, {number} at a time": partial(captums, image, classifier, number)
         for number in PERTURBATIONS
     }
-    mine = {"ours": partial(ours, image, classifier)}
+    mine: dict[str, Contestant] = {"ours": partial(ours, image, classifier)}
     difference = np.abs(mine["ours"]() - next(iter(peers.values()))()).max()
 
     best: dict[str, float] = {}

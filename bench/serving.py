@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def start_service(home: Path) -> tuple[subprocess.Popen, int]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert service.stdout is not None
     port = int(service.stdout.readline().split()[1].rpartition(":")[2])
     while True:
         try:
@@ -125,7 +127,7 @@ def images_a_second(port: int, photos: list[Path]) -> float:
     return len(photos) / (time.monotonic() - begun)
 
 
-def in_parallel(send) -> None:
+def in_parallel(send: Callable[[int], None]) -> None:
     """Call ``send`` with the number of each client, at the same time."""
     threads = [threading.Thread(target=send, args=(number,)) for number in range(N_CLIENTS)]
     for thread in threads:
@@ -186,11 +188,14 @@ def offline_batches() -> None:
 def measure_throughput(port: int, photos: list[Path]) -> float:
     """Return the median ratio of the throughputs of the service and of an offline batch."""
     offline = offline_process()
+    to_offline, from_offline = offline.stdin, offline.stdout
+    assert to_offline is not None
+    assert from_offline is not None
 
     def offline_images_a_second() -> float:
-        offline.stdin.write(json.dumps([str(photo) for photo in photos]) + "\n")
-        offline.stdin.flush()
-        return float(offline.stdout.readline())
+        to_offline.write(json.dumps([str(photo) for photo in photos]) + "\n")
+        to_offline.flush()
+        return float(from_offline.readline())
 
     offline_images_a_second()
     images_a_second(port, photos[:64])
@@ -202,7 +207,7 @@ def measure_throughput(port: int, photos: list[Path]) -> float:
             f"{N_CLIENTS} clients, one image a request: {over_http:.1f} images/s; offline batch: "
             f"{alone:.1f} images/s; ratio {ratios[-1]:.2f}"
         )
-    offline.stdin.close()
+    to_offline.close()
     offline.wait()
     return float(np.median(ratios))
 
