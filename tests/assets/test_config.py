@@ -77,8 +77,9 @@ def test_dagsters_launchpad_gets_the_defaults_as_they_are(config):
     """Dagster has a schema of its own, in which a default may be lost."""
 
     @dg.asset
-    def asset(config: config) -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata={"config": config.model_dump()})
+    def asset(config: config) -> dg.MaterializeResult:  # type: ignore[valid-type]
+        values = config.model_dump()  # type: ignore[attr-defined]
+        return dg.MaterializeResult(metadata={"config": values})
 
     result = dg.materialize([asset])
     (materialization,) = result.asset_materializations_for_node("asset")
@@ -231,7 +232,9 @@ def test_a_choice_of_theirs_that_there_is_not_is_refused(config, settings):
 def test_every_field_is_described_by_whole_phrases_in_the_launchpad_too():
     for config in ASSETS:
         assert config.__doc__
-        launchpad = config.to_config_schema().as_field().config_type.fields
+        shape = config.to_config_schema().as_field().config_type
+        assert isinstance(shape, dg.Shape)
+        launchpad = shape.fields
         for name, field in config.model_fields.items():
             assert launchpad[name].description == field.description
             assert not fragments_of(field.description or ""), (config, name, field.description)

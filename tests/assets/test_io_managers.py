@@ -208,7 +208,7 @@ def test_an_asset_without_partitions_that_was_never_materialised_is_named(tmp_pa
 def test_assets_with_and_without_partitions_and_their_checks_share_a_run(tmp_path):
     """Dagster tells an input's partition in its own way to assets and to their checks."""
     demo = dg.StaticPartitionsDefinition(["demo", "other"])
-    seen = {}
+    seen: dict[str, object] = {}
 
     @dg.asset
     def nsfw_model() -> NsfwModel:

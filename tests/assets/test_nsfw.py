@@ -92,7 +92,7 @@ def run(tracking, tmp_path, monkeypatch):
             raise_on_error=False,
         )
 
-    materialise.folder, materialise.outputs = folder, outputs
+    vars(materialise).update(folder=folder, outputs=outputs)
     return materialise
 
 
@@ -150,7 +150,9 @@ def open_nsfw(tmp_path_factory) -> str:
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    return failure.step_failure_data.user_failure_data.description
+    description = failure.step_failure_data.user_failure_data.description
+    assert description is not None
+    return description
 
 
 def test_photos_are_carried_back_by_the_model_in_use(run, tracking, instance):

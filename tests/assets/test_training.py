@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -150,7 +151,7 @@ class Project:
         return {alias: str(version) for alias, version in found.items()}
 
 
-def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     """What Dagster shows of an asset."""
     (event,) = result.asset_materializations_for_node(asset)
     return {name: one.value for name, one in event.metadata.items()}
@@ -160,7 +161,9 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     """What a run that failed says."""
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    return event.step_failure_data.user_failure_data.description
+    description = event.step_failure_data.user_failure_data.description
+    assert description is not None
+    return description
 
 
 @pytest.fixture(scope="module")
@@ -534,7 +537,7 @@ def test_a_training_of_wrong_labels_becomes_challenger(project, trained):
     """The labels of train and validation are swapped, those of test are right."""
     rows = pd.read_csv(project.folder / "clean.csv")
     other = {"sfw": "nsfw", "nsfw": "sfw"}
-    rows.label = rows.label.where(rows.split == "test", rows.label.map(other))
+    rows["label"] = rows.label.where(rows.split == "test", rows.label.map(other))
     project.add("wrong", project.manifest("wrong", rows.to_dict("records")))
     assert project.run("wrong", "raw_images", "labelled_images").success
     before = project.aliases()["champion"]

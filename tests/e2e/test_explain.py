@@ -199,5 +199,5 @@ def test_a_black_box_that_is_slow_and_fails_now_and_then_gives_the_same_maps(
     assert local.code == remote.code == 0, remote.err
     assert len(moody.requests) > 8
     for experiment in ("seen", "hidden"):
-        maps = [np.load(tmp_path / side / "a" / f"{experiment}.npy") for side in SIDES]
-        np.testing.assert_allclose(*maps, rtol=0, atol=1e-6)
+        first, second = (np.load(tmp_path / side / "a" / f"{experiment}.npy") for side in SIDES)
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)

@@ -40,7 +40,7 @@ def _curl(*arguments: str) -> dict:
 
 
 def _item(photo: Path, label: str | None = None) -> dict:
-    data = {"image": {"base64": base64.b64encode(photo.read_bytes()).decode()}}
+    data: dict[str, object] = {"image": {"base64": base64.b64encode(photo.read_bytes()).decode()}}
     if label:
         data["concepts"] = [{"id": label, "value": 1}]
     return {"data": data}

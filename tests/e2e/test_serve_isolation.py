@@ -40,8 +40,8 @@ class App:
     key: str
     service: Served
     inputs: list[dict] = field(default_factory=list)
-    ready: dict | None = None
-    pending: dict | None = None
+    ready: dict = field(default_factory=dict)
+    pending: dict = field(default_factory=dict)
 
     def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         """Send a request with the key."""

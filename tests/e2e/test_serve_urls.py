@@ -129,7 +129,9 @@ def world(tmp_path_factory) -> Iterator[World]:
         reply(handler, 200, picture(1))
 
     with serving({"/secret.png": secret}) as inner:
-        world.inner_port = httpx.URL(inner).port
+        port = httpx.URL(inner).port
+        assert port is not None
+        world.inner_port = port
         answers = {path: answer for path, (answer, _, _) in ANSWERS.items()}
         for host in LOOPBACK + PRIVATE:
             answers[f"/to/{host}"] = _redirect(f"http://{host}:{world.inner_port}/secret.png")

@@ -101,7 +101,9 @@ def test_a_run_that_was_killed_is_picked_up_by_the_next(home, many_photos, tmp_p
     process, terminal = _started(home, many_photos, tmp_path / "map")
     shown = _read_until(terminal, "report.json")
     assert " 0 decoded" in shown
-    assert 0 < int(re.search(r"([\d,]+) *embedded anew", shown.replace("\r\n", ""))[1]) < 400
+    embedded = re.search(r"([\d,]+) *embedded anew", shown.replace("\r\n", ""))
+    assert embedded is not None
+    assert 0 < int(embedded[1]) < 400
     assert _exit_code(process, terminal) == 0
     with dg.DagsterInstance.from_config(str(home)) as instance:
         statuses = [run.status.value for run in instance.get_runs()]

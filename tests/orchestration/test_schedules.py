@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from datetime import datetime
+from typing import cast
 
 import dagster as dg
 import pytest
@@ -38,7 +40,7 @@ def test_collections_that_were_scored_before_are_scored_again_at_night(home, ins
         scheduled_execution_time=datetime(2026, 11, 23, 4),
         resources={"photos": Photos(home=str(home))},
     )
-    (request,) = nightly_moderation(context)
+    (request,) = cast(Iterator[dg.RunRequest], nightly_moderation(context))
     assert (request.partition_key, request.run_key) == ("birds", "birds:2026-11-23")
     assert request.run_config == {"ops": {"nsfw_scores": {"config": {"class_name": "sfw"}}}}
 

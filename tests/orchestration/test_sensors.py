@@ -24,7 +24,7 @@ def _job():
 def look(home, instance):
     """Returns a function that evaluates the sensor with a cursor: requested names, new cursor."""
 
-    def evaluate(cursor: str | None) -> tuple[list[str], str]:
+    def evaluate(cursor: str | None) -> tuple[list[str | None], str | None]:
         context = dg.build_sensor_context(instance=instance, cursor=cursor)
         result = new_images(context, photos=Photos(home=str(home)))
         # Dagster never asks for a run key twice, so a key would hide a listing that comes back.

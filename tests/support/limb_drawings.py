@@ -30,7 +30,7 @@ def union(capsules, scale=1):
     """The pixels of any of some capsules, whose lengths are in px of a side of 112."""
     shape = (112 * scale, 112 * scale)
     scaled = [[np.multiply(length, scale) for length in part] for part in capsules]
-    return np.any([capsule(*part, shape=shape) for part in scaled], axis=0)
+    return np.any([capsule(begin, end, width, shape) for begin, end, width in scaled], axis=0)
 
 
 def body(scale=1):

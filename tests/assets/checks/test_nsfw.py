@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from assets.checks import nsfw as nsfw_checks
+from assets.checks import nsfw
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import (
     describe_classifier,
@@ -24,6 +25,8 @@ from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
+# Dagster declares that the call of a check returns an object of any kind.
+nsfw_checks: Any = nsfw
 COMPUTE = ComputeSettings(device="cpu")
 IDS = ["a", "b", "c"]
 SIZES = {"a": (9, 6), "b": (5, 8), "c": (7, 7)}  # width, height

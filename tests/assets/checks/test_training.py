@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from assets.checks import training as training_checks
+import assets.checks.training
 from assets.methods.common.files import write_whole
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.photos.catalogue import Catalogue
@@ -22,6 +23,8 @@ from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import EncodedImage, NsfwEvaluation, NsfwTraining
 from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
+# Dagster declares that the call of a check returns an object of any kind.
+training_checks: Any = assets.checks.training
 CLASSES = ("sfw", "nsfw")
 SPLITS = ("train", "validation", "test")
 # Two of each class in each split.

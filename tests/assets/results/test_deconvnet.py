@@ -1,6 +1,7 @@
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -42,13 +43,12 @@ def unheard(message: str) -> None:
 
 def bright_net() -> nn.Module:
     """Its class "bright" is the sum of what is lighter than mid-grey."""
-    net = nn.Sequential(
-        nn.Conv2d(3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 8 * 8, 2)
-    )
+    convolution, head = nn.Conv2d(3, 2, 1), nn.Linear(2 * 8 * 8, 2)
+    net = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
     for parameter in net.parameters():
         nn.init.zeros_(parameter)
-    net[0].weight.data[0] = 1
-    net[4].weight.data[1, :64] = 0.01
+    convolution.weight.data[0] = 1
+    head.weight.data[1, :64] = 0.01
     return net
 
 
@@ -75,7 +75,7 @@ class Log:
 
     def __init__(self, run) -> None:
         self.warnings: list[str] = []
-        self.metadata: dict[str, object] = {}
+        self.metadata: dict[str, Any] = {}
         context = SimpleNamespace(
             log=SimpleNamespace(info=lambda line: None, warning=self.warnings.append),
             asset_key=dg.AssetKey("deconvnet_maps"),
@@ -116,11 +116,11 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
         value = chosen_deconvnet_maps(photos, target_of(), CONFIG, CatalogueSettings(), log.step)
     read, gone = photos[: len(SIZES)], photos[len(SIZES) :]
     assert list(value.reconstructions) == list(value.figures) == read.image_id.tolist()
-    for size, found in zip(SIZES, value.reconstructions.values(), strict=True):
-        assert found.shape == (size[1], size[0], 3)
-        assert found.dtype == np.float32
-        assert np.isfinite(found).all()
-        assert np.abs(found).max() > 0
+    for size, pixels in zip(SIZES, value.reconstructions.values(), strict=True):
+        assert pixels.shape == (size[1], size[0], 3)
+        assert pixels.dtype == np.float32
+        assert np.isfinite(pixels).all()
+        assert np.abs(pixels).max() > 0
     named = {"model": "my model", "class_name": "bright"}
     assert value.settings == {**CONFIG.model_dump(), **named}
     # The table accounts for every image but the rejects.
@@ -239,7 +239,7 @@ def test_the_activations_that_add_most_are_found_in_the_layer_that_is_named(open
     target = target_of(open_nsfw, "nsfw")
     found = run_on(noise(60, 40), target, DeconvnetSettings(LAYER)).found
     assert found.top_layer == LAYER
-    contributions = [one.activation.contribution for one in found.top]
+    contributions: list[Any] = [one.activation.contribution for one in found.top]
     assert contributions == sorted(contributions, reverse=True)
     assert contributions[-1] > 0
     assert len({one.activation.channel for one in found.top}) == len(found.top) == 9

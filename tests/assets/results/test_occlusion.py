@@ -2,6 +2,7 @@ import dataclasses
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -257,7 +258,7 @@ class Log:
     def __init__(self, run) -> None:
         self.lines: list[str] = []
         self.warnings: list[str] = []
-        self.metadata: dict[str, object] = {}
+        self.metadata: dict[str, Any] = {}
         log = SimpleNamespace(info=self.lines.append, warning=self.warnings.append)
         context = SimpleNamespace(
             log=log,

@@ -52,14 +52,16 @@ def test_metadata_that_could_not_be_sent_back_is_refused(metadata):
 )
 def test_an_id_that_could_not_stand_in_an_address_is_refused(input_id):
     with pytest.raises(ValidationError):
-        PostInputs(inputs=[{"id": input_id, "data": {"image": {"base64": ""}}}])
+        PostInputs.model_validate({"inputs": [{"id": input_id, "data": {"image": {"base64": ""}}}]})
 
 
 def test_a_misspelt_option_of_a_visualization_is_refused():
     with pytest.raises(ValidationError, match="input"):
-        PostVisualization(input=[{"id": "one"}])
+        PostVisualization.model_validate({"input": [{"id": "one"}]})
 
 
 def test_what_the_contract_does_not_name_is_passed_over():
-    posted = PostInputs(inputs=[{"data": {"image": {"base64": ""}, "geo": {}}, "more": 1}])
+    posted = PostInputs.model_validate(
+        {"inputs": [{"data": {"image": {"base64": ""}, "geo": {}}, "more": 1}]}
+    )
     assert posted.inputs[0].id is None

@@ -20,6 +20,7 @@ def context_of(names: tuple[str, ...]) -> click.Context:
     """Return the context in which a command's help is written, as its group would make it."""
     context = click.Context(cli, info_name="tessera", show_default=True)
     for name in names:
+        assert isinstance(context.command, click.Group)
         command = context.command.get_command(context, name)
         context = click.Context(command, parent=context, info_name=name)
     return context
@@ -78,4 +79,6 @@ def test_helps_are_whole_phrases_and_show_the_defaults(names):
 
 
 def test_keys_have_the_three_commands_that_are_known():
-    assert set(context_of(("key",)).command.commands) == {name for _, name in KEY_COMMANDS}
+    group = context_of(("key",)).command
+    assert isinstance(group, click.Group)
+    assert set(group.commands) == {name for _, name in KEY_COMMANDS}

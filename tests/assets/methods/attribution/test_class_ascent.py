@@ -66,7 +66,9 @@ def mean_of(image):
 def test_a_step_goes_along_the_direction():
     direction = np.ones((8, 8, 3), dtype=np.float32)
     direction[:, 4:] = -1
-    changed = np.asarray(step_along(GREY, 1e-9 * direction, lambda one: one.getpixel((0, 0))[0]))
+    changed = np.asarray(
+        step_along(GREY, 1e-9 * direction, lambda one: float(np.asarray(one)[0, 0, 0]))
+    )
     assert (changed[:, :4] == 100 + LARGEST_STEP).all()
     assert (changed[:, 4:] == 100 - LARGEST_STEP).all()
 

@@ -317,7 +317,7 @@ def test_a_layer_of_a_network_without_convolutions_is_refused():
 
 
 @pytest.mark.parametrize("place", [(5, 0, 0), (0, 5, 0), (0, 0, 5), (0, -1, 0)])
-def test_a_place_that_is_not_there_is_refused(place):
+def test_a_place_that_is_not_there_is_refused(place: tuple[int, int, int]):
     net, inputs = plain_net(), torch.randn(1, 3, 16, 16)
     with pytest.raises(UserError, match="5 channels of 5 x 5, counted from 0"):
         activation_at(net, inputs, "4", place)

@@ -23,16 +23,15 @@ PLAIN = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")
 
 def corner_net(channel=0):
     """Its class "bright" looks at one channel of the middle 8 rows' left half, where it is high."""
-    net = nn.Sequential(
-        nn.Conv2d(3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 8 * 8, 2)
-    )
-    for layer in (net[0], net[4]):
+    convolution, head = nn.Conv2d(3, 2, 1), nn.Linear(2 * 8 * 8, 2)
+    net = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
+    for layer in (convolution, head):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-    net[0].weight.data[0, channel] = 1
+    convolution.weight.data[0, channel] = 1
     weights = torch.zeros(2, 8, 8)
     weights[0, 2:6, :4] = 1
-    net[4].weight.data[1] = weights.flatten()
+    head.weight.data[1] = weights.flatten()
     return net
 
 

@@ -82,8 +82,8 @@ def test_the_map_of_each_experiment_is_in_its_place():
     low, high = np.zeros((640, 640), np.float32), np.ones((640, 640), np.float32)
     window = Image.new("RGB", (64, 64), "lime")
     settings = HeatMapSettings(colormap="jet", opacity=1, scale="fixed")
-    panels = [Panel(values, window, 0.5, (0, 0, 64, 64)) for values in (low, high)]
-    picture = draw_occlusion_figure(photograph(size), *panels, settings, TITLE)
+    seen, hidden = (Panel(values, window, 0.5, (0, 0, 64, 64)) for values in (low, high))
+    picture = draw_occlusion_figure(photograph(size), seen, hidden, settings, TITLE)
     upper = box_of(picture, (0, 255, 0))[1]
     assert picture.getpixel((40 + 320, upper + 320)) == (0, 0, 128)
     assert picture.getpixel((40 + 640 + 56 + 320, upper + 320)) == (128, 0, 0)

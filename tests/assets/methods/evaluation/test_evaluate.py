@@ -78,8 +78,9 @@ def test_figures_are_those_of_scikit_learn_and_lie_within_their_intervals(seed, 
 
 
 def test_a_wider_confidence_gives_wider_intervals():
+    is_positive, scores = simulated(400)
     narrow, wide = (
-        evaluate_scores(*simulated(400), EvaluationSettings(confidence=confidence)).metrics
+        evaluate_scores(is_positive, scores, EvaluationSettings(confidence=confidence)).metrics
         for confidence in (0.8, 0.99)
     )
     assert all(
@@ -141,7 +142,7 @@ def test_long_curves_are_thinned_and_keep_their_shape():
         assert 500 < len(table) <= 1_000
         assert table["threshold"].is_monotonic_decreasing
     rates, recalls, _ = roc_curve(is_positive, scores)
-    stored = [found.roc["false_positive_rate"], found.roc["true_positive_rate"]]
+    stored = (found.roc["false_positive_rate"], found.roc["true_positive_rate"])
     assert np.abs(np.interp(rates, *stored)[1:] - recalls[1:]).max() < 0.02
     assert (np.diff(np.log(stored[0][stored[0] > 0])) < 0.75).all()
     assert found.precision_recall["recall"].iloc[-1] == stored[1].iloc[-1] == 1

@@ -102,8 +102,9 @@ def test_the_precision_at_a_prevalence_lies_within_its_interval(hits, alarms, pr
 
 @given(labelled_scores())
 def test_the_area_is_that_of_scikit_learn_and_lies_within_its_interval(given_set):
-    found = area_under_roc(*given_set, 0.95)
-    assert found.value == pytest.approx(roc_auc_score(*given_set))
+    is_positive, scores = given_set
+    found = area_under_roc(is_positive, scores, 0.95)
+    assert found.value == pytest.approx(roc_auc_score(is_positive, scores))
     assert is_within(found)
 
 
@@ -221,8 +222,9 @@ def test_average_precision_by_hand():
 
 @given(labelled_scores())
 def test_average_precision_is_that_of_scikit_learn_and_lies_within_its_interval(given_set):
-    found = average_precision(*given_set, 0.95)
-    assert found.value == pytest.approx(average_precision_score(*given_set))
+    is_positive, scores = given_set
+    found = average_precision(is_positive, scores, 0.95)
+    assert found.value == pytest.approx(average_precision_score(is_positive, scores))
     assert is_within(found)
 
 

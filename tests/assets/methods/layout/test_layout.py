@@ -43,7 +43,8 @@ def test_the_figures_of_the_solver_are_those_before_the_refinement():
 
 def test_each_step_has_a_listener_of_its_own(square):
     units = []
-    lay_out(*square, progress=lambda unit: units.append(unit) or (lambda done, total: None))
+    points, vectors = square
+    lay_out(points, vectors, progress=lambda unit: units.append(unit) or (lambda done, total: None))
     assert units == ["photos assigned", "passes"]
 
 

@@ -66,7 +66,8 @@ def test_scattered_photos_come_to_lie_beside_their_like() -> None:
     vectors = np.stack(np.divmod(np.arange(225), 15), axis=1).astype(np.float32)
     refined = refine(row, col, vectors, GridShape(15, 15))
     before, after = (
-        layout_quality(*place, vectors).dpq16 for place in ((row, col), (refined.row, refined.col))
+        layout_quality(rows, cols, vectors).dpq16
+        for rows, cols in ((row, col), (refined.row, refined.col))
     )
     assert before is not None
     assert after is not None

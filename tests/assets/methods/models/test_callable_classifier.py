@@ -83,7 +83,7 @@ def test_name_version_and_classes_make_the_fingerprint():
     def versioned(images):
         return brightness(images)
 
-    versioned.version = "2"
+    vars(versioned).update(version="2")
     names = ("dark", "bright")
     fingerprints = {
         CallableClassifier(brightness, names, "f").fingerprint,

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from support.classifiers import Brightness
 
 QUICK = HttpSettings(batch_size=8, tries=3, timeout_seconds=10, first_pause_seconds=0.001)
 KEY = "s3cr3t-key"
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "status": {"code": 10000},
     "outputs": [{"status": {"code": 10000}, "data": {"concepts": [{"name": "a", "value": 1}]}}],
 }

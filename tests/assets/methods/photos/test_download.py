@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from cryptography import x509
@@ -30,7 +31,7 @@ LOCAL = FetchLimits(
 
 
 class Handler(BaseHTTPRequestHandler):
-    answer: Callable[["Handler"], None]
+    answer: ClassVar[Callable[["Handler"], None]]
     asked: list[dict[str, str]]
 
     def do_GET(self) -> None:

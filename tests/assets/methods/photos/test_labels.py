@@ -1,5 +1,6 @@
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -372,8 +373,10 @@ def test_the_order_of_the_rows_decides_nothing(rows, random):
     shuffled = random.sample(rows, len(rows))
     _, again = labelled(shuffled)
     pd.testing.assert_frame_equal(again.images, expected.images)
-    counts = [data.findings[["uri", "reason"]].value_counts() for data in (again, expected)]
-    pd.testing.assert_series_equal(*(one.sort_index() for one in counts))
+    found, wanted = (
+        data.findings[["uri", "reason"]].value_counts().sort_index() for data in (again, expected)
+    )
+    pd.testing.assert_series_equal(found, wanted)
 
 
 @settings(max_examples=15)
@@ -392,7 +395,7 @@ def test_new_photos_move_only_the_groups_that_they_join(places, n_old):
     def groups(n_photos: int) -> dict[frozenset[str], str]:
         rows = [(name, ("sfw", "nsfw")[number % 2]) for number, name in enumerate(names[:n_photos])]
         data = label_images(manifest(*rows, columns="uri label"), images, REJECTS)
-        members = defaultdict(set)
+        members: defaultdict[tuple[Any, Any], set] = defaultdict(set)
         for row in data.images.itertuples():
             members[row.group, row.split].add(row.image_id)
         return {frozenset(ids): split for (_, split), ids in members.items()}

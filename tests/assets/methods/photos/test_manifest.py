@@ -98,7 +98,7 @@ def test_every_row_is_listed_under_its_uri(tmp_path):
     values = [*NAMES, "./#?", "gone.jpg", "", "ftp://host/a.jpg", "a\0b", "s3://bucket/a.jpg"]
     pd.DataFrame({"uri": values, "label": "sfw"}).to_csv(tmp_path / "m.csv", index=False)
     listing = list_source(str(tmp_path / "m.csv"))
-    listed = [entry.uri for entry in (*listing.files, *listing.rejects)]
+    listed = [file.uri for file in listing.files] + [reject.uri for reject in listing.rejects]
     rows = read_manifest(str(tmp_path / "m.csv"))
     assert len(rows) == len(values)
     assert sorted(set(rows["uri"])) == sorted(listed)

@@ -35,10 +35,10 @@ def scores(dolls, trait):
 
 def network(design, trait, occlusion, deconvnet, n_explained=3):
     """A network that tells dolls by a trait; all that is attributed lies on a region."""
-    found = [
+    on_flawed, on_unflawed = (
         evaluate_scores(dolls.is_positive, scores(dolls, trait), slices=dolls.slices)
         for dolls in (FLAWED, UNFLAWED)
-    ]
+    )
     bare = [doll for doll in FLAWED.dolls if doll.kind.bare][:n_explained]
     maps = [
         [doll.mask(part).astype(np.float32) for part in (occlusion, deconvnet)] for doll in bare
@@ -46,7 +46,8 @@ def network(design, trait, occlusion, deconvnet, n_explained=3):
     return StudiedNetwork(
         design,
         Path("weights"),
-        *found,
+        on_flawed,
+        on_unflawed,
         tuple(ExplainedDoll(doll, 0.8, *both) for doll, both in zip(bare, maps, strict=True)),
         {region: float(region == occlusion) for region in REGIONS},
         {region: 0.5 * (region in (deconvnet, "face")) for region in REGIONS},
@@ -126,11 +127,11 @@ def test_dolls_are_shown_as_they_are_each_in_its_column(figure):
 
 
 def test_four_dolls_are_shown_at_most():
-    both = [
+    before, after = (
         network(design, "bare", "torso", "torso", n_explained=6)
         for design in ("flawed", "redesigned")
-    ]
-    shown = maps(study_figure(Study(*both, FLAWED, UNFLAWED)))
+    )
+    shown = maps(study_figure(Study(before, after, FLAWED, UNFLAWED)))
     assert all(len(axes.images) == 1 for axes in shown.flat)
 
 
@@ -235,9 +236,9 @@ def test_other_dolls_before_than_after_are_a_bug():
 
 
 def test_no_explained_doll_is_a_bug():
-    none = [dataclasses.replace(one, explained=()) for one in (BEFORE, AFTER)]
+    before, after = (dataclasses.replace(one, explained=()) for one in (BEFORE, AFTER))
     with pytest.raises(ValueError, match="no doll"):
-        draw_study(Study(*none, FLAWED, UNFLAWED))
+        draw_study(Study(before, after, FLAWED, UNFLAWED))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ def checkpoint():
 def test_what_was_saved_is_loaded_to_the_last_bit(tmp_path, checkpoint):
     save_checkpoint(tmp_path / "new", "f", checkpoint)
     loaded = load_checkpoint(tmp_path / "new", "f")
-    plain = {"weights": {}, "best_weights": {}, "optimizer": {}}
+    assert loaded is not None
+    plain: dict[str, Any] = {"weights": {}, "best_weights": {}, "optimizer": {}}
     assert replace(loaded, **plain) == replace(checkpoint, **plain)
     for name, tensor in checkpoint.weights.items():
         assert torch.equal(loaded.weights[name], tensor)

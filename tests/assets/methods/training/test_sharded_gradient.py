@@ -19,6 +19,10 @@ def shards_of(images, labels, weights, sizes):
     return [Shard(*part) for part in zip(*parts, strict=True)]
 
 
+# Images, labels and weights.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 def run(module, shards, workers=2, draws=False, steps=1):
     with unsplit_pool(workers) as pool:
         gradient = ShardedGradient(module, draws, PLAN, pool)
@@ -26,7 +30,7 @@ def run(module, shards, workers=2, draws=False, steps=1):
 
 
 @pytest.fixture
-def batch():
+def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(10, 3, 6, 6, generator=generator)
     labels = torch.randint(0, 2, (10,), generator=generator)
@@ -55,7 +59,7 @@ def test_weighted_loss_and_gradient_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("sizes", [[10], [5, 5], [4, 3, 3]])
-def test_the_gradient_is_that_of_the_whole_batch(network, batch, sizes):
+def test_the_gradient_is_that_of_the_whole_batch(network, batch: Batch, sizes):
     images, labels, weights = batch
     whole = copy.deepcopy(network)
     losses = nn.functional.cross_entropy(whole(images), labels, reduction="none")
@@ -66,7 +70,7 @@ def test_the_gradient_is_that_of_the_whole_batch(network, batch, sizes):
         torch.testing.assert_close(sharded.grad, parameter.grad)
 
 
-def test_a_second_call_replaces_the_gradient(network, batch):
+def test_a_second_call_replaces_the_gradient(network, batch: Batch):
     shards = shards_of(*batch, [5, 5])
     run(network, shards)
     first = network[0].weight.grad.clone()
@@ -74,13 +78,13 @@ def test_a_second_call_replaces_the_gradient(network, batch):
     assert torch.equal(network[0].weight.grad, first)
 
 
-def test_an_unused_parameter_has_a_gradient_of_zero(network, batch):
+def test_an_unused_parameter_has_a_gradient_of_zero(network, batch: Batch):
     network.register_parameter("unused", nn.Parameter(torch.ones(2)))
     run(network, shards_of(*batch, [5, 5]))
     assert network.unused.grad.tolist() == [0, 0]
 
 
-def test_batch_norm_keeps_the_mean_of_the_shards_statistics(batch):
+def test_batch_norm_keeps_the_mean_of_the_shards_statistics(batch: Batch):
     images, labels, weights = batch
     module = nn.Sequential(nn.BatchNorm2d(3), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(3, 2))
     run(module, shards_of(images, labels, weights, [6, 4]))
@@ -94,7 +98,7 @@ def test_batch_norm_keeps_the_mean_of_the_shards_statistics(batch):
     assert module[0].num_batches_tracked == 1
 
 
-def test_a_step_of_fewer_shards_leaves_no_shard_behind(batch):
+def test_a_step_of_fewer_shards_leaves_no_shard_behind(batch: Batch):
     module = nn.Sequential(nn.BatchNorm2d(3), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(3, 2))
     alone = copy.deepcopy(module)
     three, two = shards_of(*batch, [4, 3, 3]), shards_of(*batch, [5, 5])
@@ -108,7 +112,7 @@ def test_a_step_of_fewer_shards_leaves_no_shard_behind(batch):
         assert torch.equal(first, second)
 
 
-def test_a_constant_buffer_stays_as_it_is(network, batch):
+def test_a_constant_buffer_stays_as_it_is(network, batch: Batch):
     network.register_buffer("constant", torch.tensor([0.1, 1 / 3]))
     before = network.constant.clone()
     run(network, shards_of(*batch, [4, 3, 3]), steps=5)
@@ -116,7 +120,7 @@ def test_a_constant_buffer_stays_as_it_is(network, batch):
 
 
 @pytest.mark.parametrize("draws", [False, True])
-def test_the_number_of_threads_does_not_change_a_bit(batch, draws):
+def test_the_number_of_threads_does_not_change_a_bit(batch: Batch, draws):
     gradients = []
     for workers in (1, 2, 4):
         torch.manual_seed(0)
@@ -130,7 +134,7 @@ def test_the_number_of_threads_does_not_change_a_bit(batch, draws):
     assert (len(set(losses)) > 1) == draws
 
 
-def test_bfloat16_is_near_to_float32(network, batch):
+def test_bfloat16_is_near_to_float32(network, batch: Batch):
     shards = shards_of(*batch, [5, 5])
     (full,) = run(network, shards)
     with unsplit_pool(2) as pool:
@@ -141,7 +145,7 @@ def test_bfloat16_is_near_to_float32(network, batch):
     assert network[0].weight.grad.dtype == torch.float32
 
 
-def test_too_little_memory_is_told_in_a_sentence(network, batch):
+def test_too_little_memory_is_told_in_a_sentence(network, batch: Batch):
     class Full(nn.Module):
         def forward(self, images):
             raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -2,6 +2,7 @@ import asyncio
 import io
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def test_a_picture_that_cannot_be_downloaded_is_refused(serve, versions):
 
 
 def test_too_many_pictures_are_throttled(serve, versions, monkeypatch):
-    monkeypatch.setattr(served_models, "Batcher", lambda *how: Batcher_(*how, max_waiting=1))
+    monkeypatch.setattr(served_models, "Batcher", partial(Batcher_, max_waiting=1))
     entered, opened = threading.Semaphore(0), threading.Event()
     classify = Redness.classify
 
