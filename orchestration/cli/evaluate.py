@@ -23,6 +23,7 @@ from orchestration.cli.collection_runs import (
 from orchestration.cli.labelled_collections import labelled_collection, report_findings
 from orchestration.cli.options import (
     Options,
+    check_output_folder,
     label_options,
     out_option,
     pass_options,
@@ -31,7 +32,6 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.outputs import check_output_folder
 from orchestration.runs import FinishedRun
 
 SHOWN = (

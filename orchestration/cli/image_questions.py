@@ -16,8 +16,7 @@ from assets.resources.models import Models
 from assets.resources.tracking import Tracking
 from assets.results.originals import Original
 from orchestration.cli.image_files import ImageFiles, Notify
-from orchestration.cli.options import Options
-from orchestration.cli.outputs import check_output_folder
+from orchestration.cli.options import Options, check_output_folder
 from orchestration.definitions import build_resources
 
 

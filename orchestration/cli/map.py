@@ -26,6 +26,7 @@ from orchestration.cli.collection_runs import (
 from orchestration.cli.options import (
     Options,
     all_of,
+    check_output_folder,
     name_option,
     out_option,
     pass_options,
@@ -34,7 +35,6 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.outputs import check_output_folder
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 

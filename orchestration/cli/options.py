@@ -1,5 +1,6 @@
-"""Options of several commands, and options that set fields of the assets' configs."""
+"""Options: shared by several commands, setting a field of a config, and checks of `--out`."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import reduce, update_wrapper
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from assets.config import ASSETS, LabelledImagesConfig, NsfwScoresConfig, RawImagesConfig
 from assets.methods.common.devices import choose_device
+from assets.methods.common.errors import UserError
 from assets.resources.compute import Compute
 from assets.resources.tracking import Tracking
 
@@ -107,6 +109,28 @@ def out_option(help_text: str, **attributes: Any) -> Decorator:
     return click.option("--out", type=click.Path(path_type=Path), **attributes)
 
 
+def check_output_folder(out: Path, source: str | None = None) -> None:
+    """Refuse a folder that could not be written, or whose mosaic would be taken for a photo."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: name a folder.")
+    photos = Path(source) if source is not None else None
+    if photos and photos.is_dir() and out.resolve().is_relative_to(photos.resolve()):
+        raise UserError(
+            f"--out {out} lies inside {source}, where the next run would take the mosaic for a "
+            "photo: name a folder outside."
+        )
+    _check_writable(out, out)
+
+
+def check_output_file(out: Path, source: str) -> None:
+    """Refuse a file that could not be written, or that would replace or join the source."""
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file.")
+    if Path(source).exists() and out.resolve().is_relative_to(Path(source).resolve()):
+        raise UserError(f"--out {out} is part of {source}, which is read only: name another file.")
+    _check_writable(out, out.absolute().parent)
+
+
 def _type_of(field: FieldInfo) -> dict[str, Any]:
     kinds = get_args(field.annotation)
     if get_origin(field.annotation) is Literal:
@@ -116,6 +140,15 @@ def _type_of(field: FieldInfo) -> dict[str, Any]:
         return {"is_flag": True}
     limits = {name: value for limit in field.metadata for name, value in asdict(limit).items()}
     return {"type": click.IntRange(limits["ge"], limits.get("le")) if "ge" in limits else kind}
+
+
+def _check_writable(out: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written to: {error.strerror}.") from error
 
 
 name_option = click.option(

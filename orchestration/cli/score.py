@@ -19,6 +19,7 @@ from orchestration.cli.collection_runs import (
 )
 from orchestration.cli.options import (
     Options,
+    check_output_file,
     classifier_options,
     name_option,
     out_option,
@@ -26,7 +27,6 @@ from orchestration.cli.options import (
     path_or_url,
     run_options,
 )
-from orchestration.cli.outputs import check_output_file
 
 SHOWN = 5
 

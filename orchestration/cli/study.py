@@ -28,12 +28,12 @@ from assets.resources.tracking import TrackedRun, Tracking
 from assets.results.photo_map import png
 from orchestration.cli.options import (
     Options,
+    check_output_folder,
     device_options,
     out_option,
     pass_options,
     strict_tracking,
 )
-from orchestration.cli.outputs import check_output_folder
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
 
