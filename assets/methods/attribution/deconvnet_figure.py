@@ -95,7 +95,7 @@ def draw_deconvnet_figure(
     )
     sheet.top(found)
     sheet.change(photo, found)
-    return sheet.picture()
+    return sheet.image()
 
 
 def signed_image(values: NDArray[np.float32]) -> Image.Image:

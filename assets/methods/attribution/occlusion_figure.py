@@ -110,7 +110,7 @@ def draw_occlusion_figure(
         uncovered = 1 - title.score if words is _HIDDEN else None
         page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
         page.draw_window(place, panel, words)
-    return page.picture()
+    return page.image()
 
 
 @dataclass(frozen=True)

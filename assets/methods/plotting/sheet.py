@@ -41,9 +41,8 @@ class FigureSheet:
         *,
         color: str = DARK,
         weight: str = "normal",
-        align: str = "left",
     ) -> None:
-        """Write a text that begins at ``left``, or ends there if it is aligned to the right."""
+        """Write a text that begins at ``left`` and stands on ``baseline``."""
         self._figure.text(
             left / self._width,
             1 - baseline / self._height,
@@ -51,14 +50,13 @@ class FigureSheet:
             fontsize=in_points(self._font if font is None else font),
             color=color,
             weight=weight,
-            ha=align,
             parse_math=False,
         )
 
-    def paste(self, picture: Image.Image, left: int, upper: int) -> None:
+    def paste(self, image: Image.Image, left: int, upper: int) -> None:
         """Draw an image, pixel by pixel."""
-        lower = self._height - upper - picture.height
-        self._figure.figimage(np.asarray(picture), left, lower, origin="upper")
+        lower = self._height - upper - image.height
+        self._figure.figimage(np.asarray(image), left, lower, origin="upper")
 
     def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
         """Add axes, without a frame above and on the right."""
@@ -71,12 +69,7 @@ class FigureSheet:
         axes.set_axisbelow(True)
         return axes
 
-    def label(self, axes: "Axes", x: str, y: str) -> None:
-        """Write the labels of both axes."""
-        axes.set_xlabel(x, fontsize=in_points(self._font), color=DARK)
-        axes.set_ylabel(y, fontsize=in_points(self._font), color=DARK)
-
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         """Return the sheet as an RGB image."""
         return rasterised(self._figure)
 
