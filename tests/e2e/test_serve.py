@@ -143,6 +143,8 @@ def test_a_service_that_is_killed_goes_on_with_its_visualization(home, instance,
         assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
 
 
+# Smaller, in this process: test_served_visualizations.py and test_run_dispatcher.py.
+@pytest.mark.slow
 def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, instance, photo_folder):
     photos = sorted(photo_folder(60).iterdir())
     with served(home) as service:
@@ -155,6 +157,8 @@ def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, insta
         assert service.ended_visualization(identity)["status"]["code"] == READY
 
 
+# Smaller, in this process: test_served_visualizations.py and test_run_dispatcher.py.
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
     home, instance, photo_folder
 ):
