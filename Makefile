@@ -9,8 +9,9 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .PHONY: help demo dev check study test test-fast test-all coverage lint bench figures clean
 
-# A file of tests goes to one worker; tests/conftest.py begins with the longest files.
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --durations=25
+# A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
+# that wait sleep instead of spinning: two workers share the cores.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --durations=25
 FAST := tests --ignore=tests/e2e -m "not process and not slow and not browser"
 
 help:  ## Show the tasks.
