@@ -16,8 +16,8 @@ from assets.methods.attribution.deconvnet_maps import (
 )
 from assets.methods.attribution.target import Target
 from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.rejects import Reject
-from assets.results.originals import ImageResult, Original, chosen_results, rejects_table
+from assets.methods.photos.rejects import Reject, rejects_table
+from assets.results.originals import ImageResult, Original, chosen_results
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage

@@ -27,8 +27,8 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.rejects import Reject
-from assets.results.originals import ImageResult, Original, chosen_results, rejects_table
+from assets.methods.photos.rejects import Reject, rejects_table
+from assets.results.originals import ImageResult, Original, chosen_results
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -169,9 +169,3 @@ def folder_names(uris: Sequence[str]) -> list[str]:
             name = f"{base}-{number}"
         names.append(name)
     return names
-
-
-def rejects_table(rejects: Iterable[Reject]) -> pd.DataFrame:
-    """Return rejects as assets hold them: uri, reason, detail."""
-    rows = [{**asdict(reject), "reason": reject.reason.value} for reject in rejects]
-    return pd.DataFrame(rows, columns=["uri", "reason", "detail"], dtype="string")

@@ -6,8 +6,7 @@ import pytest
 
 from assets.io_managers import load, save
 from assets.methods.common.errors import UserError
-from assets.methods.photos.rejects import Reason, Reject
-from assets.results.originals import rejects_table
+from assets.methods.photos.rejects import Reason, Reject, rejects_table
 from assets.values import (
     DeconvnetMaps,
     Embeddings,

@@ -26,7 +26,7 @@ from assets.methods.photos.listing import Listing, SourceFile, protocol_of
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
-from assets.methods.photos.rejects import Reason, Reject, Rejected
+from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
 from assets.methods.photos.source import list_source, read_bytes, read_if_changed
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
@@ -45,7 +45,6 @@ _IMAGE_DTYPES = {
     "label": "string",
 }
 _IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
-_REJECT_DTYPES = {"uri": "string", "reason": "string", "detail": "string"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def catalogue_photos(
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
     return Catalogue(
         images=mark_duplicates(table, settings.near_distance)[_IMAGE_COLUMNS],
-        rejects=_rejects_table(rejects),
+        rejects=rejects_table(rejects).sort_values("uri", ignore_index=True),
         n_found=n_files + len(listing.rejects),
         n_decoded=decoder.n_decoded,
     )
@@ -219,12 +218,6 @@ def _read(
 def _workers(listing: Listing) -> int:
     is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
     return _WORKERS_FOR_DOWNLOADS if is_remote else usable_cores()
-
-
-def _rejects_table(rejects: list[Reject]) -> pd.DataFrame:
-    rows = [asdict(reject) for reject in rejects]
-    table = pd.DataFrame(rows, columns=list(_REJECT_DTYPES)).astype(_REJECT_DTYPES)
-    return table.sort_values("uri", ignore_index=True)
 
 
 def _nothing_readable(source: str, listing: Listing, rejects: list[Reject]) -> str:

@@ -1,7 +1,12 @@
 """The reasons for which a photo is left out, each with a sentence for people."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+
+import pandas as pd
+
+_DTYPES = {"uri": "string", "reason": "string", "detail": "string"}
 
 
 class Reason(StrEnum):
@@ -33,3 +38,9 @@ class Reject:
     uri: str
     reason: Reason
     detail: str
+
+
+def rejects_table(rejects: Iterable[Reject]) -> pd.DataFrame:
+    """Return a row for each reject, in their order: uri, reason, detail."""
+    rows = [asdict(reject) for reject in rejects]
+    return pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES)
