@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check study test test-fast test-all coverage lint bench figures clean
+.PHONY: help demo dev check study test test-fast test-all coverage lint types style bench figures clean
 
 # A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
 # that wait sleep instead of spinning: two workers share the cores.
@@ -56,14 +56,19 @@ coverage: $(INSTALLED_DEV)  ## The lines that `make test-fast` runs, to htmlcov/
 	$(PYTEST) $(FAST) --cov=assets --cov=orchestration --cov-branch --cov-report=term --cov-report=html
 
 lint: $(INSTALLED_DEV)  ## Ruff, the direction of imports, the types, retired words, spelling.
+	@$(MAKE) --no-print-directory -j2 types style
+
+types:
+	@echo "Types that do not fit:"
+	$(BIN)/mypy
+
+style:
 	@echo "Code that is wrong or not in order:"
 	$(BIN)/ruff check .
 	@echo "Files that are not formatted:"
 	$(BIN)/ruff format --check .
 	@echo "Imports against the arrows between the rooms:"
 	$(BIN)/lint-imports --no-logo
-	@echo "Types that do not fit:"
-	$(BIN)/mypy
 	@echo "Words that were given up (docs/retired-words.txt), and spelling:"
 	! git grep -nwE -f docs/retired-words.txt -- . ':!docs/retired-words.txt' ':!docs/decisions.md' ':!CHANGELOG.md'
 	git ls-files -z | xargs -0 $(BIN)/codespell

@@ -22,7 +22,7 @@ from assets.methods.photos.demo import write_demo_collection
 from assets.values import Embeddings, GridAssignment
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.instance import PROCESS_TAG
-from support.served import ROOT, TESSERA, Served, served, wait_for
+from support.served import Served, served, wait_for
 
 PENDING, READY, FAILED = 42001, 42000, 42002
 BATCH = 128
@@ -251,26 +251,15 @@ def test_explain_asks_the_service_for_its_classifier(
     assert (tmp_path / "explained" / "photo_000" / "seen.npy").exists()
 
 
-def _tessera(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*TESSERA, *map(str, arguments)],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home):
-    refused = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "serve", "--host", "0.0.0.0")
-    assert refused.returncode == 2
-    assert "loopback alone" in refused.stderr
+def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home, tessera, monkeypatch):
+    refused = tessera("serve", "--host", "0.0.0.0")
+    assert refused.code == 2
+    assert "loopback alone" in refused.err
     with served(home) as service:
         assert "No key has been made yet" in service.process.stdout.readline()
-        second = _tessera({**os.environ, "TESSERA_HOME": str(home)}, "serve", "--port", "0")
-        assert second.returncode == 2
-        assert "being served" in second.stderr
-        port = httpx.URL(service.base).port
-        taken = {**os.environ, "TESSERA_HOME": str(home.parent / "another")}
-        assert "cannot be listened on" in _tessera(taken, "serve", "--port", str(port)).stderr
+        second = tessera("serve", "--port", "0")
+        assert second.code == 2
+        assert "being served" in second.err
+        monkeypatch.setenv("TESSERA_HOME", str(home.parent / "another"))
+        taken = tessera("serve", "--port", httpx.URL(service.base).port)
+        assert "cannot be listened on" in taken.err
