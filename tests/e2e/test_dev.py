@@ -93,8 +93,14 @@ def _materialise_from_the_graph(page: "Page", dagster: str) -> None:
         page.get_by_text(asset, exact=True).first.wait_for()
     _photograph(page, "asset_graph")
     page.get_by_role("button", name="Materialize all").click()
-    page.get_by_role("button", name="All", exact=True).click()
-    page.get_by_role("button", name="Launch 1 run").click()
+    launch = page.get_by_role("button", name="Launch 1 run")
+    deadline = time.monotonic() + 60
+    while not launch.is_visible():
+        assert time.monotonic() < deadline, "the collection cannot be selected"
+        # It selects what the page knows by then; the collections may come a moment later.
+        page.get_by_role("button", name="All", exact=True).click()
+        page.wait_for_timeout(1_000)
+    launch.click()
 
 
 def _finished_run(home: Path) -> dg.DagsterRun:
