@@ -4,6 +4,8 @@ Errors are one sentence and an exit code: 2 for what the user can mend, 1 for a 
 130 when interrupted. `--debug` shows the traceback.
 """
 
+import atexit
+import gc
 import signal
 import sys
 from importlib import import_module
@@ -70,6 +72,8 @@ def main() -> None:
     # --debug belongs to the whole of tessera and may stand anywhere.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument != DEBUG)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Python would search all that is imported for cycles as it ends: two seconds with PyTorch.
+    atexit.register(gc.freeze)
     try:
         cli.main(arguments, prog_name="tessera", standalone_mode=False)
     except click.ClickException as error:

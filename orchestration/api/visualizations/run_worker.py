@@ -1,5 +1,6 @@
 """The process that carries out one run of a visualization: `...run_worker RUN_ID COMPUTE`."""
 
+import gc
 import json
 import os
 import signal
@@ -83,4 +84,7 @@ def _work(run_id: str, compute: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    # As in orchestration/cli/main.py.
+    gc.freeze()
+    sys.exit(code)
