@@ -1,7 +1,7 @@
 import csv
 import multiprocessing
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -295,7 +295,9 @@ def _post_in_process(folder: Path) -> int:
 
 @pytest.mark.process
 def test_processes_that_post_the_same_store_it_once(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    # Unlike multiprocessing's own pool, it ends although somebody has made children ignore SIGTERM.
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
         assert sum(pool.map(_post_in_process, [tmp_path, tmp_path])) == 20
 
 
