@@ -58,11 +58,11 @@ coverage: $(INSTALLED_DEV)  ## The lines that `make test-fast` runs, to htmlcov/
 lint: $(INSTALLED_DEV)  ## Ruff, the direction of imports, the types, retired words, spelling.
 	@$(MAKE) --no-print-directory -j2 types style
 
-types:
+types: $(INSTALLED_DEV)
 	@echo "Types that do not fit:"
 	$(BIN)/mypy
 
-style:
+style: $(INSTALLED_DEV)
 	@echo "Code that is wrong or not in order:"
 	$(BIN)/ruff check .
 	@echo "Files that are not formatted:"

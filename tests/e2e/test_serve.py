@@ -129,8 +129,10 @@ def test_the_sequence_of_the_original_post_with_curl(home, tmp_path, side):
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
 
 
-def test_a_service_that_is_killed_goes_on_with_its_visualization(home, instance, photo_folder):
-    photos = sorted(photo_folder(120).iterdir())
+def test_a_service_and_then_a_run_that_are_killed_lose_no_visualization(
+    home, instance, photo_folder
+):
+    photos = sorted(photo_folder(80).iterdir())
     with served(home, workers_outlive=True) as service:
         _post_photos(service, photos)
         identity = service.client.post("/v2/visualizations").json()["output"]["id"]
@@ -141,9 +143,15 @@ def test_a_service_that_is_killed_goes_on_with_its_visualization(home, instance,
     with served(home, "--port", str(port)) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
         assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
+        third = service.client.post("/v2/visualizations", json={"tile": 24}).json()["output"]["id"]
+        os.kill(_worker_of(instance, third), signal.SIGKILL)
+        assert service.ended_visualization(third)["status"]["code"] == READY
+    assert instance.get_run_by_id(third).status is dg.DagsterRunStatus.FAILURE
+    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": third}))
+    assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]
 
 
-# Smaller, in this process: test_served_visualizations.py and test_run_dispatcher.py.
+# One after the other: the test above.
 @pytest.mark.slow
 def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, instance, photo_folder):
     photos = sorted(photo_folder(60).iterdir())
@@ -157,7 +165,7 @@ def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, insta
         assert service.ended_visualization(identity)["status"]["code"] == READY
 
 
-# Smaller, in this process: test_served_visualizations.py and test_run_dispatcher.py.
+# Smaller, in this process: test_run_dispatcher.py.
 @pytest.mark.slow
 def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
     home, instance, photo_folder

@@ -408,7 +408,7 @@ def test_a_visualization_from_its_request_to_its_end(make, instance, home):
     assert ask(visualizations, tile=32, grid="4x3").id != asked.id
 
 
-# Larger, with the whole service: test_serve.py.
+# With the whole service, and in make test: test_serve.py.
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_service_that_is_restarted_and_a_process_that_is_killed_lose_nothing(make, instance):
