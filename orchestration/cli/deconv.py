@@ -41,15 +41,13 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     config = options.config(DeconvnetMapsConfig)
     settings = config.settings()
     asked = image_questions(images, out, options)
-    if asked is None:
-        sys.exit(2)
-    target = asked.target
+    target, notify = asked.target, asked.progress.notify
 
     def run_one(image: Original) -> DeconvnetResult:
-        asked.notify(f"{image.name}: {image.number} of {len(asked.files)}")
+        notify(f"{image.name}: {image.number} of {len(asked.files)}")
         return run_deconvnet(image.image, image.name, target, settings)
 
-    with asked.tracking.lone_run("deconv", asked.notify) as run:
+    with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options))
         for image, result in tracked_results(read, run_one, run):

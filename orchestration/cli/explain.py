@@ -22,7 +22,6 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.terminal_progress import TerminalProgress
 
 _log = logging.getLogger("tessera")
 
@@ -52,10 +51,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     config = options.config(OcclusionMapsConfig)
     settings = config.occlusion()
     asked = image_questions(images, out, options)
-    if asked is None:
-        sys.exit(2)
-    target, store = asked.target, asked.models.window_scores
-    progress = TerminalProgress(asked.console)
+    target, store, progress = asked.target, asked.models.window_scores, asked.progress
 
     def run_one(image: Original) -> OcclusionResult:
         return run_occlusion(
@@ -64,11 +60,11 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             target,
             config,
             store,
-            lambda estimate: asked.notify(f"{image.name}: {estimate.sentence()}"),
+            lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
         )
 
-    with asked.tracking.lone_run("explain", asked.notify) as run, progress.bars:
+    with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options))
         for image, result in tracked_results(read, run_one, run):

@@ -1,9 +1,9 @@
 """What `explain` and `deconv` have in common: images, and a classifier to ask about a class."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from assets.methods.models.classifier import check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
 from assets.results.originals import Original
-from orchestration.cli.image_files import ImageFiles, Notify
+from orchestration.cli.image_files import ImageFiles
 from orchestration.cli.options import Options, check_output_folder
+from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
 
 
@@ -28,29 +29,27 @@ class ImageQuestions:
     target: Target
     models: Models
     tracking: Tracking
-    console: Console
-    notify: Notify
+    progress: TerminalProgress
 
 
-def image_questions(images: Sequence[str], out: Path, options: Options) -> ImageQuestions | None:
-    """Look at the images before the model is loaded; None if none of them can be opened.
+def image_questions(images: Sequence[str], out: Path, options: Options) -> ImageQuestions:
+    """Look at the images before the model is loaded; exit with 2 if none of them can be opened.
 
     Raises UserError for a folder or a classifier that cannot be used.
     """
     check_output_folder(out)
     compute = options.compute()
     resources = build_resources(compute=compute, strict_tracking=options.strict_tracking)
-    console = Console(stderr=True)
-    notify = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    files = ImageFiles(images, notify)
+    progress = TerminalProgress(Console(stderr=True))
+    files = ImageFiles(images, progress.notify)
     if not files:
-        return None
+        sys.exit(2)
     asked = options.config(NsfwScoresConfig)
     models: Models = resources["models"]
-    classifier = models.load(asked.model, compute.settings(), notify)
+    classifier = models.load(asked.model, compute.settings(), progress.notify)
     check_class(classifier.class_names, asked.class_name)
     target = Target(classifier, asked.model, asked.class_name)
-    return ImageQuestions(files, target, models, resources["tracking"], console, notify)
+    return ImageQuestions(files, target, models, resources["tracking"], progress)
 
 
 def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes:

@@ -62,10 +62,8 @@ def command(options: Options, out: Path, seed: int) -> None:
     tracking: Tracking = resources["tracking"].in_experiment(EXPERIMENT)
     models: Models = resources["models"]
     folder = home_folder() / "study"
-    console = Console(stderr=True)
-    notify = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    progress = TerminalProgress(console)
-    with tracking.lone_run(f"seed {seed}", notify) as run, progress.bars:
+    progress = TerminalProgress(Console(stderr=True))
+    with tracking.lone_run(f"seed {seed}", progress.notify) as run, progress.bars:
         run.parameters({**_flat(settings), "seed": seed})
         study = run_study(
             settings,

@@ -31,6 +31,10 @@ class TerminalProgress:
             console=console,
         )
 
+    def notify(self, sentence: str) -> None:
+        """Write a sentence as it is, above the bars."""
+        self.bars.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     def listener(self, log: logging.Logger, step: str, unit: str) -> Listener:
         """Return a listener that moves a bar; it appears with the first report."""
         lines = LogProgress().listener(log, step, unit)

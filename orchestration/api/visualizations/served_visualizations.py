@@ -18,14 +18,7 @@ import dagster as dg
 from filelock import FileLock
 
 from assets import DISTRIBUTION
-from assets.config import (
-    EmbeddingsConfig,
-    GridConfig,
-    MosaicConfig,
-    RawImagesConfig,
-    TsneConfig,
-    check_settings,
-)
+from assets.config import ASSETS, GridConfig, MosaicConfig, check_settings, config_of
 from assets.io_managers import KEPT, release
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import choose_grid
@@ -52,13 +45,6 @@ from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import console, finish_run
 
 CANCELLED_REASON = "Cancelled."
-_CONFIG_OF: dict[str, type[dg.Config]] = {
-    "raw_images": RawImagesConfig,
-    "embeddings": EmbeddingsConfig,
-    "tsne_2d": TsneConfig,
-    "grid_assignment": GridConfig,
-    "mosaic": MosaicConfig,
-}
 _PENDING_SECONDS = 0.5
 # What is over may still change: somebody may run it again in Dagster's UI.
 _ENDED_SECONDS = 10.0
@@ -450,13 +436,14 @@ def _merged(settings: Settings, body: PostVisualization) -> Settings:
 def _whole(settings: Settings) -> Settings:
     """Return the settings with what they leave open, so that equal ones look equal."""
     return {
-        asset: config(**settings.get(asset, {})).model_dump()
-        for asset, config in _CONFIG_OF.items()
+        asset: config_of(config, settings).model_dump()
+        for config, asset in ASSETS.items()
+        if asset in PHOTO_MAP
     }
 
 
 def _n_shown(settings: Settings, photos: list[tuple[str, str]]) -> int:
-    if GridConfig(**settings.get("grid_assignment", {})).show_duplicates:
+    if config_of(GridConfig, settings).show_duplicates:
         return len(photos)
     return len({image_id for image_id, _ in photos})
 
@@ -465,9 +452,9 @@ def _check(settings: Settings, photos: list[tuple[str, str]]) -> None:
     """Raise ApiError for settings that would fail once the run has come to them."""
     try:
         check_settings(settings)
-        shape = GridConfig(**settings.get("grid_assignment", {})).shape
+        shape = config_of(GridConfig, settings).shape
         grid = choose_grid(_n_shown(settings, photos), shape)
-        plan_mosaic(grid.columns, grid.rows, MosaicConfig(**settings.get("mosaic", {})).settings())
+        plan_mosaic(grid.columns, grid.rows, config_of(MosaicConfig, settings).settings())
     except UserError as error:
         raise _invalid(str(error)) from error
 
