@@ -17,6 +17,7 @@ from PIL import Image
 
 from assets.resources.tracking import Tracking
 from orchestration.instance import open_instance, prepare_home
+from support.homes import point_to
 
 # The machine is shared: an example may take its time, and CI looks at the same ones each time.
 settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -115,7 +116,7 @@ def home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(place / "home_template.lock"), pytest.MonkeyPatch.context() as patch:
         if not template.exists():
             unfinished = place / "unfinished_home_template"
-            _point_to(unfinished, patch)
+            point_to(unfinished, patch)
             with open_instance() as instance:
                 assert instance.get_runs() == []
                 assert instance.all_asset_keys() == []
@@ -125,20 +126,13 @@ def home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return template
 
 
-def _point_to(home: Path, patch: pytest.MonkeyPatch) -> None:
-    """Point Dagster's and Tessera's environment to ``home``."""
-    patch.setenv("TESSERA_HOME", str(home))
-    patch.setenv("DAGSTER_HOME", str(home))
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
 @pytest.fixture(scope="session")
 def new_home(home_template: Path) -> Callable[[Path, pytest.MonkeyPatch], Path]:
     """Returns a function that makes a home without runs, and points the environment to it."""
 
     def make(home: Path, patch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(home_template, home)
-        _point_to(home, patch)
+        point_to(home, patch)
         return prepare_home()
 
     return make

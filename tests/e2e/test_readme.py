@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.homes import point_to
 from support.pages import README, ROOT, commands
 
 
@@ -13,9 +14,7 @@ def shared_home(tmp_path_factory):
     """A home that the first command makes."""
     home = tmp_path_factory.mktemp("checkout") / ".tessera"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TESSERA_HOME", str(home))
-        patch.setenv("DAGSTER_HOME", str(home))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        point_to(home, patch)
         yield home
 
 

@@ -2,13 +2,10 @@
 
 import http.client
 import json
-import os
 import re
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +14,7 @@ import pytest
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.instance import collection_lock
 from support.image_server import packed, picture, serving
-from support.served import ROOT, TESSERA, Served, served, wait_for
+from support.served import Served, served, wait_for
 
 SECRET = "of nobody else's business"
 UNKNOWN = "nobody-has-this"
@@ -96,21 +93,16 @@ def _ended(app: App, visualization: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def home(shared_home) -> Path:
-    return shared_home
-
-
-@pytest.fixture(scope="module")
-def keys(home) -> dict[str, str]:
+def keys(shared_home) -> dict[str, str]:
     """The keys of some apps, by name."""
     names = (OURS, THEIRS, "sho", "twin", "revoked")
-    ring, limits = KeyRing(home / "keys"), KeyLimits(requests_per_second=100_000)
+    ring, limits = KeyRing(shared_home / "keys"), KeyLimits(requests_per_second=100_000)
     return {name: ring.new_key(name, limits)[1] for name in names}
 
 
 @pytest.fixture(scope="module")
-def service(home, keys) -> Iterator[Served]:
-    with served(home, "--runs", "2", "--allow-private-addresses") as service:
+def service(shared_home, keys) -> Iterator[Served]:
+    with served(shared_home, "--runs", "2", "--allow-private-addresses") as service:
         yield service
 
 
@@ -122,7 +114,7 @@ def photos() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def apps(home, keys, service, photos) -> Iterator[tuple[App, App]]:
+def apps(keys, service, photos) -> Iterator[tuple[App, App]]:
     """The app that is attacked, and the one whose key the attacker has."""
     ours, theirs = App(OURS, keys[OURS], service), App(THEIRS, keys[THEIRS], service)
     items = [_item(seed, id=f"ours-{seed}") for seed in range(N_PHOTOS)]
@@ -134,12 +126,10 @@ def apps(home, keys, service, photos) -> Iterator[tuple[App, App]]:
     begun = _visualization(ours)
     theirs = replace(theirs, ready=_ended(theirs, _visualization(theirs)))
     ours = replace(ours, ready=_ended(ours, begun))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TESSERA_HOME", str(home))
-        # As long as somebody is at work on a collection, its visualizations wait.
-        with collection_lock(OURS), collection_lock("twin"):
-            ours = replace(ours, pending=_visualization(ours, tile=16))
-            yield ours, theirs
+    # As long as somebody is at work on a collection, its visualizations wait.
+    with collection_lock(OURS), collection_lock("twin"):
+        ours = replace(ours, pending=_visualization(ours, tile=16))
+        yield ours, theirs
 
 
 @pytest.fixture(autouse=True)
@@ -532,13 +522,11 @@ def test_of_two_keys_only_the_first_counts(apps):
     assert _raw(ours.service, "/v2/inputs", b"Authorization: Key x", both[1])[0] == 401
 
 
-def test_a_revoked_key_is_worthless_at_once(apps, home, keys):
+def test_a_revoked_key_is_worthless_at_once(apps, keys, tessera):
     ours, _ = apps
     revoked = App("revoked", keys["revoked"], ours.service)
     assert revoked.told("GET", "/v2/inputs/status")[0] == 200
-    command = [*TESSERA, "key", "revoke", revoked.key.split(".")[0]]
-    environment = {**os.environ, "TESSERA_HOME": str(home)}
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
+    assert tessera("key", "revoke", revoked.key.split(".")[0]).code == 0
     status, reply = revoked.told("GET", "/v2/inputs/status")
     assert (status, reply["status"]["code"]) == (401, NO_KEY)
     assert ours.told("GET", "/v2/inputs/status")[0] == 200
@@ -559,7 +547,7 @@ def test_what_everybody_may_read_names_no_app(apps):
         assert not re.search(r"\bshop2?\b", text)
 
 
-def test_neither_logs_nor_files_hold_keys_addresses_or_pictures(apps, home, service):
+def test_neither_logs_nor_files_hold_keys_addresses_or_pictures(apps, shared_home, service):
     for app in apps:
         app.ask("GET", f"/v2/inputs?key={app.key}")
         service.client.get(f"/v2/inputs?key={app.key}")
@@ -574,6 +562,6 @@ def test_neither_logs_nor_files_hold_keys_addresses_or_pictures(apps, home, serv
         assert text not in log
     # No word of a log is as long as a picture in base64.
     assert not re.search(rb"[A-Za-z0-9+/]{100}", log)
-    for file in home.rglob("*"):
+    for file in shared_home.rglob("*"):
         content = file.read_bytes() if file.is_file() else b""
         assert not [text for text in secrets if text in content], file

@@ -141,22 +141,17 @@ def world(tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def home(shared_home) -> Path:
-    return shared_home
-
-
-@pytest.fixture(scope="module")
-def service(home, world, tmp_path_factory) -> Iterator[Served]:
+def service(shared_home, world, tmp_path_factory) -> Iterator[Served]:
     """A service that refuses private addresses; every route has answered once."""
     modules = tmp_path_factory.mktemp("modules")
     (modules / "sitecustomize.py").write_text(NETWORK)
-    (home.parent / "temporary").mkdir()
+    (shared_home.parent / "temporary").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
         patch.setenv("TESSERA_TEST_CONNECTIONS", str(world.connections))
-        patch.setenv("TMPDIR", str(home.parent / "temporary"))
+        patch.setenv("TMPDIR", str(shared_home.parent / "temporary"))
         limits = ("--download-seconds", str(DOWNLOAD_SECONDS), "--image-megabytes", "1")
-        with served(home, *limits) as service:
+        with served(shared_home, *limits) as service:
             photo = f"{world.public}/photo.png"
             for route in (INPUTS, OUTPUTS, SEARCHES):
                 assert _post(service, route, photo)[0] == 200
@@ -166,16 +161,16 @@ def service(home, world, tmp_path_factory) -> Iterator[Served]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(home, service) -> Iterator[None]:
+def nothing_left(shared_home, service) -> Iterator[None]:
     """After each test there is no input, no file and no collection that was not there before."""
-    before = _files(home.parent)
+    before = _files(shared_home.parent)
     yield
     assert service.client.get(INPUTS).json()["inputs"] == []
     counts = service.client.get(f"{INPUTS}/status").json()["counts"]
     assert counts == {"processed": 0, "to_process": 0, "errors": 0, "processing": 0}
-    assert _files(home.parent) == before
+    assert _files(shared_home.parent) == before
     assert not [path for path in before if path.match("home/inputs/*/files/*/*")]
-    assert not list((home / "collections").glob("*"))
+    assert not list((shared_home / "collections").glob("*"))
 
 
 def _files(folder: Path) -> set[Path]:

@@ -5,18 +5,15 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import Request
 from fastapi.testclient import TestClient
 from PIL import Image
-from starlette.exceptions import HTTPException
 
-from orchestration.api.context import Caller, RequestContext
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.image_addresses import PAGE, ImageAddresses
-from orchestration.api.keys import KeyLimits
 from orchestration.api.routes import images
 from orchestration.api.visualizations.page import AboutVisualization
+from support.small_app import app_of
 
 RUN, OTHER_RUN = "7f0c0000-0000-4000-8000-000000000000", "7f0c0000-0000-4000-8000-000000000001"
 IMAGE = "ab" * 32
@@ -61,9 +58,7 @@ def service(tmp_path):
 
 @pytest.fixture
 def client(service):
-    app = FastAPI(redirect_slashes=False)
-    app.state.service = service
-    app.include_router(images.router)
+    app = app_of(images.router, "birds", **vars(service))
 
     @app.get("/addresses")
     def addresses(request: Request) -> dict:
@@ -76,21 +71,6 @@ def client(service):
             "input": made.input_url(request, "birds", IMAGE),
         }
 
-    @app.middleware("http")
-    async def with_caller(request: Request, call_next):
-        caller = Caller(request.headers.get("app", "birds"), None, KeyLimits())
-        request.state.context = RequestContext("", caller)
-        return await call_next(request)
-
-    @app.exception_handler(ApiError)
-    def refuse(request, error):
-        body = {"status": {"code": error.code.number}}
-        return JSONResponse(body, error.http_status, error.headers)
-
-    @app.exception_handler(HTTPException)
-    def unknown(request, error):
-        return JSONResponse({"status": {"code": 11101}}, error.status_code)
-
     return TestClient(app, "http://photos.example")
 
 
@@ -100,7 +80,7 @@ def addresses(client):
 
 
 def _is_refused(answer, status=404, code=11101):
-    assert (answer.status_code, answer.json()) == (status, {"status": {"code": code}})
+    assert (answer.status_code, answer.json()["status"]["code"]) == (status, code)
     return True
 
 
@@ -251,7 +231,7 @@ def test_with_its_key_an_app_has_its_picture(client, service):
     assert answer.content == service.visualizations.mosaic.read_bytes()
     assert answer.headers["cache-control"] == "private, no-cache"
     assert _is_refused(client.get(f"/v2/visualizations/{OTHER_RUN}/image"), 404, 42004)
-    other = client.get(f"/v2/visualizations/{RUN}/image", headers={"app": "cats"})
+    other = client.get(f"/v2/visualizations/{RUN}/image", headers={"X-App": "cats"})
     assert _is_refused(other, 404, 42004)
 
 
