@@ -18,6 +18,7 @@ from assets.methods.evaluation.evaluate import (
     EvaluationSettings,
     evaluate_scores,
 )
+from assets.methods.evaluation.intervals import format_to_four_decimals
 from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.scoring import score_unseen
@@ -211,7 +212,7 @@ def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
             f"{prefix}positives": evaluation.n_positive,
         }
         summary |= {
-            f"{prefix}{name}": f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
+            f"{prefix}{name}": format_to_four_decimals(metric)
             for name in shown
             if (metric := evaluation.metrics.get(name))
         }

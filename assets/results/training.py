@@ -138,13 +138,12 @@ def _caveat(version: str, data: LabelledData, registry: ModelRegistry) -> str:
 
 def _comparison(*versions: tuple[str, Estimate | None]) -> pd.DataFrame:
     """Return the table of ``NsfwTraining`` for the new version and the champion."""
+    unknown = Estimate(np.nan, np.nan, np.nan)
     rows = [
         {
             "model": name,
             "version": version,
-            "auc": auc.value if auc else np.nan,
-            "auc_low": auc.low if auc else np.nan,
-            "auc_high": auc.high if auc else np.nan,
+            **(auc or unknown).named("auc"),
         }
         for name, (version, auc) in zip((NEW, CHAMPION_OF_BEFORE), versions, strict=True)
     ]

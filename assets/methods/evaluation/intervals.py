@@ -46,6 +46,11 @@ def format_estimate(estimate: Estimate) -> str:
     return f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
+def format_to_four_decimals(estimate: Estimate) -> str:
+    """Write a metric and its interval so that those of two models can be told apart."""
+    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+
+
 def wilson_interval(
     successes: NDArray[np.integer], trials: NDArray[np.integer], confidence: float
 ) -> tuple[Floats, Floats]:

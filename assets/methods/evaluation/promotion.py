@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from assets.methods.evaluation.intervals import Estimate
+from assets.methods.evaluation.intervals import Estimate, format_to_four_decimals
 
 Alias = Literal["champion", "challenger"]
 CHANCE = 0.5  # the AUC of random scores
@@ -58,7 +58,8 @@ def judge(candidate: Estimate, champion: Champion, positive: str) -> Verdict:
             "challenger", f"The champion has no class {positive}, so the two cannot be compared."
         )
     is_no_worse, why = _compared(candidate, champion.auc)
-    reason = f"AUC {_words(candidate)}, the champion's {_words(champion.auc)}: {why}"
+    new, old = format_to_four_decimals(candidate), format_to_four_decimals(champion.auc)
+    reason = f"AUC {new}, the champion's {old}: {why}"
     return Verdict(
         "champion" if is_no_worse else "challenger", f"{reason} {champion.caveat}".rstrip()
     )
@@ -74,7 +75,3 @@ def _compared(candidate: Estimate, champion: Estimate) -> tuple[bool, str]:
     if candidate.low <= CHANCE:
         return False, f"its lower bound is not above chance, which is {CHANCE}."
     return True, "the AUC is as high, and its lower bound is not below the champion's."
-
-
-def _words(auc: Estimate) -> str:
-    return f"{auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})"

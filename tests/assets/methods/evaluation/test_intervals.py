@@ -13,6 +13,7 @@ from assets.methods.evaluation.intervals import (
     average_precision,
     f1_score,
     format_estimate,
+    format_to_four_decimals,
     precision_at_prevalence,
     proportion,
     threshold_at_recall,
@@ -332,3 +333,7 @@ def test_a_metric_has_the_digits_that_its_interval_allows(estimate, written):
 def test_a_small_threshold_can_be_read_off():
     assert format_estimate(Estimate(3.29e-5, 1.2e-5, 0.00012)) == "3.3e-05 (1.2e-05–0.00012)"
     assert format_estimate(Estimate(0.0, 0.0, 0.0)) == "0.0000 (0.0000–0.0000)"
+
+
+def test_the_metrics_of_two_models_can_be_told_apart():
+    assert format_to_four_decimals(Estimate(0.91234, 0.8, 1.0)) == "0.9123 (0.8000 to 1.0000)"
