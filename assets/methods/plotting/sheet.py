@@ -59,15 +59,11 @@ class FigureSheet:
         self._figure.figimage(np.asarray(image), left, lower, origin="upper")
 
     def axes(self, left: float, upper: float, width: float, height: float) -> "Axes":
-        """Add axes, without a frame above and on the right."""
+        """Add axes, whose style is left to what fills them."""
         lower = 1 - (upper + height) / self._height
-        axes = self._figure.add_axes(
+        return self._figure.add_axes(
             (left / self._width, lower, width / self._width, height / self._height)
         )
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=in_points(self._font), labelcolor=DARK)
-        axes.set_axisbelow(True)
-        return axes
 
     def image(self) -> Image.Image:
         """Return the sheet as an RGB image."""
