@@ -7,11 +7,10 @@ batches have the same size. The threads work on different batches.
 Another batch size, another device or another kind of processor may still change the last bits.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,10 +44,7 @@ class Network:
         self._plan = plan
         self._prepare = prepare
         self._batch_size = plan.batch_size
-        # Threads side by side on one accelerator gain nothing and multiply its memory.
-        self._turn: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if plan.device == "cpu" else threading.Lock()
-        )
+        self._turn = one_at_a_time(plan.device)
 
     def __call__(self, images: "Sequence[Any] | np.ndarray | torch.Tensor") -> np.ndarray:
         """Map n >= 1 images to (n, d) float32."""
@@ -73,21 +69,12 @@ class Network:
     def _run(self, images: Any, size: int) -> np.ndarray:
         import torch
 
-        with self._turn, torch.inference_mode(), self._autocast():
+        with self._turn, torch.inference_mode(), autocast(self._plan):
             prepared = self._prepare(images).to(self._plan.device)
             shape = (size, *prepared.shape[1:])
             batch = prepared.new_zeros(shape).to(memory_format=torch.channels_last)
             batch[: len(images)] = prepared
             return self._module(batch)[: len(images)].float().cpu().numpy()
-
-    def _autocast(self) -> "torch.autocast":
-        import torch
-
-        return torch.autocast(
-            self._plan.device,
-            dtype=getattr(torch, self._plan.precision),
-            enabled=self._plan.precision != "float32",
-        )
 
     def _halve(self, failed: int) -> None:
         import torch
@@ -97,6 +84,20 @@ class Network:
             self._batch_size = max(1, failed // 2)
         if self._plan.device == "cuda":
             torch.cuda.empty_cache()
+
+
+def autocast(plan: ComputePlan) -> "torch.autocast":
+    """Return a context that computes in the plan's precision."""
+    import torch
+
+    precision = getattr(torch, plan.precision)
+    return torch.autocast(plan.device, precision, enabled=plan.precision != "float32")
+
+
+def one_at_a_time(device: str) -> AbstractContextManager[object]:
+    """Return a context that threads enter in turn on an accelerator, and together on the CPU."""
+    # Threads side by side on one accelerator gain nothing and multiply its memory.
+    return nullcontext() if device == "cpu" else threading.Lock()
 
 
 @contextmanager

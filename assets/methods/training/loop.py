@@ -1,9 +1,7 @@
 """The epochs of a training: gradient steps, validation, early stopping, checkpoints."""
 
-import contextlib
 import copy
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,9 +14,10 @@ import numpy as np
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
+from assets.methods.models.forward import autocast, one_at_a_time
 from assets.methods.training.checkpoint import Checkpoint
 from assets.methods.training.settings import TrainingSettings
-from assets.methods.training.sharded_gradient import SHARD_SIZE, Shard, ShardedGradient, autocast
+from assets.methods.training.sharded_gradient import SHARD_SIZE, Shard, ShardedGradient
 
 if TYPE_CHECKING:
     import torch
@@ -217,14 +216,11 @@ class TrainingLoop:
         from sklearn.metrics import roc_auc_score
 
         examples, plan = self._validation, self._plan
-        # Concurrent threads make one accelerator no faster, and multiply the memory.
-        one_at_a_time: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if plan.device == "cpu" else threading.Lock()
-        )
+        turn = one_at_a_time(plan.device)
 
         def margins(places: np.ndarray) -> np.ndarray:
             prepared = examples.prepare(places, None)
-            with one_at_a_time, torch.inference_mode(), autocast(plan):
+            with turn, torch.inference_mode(), autocast(plan):
                 logits = self._module(prepared.to(plan.device)).double().cpu().numpy()
             return logits[:, 1] - logits[:, 0]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
+from assets.methods.models.forward import autocast
 
 if TYPE_CHECKING:
     import torch
@@ -99,14 +100,6 @@ class ShardedGradient:
                 f"Memory on {plan.device} does not suffice to train with this batch size: use a "
                 "smaller one, or train the head alone."
             ) from error
-
-
-def autocast(plan: ComputePlan) -> "torch.autocast":
-    """Return a context that computes in the plan's precision."""
-    import torch
-
-    precision = getattr(torch, plan.precision)
-    return torch.autocast(plan.device, precision, enabled=plan.precision != "float32")
 
 
 def _with_own_buffers(module: "torch.nn.Module") -> "torch.nn.Module":
