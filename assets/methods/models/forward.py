@@ -17,6 +17,7 @@ import numpy as np
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
+from assets.methods.common.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,25 @@ def unsplit_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def rows_in_batches(
+    pool: ThreadPoolExecutor,
+    run: Callable[[list[str]], np.ndarray],
+    image_ids: list[str],
+    size: int,
+    progress: Progress,
+) -> np.ndarray:
+    """Run batches of ``size`` image_ids in the pool, and return the rows of all, (n, ...).
+
+    ``run`` maps a batch to a row for each of its images; ``progress`` counts the rows.
+    """
+    rows: list[np.ndarray] = []
+    starts = range(0, len(image_ids), size)
+    for part in pool.map(run, [image_ids[start : start + size] for start in starts]):
+        rows.extend(part)
+        progress(len(rows), len(image_ids))
+    return np.stack(rows)
 
 
 def _unsplit_operations() -> None:

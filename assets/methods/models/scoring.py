@@ -14,7 +14,7 @@ from assets.methods.models.classifier import (
     checked_probabilities,
     image_tensors,
 )
-from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.forward import rows_in_batches, unsplit_pool
 from assets.methods.models.vector_store import EmbedBatch, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 
@@ -103,10 +103,5 @@ def _classify(
         return classify_photos(classifier, [load_image(one) for one in batch])
 
     size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
-    batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
-    rows: list[np.ndarray] = []
     with unsplit_pool(classifier.workers) as pool:
-        for part in pool.map(work, batches):
-            rows.extend(part)
-            progress(len(rows), len(image_ids))
-    return np.stack(rows)
+        return rows_in_batches(pool, work, image_ids, size, progress)

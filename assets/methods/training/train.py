@@ -29,7 +29,7 @@ from assets.methods.models.classifier_file import (
     load_classifier,
     save_classifier,
 )
-from assets.methods.models.forward import Network, unsplit_pool
+from assets.methods.models.forward import Network, rows_in_batches, unsplit_pool
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
@@ -260,12 +260,7 @@ def _features(
         return np.hstack(features)
 
     def compute(image_ids: list[str], progress: Progress) -> np.ndarray:
-        rows: list[np.ndarray] = []
-        starts = range(0, len(image_ids), size)
-        for part in pool.map(run, [image_ids[first : first + size] for first in starts]):
-            rows.extend(part)
-            progress(len(rows), len(image_ids))
-        return np.stack(rows)
+        return rows_in_batches(pool, run, image_ids, size, progress)
 
     found, _ = store.complete(key, images.image_ids, lambda: compute, progress)
     rows = torch.from_numpy(np.stack([found[image_id] for image_id in images.image_ids]))
