@@ -14,7 +14,7 @@ from PIL import Image
 
 from assets.methods.attribution.deconvnet_maps import DeconvnetMap
 from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, scaled_photo, smoothed
-from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, centred, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 
 # Lengths in px.
@@ -206,9 +206,7 @@ def _change_sizes(size: Size) -> _ChangeSizes:
 def _tile(image: Image.Image) -> Image.Image:
     """Return an image on a square tile."""
     size = fitted(image.size, (_TILE, _TILE))
-    tile = Image.new("RGB", (_TILE, _TILE), "#f1f1f1")
-    tile.paste(scaled_photo(image, size), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
-    return tile
+    return centred(scaled_photo(image, size), _TILE, "#f1f1f1")
 
 
 def _brighter_and_darker(

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.plotting.sheet import centred, fitted
 
 # Browsers and image viewers give up on larger pictures.
 LARGEST_SIDE = 16_384  # px
@@ -138,12 +139,8 @@ def draw_tile(image: Image.Image, plan: MosaicPlan) -> Image.Image:
     side = (plan.tile, plan.tile)
     if plan.settings.fit == "fill":
         return ImageOps.fit(photo, side, Image.Resampling.LANCZOS)
-    scale = plan.tile / max(photo.size)
-    width, height = (max(1, round(scale * length)) for length in photo.size)
-    tile = Image.new("RGB", side, _rgb(plan.settings.background))
-    corner = ((plan.tile - width) // 2, (plan.tile - height) // 2)
-    tile.paste(photo.resize((width, height), Image.Resampling.LANCZOS), corner)
-    return tile
+    scaled = photo.resize(fitted(photo.size, side), Image.Resampling.LANCZOS)
+    return centred(scaled, plan.tile, _rgb(plan.settings.background))
 
 
 def encode_mosaic(mosaic: Image.Image, settings: MosaicSettings) -> bytes:

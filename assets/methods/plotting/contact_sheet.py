@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
+from assets.methods.plotting.sheet import centred
 from assets.methods.plotting.text import DARK, format_values, sheet_font
 
 N_RANKED = 20
@@ -83,6 +84,4 @@ def _tile(image: Image.Image, *, blur: bool) -> Image.Image:
     photo = photo.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     if blur:
         photo = photo.filter(ImageFilter.GaussianBlur(_BLUR_RADIUS))
-    tile = Image.new("RGB", (TILE, TILE), _GROUND)
-    tile.paste(photo, ((TILE - width) // 2, (TILE - height) // 2))
-    return tile
+    return centred(photo, TILE, _GROUND)

@@ -79,6 +79,13 @@ def rasterised(figure: "Figure") -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
+def centred(image: Image.Image, side: int, ground: str | tuple[int, int, int]) -> Image.Image:
+    """Return a square RGB image of a colour with an image, at most as large, in its middle."""
+    square = Image.new("RGB", (side, side), ground)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
 def fitted(size: Size, room: Size) -> Size:
     """Return the largest size of the same shape that fits into ``room``, at least 1 px a side."""
     scale = min(room[0] / size[0], room[1] / size[1])
