@@ -8,6 +8,7 @@ import pandas as pd
 
 from assets.config import (
     DeconvnetMapsConfig,
+    ExaminedImagesConfig,
     NsfwScoresConfig,
     OcclusionMapsConfig,
     catalogue_settings,
@@ -148,7 +149,7 @@ def deconvnet_maps(
 
 def _target(
     context: dg.AssetExecutionContext,
-    config: OcclusionMapsConfig | DeconvnetMapsConfig,
+    config: ExaminedImagesConfig,
     scores: NsfwScores,
     models: Models,
     compute: Compute,
