@@ -106,7 +106,7 @@ def measure_latency(port: int, photos: list[Path]) -> float:
         f"({len(seconds) / lasted:.0f} a second): p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, "
         f"longest {milliseconds.max():.0f} ms"
     )
-    # The run outlives the service, and writes into the folder that is removed next.
+    # The end of the service would interrupt the run.
     while Connection(port).request("GET", path)["output"]["status"]["code"] == 42001:
         time.sleep(0.5)
     return p95
