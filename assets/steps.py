@@ -16,7 +16,7 @@ from PIL import Image
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
 from assets.methods.plotting.histogram import draw_histogram
-from assets.resources.progress import ProgressReporter
+from assets.resources.progress import FOLLOWED_TAG, ProgressReporter, event_listener
 from assets.resources.tracking import ChildRun, Tracking
 
 THUMBNAIL_SIDE = 480
@@ -33,7 +33,17 @@ class Step:
 
     def progress(self, unit: str) -> Progress:
         """Return a progress callback for work that is counted in ``unit``."""
-        return self.reporter.listener(self.context.log, self.context.asset_key.path[-1], unit)
+        step = self.context.asset_key.path[-1]
+        lines = self.reporter.listener(self.context.log, step, unit)
+        if FOLLOWED_TAG not in self.context.run.tags:
+            return lines
+        events = event_listener(self.context, unit)
+
+        def report(done: int, total: int) -> None:
+            lines(done, total)
+            events(done, total)
+
+        return report
 
     def metrics(self, metrics: dict[str, Any]) -> None:
         """Show metrics in Dagster, and log the numbers among them to MLflow."""

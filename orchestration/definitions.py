@@ -18,7 +18,12 @@ from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
 from orchestration.jobs import JOBS
 from orchestration.schedules import nightly, nightly_moderation
-from orchestration.sensors import finish_canceled_runs, finish_failed_runs, new_images
+from orchestration.sensors import (
+    dead_runs,
+    finish_canceled_runs,
+    finish_failed_runs,
+    new_images,
+)
 
 
 def build_resources(
@@ -54,7 +59,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         ),
         jobs=list(JOBS.values()),
         schedules=[nightly, nightly_moderation],
-        sensors=[new_images, finish_failed_runs, finish_canceled_runs],
+        sensors=[new_images, finish_failed_runs, finish_canceled_runs, dead_runs],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,
         resources=resources,

@@ -1,17 +1,24 @@
 """Carrying a job out in this process, on the same instance as the UI."""
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from assets.methods.common.errors import UserError
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
-from orchestration.instance import PROCESS_GONE, PROCESS_TAG, fail_dead_runs, this_process
+from orchestration.dead_runs import (
+    PROCESS_GONE,
+    PROCESS_TAG,
+    UNFINISHED,
+    fail_dead_runs,
+    this_process,
+)
 from orchestration.jobs import ASSETS_OF
+from orchestration.run_queue import PARTITION_TAG, with_origins
 
 # By name: of an exception in a run, Dagster keeps no more.
 INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
@@ -22,7 +29,7 @@ class RunError(Exception):
 
 
 class ProcessGoneError(RunError):
-    """The process that carried a run out was killed; the same work may be done by another."""
+    """A run was ended from outside, as when its process is killed; another may do the same."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +57,25 @@ def carry_out(
 ) -> FinishedRun:
     """Run ``job`` for ``collection``, with its settings.
 
-    Raises UserError with the sentence of the asset that refused, KeyboardInterrupt when the run was
-    interrupted, RunError for anything else.
+    Raises UserError with the sentence of the asset that refused, or when a run of the queue is at
+    work on the collection, KeyboardInterrupt when the run was interrupted, RunError for anything
+    else.
     """
     for dead in fail_dead_runs(instance):
         finish_run(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=collection.name,
-        run_config={**collection.run_config(ASSETS_OF[job]), **console(debug)},
-        tags={PROCESS_TAG: this_process()},
-        raise_on_error=debug,
-    )
+    same = dg.RunsFilter(tags={PARTITION_TAG: collection.name}, statuses=UNFINISHED)
+    if instance.get_runs_count(same):
+        raise UserError(at_work(collection.name))
+    run_id = str(uuid.uuid4())
+    with with_origins(instance):
+        result = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=collection.name,
+            run_config={**collection.run_config(ASSETS_OF[job]), **console(debug)},
+            tags={PROCESS_TAG: this_process(run_id)},
+            run_id=run_id,
+            raise_on_error=debug,
+        )
     if not result.success:
         failure = failure_of(result.all_events)
         status = dg.DagsterRunStatus.FAILURE
@@ -72,6 +86,11 @@ def carry_out(
         finish_run(tracking, result.run_id, status)
         raise failure
     return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
+
+
+def at_work(name: str) -> str:
+    """Return why a collection cannot be worked on now."""
+    return f"Another tessera is at work on {name}: wait for it to end."
 
 
 def console(debug: bool = False) -> dict[str, Any]:
@@ -97,16 +116,15 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> BaseException:
     """Return why a run failed, from its events.
 
     UserError with the sentence of the asset that refused, KeyboardInterrupt if the run was
-    interrupted, ProcessGoneError if its process was killed, else RunError.
+    interrupted, ProcessGoneError if it was ended from outside, else RunError.
     """
     for event in events:
         if event.is_run_failure:
-            if (event.message or "").startswith(PROCESS_GONE):
-                return ProcessGoneError(event.message)
-            # Reported from outside, it has a message and no data.
-            if event.event_specific_data is None:
-                return RunError(event.message or "")
-            if _was_interrupted(event.job_failure_data.error):
+            # Reported from outside, it has a message and no error, and no asset has failed before.
+            error = event.event_specific_data and event.job_failure_data.error
+            if error is None:
+                return ProcessGoneError(_message_from_outside(event))
+            if _was_interrupted(error):
                 return KeyboardInterrupt()
         if not event.is_step_failure:
             continue
@@ -122,6 +140,12 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> BaseException:
     return RunError("The run failed before its first asset.")
 
 
+def _message_from_outside(event: dg.DagsterEvent) -> str:
+    message = event.message or PROCESS_GONE
+    # What Dagster writes where nobody gave a reason, as a code server whose child died.
+    return PROCESS_GONE if "from outside the execution context" in message else message
+
+
 def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
     return {
         str(event.step_key): round(event.step_success_data.duration_ms / 1000, 2)
@@ -130,7 +154,7 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
     }
 
 
-def _was_interrupted(error: SerializableErrorInfo | None) -> bool:
+def _was_interrupted(error: Any) -> bool:
     while error is not None:
         if error.cls_name in INTERRUPTS:
             return True

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
+from orchestration.run_queue import NIGHTLY
 
 
 @dg.schedule(
@@ -45,4 +46,6 @@ def _requests(
     night = context.scheduled_execution_time.date().isoformat()
     for name in names:
         run_config = photos.registered(name).run_config(assets)
-        yield dg.RunRequest(f"{name}:{night}", run_config=run_config, partition_key=name)
+        yield dg.RunRequest(
+            f"{name}:{night}", run_config=run_config, partition_key=name, tags=NIGHTLY
+        )

@@ -9,7 +9,9 @@ from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
+from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
 from orchestration.jobs import JOBS, PHOTO_MAP
+from orchestration.run_queue import NIGHTLY
 
 
 @dg.sensor(
@@ -39,7 +41,7 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
         digests[name] = digest
         if digest != seen.get(name):
             run_config = collection.run_config(PHOTO_MAP)
-            requests.append(dg.RunRequest(run_config=run_config, partition_key=name))
+            requests.append(dg.RunRequest(run_config=run_config, partition_key=name, tags=NIGHTLY))
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(digests))
 
 
@@ -61,3 +63,16 @@ finish_canceled_runs = dg.run_status_sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Gives the MLflow runs of a cancelled run their final status.",
 )(_finish_runs)
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Reports runs whose process was killed as failed, so that they hold up no other, "
+    "and ends processes whose run is over.",
+)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Bring the runs of this machine into line with its processes."""
+    dead = fail_dead_runs(context.instance)
+    killed = kill_processes_of_ended_runs(context.instance)
+    return dg.SkipReason(f"{len(dead)} runs had died, {len(killed)} processes had outlived theirs.")

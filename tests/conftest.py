@@ -26,6 +26,7 @@ settings.load_profile("tessera")
 # `make test` gives each file to one worker, in this order; the longest file must not come last.
 LONGEST_FIRST = (
     "e2e/test_serve.py",
+    "e2e/test_queue.py",
     "e2e/test_readme.py",
     "orchestration/api/visualizations/test_served_visualizations.py",
     "e2e/test_map.py",

@@ -1,4 +1,4 @@
-"""The lint contracts that keep the arrows of the house pointing one way, and heavy imports late."""
+"""The lint rules that keep imports pointing one way, heavy ones late, and private names out."""
 
 import os
 import shutil
@@ -99,15 +99,50 @@ def test_an_import_against_the_arrows_is_refused(house, module, line, contract):
     assert any(contract in row for row in broken), linted.stdout
 
 
-@pytest.mark.parametrize("module", ["assets/probe.py", "orchestration/probe.py"])
-def test_a_heavy_import_at_module_level_is_refused(module):
-    ruff = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--select", "TID", "--stdin-filename", module, "-"],
-        input="import torch\n",
+def ruff(module: str, line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--stdin-filename", module, "-"],
+        input=f"{line}\n",
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
-    assert ruff.returncode == 1, ruff.stdout + ruff.stderr
-    assert "TID253" in ruff.stdout
+
+
+@pytest.mark.parametrize("module", ["assets/probe.py", "orchestration/probe.py"])
+def test_a_heavy_import_at_module_level_is_refused(module):
+    checked = ruff(module, "import torch")
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert "TID253" in checked.stdout or "banned-module-level-imports" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "rule"),
+    [
+        (
+            "orchestration/probe.py",
+            "from dagster._core.storage.tags import PRIORITY_TAG",
+            "import-private-name",
+        ),
+        ("tests/probe.py", "from dagster._grpc import client", "import-private-name"),
+        ("bench/probe.py", "import dagster._daemon.controller", "banned-api"),
+        ("assets/probe.py", "from dagster_shared.error import SerializableErrorInfo", "banned-api"),
+        ("tests/probe.py", "from mlflow._spark import anything", "import-private-name"),
+    ],
+)
+def test_a_private_name_of_a_library_is_refused(module, line, rule):
+    checked = ruff(module, line)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert rule in checked.stdout
+
+
+def test_no_private_name_of_dagsters_is_imported():
+    found = subprocess.run(
+        ["git", "grep", "-nE", r"^\s*(from|import) dagster(\._|_shared)", "--", "*.py"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert found.stdout == ""

@@ -1,15 +1,19 @@
-"""The progress of long steps as lines in the log of a run."""
+"""The progress of long steps: lines in the log of a run, for people, and events, for programs."""
 
 import logging
-import re
 import time
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import dagster as dg
 
 from assets.methods.common.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
-_LINE = re.compile(r"(\w+): ([\d,]+) of ([\d,]+) (.+), about ([\d,]+) s left")
+SECONDS_BETWEEN_EVENTS = 1.0
+# A run with this tag tells its progress in events, because somebody follows it.
+FOLLOWED_TAG = "tessera/followed"
 
 
 class ProgressReporter(Protocol):
@@ -20,8 +24,8 @@ class ProgressReporter(Protocol):
 
 
 @dataclass(frozen=True)
-class ProgressLine:
-    """A line of progress: ``done`` of ``total`` units of a step, and the seconds that are left."""
+class StepProgress:
+    """How far a step is: ``done`` of ``total`` units, and the seconds that are left."""
 
     step: str
     done: int
@@ -35,14 +39,17 @@ class ProgressLine:
             f"about {self.seconds_left:,} s left"
         )
 
+    def event(self, asset_key: dg.AssetKey, partition: str | None) -> dg.AssetObservation:
+        """Return the progress as an event of a run."""
+        return dg.AssetObservation(asset_key, partition=partition, metadata=asdict(self))
+
     @classmethod
-    def read(cls, line: str) -> "ProgressLine | None":
-        """Parse a line that ``str`` has written; None for any other line."""
-        found = _LINE.fullmatch(line)
-        if found is None:
+    def of(cls, event: dg.AssetObservation) -> "StepProgress | None":
+        """Read what ``event`` has written; None for an observation of anything else."""
+        told: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
+        if told.keys() != cls.__dataclass_fields__.keys():
             return None
-        step, done, total, unit, seconds = found.groups()
-        return cls(step, _number(done), _number(total), unit, _number(seconds))
+        return cls(**told)
 
 
 class LogProgress:
@@ -53,19 +60,32 @@ class LogProgress:
 
     def listener(self, log: logging.Logger, step: str, unit: str) -> Progress:
         """Return a callback that writes to the ``log`` of a run."""
-        begun = last = time.monotonic()
-
-        def listen(done: int, total: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last < self._seconds_between_lines or done == 0:
-                return
-            last = now
-            left = (now - begun) / done * (total - done)
-            log.info(str(ProgressLine(step, done, total, unit, round(left))))
-
-        return listen
+        return _throttled(step, unit, lambda told: log.info(str(told)), self._seconds_between_lines)
 
 
-def _number(text: str) -> int:
-    return int(text.replace(",", ""))
+def event_listener(context: dg.AssetExecutionContext, unit: str) -> Progress:
+    """Return a callback that reports the progress of an asset as events, about one a second."""
+    partition = context.partition_key if context.has_partition_key else None
+    return _throttled(
+        context.asset_key.path[-1],
+        unit,
+        lambda told: context.log_event(told.event(context.asset_key, partition)),
+        SECONDS_BETWEEN_EVENTS,
+    )
+
+
+def _throttled(
+    step: str, unit: str, tell: Callable[[StepProgress], None], pause: float
+) -> Progress:
+    begun = last = time.monotonic()
+
+    def listen(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < pause or done == 0:
+            return
+        last = now
+        left = (now - begun) / done * (total - done)
+        tell(StepProgress(step, done, total, unit, round(left)))
+
+    return listen

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from assets.resources.collections import INPUTS_SOURCE, collection_for
@@ -16,6 +17,10 @@ from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.definitions import build_resources
 from orchestration.instance import forget, open_instance, register
+from orchestration.queue_processes import QueueProcesses
+
+# The scarce thing that every map needs for a while: the GPU where there is one, or processors.
+POOL = "gpu"
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +45,9 @@ class Service:
         )
         self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)
+        self._home = home
+        self._runs_at_once = settings.runs_at_once
+        self._queue = ExitStack()
 
     @property
     def is_open(self) -> bool:
@@ -51,17 +59,27 @@ class Service:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             # This migrates the database before the service and a run would both try to.
             _ = self._tracking.experiment_id
+        self._start_queue()
         self.intake.start()
         self.models.start()
         self.visualizations.start()
         self.metrics.watch_visualizations(self.visualizations.count)
 
     def close(self) -> None:
-        """Stop the service; a visualization that is running goes on without it."""
+        """Stop the service; a visualization that is running goes on when the next one starts."""
         self.visualizations.close()
+        self._queue.close()
         self.searches.close()
         self.models.close()
         self.intake.close()
+
+    def _start_queue(self) -> None:
+        instance = self._queue.enter_context(open_instance())
+        if self._runs_at_once is not None:
+            instance.event_log_storage.set_concurrency_slots(POOL, self._runs_at_once)
+        processes = QueueProcesses(self._home, instance)
+        processes.start()
+        self._queue.callback(processes.close)
 
 
 def _register(app: str) -> None:

@@ -12,12 +12,13 @@ class ServeSettings:
 
     ``download_seconds`` limits the time of one download. ``wait_seconds`` is how long a post of
     inputs waits for its downloads before it returns them as pending. ``public_url`` is the base of
-    the URLs in replies; None takes it from each request.
+    the URLs in replies; None takes it from each request. ``runs_at_once`` becomes the limit of
+    Dagster's pool; None leaves the limit as it is, which is 1 unless somebody has set another.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    runs_at_once: int = 1
+    runs_at_once: int | None = None
     download_seconds: float = 20.0
     wait_seconds: float = 30.0
     image_megabytes: float = 32.0

@@ -23,7 +23,7 @@ from orchestration.cli.options import Options
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.instance import collection_lock, forget, open_instance, register
-from orchestration.runs import FinishedRun, carry_out
+from orchestration.runs import FinishedRun, at_work, carry_out
 
 STANDARD_ERROR = 2
 
@@ -89,7 +89,7 @@ def _exclusive_lock(name: str) -> Iterator[None]:
         with collection_lock(name, timeout=1):
             yield
     except Timeout as error:
-        raise UserError(f"Another tessera is at work on {name}: wait for it to end.") from error
+        raise UserError(at_work(name)) from error
 
 
 @contextmanager

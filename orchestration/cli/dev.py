@@ -1,19 +1,20 @@
-"""`tessera dev`: Dagster's UI and daemon, and MLflow's UI, side by side in one terminal."""
+"""`tessera dev`: Dagster's UI and its queue, and MLflow's UI, side by side in one terminal."""
 
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
-import dagster as dg
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
 from assets.resources.tracking import Tracking
-from orchestration.instance import fail_orphaned_runs, prepare_home, project_file
+from orchestration.instance import open_instance, prepare_home
+from orchestration.queue_processes import MARK, QueueProcesses
 
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
@@ -25,14 +26,13 @@ SECONDS_TO_END = 15
 def command(port: int, mlflow_port: int) -> None:
     """Serve the web pages of Dagster and MLflow on this machine until Ctrl-C.
 
-    Dagster's daemon runs as well, for schedules and sensors. No other machine can open the pages.
+    Dagster's daemon runs as well, for the queue, schedules and sensors; `tessera serve` on the same
+    home shares it. No other machine can open the pages.
     If MLFLOW_TRACKING_URI names an MLflow server, that one is used and none is started.
     """
     home = prepare_home()
     try:
         with suppress(KeyboardInterrupt), FileLock(home / "dev.lock", timeout=1):
-            with dg.DagsterInstance.get() as instance:
-                fail_orphaned_runs(instance)
             _serve(home, f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{mlflow_port}")
     except Timeout as error:
         raise UserError(f"{home} is being served by another `tessera dev` already.") from error
@@ -42,13 +42,14 @@ def command(port: int, mlflow_port: int) -> None:
 def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
     remote = os.environ.get("MLFLOW_TRACKING_URI", "")
     tracking = Tracking(home=str(home), tracking_uri=remote)
-    commands = {"Dagster": _dagster_command(dagster_url)}
+    commands: dict[str, list[str]] = {}
     if not remote:
         # Migrate before the server and a run do so side by side.
         experiment = tracking.experiment_id
         commands["MLflow"] = _mlflow_command(home, tracking.uri, mlflow_url)
         mlflow_url += f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
     print(f"Dagster  {dagster_url}\nMLflow   {remote or mlflow_url}")
+    print(f"Runs write to {home / 'queue' / 'code-server.log'}.")
     print("Both are up within half a minute; Ctrl-C ends them.", flush=True)
     environment = {
         # Deprecations inside Dagster and MLflow are of no use to the reader of this terminal.
@@ -59,13 +60,30 @@ def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
         "TESSERA_DAGSTER_URL": dagster_url,
         "TESSERA_MLFLOW_URL": mlflow_url.partition("/#")[0],
     }
-    _run_together(commands, home, environment)
+    with _queue(home, environment) as workspace:
+        commands["Dagster"] = _dagster_command(workspace, dagster_url)
+        # What is left of the pages after a SIGKILL ends with the queue.
+        _run_together(commands, home, {**environment, MARK: str(home.resolve())})
 
 
-def _dagster_command(url: str) -> list[str]:
+@contextmanager
+def _queue(home: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """Keep Dagster's daemon and code server running; yield the file that says where they are."""
+    with open_instance() as instance:
+        processes = QueueProcesses(home, instance, environment, needs_code_server=True)
+        processes.start()
+        try:
+            # A page that is opened before would show an error until it is reloaded.
+            processes.wait_for_code_server()
+            yield processes.workspace
+        finally:
+            processes.close()
+
+
+def _dagster_command(workspace: Path, url: str) -> list[str]:
     return [
-        "dagster", "dev", "--workspace", str(project_file("workspace.yaml")),
-        "--host", LOOPBACK, "--port", url.rpartition(":")[2], "--log-level", "warning",
+        "dagster_webserver", "--workspace", str(workspace),
+        "--host", LOOPBACK, "--port", url.rpartition(":")[2], "--dagster-log-level", "warning",
     ]  # fmt: skip
 
 

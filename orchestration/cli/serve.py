@@ -40,8 +40,8 @@ BACKLOG = 1024
     "--runs",
     "runs_at_once",
     type=click.IntRange(1),
-    default=ServeSettings.runs_at_once,
-    help="Number of visualizations to compute at the same time. The others wait.",
+    help="Number of runs that compute at the same time. The others wait in Dagster's queue.",
+    show_default="the limit of the pool gpu, at first 1",
 )
 @click.option(
     "--download-seconds",
@@ -130,7 +130,8 @@ def _announce(service: Service, listening: socket.socket) -> None:
             "is the app `default`.\nMake a key with `tessera key new COLLECTION`."
         )
     print(
-        "Ctrl-C ends it; a visualization that is being carried out is still finished.", flush=True
+        "Ctrl-C ends it; a visualization that is running goes on when it is started again.",
+        flush=True,
     )
 
 

@@ -78,7 +78,7 @@ def test_the_next_run_settles_one_that_was_killed(
 ):
     """What a process leaves that dies at once: a run that seems to go on for ever."""
     folder = photo_folder(2)
-    monkeypatch.setattr("orchestration.runs.this_process", lambda: "")
+    monkeypatch.setattr("orchestration.runs.this_process", lambda run_id: "")
     assert tessera("map", folder, "--out", tmp_path / "map", "--name", "killed").code == 0
     tracking = Tracking(home=str(shared_home))
     with open_instance() as instance:

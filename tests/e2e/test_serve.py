@@ -21,8 +21,7 @@ from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
 from assets.values import Embeddings, GridAssignment
 from orchestration.api.keys import KeyLimits, KeyRing
-from orchestration.instance import PROCESS_TAG
-from support.served import Served, served, wait_for
+from support.served import Served, process_of_run, processes_of_queue, served, wait_for
 
 PENDING, READY, FAILED = 42001, 42000, 42002
 BATCH = 128
@@ -54,18 +53,6 @@ def _post_photos(service, photos: list[Path], **headers: str) -> list[dict]:
         assert reply["status"]["code"] == 10000, reply["status"]
         posted += reply["inputs"]
     return posted
-
-
-def _worker_of(instance: dg.DagsterInstance, identity: str) -> int:
-    """Wait for the process that carries a visualization out, and return it."""
-
-    def worker() -> int | None:
-        run = instance.get_run_by_id(identity)
-        if run.status != dg.DagsterRunStatus.STARTED or PROCESS_TAG not in run.tags:
-            return None
-        return int(run.tags[PROCESS_TAG].split(":")[1])
-
-    return wait_for(worker, 120, "no run has started")
 
 
 # The whole demo takes a minute; with a quarter of its photos every line here runs, too.
@@ -133,19 +120,20 @@ def test_a_service_and_then_a_run_that_are_killed_lose_no_visualization(
     home, instance, photo_folder
 ):
     photos = sorted(photo_folder(80).iterdir())
-    with served(home, workers_outlive=True) as service:
+    with served(home, queue_outlives=True) as service:
         _post_photos(service, photos)
         identity = service.client.post("/v2/visualizations").json()["output"]["id"]
         waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"]
-        _worker_of(instance, identity)
+        process_of_run(instance, identity)
         service.kill()
         port = httpx.URL(service.base).port
     with served(home, "--port", str(port)) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
         assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
         third = service.client.post("/v2/visualizations", json={"tile": 24}).json()["output"]["id"]
-        os.kill(_worker_of(instance, third), signal.SIGKILL)
+        os.kill(process_of_run(instance, third), signal.SIGKILL)
         assert service.ended_visualization(third)["status"]["code"] == READY
+    assert processes_of_queue(home) == []
     assert instance.get_run_by_id(third).status is dg.DagsterRunStatus.FAILURE
     retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": third}))
     assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]
@@ -158,14 +146,14 @@ def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, insta
     with served(home) as service:
         _post_photos(service, photos)
         identity = service.client.post("/v2/visualizations").json()["output"]["id"]
-        worker = _worker_of(instance, identity)
+        worker = process_of_run(instance, identity)
         service.kill()
         os.kill(worker, signal.SIGKILL)
     with served(home) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
 
 
-# Smaller, in this process: test_run_dispatcher.py.
+# Smaller, in this process: test_run_follower.py.
 @pytest.mark.slow
 def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
     home, instance, photo_folder
@@ -179,8 +167,8 @@ def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
         def kill_each_worker() -> dict | None:
             runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             for run in runs:
-                worker = int(run.tags.get(PROCESS_TAG, ":0").split(":")[1])
-                if worker and worker not in killed:
+                worker = process_of_run(instance, run.run_id)
+                if worker not in killed:
                     killed.add(worker)
                     os.kill(worker, signal.SIGKILL)
             output = service.visualization(identity)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 
 from orchestration.api.keys import KeyLimits, KeyRing
-from orchestration.instance import collection_lock
+from orchestration.instance import open_instance
 from support.image_server import packed, picture, serving
 from support.served import Served, served, wait_for
 
@@ -92,6 +93,17 @@ def _ended(app: App, visualization: dict) -> dict:
     return output
 
 
+def _start_run(instance: dg.DagsterInstance, collection: str) -> None:
+    """Let a run of a collection begin that goes on for ever."""
+
+    @dg.job
+    def endless() -> None:
+        pass
+
+    run = instance.create_run_for_job(endless, tags={"dagster/partition": collection})
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", "endless"), run.run_id)
+
+
 @pytest.fixture(scope="module")
 def keys(shared_home) -> dict[str, str]:
     """The keys of some apps, by name."""
@@ -114,7 +126,7 @@ def photos() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def apps(keys, service, photos) -> Iterator[tuple[App, App]]:
+def apps(keys, service, photos) -> tuple[App, App]:
     """The app that is attacked, and the one whose key the attacker has."""
     ours, theirs = App(OURS, keys[OURS], service), App(THEIRS, keys[THEIRS], service)
     items = [_item(seed, id=f"ours-{seed}") for seed in range(N_PHOTOS)]
@@ -126,10 +138,12 @@ def apps(keys, service, photos) -> Iterator[tuple[App, App]]:
     begun = _visualization(ours)
     theirs = replace(theirs, ready=_ended(theirs, _visualization(theirs)))
     ours = replace(ours, ready=_ended(ours, begun))
-    # As long as somebody is at work on a collection, its visualizations wait.
-    with collection_lock(OURS), collection_lock("twin"):
-        ours = replace(ours, pending=_visualization(ours, tile=16))
-        yield ours, theirs
+    # As long as another run is at work on a collection, its visualizations wait.
+    with open_instance() as instance:
+        for app in (OURS, "twin"):
+            _start_run(instance, app)
+    ours = replace(ours, pending=_visualization(ours, tile=16))
+    return ours, theirs
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ import dagster as dg
 import pytest
 
 from assets.methods.common.errors import UserError
-from orchestration.instance import fail_run
+from orchestration.dead_runs import PROCESS_GONE, fail_run
 from orchestration.runs import ProcessGoneError, RunError, failure_of
 
 
@@ -45,22 +45,23 @@ def test_the_events_of_a_run_tell_why_it_failed(instance, raised, failure, told)
     assert str(found) == told
 
 
-def test_a_run_whose_process_is_gone_says_so_with_its_last_words(instance):
-    run = instance.create_run_for_job(_nothing)
-    fail_run(instance, run, "MemoryError")
-    failure = failure_of(_stored(instance, run.run_id))
-    assert type(failure) is ProcessGoneError
-    assert str(failure) == (
-        "The process that carried out this run is gone. Its last output: MemoryError"
-    )
+def test_a_run_whose_process_is_gone_says_so_whoever_has_seen_it(instance):
+    ours, theirs = (instance.create_run_for_job(_nothing) for _ in range(2))
+    fail_run(instance, ours)
+    # As a code server does.
+    instance.report_run_failed(theirs)
+    for run in (ours, theirs):
+        failure = failure_of(_stored(instance, run.run_id))
+        assert type(failure) is ProcessGoneError
+        assert str(failure) == PROCESS_GONE
 
 
 def test_a_run_that_was_called_failed_from_outside_has_the_reason_given(instance):
     run = instance.create_run_for_job(_nothing)
-    instance.report_run_failed(run, "It ended with the `tessera dev` that started it.")
+    instance.report_run_failed(run, "Run timed out due to taking longer than 120 s to start.")
     failure = failure_of(_stored(instance, run.run_id))
-    assert type(failure) is RunError
-    assert str(failure) == "It ended with the `tessera dev` that started it."
+    assert type(failure) is ProcessGoneError
+    assert str(failure) == "Run timed out due to taking longer than 120 s to start."
 
 
 def test_no_events_are_a_failure_too():

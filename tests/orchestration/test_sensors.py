@@ -6,8 +6,14 @@ import pytest
 from assets.resources.collections import Collection
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
+from orchestration import sensors
 from orchestration.instance import register
-from orchestration.sensors import finish_canceled_runs, finish_failed_runs, new_images
+from orchestration.sensors import (
+    dead_runs,
+    finish_canceled_runs,
+    finish_failed_runs,
+    new_images,
+)
 
 
 @dg.op
@@ -103,3 +109,13 @@ def test_finishing_passes_on_what_dagster_says(instance, sensor, status):
 
 def test_the_sensor_is_off_until_it_is_switched_on():
     assert new_images.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_dead_runs_are_looked_for_every_few_seconds_without_being_asked(instance, monkeypatch):
+    assert dead_runs.default_status == dg.DefaultSensorStatus.RUNNING
+    assert dead_runs.minimum_interval_seconds == 15
+    run = instance.create_run_for_job(_job)
+    monkeypatch.setattr(sensors, "fail_dead_runs", lambda instance: [run])
+    monkeypatch.setattr(sensors, "kill_processes_of_ended_runs", lambda instance: [1, 2])
+    told = dead_runs(dg.build_sensor_context(instance=instance))
+    assert told.skip_message == "1 runs had died, 2 processes had outlived theirs."

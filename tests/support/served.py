@@ -8,8 +8,12 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import dagster as dg
 import httpx
 import psutil
+
+from orchestration.dead_runs import process_of
+from orchestration.queue_processes import MARK
 
 ROOT = Path(__file__).parents[2]
 TESSERA = [sys.executable, "-m", "orchestration.cli"]
@@ -52,20 +56,35 @@ def wait_for(condition, seconds: float, complaint: str):
     return answer
 
 
-def end_workers(home: Path) -> None:
-    """Kill the workers that outlive the service of a home."""
-    for process in psutil.process_iter(["cmdline"]):
-        if "orchestration.api.visualizations.run_worker" not in (process.info["cmdline"] or ()):
-            continue
+def processes_of_queue(home: Path) -> list[psutil.Process]:
+    """Return the daemon and the code server of a home, and what they have started."""
+    found = []
+    for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get("TESSERA_HOME") == str(home):
-                process.kill()
-                process.wait(30)
+            if process.environ().get(MARK) == str(home):
+                found.append(process)
+    return found
+
+
+def process_of_run(instance: dg.DagsterInstance, run_id: str) -> int:
+    """Wait until a run goes on, and return the number of its process."""
+
+    def number() -> int | None:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.status is not dg.DagsterRunStatus.STARTED:
+            return None
+        process = process_of(instance, run)
+        return process.number if process is not None else None
+
+    return wait_for(number, 120, "the run has not started")
 
 
 @contextmanager
-def served(home: Path, *options: str, log: Path | None = None, workers_outlive: bool = False):
-    """Serve the home on a free port of loopback until the end of the block."""
+def served(home: Path, *options: str, log: Path | None = None, queue_outlives: bool = False):
+    """Serve the home on a free port of loopback until the end of the block.
+
+    With ``queue_outlives``, what a service that was killed leaves is left for the next one.
+    """
     log = log or home.parent / f"serve-{time.monotonic_ns()}.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
@@ -93,5 +112,8 @@ def served(home: Path, *options: str, log: Path | None = None, workers_outlive: 
             process.kill()
             process.wait()
             process.stdout.close()
-            if not workers_outlive:
-                end_workers(home)
+            if not queue_outlives:
+                for left in processes_of_queue(home):
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
+                        left.wait(30)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.resources.progress import ProgressLine
+from assets.resources.progress import StepProgress
 from orchestration.jobs import PHOTO_MAP
 
-# Seconds until a worker's run begins, of which no event tells.
+# Seconds until the process of a run has begun, of which no event tells.
 STARTING_SECONDS = 3.0
-# A step is not over before its event says so, whatever its lines and its time say.
+# A step is not over before its event says so, whatever was reported and its time say.
 _MOST_OF_A_STEP = 0.97
 # Counted one after the other in one step.
 _UNITS = {"grid_assignment": ("photos assigned", "passes")}
@@ -43,7 +43,7 @@ def expected_seconds(n_photos: int) -> dict[str, float]:
 
 
 def expected_total(n_photos: int) -> float:
-    """Return how long a run is expected to take, from the start of its worker to its end."""
+    """Return how long a run is expected to take, from the start of its process to its end."""
     return STARTING_SECONDS + sum(expected_seconds(n_photos).values())
 
 
@@ -57,9 +57,9 @@ class RunWatch:
         self._step: str | None = None
         self._step_began = 0.0
         self._ended: set[str] = set()
-        self._line: ProgressLine | None = None
-        self._line_came = 0.0
-        self._before_lines = 0.0
+        self._reported: StepProgress | None = None
+        self._reported_at = 0.0
+        self._before = 0.0
         self._share = 0.0
 
     def follow(self, entries: Iterable[dg.EventLogEntry]) -> None:
@@ -67,11 +67,13 @@ class RunWatch:
         for entry in entries:
             event = entry.dagster_event
             if event is None:
-                self._read(entry)
+                continue
+            if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
+                self._read(event.asset_observation_data.asset_observation, entry.timestamp)
             elif event.event_type == dg.DagsterEventType.RUN_START:
                 self._has_begun = True
             elif event.is_step_start and event.step_key in PHOTO_MAP:
-                self._step, self._step_began, self._line = event.step_key, entry.timestamp, None
+                self._step, self._step_began, self._reported = event.step_key, entry.timestamp, None
             elif event.is_step_success and event.step_key in PHOTO_MAP:
                 self._ended.add(str(event.step_key))
                 self._step = None
@@ -88,33 +90,33 @@ class RunWatch:
             left -= STARTING_SECONDS
         return RunProgress(min(self._share, 0.99), max(left, _LEAST_SECONDS))
 
-    def _read(self, entry: dg.EventLogEntry) -> None:
-        line = ProgressLine.read(entry.user_message)
-        if line is not None and line.step == self._step:
-            if self._line is None:
-                self._before_lines = self._share_of_step(entry.timestamp)
-            self._line, self._line_came = line, entry.timestamp
+    def _read(self, observation: dg.AssetObservation, moment: float) -> None:
+        reported = StepProgress.of(observation)
+        if reported is not None and reported.step == self._step:
+            if self._reported is None:
+                self._before = self._share_of_step(moment)
+            self._reported, self._reported_at = reported, moment
 
     def _share_of_step(self, moment: float) -> float:
         if self._step is None:
             return 0.0
-        if self._line is None:
-            # Loading a network takes a while, and no line tells of it.
+        if self._reported is None:
+            # Loading a network takes a while, and no event tells of it.
             return _of_a_step((moment - self._step_began) / self._expected[self._step])
-        units = _UNITS.get(self._step, (self._line.unit,))
-        place = units.index(self._line.unit) if self._line.unit in units else 0
-        share = (place + self._line.done / max(self._line.total, 1)) / len(units)
-        return _of_a_step(self._before_lines + (1 - self._before_lines) * share)
+        units = _UNITS.get(self._step, (self._reported.unit,))
+        place = units.index(self._reported.unit) if self._reported.unit in units else 0
+        share = (place + self._reported.done / max(self._reported.total, 1)) / len(units)
+        return _of_a_step(self._before + (1 - self._before) * share)
 
     def _left_of_step(self, moment: float) -> float:
         if self._step is None:
             return 0.0
         expected = max(self._expected[self._step] - (moment - self._step_began), 0.0)
-        if self._line is None:
+        if self._reported is None:
             return expected
-        # A line extrapolates: the less is done, the less it knows.
-        told = max(self._line.seconds_left - (moment - self._line_came), 0.0)
-        share = self._line.done / max(self._line.total, 1)
+        # It is extrapolated: the less is done, the less is known.
+        told = max(self._reported.seconds_left - (moment - self._reported_at), 0.0)
+        share = self._reported.done / max(self._reported.total, 1)
         return share * told + (1 - share) * expected
 
 

@@ -1,9 +1,11 @@
+import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.resources import progress
-from assets.resources.progress import LogProgress, ProgressLine
+from assets.resources.progress import FOLLOWED_TAG, LogProgress, StepProgress
+from assets.steps import Step
 
 COUNTS = st.integers(0, 10**9)
 
@@ -44,11 +46,31 @@ def test_a_reporter_may_write_more_often(clock):
 
 
 @given(COUNTS, COUNTS, st.sampled_from(["photos", "photos assigned", "tiles"]), COUNTS)
-def test_a_line_is_read_back_as_it_was_written(done, total, unit, seconds):
-    line = ProgressLine("tsne_2d", done, total, unit, seconds)
-    assert ProgressLine.read(str(line)) == line
+def test_an_event_is_read_back_as_it_was_written(done, total, unit, seconds):
+    told = StepProgress("tsne_2d", done, total, unit, seconds)
+    assert StepProgress.of(told.event(dg.AssetKey("tsne_2d"), "birds")) == told
 
 
-@given(st.text())
-def test_any_other_line_is_none(text):
-    assert ProgressLine.read(text) is None
+def test_any_other_observation_is_none():
+    assert StepProgress.of(dg.AssetObservation("tsne_2d", metadata={"done": 1})) is None
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("tags", [{}, {FOLLOWED_TAG: "yes"}], ids=["alone", "followed"])
+def test_only_a_run_that_somebody_follows_tells_its_progress_in_events(
+    home, instance, monkeypatch, tags
+):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_EVENTS", 0.0)
+
+    @dg.asset
+    def counted(context: dg.AssetExecutionContext) -> None:
+        listen = Step(context, None, LogProgress()).progress("photos")
+        for done in range(4):
+            listen(done, 4)
+
+    run = dg.materialize([counted], instance=instance, tags=tags)
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    events = [entry.dagster_event.asset_observation_data.asset_observation for entry in entries]
+    told = [StepProgress.of(event) for event in events]
+    expected = [StepProgress("counted", done, 4, "photos", 0) for done in (1, 2, 3)]
+    assert told == (expected if tags else [])

@@ -1,10 +1,11 @@
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
-from dagster._core.execution.plan.objects import StepSuccessData
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.resources.progress import ProgressLine
+from assets.resources.progress import StepProgress
 from orchestration.api.visualizations.progress_of_runs import (
     STARTING_SECONDS,
     RunWatch,
@@ -21,30 +22,23 @@ STEP_START = dg.DagsterEventType.STEP_START
 STEP_SUCCESS = dg.DagsterEventType.STEP_SUCCESS
 
 
-def entry(
-    moment: float,
-    kind: dg.DagsterEventType | None = None,
-    step: str | None = None,
-    text: str = "",
-) -> dg.EventLogEntry:
-    data = StepSuccessData(duration_ms=0.0) if kind is STEP_SUCCESS else None
-    event = (
-        dg.DagsterEvent(kind.value, "photo_map", step_key=step, event_specific_data=data)
-        if kind
-        else None
+def entry(moment: float, kind: dg.DagsterEventType | None = None, step: str | None = None):
+    """An entry of a run's log; one without a kind is a line that somebody has written."""
+    event = SimpleNamespace(
+        event_type=kind,
+        step_key=step,
+        is_step_start=kind is STEP_START,
+        is_step_success=kind is STEP_SUCCESS,
     )
-    return dg.EventLogEntry(
-        error_info=None,
-        level="info",
-        user_message=text,
-        run_id="run",
-        timestamp=moment,
-        dagster_event=event,
-    )
+    return SimpleNamespace(timestamp=moment, dagster_event=event if kind else None)
 
 
 def line(moment: float, step: str, done: int, total: int, unit: str, left: int):
-    return entry(moment, text=str(ProgressLine(step, done, total, unit, left)))
+    """An entry that tells of the progress of a step."""
+    told = StepProgress(step, done, total, unit, left).event(dg.AssetKey(step), "birds")
+    made = entry(moment, dg.DagsterEventType.ASSET_OBSERVATION, step)
+    made.dagster_event.asset_observation_data = SimpleNamespace(asset_observation=told)
+    return made
 
 
 @pytest.fixture
@@ -116,7 +110,7 @@ def test_the_second_part_of_a_step_goes_on_where_the_first_ended(watch):
 def test_a_late_line_of_another_step_and_other_text_change_nothing(watch):
     watch.follow([entry(0.0, RUN_START), entry(0.0, STEP_START, "tsne_2d")])
     before = watch.at(1.0)
-    watch.follow([line(1.0, "embeddings", 9, 10, "photos", 1), entry(1.0, text="Hello.")])
+    watch.follow([line(1.0, "embeddings", 9, 10, "photos", 1), entry(1.0)])
     assert watch.at(1.0) == before
 
 

@@ -1,6 +1,4 @@
 import os
-import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,22 +10,22 @@ from PIL import Image
 
 from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager
 from assets.resources.collections import Collection
+from assets.resources.compute import Compute
 from assets.resources.input_store import NewInput
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import EncodedImage, Mosaic
 from orchestration.api.contract import ApiError, Code, InputReference, PostVisualization
 from orchestration.api.settings import ServeSettings
-from orchestration.api.visualizations import run_dispatcher, served_visualizations
-from orchestration.api.visualizations.map_runs import CLOSED, STATE, WAITING
+from orchestration.api.visualizations.run_follower import RunFollower
 from orchestration.api.visualizations.served_visualizations import Visualizations
-from orchestration.instance import PROCESS_TAG, fail_run, process_number, register
+from orchestration.instance import register
+from orchestration.queue_processes import QueueProcesses
 from support.app_inputs import make_app, new_input
-from support.served import wait_for
+from support.served import process_of_run, wait_for
 
 N = 12
 PENDING, READY = Code.VISUALIZATION_PENDING, Code.VISUALIZATION_READY
 FAILED = Code.VISUALIZATION_FAILED
-RUN_START, RUN_SUCCESS = dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_SUCCESS
 
 
 @pytest.fixture
@@ -50,17 +48,12 @@ def make(home, store):
     yield make
     for made in opened:
         made.close()
-        for worker in made._dispatcher._workers.values():
-            worker.kill()
-            worker.wait()
 
 
 @pytest.fixture
 def idle(make, monkeypatch):
-    """Visualizations that nobody carries out."""
-    monkeypatch.setattr(run_dispatcher.Dispatcher, "_work", lambda self: None)
-    monkeypatch.setattr(served_visualizations, "_PENDING_SECONDS", 0.0)
-    monkeypatch.setattr(served_visualizations, "_ENDED_SECONDS", 0.0)
+    """Visualizations that are looked at when a test says so, and that nobody carries out."""
+    monkeypatch.setattr(RunFollower, "_work", lambda self: None)
     return make()
 
 
@@ -89,10 +82,6 @@ def snapshots(home) -> list[str]:
     return sorted(path.stem for path in home.glob("inputs/*/snapshots/*"))
 
 
-def report(instance, run_id: str, kind: dg.DagsterEventType) -> None:
-    instance.report_dagster_event(dg.DagsterEvent(kind.value, "photo_map"), run_id)
-
-
 # ---- what is asked for ----
 
 
@@ -101,8 +90,9 @@ def test_a_visualization_is_a_run_over_the_inputs_of_that_moment(idle, store, in
     assert (asked.app, asked.n_photos, asked.code) == ("birds", N, PENDING)
     assert asked.progress.percent == 0
     assert asked.progress.seconds_left > 10
+    idle._follower.look()
     run = instance.get_run_by_id(asked.id)
-    assert (run.job_name, run.status) == ("photo_map", WAITING)
+    assert (run.job_name, run.status) == ("photo_map", dg.DagsterRunStatus.QUEUED)
     assert run.tags["dagster/partition"] == "birds"
     settings = {asset: op["config"] for asset, op in run.run_config["ops"].items()}
     manifest = settings["raw_images"].pop("manifest")
@@ -120,6 +110,7 @@ def test_the_settings_of_the_collection_count_where_nothing_is_asked_for(idle, i
     settings = {"tsne_2d": {"method": "pca", "seed": 3}, "mosaic": {"tile": 24, "gap": 0}}
     register(instance, Collection("birds", "inputs:", settings))
     plain, asked = ask(idle), ask(idle, type="tsne", tile=48)
+    idle._follower.look()
     ops = instance.get_run_by_id(plain.id).run_config["ops"]
     assert ops["tsne_2d"]["config"] == {"method": "pca", "seed": 3}
     ops = instance.get_run_by_id(asked.id).run_config["ops"]
@@ -149,7 +140,7 @@ def test_many_at_once_make_one_run(idle, instance):
     with ThreadPoolExecutor(8) as pool:
         ids = set(pool.map(lambda _: ask(idle).id, range(16)))
     assert len(ids) == 1
-    assert instance.get_runs_count() == 1
+    assert idle.count()["waiting"] == 1
 
 
 @pytest.mark.parametrize(
@@ -167,7 +158,7 @@ def test_what_cannot_be_mapped_is_refused_before_there_is_a_run(
 ):
     store.add([NewInput("pending", url="http://example.com/a.jpg")], 100)
     assert told in refusal(idle, *ids, **options)
-    assert instance.get_runs_count() == 0
+    assert idle.count()["waiting"] == 0
     assert snapshots(home) == []
 
 
@@ -189,85 +180,24 @@ def test_an_app_sees_its_own_alone(idle, instance):
     assert idle.find("birds", asked.id).code is PENDING
 
 
-def test_a_run_that_is_no_visualization_is_not_found(idle, instance):
+def test_a_failure_has_its_reason_and_the_same_again_is_another(idle, instance):
     asked = ask(idle)
-    run = instance.get_run_by_id(asked.id)
-    fail_run(instance, run)
-    idle._runs.retry(run)
-    retry = idle._runs.runs_of(run)[1]
-    assert is_gone(idle, retry.run_id)
-    ours = instance.create_run_for_job(
-        dg.GraphDefinition("mapping").to_job(), tags={"tessera/app": "birds"}
-    )
-    assert is_gone(idle, ours.run_id)
-
-
-def test_a_failure_has_the_sentence_of_the_asset_that_refused(idle, instance):
-    asked = ask(idle)
-    instance.report_run_failed(instance.get_run_by_id(asked.id), "There is no space left.")
+    idle._store.end(asked.id, "failed", "There is no space left.")
     found = idle.find("birds", asked.id)
-    assert found.code is FAILED
-    assert found.reason == "A fault of the service: There is no space left."
+    assert (found.code, found.reason) == (FAILED, "There is no space left.")
     assert ask(idle).id != asked.id
 
 
-def test_a_run_whose_process_is_gone_is_pending_until_the_retry_has_ended(idle, instance):
-    asked = ask(idle)
-    first = instance.get_run_by_id(asked.id)
-    report(instance, asked.id, RUN_START)
-    before = idle.find("birds", asked.id).progress.percent
-    assert before > 0
-    fail_run(instance, first)
-    assert idle.find("birds", asked.id).code is PENDING
-    idle._runs.retry(first)
-    idle._runs.retry(first)
-    idle._runs.close(first)
-    found = idle.find("birds", asked.id)
-    assert (found.code, found.progress.percent) == (PENDING, before)
-    assert ask(idle).id == asked.id
-    (_, retry) = idle._runs.runs_of(first)
-    fail_run(instance, retry)
-    found = idle.find("birds", asked.id)
-    assert found.code is FAILED
-    assert found.reason.endswith("The process that carried out this run is gone.")
-
-
-def test_the_place_in_the_queue_counts_for_the_time_left(idle):
-    first, second, third = ask(idle), ask(idle, tile=32), ask(idle, tile=33)
-    left = [idle.find("birds", one.id).progress.seconds_left for one in (first, second, third)]
-    assert left[1] == pytest.approx(2 * left[0], rel=0.01)
-    assert left[2] == pytest.approx(3 * left[0], rel=0.01)
-
-
-def test_the_storage_is_asked_twice_a_second_at_most(idle, monkeypatch):
-    monkeypatch.setattr(served_visualizations, "_PENDING_SECONDS", 0.5)
-    asked = ask(idle)
-    reads = []
-    find = idle._runs.find
-    monkeypatch.setattr(idle._runs, "find", lambda run_id: reads.append(1) or find(run_id))
-    begun = time.monotonic()
-    while time.monotonic() - begun < 1.2:
-        idle.find("birds", asked.id)
-    assert 1 <= len(reads) <= 3
-
-
-def test_nobody_waits_for_one_who_reads(idle, monkeypatch):
-    asked = ask(idle)
-    reads, may_go_on = threading.Event(), threading.Event()
-    find = idle._runs.find
-
-    def slow(run_id):
-        reads.set()
-        may_go_on.wait(20)
-        return find(run_id)
-
-    monkeypatch.setattr(idle._runs, "find", slow)
-    with ThreadPoolExecutor(1) as pool:
-        slow_one = pool.submit(idle.find, "birds", asked.id)
-        reads.wait(20)
-        assert idle.find("birds", asked.id).code is PENDING
-        assert not slow_one.done()
-        may_go_on.set()
+def test_where_to_compute_is_passed_on_to_the_run(home, store, monkeypatch):
+    monkeypatch.setattr(RunFollower, "_work", lambda self: None)
+    compute = Compute(threads=1, device="cpu")
+    with closing(
+        Visualizations(home, ServeSettings(compute=compute), lambda app: store)
+    ) as visualizations:
+        visualizations.start()
+        asked = ask(visualizations)
+        config = visualizations._store.find(asked.id).request.run_config
+    assert config["resources"]["compute"]["config"] == {"device": "cpu", "threads": 1}
 
 
 # ---- how it ends before its time ----
@@ -285,14 +215,16 @@ def test_one_that_is_pending_is_cancelled(idle):
 
 def test_one_that_was_cancelled_in_dagsters_ui_is_cancelled(idle, instance):
     asked = ask(idle)
+    idle._follower.look()
     instance.report_run_canceled(instance.get_run_by_id(asked.id))
+    idle._follower.look()
     found = idle.find("birds", asked.id)
     assert (found.code, found.reason) == (FAILED, "Cancelled.")
 
 
 def test_one_without_its_picture_is_not_ready(idle, instance):
     asked = ask(idle)
-    report(instance, asked.id, RUN_SUCCESS)
+    idle._store.end(asked.id, "ready")
     found = idle.find("birds", asked.id)
     assert (found.code, found.reason) == (FAILED, "Its image has been removed.")
     with pytest.raises(ApiError):
@@ -315,6 +247,17 @@ def test_snapshots_that_no_run_needs_are_swept_away(idle, make, home):
 # ---- true runs ----
 
 
+@pytest.fixture
+def at_work(make, home, instance):
+    """Visualizations with Dagster's queue."""
+    processes = QueueProcesses(home, instance)
+    processes.start()
+    try:
+        yield make()
+    finally:
+        processes.close()
+
+
 def ended(visualizations, run_id: str, seconds: float = 150):
     wait_for(
         lambda: visualizations.find("birds", run_id).code is not PENDING,
@@ -324,17 +267,8 @@ def ended(visualizations, run_id: str, seconds: float = 150):
     return visualizations.find("birds", run_id)
 
 
-def worker_of(instance, run_id: str) -> int:
-    def number() -> int | None:
-        run = instance.get_run_by_id(run_id)
-        is_at_work = run.status is dg.DagsterRunStatus.STARTED
-        return process_number(run.tags[PROCESS_TAG]) if is_at_work else None
-
-    return wait_for(number, 60, "no worker has begun")
-
-
-def closed(instance, run_id: str) -> None:
-    wait_for(lambda: instance.get_run_by_id(run_id).tags[STATE] == CLOSED, 60, "it was not closed")
+def closed(visualizations) -> None:
+    wait_for(lambda: not visualizations._store.ended_but_open(), 60, "it was not closed")
 
 
 def tracked(home, run_id: str) -> set[str]:
@@ -361,9 +295,10 @@ def newer_mosaics(home, n: int) -> None:
         manager.handle_output(context, Mosaic(picture, picture, {}))
 
 
+# One test with one queue: it takes seconds to start.
 @pytest.mark.process
-def test_a_visualization_from_its_request_to_its_end(make, instance, home):
-    visualizations = make()
+def test_visualizations_from_their_request_to_their_end(at_work, store, instance, home):
+    visualizations = at_work
     asked = ask(visualizations, tile=32, grid="4x3")
     percents = []
 
@@ -389,9 +324,8 @@ def test_a_visualization_from_its_request_to_its_end(make, instance, home):
     about = visualizations.about(asked.id)
     assert (about.app, about.n_photos, about.created_at) == ("birds", N, ready.created_at)
     assert visualizations.count()["ready"] == 1
-    closed(instance, asked.id)
+    closed(visualizations)
     assert snapshots(home) == []
-    assert list((home / "serve" / "runs").iterdir()) == []
     assert tracked(home, asked.id) == {"FINISHED"}
 
     newer_mosaics(home, 3)
@@ -405,54 +339,26 @@ def test_a_visualization_from_its_request_to_its_end(make, instance, home):
     assert not mosaic.exists()
     with pytest.raises(ApiError):
         visualizations.newest("birds")
-    assert ask(visualizations, tile=32, grid="4x3").id != asked.id
 
-
-# With the whole service, and in make test: test_serve.py.
-@pytest.mark.slow
-@pytest.mark.process
-def test_a_service_that_is_restarted_and_a_process_that_is_killed_lose_nothing(make, instance):
-    first = make()
-    asked, next_one = ask(first, tile=32), ask(first, tile=33)
-    worker = worker_of(instance, asked.id)
-    first.close()
-    second = make()
-    assert second.find("birds", asked.id).code is PENDING
-    assert worker_of(instance, asked.id) == worker
-    os.kill(worker, signal.SIGKILL)
-    assert ended(second, asked.id).code is READY
-    assert ended(second, next_one.id).code is READY
-    assert [run.status.value for run in second._runs.runs_of(instance.get_run_by_id(asked.id))] == [
-        "FAILURE",
-        "SUCCESS",
-    ]
-    assert len(second._runs.runs_of(instance.get_run_by_id(next_one.id))) == 1
-
-
-@pytest.mark.process
-def test_a_run_that_goes_on_is_cancelled_in_dagster_and_in_mlflow(make, instance, home):
-    visualizations = make()
-    asked = ask(visualizations)
-    worker_of(instance, asked.id)
+    # One that goes on is cancelled, in Dagster and in MLflow.
+    asked = ask(visualizations, tile=32, grid="4x3")
+    process_of_run(instance, asked.id)
     wait_for(lambda: "RUNNING" in tracked(home, asked.id), 60, "nothing is tracked")
     visualizations.delete("birds", asked.id)
     assert visualizations.find("birds", asked.id).reason == "Cancelled."
-    closed(instance, asked.id)
+    closed(visualizations)
     assert instance.get_run_by_id(asked.id).status is dg.DagsterRunStatus.CANCELED
-    assert tracked(home, asked.id) == {"KILLED"}
+    wait_for(lambda: tracked(home, asked.id) == {"KILLED"}, 90, "MLflow was not told")
     assert snapshots(home) == []
 
-
-@pytest.mark.process
-def test_photos_that_went_away_are_told_in_a_sentence(make, store, instance, home):
-    with closing(make()) as visualizations:
-        for known in store.done():
-            store.path(known.image_id).write_bytes(b"no picture")
-        failed = ended(visualizations, ask(visualizations).id)
-        assert failed.code is FAILED
-        assert failed.reason.startswith(
-            f"None of the 12 files in inputs/birds/snapshots/{failed.id}.csv is a readable photo"
-        )
-        assert str(home) not in failed.reason
-        closed(instance, failed.id)
-        assert tracked(home, failed.id) == {"FAILED"}
+    # One whose photos have gone away ends with a sentence.
+    for known in store.done():
+        store.path(known.image_id).write_bytes(b"no picture")
+    failed = ended(visualizations, ask(visualizations).id)
+    assert failed.code is FAILED
+    assert failed.reason.startswith(
+        f"None of the 12 files in inputs/birds/snapshots/{failed.id}.csv is a readable photo"
+    )
+    assert str(home) not in failed.reason
+    closed(visualizations)
+    wait_for(lambda: tracked(home, failed.id) == {"FAILED"}, 90, "MLflow was not told")
