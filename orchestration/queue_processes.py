@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -220,6 +221,7 @@ class QueueProcesses:
         _end(list(self._processes()), 5)
         for role in self._roles.values():
             role.reap()
+        shutil.rmtree(_socket_folder(self._home), ignore_errors=True)
 
     def _stays_till_the_end(self, process: psutil.Process) -> bool:
         # The tracker of multiprocessing ends with the process that it belongs to, and not before.

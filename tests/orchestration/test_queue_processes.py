@@ -31,6 +31,7 @@ def test_the_processes_of_a_home_from_their_first_user_to_their_last(home, insta
         first.start()
         first.wait_for_code_server()
         running = both(home)
+        folder = queue_processes._socket_folder(home)
         # Another user starts none, and its end ends none.
         second.start()
         second.close()
@@ -43,6 +44,7 @@ def test_the_processes_of_a_home_from_their_first_user_to_their_last(home, insta
         assert not set(again.values()) & set(running.values())
     assert processes_of_queue(home) == []
     assert holders(home) == {}
+    assert not folder.exists()
 
 
 @pytest.mark.process
