@@ -88,7 +88,8 @@ def _report_steps(model: Any, iterations: int, progress: Progress) -> None:
 def _seeded(seed: int) -> Iterator[None]:
     import torch
 
-    with torch.random.fork_rng():
+    # Without their numbers, torch warns where there are several.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
