@@ -1,5 +1,6 @@
 """The step that measures t-SNE, with up to 60,000 points."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from assets.methods.layout.tsne import tsne
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.embedding import embed
 from bench.gpu.photos import read_tiles
-from bench.gpu.step import Context, peak_mebibytes, seconds
+from bench.gpu.step import Context, measured
 
 PERPLEXITY = 30.0
 COMPONENTS = 50
@@ -21,7 +22,7 @@ NEIGHBOURS = 8
 def measure(context: Context) -> None:
     """Time t-SNE, and draw the largest embedding as a scatter."""
     device, sizes = context.device, context.sizes
-    tiles = read_tiles(context.folder / "tiles", sizes.n_tiles)
+    tiles = read_tiles(context.shared / "tiles", sizes.n_tiles)
     plan = ComputePlan(device, 64 if device == "cuda" else 1, "float32", context.cores)
     vectors = embed(
         tiles.images.__getitem__, tiles.image_ids, load_backbone(DEFAULT_BACKBONE), plan
@@ -32,36 +33,22 @@ def measure(context: Context) -> None:
     tsne(components, perplexity=5, iterations=30, seed=0, device=device)
     for n in sizes.points:
         data, kinds = points_between(components, classes, n)
-        points, elapsed = np.empty((n, 2)), 0.0
-
-        def run() -> None:
-            nonlocal points, elapsed
-
-            def project() -> None:
-                nonlocal points
-                points = tsne(
-                    data,  # noqa: B023
-                    perplexity=PERPLEXITY,
-                    iterations=sizes.iterations,
-                    seed=0,
-                    device=device,
-                )
-
-            elapsed = seconds(device, project)
-
-        peak = peak_mebibytes(device, run)
-        finite = bool(np.isfinite(points).all())
+        fit = partial(
+            tsne, data, perplexity=PERPLEXITY, iterations=sizes.iterations, seed=0, device=device
+        )
+        found = measured(device, fit)
+        finite = bool(np.isfinite(found.result).all())
         context.findings.row(
             f"t-SNE, {sizes.iterations} iterations, perplexity {PERPLEXITY:g}",
             points=n,
-            seconds=round(elapsed, 2),
-            peak_MiB=peak,
-            neighbours_of_the_same_photograph=_same_share(points, kinds) if finite else None,
+            seconds=found.seconds,
+            peak_MiB=found.peak_mebibytes,
+            neighbours_of_the_same_photograph=_same_share(found.result, kinds) if finite else None,
         )
         if not finite:
             context.findings.fail(f"t-SNE of {n:,} points gave numbers that are not finite.")
-        elif device == "cuda" or n == max(sizes.points):
-            _draw(points, kinds, context.out / "tsne.png")
+        elif context.draws:
+            _draw(found.result, kinds, context.out / "tsne.png")
     context.findings.note(
         f"Points lie between the vectors of two tiles of one photograph, {len(vectors)} tiles of "
         f"{len(set(tiles.labels))} photographs in all; the last column is the share of the "
@@ -95,7 +82,7 @@ def _draw(points: NDArray[np.float64], kinds: NDArray[np.int64], path: Path) -> 
     figure = Figure(figsize=(12, 12), dpi=100, layout="constrained")
     axes = figure.subplots()
     size = 2 if len(points) > 5_000 else 12
-    axes.scatter(*points.T, c=kinds, s=size, cmap="tab20", linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], c=kinds, s=size, cmap="tab20", linewidths=0)
     axes.set_title(f"t-SNE of {len(points):,} points, coloured by photograph")
     axes.set_aspect("equal")
     axes.set_xticks([])

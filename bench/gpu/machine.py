@@ -54,11 +54,9 @@ def _processor() -> str:
 
 
 def _versions(context: Context) -> None:
-    """Name the version of each dependency, and print those of all packages."""
+    """Name the version of each package that we ask for."""
     from packaging.requirements import Requirement
 
-    for package in sorted(metadata.distributions(), key=lambda one: one.name.lower()):
-        print(package.name, package.version)
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     for line in (project["name"], *project["dependencies"]):
         wanted = Requirement(line)

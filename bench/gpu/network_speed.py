@@ -1,12 +1,14 @@
 """The step that measures how many photos a second are decoded, embedded and scored."""
 
+import json
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import torch
+from PIL import Image
 
-from assets.methods.common.devices import ComputePlan, ComputeSettings
+from assets.methods.common.devices import ComputePlan, ComputeSettings, Precision
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.embedding import embed, embed_unseen
@@ -15,7 +17,7 @@ from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
 from assets.methods.photos.photo_store import PhotoStore
 from bench.gpu.photos import write_large_photos
-from bench.gpu.step import Context, peak_mebibytes, precisions, seconds
+from bench.gpu.step import Context, measured, precisions
 from bench.gpu.utilisation import Utilisation
 
 NETWORKS = "Networks, images a second"
@@ -37,18 +39,30 @@ def measure(context: Context) -> None:
     with Utilisation() as watched:
         _rate("files decoded to working copies", decode, sizes.n_files, context, watched)
         embed_again = _embedding_from(ids, store, context)
-        # The first run sets up what is set up once, such as a batch size.
-        embed_again("first")
         for precision in precisions(context.device):
+            # The first run sets up what is set up once, such as the batch size.
+            embed_again(f"first-{precision}", precision)
             what = f"working copies embedded, {precision}"
-            _rate(what, lambda: embed_again("timed", precision), len(ids), context, watched)  # noqa: B023
+            _rate(
+                what,
+                partial(embed_again, f"timed-{precision}", precision),
+                len(ids),
+                context,
+                watched,
+            )
+    _batch_sizes(context)
     images = {one: store.open_working_copy(one) for one in ids[: sizes.n_images]}
     _networks(images, context)
 
 
 def _embedding_from(ids: list[str], store: PhotoStore, context: Context) -> Callable[..., None]:
-    def run(name: str, precision: str = "float32") -> None:
-        settings = ComputeSettings(context.device, precision=precision, threads=context.cores)  # type: ignore[arg-type]
+    def run(name: str, precision: Precision = "float32") -> None:
+        settings = ComputeSettings(
+            context.device,
+            precision=precision,
+            threads=context.cores,
+            batch_sizes=context.folder / "batch_sizes.json",
+        )
         vectors = VectorStore(context.folder / f"vectors-{name}")
         embed_unseen(ids, store.open_working_copy, DEFAULT_BACKBONE, vectors, settings)
 
@@ -58,60 +72,64 @@ def _embedding_from(ids: list[str], store: PhotoStore, context: Context) -> Call
 def _rate(
     what: str, call: Callable[[], None], n: int, context: Context, watched: Utilisation
 ) -> None:
-    started, elapsed = time.monotonic(), 0.0
-
-    def timed() -> None:
-        nonlocal elapsed
-        elapsed = seconds(context.device, call)
-
-    peak = peak_mebibytes(context.device, timed)
+    started = time.monotonic()
+    found = measured(context.device, call)
     context.findings.row(
         TOGETHER,
         what=what,
         photos=n,
-        photos_a_second=round(n / elapsed, 1),
-        peak_MiB=peak,
+        photos_a_second=n / found.seconds,
+        peak_MiB=found.peak_mebibytes,
         GPU_percent=watched.since(started)["gpu_percent_mean"],
     )
 
 
-def _networks(images: dict[str, Any], context: Context) -> None:
+def _batch_sizes(context: Context) -> None:
+    file = context.folder / "batch_sizes.json"
+    for key, entry in (json.loads(file.read_text()) if file.exists() else {}).items():
+        rates = entry["images_per_second"].items()
+        context.findings.row(
+            "Batch sizes that were measured and kept",
+            of=key,
+            batch=entry["batch_size"],
+            images_a_second_by_batch=", ".join(f"{size}: {rate:,}" for size, rate in rates),
+        )
+
+
+def _networks(images: dict[str, Image.Image], context: Context) -> None:
     """Measure by precision and batch size, from images in memory."""
-    device, ids = context.device, list(images)
-    nsfw = convert_open_nsfw(context.folder / "models")
-    for precision in precisions(device):
+    for precision in precisions(context.device):
         for size in context.sizes.batch_sizes:
-            plan = ComputePlan(device, size, precision, context.cores)  # type: ignore[arg-type]
-            backbone = load_backbone(DEFAULT_BACKBONE)
-            alone = _network_alone(backbone.module, backbone.preprocessing.crop, plan)
-            embed(images.__getitem__, ids[:size], backbone, plan)
-            elapsed = 0.0
-
-            def embed_all() -> None:
-                nonlocal elapsed
-                elapsed = seconds(device, lambda: embed(images.__getitem__, ids, backbone, plan))  # noqa: B023
-
-            peak = peak_mebibytes(device, embed_all)
-            classifier = load_classifier(nsfw, plan)
-
-            def score(name: str, some: list[str]) -> None:
-                store = VectorStore(context.folder / f"{name}-{plan.precision}-{plan.batch_size}")  # noqa: B023
-                score_unseen(some, images.__getitem__, classifier, "nsfw", store)  # noqa: B023
-
-            score("first", ids[:size])
-            scoring = seconds(device, lambda: score("timed", ids))  # noqa: B023
-            context.findings.row(
-                NETWORKS,
-                precision=precision,
-                batch=size,
-                embedded=round(len(ids) / elapsed, 1),
-                scored=round(len(ids) / scoring, 1),
-                network_of_embedding_alone=round(alone, 1),
-                peak_MiB_embedding=peak,
-            )
+            _network(images, ComputePlan(context.device, size, precision, context.cores), context)
     context.findings.note(
-        f"{len(ids)} working copies of 341 x 256 px in memory; embedded and scored include their "
-        "preprocessing, the network alone reads one batch that is on the device already."
+        f"{len(images)} working copies of 341 x 256 px in memory; embedded and scored include "
+        "their preprocessing, the network alone reads one batch that is on the device already."
+    )
+
+
+def _network(images: dict[str, Image.Image], plan: ComputePlan, context: Context) -> None:
+    ids, load_image = list(images), images.__getitem__
+    backbone = load_backbone(DEFAULT_BACKBONE)
+    classifier = load_classifier(convert_open_nsfw(context.shared / "models"), plan)
+    store = VectorStore(context.folder / f"probabilities-{plan.precision}-{plan.batch_size}")
+    alone = _network_alone(backbone.module, backbone.preprocessing.crop, plan)
+    # The first batch of each sets up what is set up once.
+    few, others = ids[: plan.batch_size], ids[plan.batch_size :] or ids
+    embed(load_image, few, backbone, plan)
+    embedding = measured(plan.device, lambda: embed(load_image, ids, backbone, plan))
+    score_unseen(few, load_image, classifier, "nsfw", store)
+    scoring = measured(
+        plan.device, lambda: score_unseen(others, load_image, classifier, "nsfw", store)
+    )
+    context.findings.row(
+        NETWORKS,
+        precision=plan.precision,
+        batch=plan.batch_size,
+        embedded=len(ids) / embedding.seconds,
+        scored=len(others) / scoring.seconds,
+        network_of_embedding_alone=alone,
+        peak_MiB_embedding=embedding.peak_mebibytes,
+        peak_MiB_scoring=scoring.peak_mebibytes,
     )
 
 
@@ -119,7 +137,8 @@ def _network_alone(module: torch.nn.Module, crop: int, plan: ComputePlan) -> flo
     """Return images a second of the network itself, the most that feeding it well can reach."""
     device, precision = plan.device, plan.precision
     full = str(precision) in ("float32", "tf32")
-    batch = torch.rand(plan.batch_size, 3, crop, crop).to(device).to(memory_format=torch.channels_last)
+    batch = torch.rand(plan.batch_size, 3, crop, crop).to(memory_format=torch.channels_last)
+    batch = batch.to(device)
     module = module.to(device).to(memory_format=torch.channels_last)
     kind = torch.float32 if full else getattr(torch, precision)
     repeats = REPEATS if device == "cpu" else max(REPEATS, 2048 // plan.batch_size)
@@ -135,4 +154,4 @@ def _network_alone(module: torch.nn.Module, crop: int, plan: ComputePlan) -> flo
         torch.backends.cudnn.flags(**flags, allow_tf32=str(precision) == "tf32"),
     ):
         module(batch)
-        return repeats * plan.batch_size / seconds(device, run)
+        return repeats * plan.batch_size / measured(device, run).seconds

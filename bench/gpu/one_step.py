@@ -1,4 +1,4 @@
-"""A step in a process of its own: `python -m bench.gpu.one_step NAME DEVICE SIZES RESULT OUT`.
+"""A step in a process of its own: `python -m bench.gpu.one_step FUNCTION DEVICE SIZES RESULT OUT`.
 
 It exits with 1 if the step found something to be wrong.
 """
@@ -9,13 +9,14 @@ import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from bench.gpu import sizes
+from bench.gpu.sizes import BY_NAME
 from bench.gpu.step import Context, Findings
 from bench.gpu.utilisation import Utilisation
 
 
-def main(function: str, device: str, sizes_name: str, result: Path, out: Path) -> int:
+def main(function: str, device: Any, sizes_name: str, result: Path, out: Path) -> int:
     module, _, name = function.partition(":")
     findings = Findings(result)
     started = time.monotonic()
@@ -23,7 +24,8 @@ def main(function: str, device: str, sizes_name: str, result: Path, out: Path) -
     with Utilisation() as watched, tempfile.TemporaryDirectory() as folder:
         try:
             run = getattr(import_module(f"bench.gpu.{module}"), name)
-            run(Context(device, getattr(sizes, sizes_name), out, Path(folder), findings))
+            sizes, shared = BY_NAME[sizes_name], result.parent
+            run(Context(device, sizes, out, Path(folder), shared, findings))
         except Exception as error:
             findings.fail(f"{type(error).__name__}: {error}")
             raise
@@ -34,4 +36,5 @@ def main(function: str, device: str, sizes_name: str, result: Path, out: Path) -
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4], *map(Path, sys.argv[4:6])))
+    asked_function, asked_device, asked_sizes, result_file, out_folder = sys.argv[1:]
+    sys.exit(main(asked_function, asked_device, asked_sizes, Path(result_file), Path(out_folder)))

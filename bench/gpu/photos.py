@@ -30,7 +30,7 @@ def write_tiles(folder: Path, n: int) -> Path:
     whole = write_demo_collection(folder)
     table = pd.read_csv(whole)
     chosen = table.iloc[:: max(1, len(table) // n)].head(n)
-    part = folder / "part.csv"
+    part = folder / f"{n}.csv"
     chosen.to_csv(part, index=False)
     return part
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from bench.gpu.photos import astronaut, write_tiles
@@ -19,7 +20,7 @@ CHECKS = "Asset checks"
 def run_pipeline(context: Context) -> None:
     """Map the demo, then map, score and examine it with all checks, then explain a photograph."""
     home, mapped = context.folder / "home", context.folder / "mapped"
-    source = write_tiles(context.folder / "tiles", context.sizes.n_tiles)
+    source = write_tiles(context.shared / "tiles", context.sizes.n_tiles)
     device = ("--device", context.device)
     name = "demo-tiles"
     map_arguments = ("map", str(source), "--name", name, "--out", str(mapped), *device)
@@ -91,13 +92,14 @@ def _look_at_tracking(home: Path, context: Context) -> None:
         context.findings.fail("MLflow's database was not written.")
         return
     client = MlflowClient(f"sqlite:///{database}")
+    counts: Counter[tuple[str, str]] = Counter()
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id]):
             status = run.info.status
-            context.findings.row(
-                "Runs in MLflow", experiment=experiment.name, run=run.info.run_name, status=status
-            )
+            counts[experiment.name, status] += 1
             if status != "FINISHED":
                 context.findings.fail(f"MLflow's run {run.info.run_name} is {status}.")
-    if "Runs in MLflow" not in context.findings.tables:
+    for (name, status), n in counts.items():
+        context.findings.row("Runs in MLflow", experiment=name, status=status, runs=n)
+    if not counts:
         context.findings.fail("MLflow has no run.")

@@ -74,3 +74,11 @@ REHEARSAL = Sizes(
     epochs=1,
     test_workers=0,
 )
+BY_NAME = {"on card": ON_CARD, "on CPU beside": ON_CPU_BESIDE, "rehearsal": REHEARSAL}
+
+
+def sizes_name(of_all: str, of_step: str) -> str:
+    """Return the name of the sizes of a step on ``of_step`` in a check of ``of_all``."""
+    if of_all == "cpu":
+        return "rehearsal"
+    return "on card" if of_step == "cuda" else "on CPU beside"

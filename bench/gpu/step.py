@@ -2,12 +2,18 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
-from bench.gpu.sizes import Sizes
+from bench.gpu.sizes import ON_CPU_BESIDE, Sizes
+
+if TYPE_CHECKING:
+    from assets.methods.common.devices import Precision
+
+T = TypeVar("T")
 
 Cell = str | int | float | bool | None
 
@@ -58,18 +64,25 @@ class Context:
     """What a step is given.
 
     Attributes:
-        device: "cuda" or "cpu".
+        device: where to compute.
         sizes: how much work it does.
         out: where pictures go.
         folder: a new folder, removed after the step.
+        shared: a folder that all steps share.
         findings: where results go.
     """
 
-    device: str
+    device: Literal["cuda", "cpu"]
     sizes: Sizes
     out: Path
     folder: Path
+    shared: Path
     findings: Findings
+
+    @property
+    def draws(self) -> bool:
+        """Whether pictures are of this device: those of the CPU beside a card are not wanted."""
+        return self.sizes is not ON_CPU_BESIDE
 
     @property
     def cores(self) -> int:
@@ -87,42 +100,38 @@ class Step:
     limit_seconds: float
 
 
-def seconds(device: str, call: Callable[[], Any]) -> float:
-    """Return how long ``call`` takes, work that it left waiting on the card included."""
-    import time
+@dataclass(frozen=True)
+class Measured(Generic[T]):
+    """What a call returned, its seconds, and the MiB that torch held on the card at most.
 
-    synchronize(device)
-    started = time.perf_counter()
-    call()
-    synchronize(device)
-    return time.perf_counter() - started
+    The memory is None on the CPU.
+    """
 
-
-def synchronize(device: str) -> None:
-    """Wait until the card has done what it was given."""
-    import torch
-
-    if device == "cuda":
-        torch.cuda.synchronize()
+    result: T
+    seconds: float
+    peak_mebibytes: int | None
 
 
-def peak_mebibytes(device: str, call: Callable[[], Any]) -> int | None:
-    """Return the most memory that torch held on the card during ``call``; None on the CPU."""
+def measured(device: str, call: Callable[[], T]) -> Measured[T]:
+    """Measure a call, with the work that it leaves waiting on the card."""
     import torch
 
     if device != "cuda":
-        call()
-        return None
+        started = time.perf_counter()
+        result = call()
+        return Measured(result, time.perf_counter() - started, None)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    call()
-    return round(torch.cuda.max_memory_allocated() / 2**20)
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    result = call()
+    torch.cuda.synchronize()
+    elapsed = time.perf_counter() - started
+    return Measured(result, elapsed, round(torch.cuda.max_memory_allocated() / 2**20))
 
 
-def precisions(device: str) -> tuple[str, ...]:
+def precisions(device: str) -> "tuple[Precision, ...]":
     """Return the precisions that networks can be run in on a device."""
-    from typing import get_args
-
     from assets.methods.common.devices import Precision
 
     # The CPU has neither of the two.
