@@ -53,6 +53,8 @@ def fit_torchdr(
     with warnings.catch_warnings():
         # Without the optional faiss, importing torchdr says so in an ImportWarning.
         warnings.simplefilter("ignore", ImportWarning)
+        # Python 3.12 and newer warn of a docstring of torchdr's that holds a stray backslash.
+        warnings.simplefilter("ignore", SyntaxWarning)
         import torchdr
 
     model = getattr(torchdr, method)(

@@ -1,8 +1,9 @@
 """From photos to what a network was trained to read: scaled, cropped and normalised pixels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -66,12 +67,37 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     Returns:
         (crop, crop, 3) float32, channels in the network's order.
     """
-    scaled = _scaled(image.convert("RGB"), preprocessing)
-    square = np.asarray(_centre(scaled, preprocessing.crop), dtype=np.float32)
-    mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
-    std = np.asarray(preprocessing.std, dtype=np.float32) * 255
+    square = square_of(image, preprocessing)
+    mean, std = _mean_and_std(preprocessing)
     ordered = square if preprocessing.channels == "RGB" else square[..., ::-1]
-    return (ordered - mean) / std
+    return (ordered.astype(np.float32) - mean) / std
+
+
+def square_of(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Scale and crop an image of any size and mode to (crop, crop, 3) uint8 RGB."""
+    scaled = _scaled(image.convert("RGB"), preprocessing)
+    return np.asarray(_centre(scaled, preprocessing.crop))
+
+
+def normalisation(
+    preprocessing: Preprocessing, device: str
+) -> "Callable[[np.ndarray | torch.Tensor], torch.Tensor]":
+    """Return a function that normalises squares on ``device``.
+
+    It maps n squares of ``square_of``, (n, crop, crop, 3) uint8 in memory or on the device, to
+    (n, 3, crop, crop) float32 with the channels last in memory: the numbers of ``preprocess``.
+    """
+    import torch
+
+    # They stay on the device: a copy for each batch would wait for the batch before.
+    mean, std = (torch.from_numpy(one).to(device) for one in _mean_and_std(preprocessing))
+
+    def normalise(squares: "np.ndarray | torch.Tensor") -> "torch.Tensor":
+        pixels = torch.as_tensor(squares).to(device)
+        ordered = pixels if preprocessing.channels == "RGB" else pixels.flip(-1)
+        return ordered.float().sub_(mean).div_(std).permute(0, 3, 1, 2)
+
+    return normalise
 
 
 def preprocess_batch(
@@ -108,6 +134,17 @@ def preprocess_batch(
 def to_pillow(image: "torch.Tensor") -> Image.Image:
     """Return the image of a tensor (3, h, w) uint8; without a copy if its channels are last."""
     return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
+
+
+@lru_cache(maxsize=8)
+def _mean_and_std(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as (crop, crop, 3) float32: a number a channel would take eight times as long."""
+    shape = (preprocessing.crop, preprocessing.crop, 3)
+    mean, std = (
+        np.broadcast_to(np.asarray(numbers, dtype=np.float32) * 255, shape).copy()
+        for numbers in (preprocessing.mean, preprocessing.std)
+    )
+    return mean, std
 
 
 def _scaled(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

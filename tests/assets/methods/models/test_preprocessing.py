@@ -11,8 +11,10 @@ from assets.methods.common.errors import UserError
 from assets.methods.models import preprocessing
 from assets.methods.models.preprocessing import (
     Preprocessing,
+    normalisation,
     preprocess,
     preprocess_batch,
+    square_of,
     to_pillow,
 )
 
@@ -54,6 +56,16 @@ def test_cuts_the_centre_out_of_the_long_side():
     columns = np.repeat(np.array([[10, 20, 30, 40]], dtype=np.uint8), 2, axis=0)
     image = Image.fromarray(columns).convert("RGB")
     assert (preprocess(image, PLAIN)[0, :, 0] * 255).tolist() == pytest.approx([20, 30])
+
+
+@pytest.mark.parametrize("numbers", [STRETCHED, KEPT])
+def test_squares_that_are_normalised_in_a_batch_are_what_is_preprocessed_alone(numbers):
+    squares = np.stack([square_of(image, numbers) for image in crops()])
+    assert squares.dtype == np.uint8
+    batch = normalisation(numbers, "cpu")(squares)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    expected = np.stack([preprocess(image, numbers) for image in crops()])
+    assert batch.permute(0, 2, 3, 1).numpy().tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
