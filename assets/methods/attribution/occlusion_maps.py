@@ -27,7 +27,8 @@ from assets.methods.models.classifier import (
     classify_arrays,
     score_function,
 )
-from assets.methods.models.forward import one_at_a_time, unsplit_pool
+from assets.methods.models.forward import is_out_of_memory, one_at_a_time, unsplit_pool
+from assets.methods.models.scaling import INTERPOLATIONS
 from assets.methods.models.torch_classifier import TorchClassifier
 
 # The windows per worker that are timed: fewer say too little of the thousands to come, and more
@@ -138,9 +139,16 @@ def _key(windowed: WindowedImage, classifier: Classifier, class_name: str, exper
 def _images(
     windowed: WindowedImage, experiment: Experiment, classifier: Classifier
 ) -> WindowImages | ScaledWindowImages:
-    if classifier.device != "cpu" and isinstance(classifier, TorchClassifier):
-        return ScaledWindowImages(windowed, experiment, classifier.device, classifier.preprocessing)
-    return WindowImages(windowed, experiment, classifier.device)
+    """Choose how the windows' images are built; both ways give the network the same numbers."""
+    device = classifier.device
+    if not isinstance(classifier, TorchClassifier):
+        return WindowImages(windowed, experiment, device)
+    numbers = classifier.preprocessing
+    # On the CPU, Pillow scales a small window faster, and has more filters.
+    is_large = experiment == "hidden" and min(windowed.scaled.size) > numbers.resize
+    if device == "cpu" and not (is_large and numbers.interpolation in INTERPOLATIONS):
+        return WindowImages(windowed, experiment, device)
+    return ScaledWindowImages(windowed, experiment, device, numbers)
 
 
 def _windows(n: int) -> str:
@@ -230,18 +238,18 @@ class _Run:
             report()
 
     def _score_batch(self, numbers: NDArray[np.intp]) -> np.ndarray:
-        import torch
-
         try:
             with self._turn:
                 images = self._images.batch(numbers)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(numbers) == 1:
                 raise UserError(
-                    f"Memory on {self._device} does not suffice for the image of a window: use a "
-                    "smaller image (long_side) or another device."
+                    f"Memory on {self._device} does not suffice for the image of a window: let "
+                    "images be scaled down to a smaller long_side, or use another device."
                 ) from error
         else:
             return self._score(images)
-        torch.cuda.empty_cache()
+        # After the error is gone, and with it what it holds on to.
         return np.concatenate([self._score_batch(half) for half in np.array_split(numbers, 2)])

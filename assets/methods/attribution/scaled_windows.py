@@ -1,4 +1,4 @@
-"""The images of windows, cut, painted and scaled to a network's size on an accelerator.
+"""The images of windows, cut, painted and scaled to a network's size by torch, on any device.
 
 They are what Pillow draws and scales, bit for bit. Of an image whose window is painted over, only
 the part that the window reaches once it is scaled is computed: a few per cent of it.

@@ -1,11 +1,12 @@
 """Pillow's scaling of images, bit for bit, on any device.
 
-Pillow computes with integers: weights are multiples of 2^-22, and a sum of them is rounded to a
-grey level. Sums of integers do not depend on their order, so that a card gives what the CPU gives,
-and a part of a scaled image what the whole one has there. Source: Pillow, src/libImaging/Resample.c.
+Pillow computes with integers: weights are multiples of 2^-22, and sums of weighted pixels are
+rounded to grey levels. Sums of integers do not depend on their order, so that a card gives what the
+CPU gives, and a part of a scaled image what the whole one has there.
+
+Source: Pillow, src/libImaging/Resample.c.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,7 +46,7 @@ def scale_images(
         images: (n, c, h, w) uint8.
         height: of the result, in px.
         width: of the result.
-        interpolation: "bilinear" or "bicubic".
+        interpolation: one of ``INTERPOLATIONS``.
 
     Returns:
         (n, c, height, width) uint8.
@@ -146,3 +147,5 @@ _FILTERS: dict[str, tuple[float, Callable[[NDArray[np.float64]], NDArray[np.floa
     "bilinear": (1.0, _bilinear),
     "bicubic": (2.0, _bicubic),
 }
+
+INTERPOLATIONS = tuple(_FILTERS)
