@@ -36,7 +36,7 @@ def stream_rows(
 
     Args:
         network: maps squares, (some, side, side, 3) uint8, to rows.
-        read: raises what this raises; photos after the one that could not be read are lost.
+        read: an exception of it ends the stream.
         image_ids: the photos.
         side: of the squares.
         plan: that of the network.

@@ -69,7 +69,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 def test_a_slow_network_is_not_measured_for_long():
-    clock = Clock(lambda size: size / 32)
+    clock = Clock(lambda size: size / 16)
     assert list(measured_rates(clock.run, clock)) == [32]
 
 
