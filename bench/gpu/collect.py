@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
+PRESENT, UNNEEDED = HERE / "present.txt", HERE / "unneeded.txt"
 CHECKOUT = HERE.parents[1]
 OURS = "tessera-photo-map"
 WITHOUT_WHEEL = "lapjv"
@@ -115,7 +116,7 @@ def collect(folder: Path, python: str, interpreter: str | None, limit: int) -> l
 
     Raises CalledProcessError when pip cannot get or build a package.
     """
-    left_out = frozenset(listed(HERE / "present.txt") | listed(HERE / "unneeded.txt"))
+    left_out = frozenset(listed(PRESENT) | listed(UNNEEDED))
     everything = closure([OURS], python, left_out, _installed)
     last = closure(FRAMEWORKS, python, left_out, _installed)
     first = [name for name in everything.versions if name not in last.versions]
@@ -221,7 +222,7 @@ def _tell(parts: Sequence[Part], everything: Closure) -> None:
         print(f"part {part.number}: {part.n_bytes / 1e6:.1f} MB")
         for wheel in part.wheels:
             print(f"  {wheel.stat().st_size / 1e6:6.2f} MB  {wheel.name}")
-    reasons = listed(HERE / "unneeded.txt")
+    reasons = listed(UNNEEDED)
     present = sorted(everything.left_out - reasons.keys())
     print(f"left out, as the other machine has them: {', '.join(present)}")
     for name in sorted(everything.left_out & reasons.keys()):

@@ -26,8 +26,7 @@ def run_pipeline(context: Context) -> None:
     map_arguments = ("map", str(source), "--name", name, "--out", str(mapped), *device)
     if _tessera(context, home, *map_arguments) is not None:
         _take_map(mapped, context)
-    # `tessera check` takes no device: it computes on the card where there is one.
-    answer = _tessera(context, home, "check", name)
+    answer = _tessera(context, home, "check", name, *device)
     if answer is not None:
         _take_checks(answer, context)
     photo = context.folder / "astronaut.png"
