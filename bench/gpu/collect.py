@@ -25,7 +25,16 @@ CHECKOUT = HERE.parents[1]
 OURS = "tessera-photo-map"
 WITHOUT_WHEEL = "lapjv"
 # These and what they need come after all that the methods need.
-FRAMEWORKS = ("dagster", "mlflow", "fastapi", "fastapi-offline", "limits", "uvicorn", "pillow", "pandas")
+FRAMEWORKS = (
+    "dagster",
+    "mlflow",
+    "fastapi",
+    "fastapi-offline",
+    "limits",
+    "uvicorn",
+    "pillow",
+    "pandas",
+)
 # The newest manylinux tags that machines of these years accept; pip matches each by its name.
 _GLIBC = (17, 24, 27, 28, 31, 34, 35)
 
@@ -112,10 +121,19 @@ def collect(folder: Path, python: str, interpreter: str | None, limit: int) -> l
     first = [name for name in everything.versions if name not in last.versions]
     with tempfile.TemporaryDirectory() as temporary:
         wheels = Path(temporary)
-        _download({name: version for name, version in everything.versions.items()
-                   if name not in (OURS, WITHOUT_WHEEL)}, python, wheels)
+        _download(
+            {
+                name: version
+                for name, version in everything.versions.items()
+                if name not in (OURS, WITHOUT_WHEEL)
+            },
+            python,
+            wheels,
+        )
         _pip("wheel", "--no-deps", "--wheel-dir", str(wheels), str(CHECKOUT))
-        _build(f"{WITHOUT_WHEEL}=={everything.versions[WITHOUT_WHEEL]}", python, interpreter, wheels)
+        _build(
+            f"{WITHOUT_WHEEL}=={everything.versions[WITHOUT_WHEEL]}", python, interpreter, wheels
+        )
         of_name = {canonicalize_name(wheel.name.split("-")[0]): wheel for wheel in wheels.iterdir()}
         ordered = [*first, *(name for name in everything.versions if name in last.versions)]
         parts = in_parts([of_name[name] for name in ordered], limit)
@@ -125,8 +143,10 @@ def collect(folder: Path, python: str, interpreter: str | None, limit: int) -> l
             place.mkdir(parents=True)
             for wheel in part.wheels:
                 shutil.copy(wheel, place)
-        shown = [Part(part.number, tuple(sorted((folder / f"part-{part.number}").iterdir())))
-                 for part in parts]
+        shown = [
+            Part(part.number, tuple(sorted((folder / f"part-{part.number}").iterdir())))
+            for part in parts
+        ]
     _tell(shown, everything)
     return shown
 
