@@ -11,7 +11,7 @@ from assets.methods.layout.projection import (
     project,
     project_unless_known,
 )
-from support.devices import CARD, needs_card
+from support.devices import CARD, HAS_CARD, needs_card
 
 pytestmark = needs_card
 
@@ -69,3 +69,17 @@ def test_points_are_kept_for_the_device_asked_for(vectors, tmp_path):
     again, is_new_again = project_unless_known(vectors, settings, CARD, store)
     assert (is_new, is_new_again) == (True, False)
     assert points.tobytes() == again.tobytes()
+
+
+def test_many_photos_are_projected_on_the_card():
+    # Enough that repulsion is interpolated, on a card alone: the CPU would take minutes.
+    if not HAS_CARD:
+        pytest.skip("it takes a card")
+    rng = np.random.default_rng(0)
+    n = 12_000
+    vectors = rng.normal(size=(40, 50))[rng.integers(0, 40, n)] + 0.3 * rng.normal(size=(n, 50))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    first, second = (project(vectors, ProjectionSettings(iterations=300), CARD) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+    some = rng.permutation(n)[:2_000]
+    assert trustworthiness(vectors[some], first[some], n_neighbors=10) > 0.8
