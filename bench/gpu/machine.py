@@ -66,9 +66,12 @@ def _versions(context: Context) -> None:
         try:
             found = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
+<<<<<<< HEAD
             if canonicalize_name(wanted.name) in unneeded:
                 continue
             context.findings.fail(f"The package {wanted.name} is not installed.")
+=======
+>>>>>>> gpu-gpurun
             found = ""
         context.findings.row(
             "Versions",
