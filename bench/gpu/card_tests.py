@@ -20,11 +20,7 @@ def run_tests(context: Context) -> None:
     report = context.folder / "tests.xml"
     command = [
         sys.executable, "-m", "pytest", "-m", "cuda", *_files(), "-q",
-<<<<<<< HEAD
         *(f"-p{plugin}" for plugin in PLUGINS), "--timeout=90", f"--junitxml={report}",
-=======
-        "-p", "no:cacheprovider", "--timeout=90", f"--junitxml={report}",
->>>>>>> gpu-gpurun
         # The machine's packages are not those that are pinned: what they warn of is no failure.
         "-W", "default",
     ]  # fmt: skip
@@ -47,15 +43,9 @@ def run_tests(context: Context) -> None:
 
 
 def _files() -> list[str]:
-<<<<<<< HEAD
-    """Return the files with such tests; others import packages that the machine may not have."""
-    files = sorted(Path("tests").rglob("test_*.py"))
-    return [str(file) for file in files if "needs_card" in file.read_text()]
-=======
     """Return the files that have such tests: others may import what the machine lacks."""
     files = sorted(Path("tests").rglob("test_*.py"))
     return [str(file) for file in files if re.search(r"needs_card|mark\.cuda", file.read_text())]
->>>>>>> gpu-gpurun
 
 
 def _read(report: Path, context: Context) -> int:

@@ -26,14 +26,7 @@ def run_pipeline(context: Context) -> None:
     map_arguments = ("map", str(source), "--name", name, "--out", str(mapped), *device)
     if _tessera(context, home, *map_arguments).returncode == 0:
         _take_map(mapped, context)
-<<<<<<< HEAD
-    answer = _tessera(context, home, "check", name, *device)
-    if answer is not None:
-        _take_checks(answer, context)
-=======
-    # `tessera check` takes no device: it computes on the card where there is one.
-    _take_checks(_tessera(context, home, "check", name).stdout, context)
->>>>>>> gpu-gpurun
+    _take_checks(_tessera(context, home, "check", name, *device).stdout, context)
     photo = context.folder / "astronaut.png"
     astronaut().save(photo)
     explained = context.folder / "explained"
