@@ -15,7 +15,12 @@ from support.devices import CARD, HAS_CARD, needs_card
 
 pytestmark = needs_card
 
-METHODS = ["tsne", "largevis", "umap"]
+# On a card torchdr compiles kernels for the two, which starts a compiler.
+METHODS = [
+    "tsne",
+    pytest.param("largevis", marks=pytest.mark.process),
+    pytest.param("umap", marks=pytest.mark.process),
+]
 
 
 @pytest.fixture(scope="module")
