@@ -276,7 +276,8 @@ def _build_lapjv(version: str, target: Target, interpreter: str | None, folder: 
         _pip("wheel", "--no-deps", f"--wheel-dir={folder}", wanted, interpreter=interpreter)
         return
     print(f"There is no Python {target.python} here: {wanted} will be built on the other machine.")
-    _pip("download", "--no-deps", "--no-binary=:all:", f"--dest={folder}", wanted)
+    source = f"--no-binary={WITHOUT_WHEEL}"
+    _pip("download", "--no-deps", source, f"--dest={folder}", wanted)
 
 
 def _pip(*arguments: str, interpreter: str = sys.executable) -> None:
