@@ -181,9 +181,12 @@ def _compare_repeated(
     what: str, found: np.ndarray, again: Callable[[], np.ndarray], context: Context
 ) -> None:
     other = again()
+    same = found.tobytes() == other.tobytes()
     context.findings.row(
         REPEATED,
         what=what,
-        same=found.tobytes() == other.tobytes(),
+        same=same,
         largest_change=float(np.abs(found.astype(np.float64) - other).max()),
     )
+    if not same:
+        context.findings.fail(f"A second run gives other {what}.")

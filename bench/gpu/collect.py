@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
+PRESENT, UNNEEDED = HERE / "present.txt", HERE / "unneeded.txt"
 CHECKOUT = HERE.parents[1]
 OURS = "tessera-photo-map"
 WITHOUT_WHEEL = "lapjv"
@@ -151,7 +152,7 @@ def collect(folder: Path, target: Target, interpreter: str | None, limit: int) -
     CalledProcessError when pip cannot get or build a package, and ValueError for a package that
     is larger than a part.
     """
-    left_out = frozenset(listed(HERE / "present.txt") | listed(HERE / "unneeded.txt"))
+    left_out = frozenset(listed(PRESENT) | listed(UNNEEDED))
     everything = closure([OURS, *FOR_TESTS], target, left_out, _installed)
     methods = closure(FOR_METHODS, target, left_out, _installed).versions.keys() | {OURS}
     with tempfile.TemporaryDirectory() as temporary:
@@ -187,7 +188,7 @@ def describe(folder: Path, everything: Closure) -> str:
         n_bytes = sum(file.stat().st_size for file in files)
         lines.append(f"{part}: {n_bytes / 1e6:.1f} MB in {len(files)} packages")
         lines += [f"  {file.stat().st_size / 1e6:5.1f} MB  {file.name}" for file in files]
-    reasons = listed(HERE / "unneeded.txt")
+    reasons = listed(UNNEEDED)
     present = sorted(everything.left_out - reasons.keys())
     lines.append(f"Left out, because such a machine has them: {', '.join(present)}")
     lines += [

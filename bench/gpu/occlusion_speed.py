@@ -39,7 +39,8 @@ def measure(context: Context) -> None:
 def _time(
     classifier: TorchClassifier, precision: str, store: WindowScoreStore, context: Context
 ) -> None:
-    stride = context.sizes.stride
+    sizes = context.sizes
+    stride = sizes.stride if precision == "float32" else sizes.stride_of_others
     # A few windows first, for what is set up once.
     few = WindowedImage(astronaut(), OcclusionSettings(BOX, BOX))
     elsewhere = WindowScoreStore(context.folder / f"few-{precision}")
@@ -51,9 +52,10 @@ def _time(
             partial(occlusion_maps, windowed, classifier, CLASS_NAME, store, [experiment]),
         )
         context.findings.row(
-            f"Occlusion of 512 x 512 px, windows of {BOX} px every {stride} px",
+            f"One map of 512 x 512 px by windows of {BOX} px",
             experiment=experiment,
             precision=precision,
+            stride=stride,
             batch=classifier.batch_size,
             windows=windowed.windows.count,
             seconds=found.seconds,

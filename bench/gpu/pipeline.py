@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,8 @@ from pathlib import Path
 from bench.gpu.photos import astronaut, write_tiles
 from bench.gpu.step import Context
 
-# What `tessera check` writes first in the line of a check that passed.
-PASSED, FAILED = "passed", "FAILED"
-CHECKS = "Asset checks"
+# A line of `tessera check`: the verdict, the severity of a failure, the check, what it found.
+CHECK = re.compile(r"(passed|FAILED)(?: \(\w+\))? +(\w+) *(.*)")
 
 
 def run_pipeline(context: Context) -> None:
@@ -24,25 +24,22 @@ def run_pipeline(context: Context) -> None:
     device = ("--device", context.device)
     name = "demo-tiles"
     map_arguments = ("map", str(source), "--name", name, "--out", str(mapped), *device)
-    if _tessera(context, home, *map_arguments) is not None:
+    if _tessera(context, home, *map_arguments).returncode == 0:
         _take_map(mapped, context)
-    # `tessera check` takes no device: it computes on the card where there is one.
-    answer = _tessera(context, home, "check", name)
-    if answer is not None:
-        _take_checks(answer, context)
+    _take_checks(_tessera(context, home, "check", name, *device).stdout, context)
     photo = context.folder / "astronaut.png"
     astronaut().save(photo)
     explained = context.folder / "explained"
     stride = ("--stride", str(context.sizes.compared_stride))
     arguments = ("explain", str(photo), "--out", str(explained), "--model", "open_nsfw")
-    if _tessera(context, home, *arguments, *stride, *device) is not None:
+    if _tessera(context, home, *arguments, *stride, *device).returncode == 0:
         figure = next(explained.rglob("figure.png"))
         shutil.copyfile(figure, context.out / "explain.png")
     _look_at_tracking(home, context)
 
 
-def _tessera(context: Context, home: Path, *arguments: str) -> str | None:
-    """Run a command of tessera; return what it wrote to its standard output, None if it failed."""
+def _tessera(context: Context, home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of tessera, and keep what it writes to its standard output."""
     environment = {**os.environ, "TESSERA_HOME": str(home), "DAGSTER_HOME": str(home)}
     environment.pop("MLFLOW_TRACKING_URI", None)
     command = [sys.executable, "-m", "orchestration.cli", "--debug", *arguments]
@@ -57,8 +54,7 @@ def _tessera(context: Context, home: Path, *arguments: str) -> str | None:
     )
     if ended.returncode:
         context.findings.fail(f"tessera {arguments[0]} ended with {ended.returncode}.")
-        return None
-    return ended.stdout
+    return ended
 
 
 def _take_map(mapped: Path, context: Context) -> None:
@@ -71,16 +67,14 @@ def _take_map(mapped: Path, context: Context) -> None:
 
 
 def _take_checks(answer: str, context: Context) -> None:
-    lines = [line.split(maxsplit=1) for line in answer.splitlines() if line[:6] in (PASSED, FAILED)]
-    if not lines:
+    found = [match for line in answer.splitlines() if (match := CHECK.fullmatch(line))]
+    for verdict, check, description in (match.groups() for match in found):
+        passed = verdict == "passed"
+        context.findings.row("Asset checks", check=check, passed=passed, found=description)
+        if not passed:
+            context.findings.fail(f"The check {check} failed: {description}")
+    if not found:
         context.findings.fail("tessera check names no check.")
-    for verdict, rest in lines:
-        if verdict == FAILED:
-            context.findings.fail(f"Check failed: {rest}")
-        check, _, description = rest.removeprefix("(ERROR)").removeprefix("(WARN)").partition("  ")
-        context.findings.row(
-            CHECKS, check=check.strip(), passed=verdict == PASSED, found=description.strip()
-        )
 
 
 def _look_at_tracking(home: Path, context: Context) -> None:

@@ -76,9 +76,7 @@ class Report:
         for step in self.steps:
             if step.verdict != NOT_RUN:
                 lines += ["", *section(step)]
-        pictures = "mosaic.jpg, explain.png, occlusion.png, tsne.png"
-        lines += ["", f"Pictures beside this file: {pictures}.", ""]
-        return "\n".join(lines)
+        return "\n".join([*lines, ""])
 
     def _machine(self) -> dict[str, Cell]:
         rows = [row for step in self.steps for row in step.tables.get(MACHINE, [])]
@@ -98,7 +96,8 @@ def section(step: StepReport) -> list[str]:
             lines += [*_versions(rows), ""]
         elif title != MACHINE:
             lines += [f"{title}:", "", *_table(rows), ""]
-    lines += [note + "\n" for note in step.notes]
+    for note in step.notes:
+        lines += [note, ""]
     if step.last_lines:
         lines += ["Last lines of its output:", "", "```", *step.last_lines, "```", ""]
     return lines[:-1] if lines[-1] == "" else lines

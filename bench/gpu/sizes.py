@@ -13,6 +13,7 @@ class Sizes:
         n_images: images that a batch size and a precision are timed with.
         batch_sizes: that are timed.
         stride: of the occlusion windows that are timed, px, on an image of 512 x 512 px.
+        stride_of_others: the same for other precisions than float32.
         compared_stride: of those that are compared.
         points: numbers of points that t-SNE is timed with.
         iterations: of t-SNE.
@@ -26,6 +27,7 @@ class Sizes:
     n_images: int
     batch_sizes: tuple[int, ...]
     stride: int
+    stride_of_others: int
     compared_stride: int
     points: tuple[int, ...]
     iterations: int
@@ -36,16 +38,17 @@ class Sizes:
 
 ON_CARD = Sizes(
     n_tiles=1024,
-    n_files=1024,
+    n_files=2048,
     n_images=512,
     batch_sizes=(16, 64, 256),
     stride=3,
+    stride_of_others=8,
     compared_stride=16,
     points=(10_000, 60_000),
     iterations=750,
     n_dolls=1200,
     epochs=10,
-    test_workers=4,
+    test_workers=8,
 )
 # Of what would take minutes, a part: rates are the same.
 ON_CPU_BESIDE = Sizes(
@@ -54,6 +57,7 @@ ON_CPU_BESIDE = Sizes(
     n_images=128,
     batch_sizes=(1, 4, 16),
     stride=8,
+    stride_of_others=16,
     compared_stride=16,
     points=(10_000,),
     iterations=750,
@@ -67,6 +71,7 @@ REHEARSAL = Sizes(
     n_images=4,
     batch_sizes=(2,),
     stride=64,
+    stride_of_others=64,
     compared_stride=64,
     points=(200,),
     iterations=60,

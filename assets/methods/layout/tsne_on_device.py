@@ -40,9 +40,9 @@ def nearest_neighbours_on(
         distances = squares[chunk, None] + squares - 2 * points[chunk] @ points.T
         distances[numbers[: len(chunk)], chunk] = math.inf
         found.append(distances.topk(k, largest=False))
-    indices = torch.cat([one.indices for one in found]).cpu().numpy()
-    distances = torch.cat([one.values for one in found]).clamp(min=0).sqrt().cpu().numpy()
-    return indices, distances
+    indices = torch.cat([one.indices for one in found])
+    distances = torch.cat([one.values for one in found]).clamp(min=0).sqrt()
+    return indices.cpu().numpy(), distances.cpu().numpy()
 
 
 class TsneGradient:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.errors import UserError
+from assets.methods.models.scaling import scale_images
 
 if TYPE_CHECKING:
     import torch
@@ -105,9 +105,9 @@ def preprocess_batch(
 ) -> "torch.Tensor":
     """Scale, crop and normalise images where they are.
 
-    On the CPU the numbers are those of ``preprocess``, bit for bit, and images whose channels are
-    last in memory save a copy. On an accelerator a pixel may be off by a grey level. Alone and in a
-    batch an image gives the same numbers.
+    The numbers are those of ``preprocess``, bit for bit: on an accelerator the last bit of a
+    division may differ. On the CPU, images whose channels are last in memory save a copy. Alone and
+    in a batch an image gives the same numbers.
 
     Args:
         images: (n, 3, h, w) uint8 RGB, or n >= 1 of (3, h, w) of any sizes.
@@ -166,32 +166,13 @@ def _margin(length: int, side: int) -> int:
 def _preprocess_tensor(images: "torch.Tensor", preprocessing: Preprocessing) -> "torch.Tensor":
     """``preprocess`` in torch, for any device: (n, 3, h, w) uint8 to (n, 3, crop, crop) float32."""
     width, height = preprocessing.scaled_size(images.shape[3], images.shape[2])
-    scaled = _scaled_tensor(images.float(), height, width, preprocessing.interpolation)
+    scaled = images
+    if images.shape[2:] != (height, width):
+        scaled = scale_images(images, height, width, preprocessing.interpolation)
     side = preprocessing.crop
     left, upper = _margin(width, side), _margin(height, side)
-    square = scaled[:, :, upper : upper + side, left : left + side]
+    square = scaled[:, :, upper : upper + side, left : left + side].float()
     ordered = square if preprocessing.channels == "RGB" else square.flip(1)
     mean = square.new_tensor(preprocessing.mean).view(3, 1, 1) * 255
     std = square.new_tensor(preprocessing.std).view(3, 1, 1) * 255
     return (ordered - mean) / std
-
-
-def _scaled_tensor(
-    images: "torch.Tensor", height: int, width: int, interpolation: str
-) -> "torch.Tensor":
-    from torch.nn.functional import interpolate
-
-    # Pillow scales in one direction, rounds, and then in the other. Pillow 13 begins with the
-    # height where it loses more than twice the pixels that the width loses.
-    rows, columns = images.shape[2:]
-    height_first = rows - height > max(0, 2 * (columns - width))
-    between = (height, columns) if height_first else (rows, width)
-    for size in (between, (height, width)):
-        if size != images.shape[2:]:
-            if interpolation not in ("bilinear", "bicubic"):
-                raise UserError(
-                    f"Only the CPU scales images with the filter {interpolation}: compute there."
-                )
-            scaled = interpolate(images, size, mode=interpolation, antialias=True)
-            images = (scaled + 0.5).floor().clamp(0, 255)
-    return images
