@@ -22,7 +22,6 @@ from bench.gpu.utilisation import Utilisation
 
 NETWORKS = "Networks, images a second"
 TOGETHER = "Decoding and embedding, photos a second"
-REPEATS = 3
 FEW = 64
 
 
@@ -104,8 +103,10 @@ def _networks(images: dict[str, Image.Image], context: Context) -> None:
             _network(images, ComputePlan(context.device, size, precision, context.cores), context)
     context.findings.note(
         f"{len(images)} working copies of 341 x 256 px in memory; embedded and scored include "
-        "their preprocessing, the network alone reads one batch that is on the device already."
+        "their preprocessing."
     )
+    if context.device == "cuda":
+        context.findings.note("The network alone reads one batch that is on the card already.")
 
 
 def _network(images: dict[str, Image.Image], plan: ComputePlan, context: Context) -> None:
@@ -113,7 +114,12 @@ def _network(images: dict[str, Image.Image], plan: ComputePlan, context: Context
     backbone = load_backbone(DEFAULT_BACKBONE)
     classifier = load_classifier(convert_open_nsfw(context.shared / "models"), plan)
     store = VectorStore(context.folder / f"probabilities-{plan.precision}-{plan.batch_size}")
-    alone = _network_alone(backbone.module, backbone.preprocessing.crop, plan)
+    # The CPU's threads each run a batch of their own, which has no counterpart here.
+    alone = (
+        None
+        if plan.device == "cpu"
+        else _network_alone(backbone.module, backbone.preprocessing.crop, plan)
+    )
     # The first batch of each sets up what is set up once.
     few, others = ids[: plan.batch_size], ids[plan.batch_size :] or ids
     embed(load_image, few, backbone, plan)
@@ -136,23 +142,24 @@ def _network(images: dict[str, Image.Image], plan: ComputePlan, context: Context
 
 def _network_alone(module: torch.nn.Module, crop: int, plan: ComputePlan) -> float:
     """Return images a second of the network itself, the most that feeding it well can reach."""
-    device, precision = plan.device, plan.precision
-    full = str(precision) in ("float32", "tf32")
+    device, is_full = plan.device, plan.precision in ("float32", "tf32")
     batch = torch.rand(plan.batch_size, 3, crop, crop).to(memory_format=torch.channels_last)
     batch = batch.to(device)
     module = module.to(device).to(memory_format=torch.channels_last)
-    kind = torch.float32 if full else getattr(torch, precision)
-    repeats = REPEATS if device == "cpu" else max(REPEATS, 2048 // plan.batch_size)
+    repeats = max(3, 2048 // plan.batch_size)
 
     def run() -> None:
         for _ in range(repeats):
             module(batch)
 
-    flags = {"enabled": True, "benchmark": False, "deterministic": True}
+    kind = torch.float32 if is_full else getattr(torch, plan.precision)
+    is_tf32 = plan.precision == "tf32"
     with (
         torch.inference_mode(),
-        torch.autocast(device, kind, enabled=not full),
-        torch.backends.cudnn.flags(**flags, allow_tf32=str(precision) == "tf32"),
+        torch.autocast(device, kind, enabled=not is_full),
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=is_tf32
+        ),
     ):
         module(batch)
         return repeats * plan.batch_size / measured(device, run).seconds

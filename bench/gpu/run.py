@@ -119,6 +119,7 @@ def _run(step: Step, report: StepReport, sizes: str, out: Path, folder: Path, si
     """Run a step in a process of its own, and take over what it left."""
     result, log = folder / f"{step.name}.json", folder / f"{step.name}.log"
     places = [str(CHECKOUT), *([str(site)] if site.exists() else [])]
+    places += filter(None, [os.environ.get("PYTHONPATH")])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"}
     if report.device == "cpu":
         # What would take the card of its own accord takes the CPU.
