@@ -18,6 +18,7 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputePlan
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.torch_classifier import TorchClassifier
 from support.devices import CARD, HAS_CARD, card_plan, needs_card
