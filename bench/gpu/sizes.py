@@ -38,9 +38,9 @@ class Sizes:
 
 ON_CARD = Sizes(
     n_tiles=1024,
-    n_files=2048,
+    n_files=1024,
     n_images=512,
-    batch_sizes=(16, 64, 256),
+    batch_sizes=(64, 256),
     stride=3,
     stride_of_others=8,
     compared_stride=16,
@@ -48,7 +48,7 @@ ON_CARD = Sizes(
     iterations=750,
     n_dolls=1200,
     epochs=10,
-    test_workers=8,
+    test_workers=12,
 )
 # Of what would take minutes, a part: rates are the same.
 ON_CPU_BESIDE = Sizes(
