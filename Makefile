@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check study test test-fast test-all coverage lint types style bench figures clean
+.PHONY: help demo dev check study test test-fast test-all coverage lint types style bench figures gpu gpu-collect clean
 
 # A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
 # that wait sleep instead of spinning: two workers share the cores.
@@ -15,7 +15,7 @@ PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist load
 FAST := tests --ignore=tests/e2e -m "not process and not slow and not browser"
 
 help:  ## Show the tasks.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tessera needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -82,6 +82,13 @@ bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 
 figures: $(INSTALLED)  ## Draw the figures in docs/ anew; a quarter of an hour.
 	$(BIN)/python docs/make_figures.py
+
+# A machine without a network uses its own Python and PyTorch, and the folder of `make gpu-collect` beside them.
+gpu: $(if $(PARTS),,$(INSTALLED_DEV))  ## Check and measure all on a GPU, to gpu-results/; without a network: PARTS=gpu-parts.
+	$(if $(PARTS),$(PYTHON),$(BIN)/python) -m bench.gpu.run $(or $(OUT),gpu-results) --device $(or $(DEVICE),cuda) $(if $(PARTS),--parts $(PARTS))
+
+gpu-collect: $(INSTALLED_DEV)  ## What a machine with a GPU and no network lacks for `make gpu`, to gpu-parts/.
+	$(BIN)/python -m bench.gpu.collect $(or $(PARTS),gpu-parts)
 
 clean:  ## Remove the environment; the home .tessera stays.
 	rm -rf $(VENV)

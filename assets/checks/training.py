@@ -141,5 +141,6 @@ def _auc(scores: pd.Series, is_positive: pd.Series) -> float:
     n, n_positive = len(scores), int(is_positive.sum())
     if n_positive in (0, n):
         return np.nan
-    rank_sum = rankdata(scores)[is_positive.to_numpy(dtype=bool)].sum()
+    # SciPy 1.18 gives scores of float32 ranks of float32, whose sums are not exact.
+    rank_sum = rankdata(scores.astype(np.float64))[is_positive.to_numpy(dtype=bool)].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive)))

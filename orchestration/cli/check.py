@@ -5,11 +5,12 @@ import click
 from assets.resources.collections import DEMO_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from orchestration.cli.collection_runs import exit_for_checks, run_collection
-from orchestration.cli.options import Options, pass_options
+from orchestration.cli.options import Options, compute_options, pass_options
 
 
 @click.command("check")
 @click.argument("name")
+@compute_options
 @pass_options
 def command(options: Options, name: str) -> None:
     """Map and score the collection NAME, and run every asset check.

@@ -164,7 +164,9 @@ label_options = all_of(
     setting("--positive", LabelledImagesConfig),
 )
 device_options = all_of(
-    setting("--device", Compute), setting("--threads", Compute, type=click.IntRange(1))
+    setting("--device", Compute),
+    setting("--precision", Compute),
+    setting("--threads", Compute, type=click.IntRange(1)),
 )
 compute_options = all_of(device_options, setting("--batch-size", Compute, type=click.IntRange(1)))
 allow_private_addresses = setting("--allow-private-addresses", RawImagesConfig)

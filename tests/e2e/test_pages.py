@@ -9,8 +9,9 @@ from PIL import Image
 from support.pages import DOCS, README, commands
 
 # The commands of the service's page build on a process in the background. Those of the study's
-# page take minutes: test_study.py runs them.
-APART = {"http-service.md", "study.md"}
+# page take minutes: test_study.py runs them. The page about GPUs needs a network and a card:
+# test_gpu_run.py rehearses it.
+APART = {"gpu.md", "http-service.md", "study.md"}
 
 
 @pytest.mark.timeout(600)

@@ -37,8 +37,8 @@ def log_odds(module: "torch.nn.Module", inputs: "torch.Tensor", class_index: int
     """
     import torch
 
-    # What works in place must not touch the inputs.
-    logits = module(inputs * 1)[0].double()
+    # What works in place must not touch the inputs. MPS has no float64.
+    logits = module(inputs * 1)[0].cpu().double()
     others = torch.cat([logits[:class_index], logits[class_index + 1 :]])
     return logits[class_index] - torch.logsumexp(others, dim=0)
 

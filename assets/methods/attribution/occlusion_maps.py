@@ -14,8 +14,10 @@ from assets.methods.attribution.occlusion import (
     OcclusionMap,
     occlusion_map,
 )
+from assets.methods.attribution.scaled_windows import ScaledWindowImages
 from assets.methods.attribution.window_images import WindowedImage, WindowImages
 from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
+from assets.methods.common.errors import UserError
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
@@ -25,7 +27,9 @@ from assets.methods.models.classifier import (
     classify_arrays,
     score_function,
 )
-from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.forward import is_out_of_memory, one_at_a_time, unsplit_pool
+from assets.methods.models.scaling import INTERPOLATIONS
+from assets.methods.models.torch_classifier import TorchClassifier
 
 # The windows per worker that are timed: fewer say too little of the thousands to come, and more
 # would make the user of a slow classifier wait for the estimate.
@@ -91,10 +95,8 @@ def occlusion_maps(
     score = score_function(classifier, class_name)
     runs = {}
     for experiment in experiments:
-        key = window_score_key(
-            windowed.scaled, classifier.fingerprint, class_name, experiment, windowed.settings
-        )
-        images = WindowImages(windowed, experiment, classifier.device)
+        key = _key(windowed, classifier, class_name, experiment)
+        images = _images(windowed, experiment, classifier)
         scores = store.open(key, windowed.windows.count)
         runs[experiment] = _Run(images, scores, classifier, score)
     _score_unknown(list(runs.values()), classifier, on_estimate, progress)
@@ -114,15 +116,39 @@ def whole_image_score(
     windowed: WindowedImage, classifier: Classifier, class_name: str, store: WindowScoreStore
 ) -> float:
     """Return P(``class_name``) of the scaled image as it is, which is stored like the windows'."""
-    key = window_score_key(
-        windowed.scaled, classifier.fingerprint, class_name, "whole", windowed.settings
-    )
+    key = _key(windowed, classifier, class_name, "whole")
     known = store.open(key, count=1)
     if np.isnan(known[0]):
         scores = classify_arrays(classifier, [np.array(windowed.scaled)])[class_name]
         known[:] = checked_probabilities(scores, class_name)
         known.flush()
     return float(known[0])
+
+
+def _key(windowed: WindowedImage, classifier: Classifier, class_name: str, experiment: str) -> str:
+    return window_score_key(
+        windowed.scaled,
+        classifier.fingerprint,
+        class_name,
+        experiment,
+        windowed.settings,
+        classifier.device,
+    )
+
+
+def _images(
+    windowed: WindowedImage, experiment: Experiment, classifier: Classifier
+) -> WindowImages | ScaledWindowImages:
+    """Choose how the windows' images are built; both ways give the network the same numbers."""
+    device = classifier.device
+    if not isinstance(classifier, TorchClassifier):
+        return WindowImages(windowed, experiment, device)
+    numbers = classifier.preprocessing
+    # On the CPU, Pillow scales a small window faster, and has more filters.
+    is_large = experiment == "hidden" and min(windowed.scaled.size) > numbers.resize
+    if device == "cpu" and not (is_large and numbers.interpolation in INTERPOLATIONS):
+        return WindowImages(windowed, experiment, device)
+    return ScaledWindowImages(windowed, experiment, device, numbers)
 
 
 def _windows(n: int) -> str:
@@ -167,7 +193,7 @@ class _Run:
 
     def __init__(
         self,
-        images: WindowImages,
+        images: WindowImages | ScaledWindowImages,
         scores: np.memmap,
         classifier: Classifier,
         score: Callable[[Images], np.ndarray],
@@ -176,6 +202,7 @@ class _Run:
         self.unknown = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
         self.n_computed = 0
         self._images, self._score = images, score
+        self._device, self._turn = classifier.device, one_at_a_time(classifier.device)
         self._workers, self._batch_size = classifier.workers, classifier.batch_size
 
     def begin(self, pool: ThreadPoolExecutor) -> float:
@@ -211,4 +238,18 @@ class _Run:
             report()
 
     def _score_batch(self, numbers: NDArray[np.intp]) -> np.ndarray:
-        return self._score(self._images.batch(numbers))
+        try:
+            with self._turn:
+                images = self._images.batch(numbers)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(numbers) == 1:
+                raise UserError(
+                    f"Memory on {self._device} does not suffice for the image of a window: let "
+                    "images be scaled down to a smaller long_side, or use another device."
+                ) from error
+        else:
+            return self._score(images)
+        # After the error is gone, and with it what it holds on to.
+        return np.concatenate([self._score_batch(half) for half in np.array_split(numbers, 2)])

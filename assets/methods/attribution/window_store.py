@@ -47,6 +47,7 @@ def window_score_key(
     class_name: str,
     experiment: str,
     settings: OcclusionSettings,
+    device: str = "cpu",
 ) -> str:
     """Return a SHA-256 in hex over everything that decides the scores of the windows of ``image``.
 
@@ -56,6 +57,8 @@ def window_score_key(
         class_name: whose probability the scores are.
         experiment: "seen", "hidden", or "whole" for the image as it is.
         settings: box, stride and, for `hidden` alone, fill.
+        device: where they are computed. Devices sum in other orders, and the last bits of scores
+            show it: one map holds the scores of one device.
     """
     deciding = {
         "code_version": _CODE_VERSION,
@@ -67,6 +70,9 @@ def window_score_key(
         "stride": settings.stride,
         "fill": settings.fill if experiment == "hidden" else None,
     }
+    if device != "cpu":
+        # Keys of the CPU stay what they were before there were others.
+        deciding["device"] = device
     digest = hashlib.sha256(repr(deciding).encode())
     digest.update(image.tobytes())
     return digest.hexdigest()

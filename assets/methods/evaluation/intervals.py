@@ -216,6 +216,8 @@ def _comparisons(is_positive: Flags, scores: Floats) -> tuple[Floats, Floats]:
     """Return how many negatives are below each positive, and positives above each negative."""
     from scipy.stats import rankdata
 
+    # SciPy 1.18 gives scores of float32 ranks of float32.
+    scores = scores.astype(np.float64)
     ranks = rankdata(scores)
     positive, negative = scores[is_positive], scores[~is_positive]
     won = ranks[is_positive] - rankdata(positive)

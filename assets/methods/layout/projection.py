@@ -116,8 +116,9 @@ def project(
     """Project unit-length vectors (n, d) to points (n, 2), for any n >= 1.
 
     Fewer than five vectors, and vectors that are all equal, keep their PCA coordinates: the other
-    methods have nothing to work on. On the CPU the same vectors and settings give the same bytes,
-    whatever the number of threads; CUDA's sums may differ from run to run.
+    methods have nothing to work on. The same vectors and settings give the same bytes, whatever the
+    number of threads, on the CPU and, by t-SNE, on CUDA. There the sums of LargeVis and UMAP may
+    differ from run to run.
 
     Raises:
         ValueError: the vectors are not an (n, d) array of finite numbers with n >= 1.

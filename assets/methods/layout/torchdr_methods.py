@@ -53,6 +53,8 @@ def fit_torchdr(
     with warnings.catch_warnings():
         # Without the optional faiss, importing torchdr says so in an ImportWarning.
         warnings.simplefilter("ignore", ImportWarning)
+        # Python 3.12 and newer warn of a docstring of torchdr's that holds a stray backslash.
+        warnings.simplefilter("ignore", SyntaxWarning)
         import torchdr
 
     model = getattr(torchdr, method)(
@@ -88,7 +90,8 @@ def _report_steps(model: Any, iterations: int, progress: Progress) -> None:
 def _seeded(seed: int) -> Iterator[None]:
     import torch
 
-    with torch.random.fork_rng():
+    # Without their numbers, torch warns where there are several.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 

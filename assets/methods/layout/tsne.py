@@ -1,7 +1,7 @@
 """t-SNE (van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9, 2008).
 
-On the CPU by openTSNE (Policar, Strazar and Zupan, Journal of Statistical Software 109, 2024), on
-CUDA by torchdr.
+By openTSNE (Policar, Strazar and Zupan, Journal of Statistical Software 109, 2024). With CUDA,
+neighbours and gradients are computed there.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.pca import initial_points
-from assets.methods.layout.torchdr_methods import fit_torchdr
+from assets.methods.layout.tsne_on_device import TsneGradient, nearest_neighbours_on
 
 # The first third of the iterations pulls neighbours together, as in openTSNE's 250 of 750.
 EXAGGERATION = 12.0
@@ -31,21 +31,41 @@ def tsne(
 ) -> NDArray[np.float64]:
     """Project principal components (n, c) to points (n, 2); needs 1 < perplexity <= (n - 1) / 3.
 
-    On the CPU the bytes of the result do not depend on the number of threads.
+    The bytes of the result do not depend on the number of threads.
     """
-    if device == "cpu":
-        return _fit_opentsne(components, perplexity, iterations, seed, progress)
-    return fit_torchdr(
-        "TSNE",
-        components,
-        iterations=iterations,
-        seed=seed,
-        device=device,
-        progress=progress,
-        perplexity=perplexity,
-        early_exaggeration_coeff=EXAGGERATION,
-        early_exaggeration_iter=round(iterations * EXAGGERATED_SHARE),
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    n, k = len(components), int(3 * perplexity)
+    threads = 1 if n < _THREADED_PHOTOS else -1
+    indices, distances = (
+        nearest_neighbours(components, k)
+        if device == "cpu"
+        else nearest_neighbours_on(device, components, k)
     )
+    affinities = PerplexityBasedNN(
+        perplexity=perplexity,
+        knn_index=PrecomputedNeighbors(indices, distances),
+        n_jobs=threads,
+    )
+    embedding = TSNEEmbedding(initial_points(components, seed), affinities, n_jobs=threads)
+    exaggerated = round(iterations * EXAGGERATED_SHARE)
+    for start, stop, exaggeration, momentum in (
+        (0, exaggerated, EXAGGERATION, 0.5),
+        (exaggerated, iterations, 1.0, 0.8),
+    ):
+        embedding.optimize(
+            stop - start,
+            exaggeration=exaggeration,
+            momentum=momentum,
+            inplace=True,
+            negative_gradient_method=_gradient(n, device),
+            callbacks=lambda done, *_, start=start: progress(start + done, iterations),
+            callbacks_every_iters=_PROGRESS_EVERY,
+        )
+    progress(iterations, iterations)
+    return np.array(embedding, dtype=np.float64)
 
 
 def nearest_neighbours(
@@ -69,43 +89,8 @@ def nearest_neighbours(
     return indices, distances
 
 
-def _fit_opentsne(
-    components: NDArray[np.float64],
-    perplexity: float,
-    iterations: int,
-    seed: int,
-    progress: Progress,
-) -> NDArray[np.float64]:
-    from openTSNE import TSNEEmbedding
-    from openTSNE.affinity import PerplexityBasedNN
-    from openTSNE.nearest_neighbors import PrecomputedNeighbors
-
-    n = len(components)
-    threads = 1 if n < _THREADED_PHOTOS else -1
-    indices, distances = nearest_neighbours(components, int(3 * perplexity))
-    affinities = PerplexityBasedNN(
-        perplexity=perplexity,
-        knn_index=PrecomputedNeighbors(indices, distances),
-        n_jobs=threads,
-    )
-    embedding = TSNEEmbedding(
-        initial_points(components, seed),
-        affinities,
-        negative_gradient_method="bh" if n < _BARNES_HUT_PHOTOS else "fft",
-        n_jobs=threads,
-    )
-    exaggerated = round(iterations * EXAGGERATED_SHARE)
-    for start, stop, exaggeration, momentum in (
-        (0, exaggerated, EXAGGERATION, 0.5),
-        (exaggerated, iterations, 1.0, 0.8),
-    ):
-        embedding.optimize(
-            stop - start,
-            exaggeration=exaggeration,
-            momentum=momentum,
-            inplace=True,
-            callbacks=lambda done, *_, start=start: progress(start + done, iterations),
-            callbacks_every_iters=_PROGRESS_EVERY,
-        )
-    progress(iterations, iterations)
-    return np.array(embedding, dtype=np.float64)
+def _gradient(n: int, device: str) -> str | TsneGradient:
+    """Return how openTSNE computes the gradient for n points."""
+    if device != "cpu":
+        return TsneGradient(device)
+    return "bh" if n < _BARNES_HUT_PHOTOS else "fft"

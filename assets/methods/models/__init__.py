@@ -3,7 +3,7 @@
 | word | meaning | class |
 |---|---|---|
 | architecture | a torch module, its name (`timm:NAME`), the pixels it reads | `Architecture` |
-| network | a module on a device, which is fed batches of one size | `Network` |
+| network | a module on a device, which is fed batches of one size | `Network`, `PhotoNetwork` |
 | head | the last layers of a module, with one logit a class | |
 | backbone | an architecture with weights and without its head | `Backbone`, `Embedder` |
 | classifier | anything that maps images to probabilities by class name | `Classifier` |

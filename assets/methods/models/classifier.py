@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 import numpy as np
+from PIL import Image
 
 from assets.methods.common.errors import UserError
 from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.stream import Rows
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +49,20 @@ class Classifier(Protocol):
 
     def classify(self, images: Images) -> dict[str, np.ndarray]:
         """Map n images to (n,) float32 probabilities by class name."""
+
+
+@runtime_checkable
+class PhotoClassifier(Protocol):
+    """A classifier that reads photos itself, ahead of its network."""
+
+    def classify_photos(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Map n photos to (n, classes) float32, in the order of ``class_names``."""
+
+    def stream(self, load_image: Callable[[str], Image.Image], image_ids: Sequence[str]) -> Rows:
+        """Yield the same of the photos with these ids, (some, classes) at a time, in their order.
+
+        ``load_image`` is called from several threads.
+        """
 
 
 def score_function(classifier: Classifier, class_name: str) -> Callable[[Images], np.ndarray]:

@@ -5,8 +5,9 @@ the batch it came in; ``forward`` says how.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -15,13 +16,10 @@ from assets.methods.common.devices import ComputePlan, ComputeSettings, Precisio
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.backbones import Backbone, backbone_fingerprint, load_backbone
-from assets.methods.models.forward import Network, unsplit_pool
-from assets.methods.models.preprocessing import preprocess
-from assets.methods.models.vector_store import EmbedBatch, VectorStore
+from assets.methods.models.photo_network import PhotoNetwork
+from assets.methods.models.stream import Rows, reported
+from assets.methods.models.vector_store import EmbedStream, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,11 @@ def embed_unseen(
     """
     key = vector_key(backbone, compute.precision)
 
-    def prepare() -> EmbedBatch:
-        plan, network = plan_compute(compute), load_backbone(backbone)
-        return lambda shard, report: embed(load_image, shard, network, plan, report)
+    def prepare() -> EmbedStream:
+        plan = plan_compute(compute)
+        return partial(_stream, Embedder(load_backbone(backbone), plan), load_image)
 
-    vectors, n_computed = store.complete(key, image_ids, prepare, progress)
+    vectors, n_computed = store.complete_from_stream(key, image_ids, prepare, progress)
     stacked = np.stack([vectors[image_id] for image_id in image_ids])
     return EmbeddingResult(stacked, n_computed, key)
 
@@ -103,42 +101,44 @@ def embed(
     Raises:
         UserError: memory does not suffice even for one photo, or a vector is not finite.
     """
-    vectors = np.empty((len(image_ids), backbone.dimensions), dtype=np.float32)
-    embedder = Embedder(backbone, plan)
-
-    def work(start: int) -> np.ndarray:
-        batch = image_ids[start : start + plan.batch_size]
-        return embedder([load_image(one) for one in batch])
-
-    starts = range(0, len(image_ids), plan.batch_size)
-    with unsplit_pool(plan.threads) as pool:
-        for start, rows in zip(starts, pool.map(work, starts), strict=True):
-            vectors[start : start + len(rows)] = rows
-            progress(start + len(rows), len(image_ids))
-    return vectors
+    none = np.empty((0, backbone.dimensions), dtype=np.float32)
+    with closing(_stream(Embedder(backbone, plan), load_image, image_ids, progress)) as stream:
+        return np.concatenate([none, *stream])
 
 
 class Embedder:
-    """A backbone on the plan's device, to be called in the threads of ``unsplit_pool``."""
+    """A backbone on the plan's device; ``batch_size`` is the number of photos it is best given."""
 
     def __init__(self, backbone: Backbone, plan: ComputePlan) -> None:
-        self._preprocessing = backbone.preprocessing
-        self._network = Network(backbone.module, plan, _channels_first)
+        self._network = PhotoNetwork(backbone.module, backbone.preprocessing, plan)
+        self.batch_size = self._network.plan.batch_size
 
     def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Map n >= 1 photos to (n, d) float32, as ``embed`` does.
+        """Map n >= 1 photos to (n, d) float32; to be called in the threads of ``unsplit_pool``.
 
         Raises:
             UserError: as for ``embed``.
         """
-        arrays = [preprocess(image, self._preprocessing) for image in images]
-        return _unit_length(self._network(np.stack(arrays)))
+        return _unit_length(self._network(images))
+
+    def stream(self, load_image: Callable[[str], Image.Image], image_ids: Sequence[str]) -> Rows:
+        """Yield the vectors of n photos, (some, d) float32 at a time, in their order.
+
+        Raises:
+            UserError: as for ``embed``.
+        """
+        with closing(self._network.stream(load_image, image_ids)) as stream:
+            yield from map(_unit_length, stream)
 
 
-def _channels_first(images: np.ndarray) -> "torch.Tensor":
-    import torch
-
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
+def _stream(
+    embedder: Embedder,
+    load_image: Callable[[str], Image.Image],
+    image_ids: Sequence[str],
+    progress: Progress,
+) -> Rows:
+    with closing(embedder.stream(load_image, image_ids)) as stream:
+        yield from reported(stream, len(image_ids), progress)
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:

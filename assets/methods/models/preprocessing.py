@@ -1,14 +1,15 @@
 """From photos to what a network was trained to read: scaled, cropped and normalised pixels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.errors import UserError
+from assets.methods.models.scaling import scale_images
 
 if TYPE_CHECKING:
     import torch
@@ -66,12 +67,37 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     Returns:
         (crop, crop, 3) float32, channels in the network's order.
     """
-    scaled = _scaled(image.convert("RGB"), preprocessing)
-    square = np.asarray(_centre(scaled, preprocessing.crop), dtype=np.float32)
-    mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
-    std = np.asarray(preprocessing.std, dtype=np.float32) * 255
+    square = square_of(image, preprocessing)
+    mean, std = _mean_and_std(preprocessing)
     ordered = square if preprocessing.channels == "RGB" else square[..., ::-1]
-    return (ordered - mean) / std
+    return (ordered.astype(np.float32) - mean) / std
+
+
+def square_of(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Scale and crop an image of any size and mode to (crop, crop, 3) uint8 RGB."""
+    scaled = _scaled(image.convert("RGB"), preprocessing)
+    return np.asarray(_centre(scaled, preprocessing.crop))
+
+
+def normalisation(
+    preprocessing: Preprocessing, device: str
+) -> "Callable[[np.ndarray | torch.Tensor], torch.Tensor]":
+    """Return a function that normalises squares on ``device``.
+
+    It maps n squares of ``square_of``, (n, crop, crop, 3) uint8 in memory or on the device, to
+    (n, 3, crop, crop) float32 with the channels last in memory: the numbers of ``preprocess``.
+    """
+    import torch
+
+    # They stay on the device: a copy for each batch would wait for the batch before.
+    mean, std = (torch.from_numpy(one).to(device) for one in _mean_and_std(preprocessing))
+
+    def normalise(squares: "np.ndarray | torch.Tensor") -> "torch.Tensor":
+        pixels = torch.as_tensor(squares).to(device)
+        ordered = pixels if preprocessing.channels == "RGB" else pixels.flip(-1)
+        return ordered.float().sub_(mean).div_(std).permute(0, 3, 1, 2)
+
+    return normalise
 
 
 def preprocess_batch(
@@ -79,9 +105,9 @@ def preprocess_batch(
 ) -> "torch.Tensor":
     """Scale, crop and normalise images where they are.
 
-    On the CPU the numbers are those of ``preprocess``, bit for bit, and images whose channels are
-    last in memory save a copy. On an accelerator a pixel may be off by a grey level. Alone and in a
-    batch an image gives the same numbers.
+    The numbers are those of ``preprocess``, bit for bit: on an accelerator the last bit of a
+    division may differ. On the CPU, images whose channels are last in memory save a copy. Alone and
+    in a batch an image gives the same numbers.
 
     Args:
         images: (n, 3, h, w) uint8 RGB, or n >= 1 of (3, h, w) of any sizes.
@@ -110,6 +136,17 @@ def to_pillow(image: "torch.Tensor") -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
 
 
+@lru_cache(maxsize=8)
+def _mean_and_std(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as (crop, crop, 3) float32: a number a channel would take eight times as long."""
+    shape = (preprocessing.crop, preprocessing.crop, 3)
+    mean, std = (
+        np.broadcast_to(np.asarray(numbers, dtype=np.float32) * 255, shape).copy()
+        for numbers in (preprocessing.mean, preprocessing.std)
+    )
+    return mean, std
+
+
 def _scaled(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     size = preprocessing.scaled_size(*image.size)
     if size == image.size:
@@ -129,32 +166,13 @@ def _margin(length: int, side: int) -> int:
 def _preprocess_tensor(images: "torch.Tensor", preprocessing: Preprocessing) -> "torch.Tensor":
     """``preprocess`` in torch, for any device: (n, 3, h, w) uint8 to (n, 3, crop, crop) float32."""
     width, height = preprocessing.scaled_size(images.shape[3], images.shape[2])
-    scaled = _scaled_tensor(images.float(), height, width, preprocessing.interpolation)
+    scaled = images
+    if images.shape[2:] != (height, width):
+        scaled = scale_images(images, height, width, preprocessing.interpolation)
     side = preprocessing.crop
     left, upper = _margin(width, side), _margin(height, side)
-    square = scaled[:, :, upper : upper + side, left : left + side]
+    square = scaled[:, :, upper : upper + side, left : left + side].float()
     ordered = square if preprocessing.channels == "RGB" else square.flip(1)
     mean = square.new_tensor(preprocessing.mean).view(3, 1, 1) * 255
     std = square.new_tensor(preprocessing.std).view(3, 1, 1) * 255
     return (ordered - mean) / std
-
-
-def _scaled_tensor(
-    images: "torch.Tensor", height: int, width: int, interpolation: str
-) -> "torch.Tensor":
-    from torch.nn.functional import interpolate
-
-    # Pillow scales in one direction, rounds, and then in the other. Pillow 13 begins with the
-    # height where it loses more than twice the pixels that the width loses.
-    rows, columns = images.shape[2:]
-    height_first = rows - height > max(0, 2 * (columns - width))
-    between = (height, columns) if height_first else (rows, width)
-    for size in (between, (height, width)):
-        if size != images.shape[2:]:
-            if interpolation not in ("bilinear", "bicubic"):
-                raise UserError(
-                    f"Only the CPU scales images with the filter {interpolation}: compute there."
-                )
-            scaled = interpolate(images, size, mode=interpolation, antialias=True)
-            images = (scaled + 0.5).floor().clamp(0, 255)
-    return images

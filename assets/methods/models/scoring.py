@@ -1,6 +1,7 @@
 """From photos to scores, each computed once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +11,13 @@ from PIL import Image
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
+    PhotoClassifier,
     check_class,
     checked_probabilities,
     image_tensors,
 )
-from assets.methods.models.forward import rows_in_batches, unsplit_pool
-from assets.methods.models.vector_store import EmbedBatch, VectorStore
+from assets.methods.models.stream import Rows, reported, rows_in_threads
+from assets.methods.models.vector_store import EmbedStream, VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 
 
@@ -53,7 +55,7 @@ def score_unseen(
     """Return the scores of n photos, classifying and storing those the store lacks.
 
     The probabilities of all classes are stored, in the order of ``class_names``, so that another
-    class costs nothing more. An interrupted run goes on from the last shard of 128 photos.
+    class costs nothing more. An interrupted run goes on from the last shard that it stored.
 
     Args:
         image_ids: the photos, in the order of the result.
@@ -70,10 +72,10 @@ def score_unseen(
     check_class(classifier.class_names, class_name)
     key = f"{classifier.fingerprint}-{DECODE_VERSION}"
 
-    def prepare() -> EmbedBatch:
-        return partial(_classify, load_image, classifier)
+    def prepare() -> EmbedStream:
+        return partial(_stream, load_image, classifier)
 
-    known, n_computed = store.complete(key, image_ids, prepare, progress)
+    known, n_computed = store.complete_from_stream(key, image_ids, prepare, progress)
     column = classifier.class_names.index(class_name)
     scores = np.array([known[image_id][column] for image_id in image_ids], dtype=np.float32)
     return ScoringResult(scores, n_computed, key)
@@ -85,23 +87,37 @@ def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np
     Raises:
         UserError: an answer is no probability; and what the classifier raises.
     """
+    return _checked(classifier, _probabilities(classifier, images))
+
+
+def _probabilities(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
+    if isinstance(classifier, PhotoClassifier):
+        return classifier.classify_photos(images)
     arrays = [np.array(image.convert("RGB")) for image in images]
     answer = classifier.classify(image_tensors(classifier, arrays))
-    columns = [checked_probabilities(answer[name], name) for name in classifier.class_names]
-    return np.stack(columns, axis=1)
+    return np.stack([answer[name] for name in classifier.class_names], axis=1)
 
 
-def _classify(
+def _checked(classifier: Classifier, probabilities: np.ndarray) -> np.ndarray:
+    columns = zip(classifier.class_names, probabilities.T, strict=True)
+    return np.stack([checked_probabilities(column, name) for name, column in columns], axis=1)
+
+
+def _stream(
     load_image: Callable[[str], Image.Image],
     classifier: Classifier,
     image_ids: list[str],
     progress: Progress,
-) -> np.ndarray:
-    """Return (n, classes) float32."""
+) -> Rows:
+    """Yield (some, classes) float32 at a time."""
 
-    def work(batch: list[str]) -> np.ndarray:
-        return classify_photos(classifier, [load_image(one) for one in batch])
+    def work(batch: Sequence[str]) -> np.ndarray:
+        return _probabilities(classifier, [load_image(one) for one in batch])
 
-    size = min(classifier.batch_size, -(-len(image_ids) // classifier.workers))
-    with unsplit_pool(classifier.workers) as pool:
-        return rows_in_batches(pool, work, image_ids, size, progress)
+    if isinstance(classifier, PhotoClassifier):
+        stream = classifier.stream(load_image, image_ids)
+    else:
+        stream = rows_in_threads(work, image_ids, classifier.batch_size, classifier.workers)
+    with closing(stream):
+        checked = map(partial(_checked, classifier), stream)
+        yield from reported(checked, len(image_ids), progress)

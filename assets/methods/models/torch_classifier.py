@@ -1,16 +1,20 @@
 """A network of torch as a classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from assets.methods.common.devices import ComputePlan, Precision
 from assets.methods.common.errors import UserError
 from assets.methods.common.fingerprints import digest_parts
 from assets.methods.models.classifier import Images
 from assets.methods.models.forward import Network
+from assets.methods.models.photo_network import PhotoNetwork
 from assets.methods.models.preprocessing import Preprocessing, preprocess_batch
+from assets.methods.models.stream import Rows
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +54,8 @@ class TorchClassifier:
         self.preprocessing = preprocessing
         self.class_names = tuple(class_names)
         self.fingerprint = fingerprint_at(fingerprint, plan.precision)
+        self._photo_network = PhotoNetwork(module, preprocessing, plan)
+        plan = self._photo_network.plan
         self.device = plan.device
         self.batch_size = plan.batch_size
         self.workers = plan.threads
@@ -65,13 +71,33 @@ class TorchClassifier:
         """
         if not len(images):
             return {name: np.empty(0, dtype=np.float32) for name in self.class_names}
-        logits = self._network(images)
+        probabilities = self._probabilities(self._network(images))
+        return dict(zip(self.class_names, probabilities.T, strict=True))
+
+    def classify_photos(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Map n >= 1 photos to (n, classes) float32, scaled by Pillow on every device.
+
+        Raises:
+            UserError: as for ``classify``.
+        """
+        return self._probabilities(self._photo_network(images))
+
+    def stream(self, load_image: Callable[[str], Image.Image], image_ids: Sequence[str]) -> Rows:
+        """Yield the same of the photos with these ids, (some, classes) at a time, in their order.
+
+        Raises:
+            UserError: as for ``classify``.
+        """
+        with closing(self._photo_network.stream(load_image, image_ids)) as stream:
+            yield from map(self._probabilities, stream)
+
+    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         if logits.shape[1:] != (len(self.class_names),):
             raise UserError(
                 f"The network answers with {logits.shape[1]} numbers for an image, but "
                 f"{len(self.class_names)} class names are given."
             )
-        return dict(zip(self.class_names, _softmax(logits).T, strict=True))
+        return _softmax(logits)
 
 
 def fingerprint_at(fingerprint: str, precision: Precision) -> str:

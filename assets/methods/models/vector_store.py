@@ -6,8 +6,12 @@ keeps what it wrote and two runs may write side by side; an id in two shards has
 both.
 """
 
+import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +21,14 @@ import pyarrow.parquet as pq
 from assets.methods.common.files import set_aside, written_whole
 from assets.methods.common.progress import Progress
 
-SHARD_SIZE = 128  # photos: about 15 s of work on two cores, which is what a killed run loses
+# What a killed run loses: photos, seconds on two cores; and where they come faster, a second.
+SHARD_SIZE = 128
+SHARD_SECONDS = 1.0
 
 # Maps n image_ids to their vectors (n, d) float32, and reports those that are done.
 EmbedBatch = Callable[[list[str], Progress], np.ndarray]
+# Yields the same vectors, (some, d) at a time and in the order of the ids.
+EmbedStream = Callable[[list[str], Progress], Generator[np.ndarray, None, None]]
 
 
 class VectorStore:
@@ -68,16 +76,50 @@ class VectorStore:
                 a shard of them at a time, which is stored before the next.
             progress: counts the ids computed, out of those that have to be.
         """
+
+        def prepare_stream() -> EmbedStream:
+            return partial(_in_shards, prepare())
+
+        return self._complete(fingerprint, image_ids, prepare_stream, progress, 0.0)
+
+    def complete_from_stream(
+        self,
+        fingerprint: str,
+        image_ids: Sequence[str],
+        prepare: Callable[[], EmbedStream],
+        progress: Progress,
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Do what ``complete`` does with vectors that come in a stream.
+
+        Args:
+            fingerprint: of all that decides a vector beside the image.
+            image_ids: may name an id more than once.
+            prepare: called once, if there are ids without a vector. What it returns is called once
+                with all of them, and its vectors are stored in shards as they come.
+            progress: counts the ids computed, out of those that have to be.
+        """
+        return self._complete(fingerprint, image_ids, prepare, progress, SHARD_SECONDS)
+
+    def _complete(
+        self,
+        fingerprint: str,
+        image_ids: Sequence[str],
+        prepare: Callable[[], EmbedStream],
+        progress: Progress,
+        seconds: float,
+    ) -> tuple[dict[str, np.ndarray], int]:
         vectors = self.find(fingerprint, image_ids)
         unseen = sorted(set(image_ids) - vectors.keys())
         if not unseen:
             return vectors, 0
-        embed_batch = prepare()
-        for start in range(0, len(unseen), SHARD_SIZE):
-            shard = unseen[start : start + SHARD_SIZE]
-            computed = embed_batch(shard, _from(start, len(unseen), progress))
-            self.append(fingerprint, shard, computed)
-            vectors.update(zip(shard, computed, strict=True))
+        embed = prepare()
+        # Closed at once, the stream gives up what it has begun when a shard cannot be stored.
+        with closing(embed(unseen, progress)) as stream:
+            remaining = iter(unseen)
+            for computed in _shards_of(stream, seconds):
+                shard = list(islice(remaining, len(computed)))
+                self.append(fingerprint, shard, computed)
+                vectors.update(zip(shard, computed, strict=True))
         return vectors, len(unseen)
 
     def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
@@ -90,6 +132,28 @@ class VectorStore:
             pq.write_table(
                 table, beside, compression="none", use_dictionary=False, write_page_checksum=True
             )
+
+
+def _in_shards(
+    embed_batch: EmbedBatch, image_ids: list[str], progress: Progress
+) -> Generator[np.ndarray, None, None]:
+    for start in range(0, len(image_ids), SHARD_SIZE):
+        shard = image_ids[start : start + SHARD_SIZE]
+        yield embed_batch(shard, _from(start, len(image_ids), progress))
+
+
+def _shards_of(stream: Iterable[np.ndarray], seconds: float) -> Iterator[np.ndarray]:
+    """Yield the rows of a stream in shards of ``SHARD_SIZE`` that took at least ``seconds``."""
+    parts: list[np.ndarray] = []
+    n_rows, begun = 0, time.monotonic()
+    for part in stream:
+        parts.append(part)
+        n_rows += len(part)
+        if n_rows >= SHARD_SIZE and time.monotonic() - begun >= seconds:
+            yield np.concatenate(parts)
+            parts, n_rows, begun = [], 0, time.monotonic()
+    if parts:
+        yield np.concatenate(parts)
 
 
 def _from(start: int, in_all: int, progress: Progress) -> Progress:

@@ -221,7 +221,7 @@ class TrainingLoop:
         def margins(places: np.ndarray) -> np.ndarray:
             prepared = examples.prepare(places, None)
             with turn, torch.inference_mode(), autocast(plan):
-                logits = self._module(prepared.to(plan.device)).double().cpu().numpy()
+                logits = self._module(prepared.to(plan.device)).cpu().double().numpy()
             return logits[:, 1] - logits[:, 0]
 
         self._module.eval()

@@ -186,7 +186,8 @@ class ServedModels:
         self._last_warning[what] = sentence
 
     def _load_embedding(self) -> None:
-        plan, backbone = plan_compute(self._compute), load_backbone(DEFAULT_BACKBONE)
+        backbone = load_backbone(DEFAULT_BACKBONE)
+        embedder = Embedder(backbone, plan_compute(self._compute))
         model = ServedModel(
             EMBEDDING,
             "general",
@@ -195,7 +196,7 @@ class ServedModels:
             _modified_at(efficientnet_lite0.packaged_file()),
             (),
             backbone.fingerprint,
-            BatchModel(EMBEDDING, plan.batch_size, Embedder(backbone, plan)),
+            BatchModel(EMBEDDING, embedder.batch_size, embedder),
         )
         self._served[EMBEDDING] = self._warm_up(model)
 

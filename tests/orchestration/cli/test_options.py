@@ -51,6 +51,7 @@ def test_what_is_given_reaches_the_asset_under_the_name_of_its_setting(given):
     options, others = given(
         "map", "photos", "--name", "birds", "--projection", "pca", "--perplexity", "9", "--grid",
         "4x1", "--no-refine", "--certify", "--seed", "0", "--tile", "20", "--threads", "2",
+        "--precision", "bfloat16",
     )  # fmt: skip
     assert options.settings == {
         "tsne_2d": {"method": "pca", "perplexity": 9.0, "seed": 0},
@@ -58,7 +59,7 @@ def test_what_is_given_reaches_the_asset_under_the_name_of_its_setting(given):
         "mosaic": {"tile": 20},
     }
     assert options.config(MosaicConfig).tile == 20
-    assert options.compute() == Compute(threads=2)
+    assert options.compute() == Compute(threads=2, precision="bfloat16")
     assert others == {"source": "photos", "name": "birds", "out": None}
 
 

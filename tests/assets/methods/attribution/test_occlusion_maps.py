@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
+from assets.methods.attribution import occlusion_maps as occlusion_maps_module
 from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings
 from assets.methods.attribution.occlusion_maps import WorkEstimate, occlusion_maps
-from assets.methods.attribution.window_images import WindowedImage
+from assets.methods.attribution.window_images import WindowedImage, WindowImages
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.attribution.windows import fill_image
+from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.torch_classifier import TorchClassifier
 
 
 class Small:
@@ -188,6 +192,50 @@ def test_batches_are_as_large_as_the_classifier_wants():
     maps_afresh(Image.new("RGB", (40, 40)), classifier, OcclusionSettings(8, 4))
     assert max(classifier.sizes) == 5
     assert classifier.n_images == 2 * 81
+
+
+def test_the_network_reads_what_pillow_draws_however_windows_are_built(monkeypatch):
+    image, chosen = Image.fromarray(data.coffee()), OcclusionSettings(64, 60, "blur", 200)
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 96 * 96, 2))
+    numbers = Preprocessing(96, 96, (0.5,) * 3, (0.25,) * 3, "bicubic", stretch=True)
+    plan = ComputePlan("cpu", 3, "float32", 2)
+    classifier = TorchClassifier(module, numbers, ("no", "yes"), "f", plan)
+    scaled = maps_afresh(image, classifier, chosen)
+    monkeypatch.setattr(occlusion_maps_module, "INTERPOLATIONS", ())
+    drawn = maps_afresh(image, classifier, chosen)
+    for experiment in EXPERIMENTS:
+        assert scaled[experiment].scores.tobytes() == drawn[experiment].scores.tobytes()
+        assert np.ptp(scaled[experiment].scores) > 0
+
+
+def batches_of_at_most(n, monkeypatch):
+    """Let the images of more than n windows exceed the memory."""
+    build = WindowImages.batch
+
+    def batch(self, numbers):
+        if len(numbers) > n:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return build(self, numbers)
+
+    monkeypatch.setattr(WindowImages, "batch", batch)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_built_in_parts(monkeypatch):
+    image, chosen = Image.fromarray(data.coffee()).resize((60, 40)), OcclusionSettings(16, 5)
+    whole = maps_afresh(image, Small(brightness, batch_size=16), chosen)
+    batches_of_at_most(5, monkeypatch)
+    classifier = Small(brightness, batch_size=16)
+    parts = maps_afresh(image, classifier, chosen)
+    assert max(classifier.sizes) <= 5
+    for experiment in EXPERIMENTS:
+        assert np.array_equal(parts[experiment].scores, whole[experiment].scores)
+
+
+def test_too_little_memory_for_one_window_is_the_users_error(monkeypatch):
+    batches_of_at_most(0, monkeypatch)
+    with pytest.raises(UserError, match="Memory on cpu does not suffice for the image of a window"):
+        maps_afresh(Image.new("RGB", (8, 8)), Small(brightness), OcclusionSettings(4, 4))
 
 
 class Failing(Small):

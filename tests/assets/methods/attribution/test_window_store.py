@@ -10,10 +10,12 @@ from assets.methods.attribution.occlusion import OcclusionSettings
 from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
 
 
-def key(image=None, fingerprint="f", class_name="cat", experiment="hidden", **settings):
+def key(
+    image=None, fingerprint="f", class_name="cat", experiment="hidden", device="cpu", **settings
+):
     image = image or Image.new("RGB", (8, 4), (1, 2, 3))
     chosen = OcclusionSettings(**{"box": 4, "stride": 2, **settings})
-    return window_score_key(image, fingerprint, class_name, experiment, chosen)
+    return window_score_key(image, fingerprint, class_name, experiment, chosen, device)
 
 
 def test_nothing_is_known_at_first_and_what_is_assigned_is_found_again(tmp_path):
@@ -62,6 +64,8 @@ def test_all_that_decides_a_score_is_in_the_key():
         key(stride=1),
         key(fill="mean"),
         key(fill="blur"),
+        key(device="cuda"),
+        key(device="mps"),
     ]
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
@@ -70,3 +74,7 @@ def test_all_that_decides_a_score_is_in_the_key():
 def test_what_does_not_decide_a_score_is_not_in_the_key():
     assert key(experiment="seen", fill="mean") == key(experiment="seen")
     assert key(long_side=100) == key()
+
+
+def test_keys_of_the_cpu_stay_what_they_were():
+    assert key() == "84f66ed5151158e153056c9c425b4f2da20fc3480d5c1afbce28e6df51ad932a"

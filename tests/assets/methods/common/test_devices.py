@@ -54,12 +54,29 @@ def test_settings_made_are_kept(present):
     assert plan == ComputePlan("cuda", 7, "float16", 2)
 
 
+def test_tf32_is_for_cuda_alone(present):
+    present(cuda=True, mps=False)
+    assert plan_compute(ComputeSettings(precision="tf32")).precision == "tf32"
+    present(cuda=False, mps=True)
+    with pytest.raises(UserError, match="Only CUDA devices compute in tf32"):
+        plan_compute(ComputeSettings(precision="tf32"))
+
+
+def test_a_batch_size_is_measured_on_accelerators_if_nobody_chose_one(present, tmp_path):
+    present(cuda=True, mps=False)
+    file = tmp_path / "batch_sizes.json"
+    assert plan_compute(ComputeSettings(batch_sizes=file)).batch_sizes == file
+    assert plan_compute(ComputeSettings(batch_size=8, batch_sizes=file)).batch_sizes is None
+    assert plan_compute(ComputeSettings("cpu", batch_sizes=file)).batch_sizes is None
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (ComputeSettings("cpu", batch_size=0), "batch size is 0"),
         (ComputeSettings("cpu", threads=0), "number of threads is 0"),
         (ComputeSettings("cpu", precision="float16"), "CPU does not compute in float16"),
+        (ComputeSettings("cpu", precision="tf32"), "Only CUDA devices compute in tf32"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

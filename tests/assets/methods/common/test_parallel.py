@@ -5,7 +5,7 @@ from itertools import count, islice
 
 import pytest
 
-from assets.methods.common.parallel import unordered_map
+from assets.methods.common.parallel import ordered_map, unordered_map
 
 
 @pytest.fixture
@@ -69,3 +69,25 @@ def test_a_failure_comes_after_what_completed_beside_it():
     with ThreadPoolExecutor(1) as one_thread, pytest.raises(ZeroDivisionError):
         collect()
     assert sorted(found) == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 4, 5, 30])
+@pytest.mark.parametrize("at_most", [1, 4])
+def test_results_come_in_the_order_of_the_items(pool, n_items, at_most):
+    found = list(ordered_map(pool, lambda item: item**2, range(n_items), at_most))
+    assert found == [item**2 for item in range(n_items)]
+
+
+def test_no_more_items_are_begun_than_the_results_leave_room_for(pool):
+    begun = []
+    results = ordered_map(pool, begun.append, count(), 4)
+    for taken in range(5):
+        next(results)
+        assert len(begun) <= 4 + taken
+
+
+def test_an_error_comes_in_the_place_of_its_result(pool):
+    results = ordered_map(pool, lambda item: 1 // item, [1, 1, 0, 1], 3)
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -7,17 +7,6 @@ from sklearn.manifold import trustworthiness
 
 from assets.methods.layout.torchdr_methods import fit_torchdr, largevis, umap
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
-
 
 def test_torch_is_left_as_it_was() -> None:
     threads, state = torch.get_num_threads(), torch.get_rng_state()
@@ -34,11 +23,10 @@ def test_torch_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("method", [largevis, umap])
-@pytest.mark.parametrize("device", DEVICES)
 def test_neighbours_on_the_plane_are_neighbours_in_the_feature_space(
-    method: Callable[..., np.ndarray], device: str
+    method: Callable[..., np.ndarray],
 ) -> None:
     rng = np.random.default_rng(0)
     vectors = 2 * rng.normal(size=(6, 20))[rng.integers(0, 6, 200)] + rng.normal(size=(200, 20))
-    points = method(vectors, perplexity=15, iterations=300, seed=0, device=device)
+    points = method(vectors, perplexity=15, iterations=300, seed=0)
     assert trustworthiness(vectors, points, n_neighbors=8) > 0.85

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_limits
 
@@ -34,14 +33,6 @@ def test_progress_counts_the_iterations() -> None:
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[:6] == [(25, 150), (50, 150), (75, 150), (100, 150), (125, 150), (150, 150)]
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_cuda() -> None:
-    vectors = components(400)
-    points = tsne(vectors, perplexity=30, iterations=400, seed=0, device="cuda")
-    assert trustworthiness(vectors, points, n_neighbors=8) > 0.9
 
 
 def digest_of_projections() -> str:

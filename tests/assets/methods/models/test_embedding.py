@@ -21,6 +21,7 @@ from assets.methods.models.embedding import embed, embed_unseen
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
+from support.devices import CARD, HAS_CARD, needs_card
 from support.photos import NotedPhotos
 
 SMALL = Preprocessing(2, 2, (0.0,) * 3, (1.0,) * 3, "bicubic")
@@ -76,6 +77,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(embedding, "load_backbone", lambda name: backbone_of(Means()))
     monkeypatch.setattr(embedding, "backbone_fingerprint", lambda name: "fingerprint")
     monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SECONDS", 0)
 
 
 @pytest.fixture
@@ -208,15 +210,59 @@ def test_bfloat16_is_near_to_float32(default, photos):
     assert 0.99 < (full * half).sum(axis=1).min() < 1
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("precision", "nearness"), [("float32", 0.9999), ("float16", 0.99)])
-def test_cuda_gives_what_the_cpu_gives(photos, precision, nearness):
-    backbone = load_backbone(DEFAULT_BACKBONE)
-    ids = list(photos)
-    on_cpu = embed(photos.get, ids, backbone, plan())
-    on_cuda = embed(photos.get, ids, backbone, ComputePlan("cuda", 4, precision, 2))
-    assert (on_cpu * on_cuda).sum(axis=1).min() > nearness
+def on_card(batch_size, precision="float32", threads=4):
+    if not HAS_CARD and precision in ("float16", "tf32"):
+        pytest.skip(f"the CPU does not compute in {precision}")
+    return ComputePlan(CARD, batch_size, precision, threads)
+
+
+class TestOnACard:
+    pytestmark = needs_card
+
+    @pytest.mark.parametrize(
+        ("precision", "nearness"),
+        [("float32", 0.99999), ("tf32", 0.9999), ("float16", 0.999), ("bfloat16", 0.99)],
+    )
+    def test_vectors_are_near_to_those_of_the_cpu(self, photos, precision, nearness):
+        card = on_card(4, precision)
+        on_cpu = embed(photos.get, list(photos), load_backbone(DEFAULT_BACKBONE), plan())
+        found = embed(photos.get, list(photos), load_backbone(DEFAULT_BACKBONE), card)
+        assert (on_cpu * found).sum(axis=1).min() > nearness
+
+    @pytest.mark.parametrize("precision", ["float32", "tf32", "float16", "bfloat16"])
+    def test_vectors_are_the_same_bytes_from_run_to_run(self, photos, precision):
+        card = on_card(4, precision)
+        # Another network ran before, another number of threads reads, the photos are others too.
+        first = embed(photos.get, list(photos), load_backbone(DEFAULT_BACKBONE), card)
+        again = embed(
+            photos.get,
+            list(photos)[::-1],
+            load_backbone(DEFAULT_BACKBONE),
+            on_card(4, precision, 1),
+        )
+        assert again[::-1].tobytes() == first.tobytes()
+
+    def test_memory_that_does_not_suffice_is_met_with_smaller_batches(self, photos):
+        if not HAS_CARD:
+            pytest.skip("the CPU's memory has no fraction")
+        backbone = load_backbone(DEFAULT_BACKBONE)
+        ids = [f"{number % len(photos):02d}" for number in range(300)]
+        expected = embed(photos.get, ids, backbone, on_card(16))
+        torch.cuda.empty_cache()
+        total = torch.cuda.mem_get_info()[1]
+        # 300 images at 112 x 112 px in 96 channels of float32 are 1.4 GB for one layer alone.
+        allowed = torch.cuda.memory_reserved() + 700 * 2**20
+        torch.cuda.set_per_process_memory_fraction(allowed / total)
+        try:
+            sizes = []
+            backbone.module.register_forward_pre_hook(lambda _, batch: sizes.append(len(batch[0])))
+            found = embed(photos.get, ids, backbone, on_card(300))
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+            torch.cuda.empty_cache()
+        assert sizes[0] == 300
+        assert min(sizes) < 300
+        assert (found * expected).sum(axis=1).min() > 0.99999
 
 
 @pytest.mark.usefixtures("tiny")

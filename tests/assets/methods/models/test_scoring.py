@@ -3,13 +3,18 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
+from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models import vector_store
-from assets.methods.models.scoring import score_unseen
+from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.scoring import classify_photos, score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.decode import DECODE_VERSION
 from support.classifiers import Brightness
+from support.devices import CARD, HAS_CARD, needs_card
 from support.photos import NotedPhotos
 
 
@@ -67,6 +72,7 @@ def test_no_images_have_no_scores(store):
 
 def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
     monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SECONDS", 0)
     ids = list("0123456789")
     with pytest.raises(KeyboardInterrupt):
         score_unseen(ids, Photos(broken={"9"}), Brightness(batch_size=2), "bright", store)
@@ -81,6 +87,7 @@ def test_an_interrupted_run_goes_on_from_its_last_shard(store, monkeypatch):
 
 def test_progress_grows_over_all_shards(store, monkeypatch):
     monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SECONDS", 0)
     told = []
     score_unseen(
         list("012345"),
@@ -108,3 +115,70 @@ def test_what_is_no_probability_is_refused_and_not_kept(store):
     with pytest.raises(UserError, match="as the probability of dark"):
         score_unseen(["1"], Photos(), Broken(), "bright", store)
     assert store.find(f"b0-{DECODE_VERSION}", ["1"]) == {}
+
+
+@pytest.fixture(scope="module")
+def open_nsfw(tmp_path_factory):
+    return convert_open_nsfw(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    made = (Image.fromarray(one()) for one in (data.astronaut, data.chelsea, data.coffee))
+    corners = [(image, left, upper) for image in made for left in (0, 100) for upper in (0, 80)]
+    return {
+        str(number): image.crop((left, upper, left + 300, upper + 220))
+        for number, (image, left, upper) in enumerate(corners)
+    }
+
+
+def scores_of(photographs, open_nsfw, folder, plan):
+    classifier = load_classifier(open_nsfw, plan)
+    return score_unseen(
+        list(photographs), photographs.get, classifier, "nsfw", VectorStore(folder)
+    ).scores
+
+
+def test_what_is_served_and_what_is_scored_are_the_same_bytes(photographs, open_nsfw, tmp_path):
+    plan = ComputePlan("cpu", 4, "float32", 2)
+    stored = scores_of(photographs, open_nsfw, tmp_path, plan)
+    classifier = load_classifier(open_nsfw, plan)
+    with unsplit_pool(2) as pool:
+        served = pool.map(lambda one: classify_photos(classifier, [one])[0], photographs.values())
+        scores = np.array([row[classifier.class_names.index("nsfw")] for row in served])
+    assert scores.tobytes() == stored.tobytes()
+
+
+class TestOnACard:
+    pytestmark = needs_card
+
+    # P(nsfw) of photographs; half precisions carry 11 and 8 bits.
+    @pytest.mark.parametrize(
+        ("precision", "difference"),
+        [("float32", 1e-3), ("tf32", 5e-3), ("float16", 5e-3), ("bfloat16", 5e-2)],
+    )
+    def test_scores_are_near_to_those_of_the_cpu_and_the_same_bytes_twice(
+        self, photographs, open_nsfw, tmp_path, precision, difference
+    ):
+        if not HAS_CARD and precision in ("float16", "tf32"):
+            pytest.skip(f"the CPU does not compute in {precision}")
+        card = ComputePlan(CARD, 8, precision, 3)
+        on_cpu = ComputePlan("cpu", 4, "float32", 2)
+        expected = scores_of(photographs, open_nsfw, tmp_path / "cpu", on_cpu)
+        found = scores_of(photographs, open_nsfw, tmp_path / "card", card)
+        again = scores_of(photographs, open_nsfw, tmp_path / "again", card)
+        assert np.abs(found - expected).max() <= difference
+        assert again.tobytes() == found.tobytes()
+
+    def test_what_is_served_and_what_is_scored_are_the_same_bytes(
+        self, photographs, open_nsfw, tmp_path
+    ):
+        card = ComputePlan(CARD, 8, "float32", 3)
+        stored = scores_of(photographs, open_nsfw, tmp_path, card)
+        classifier = load_classifier(open_nsfw, card)
+        with unsplit_pool(3) as pool:
+            served = pool.map(
+                lambda one: classify_photos(classifier, [one])[0], photographs.values()
+            )
+            scores = np.array([row[classifier.class_names.index("nsfw")] for row in served])
+        assert scores.tobytes() == stored.tobytes()

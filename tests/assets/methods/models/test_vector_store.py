@@ -2,10 +2,12 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.methods.common.progress import silent
 from assets.methods.models import vector_store
 from assets.methods.models.vector_store import VectorStore
 
@@ -96,3 +98,58 @@ def test_a_damaged_shard_is_moved_aside_with_a_warning(store, tmp_path, caplog, 
     assert "cannot be read" in caplog.text
     assert shard.with_suffix(".corrupt").exists()
     assert list(store.find("a", ["1", "2"])) == ["2"]
+
+
+def stored_shards(folder):
+    return sorted(len(pq.read_table(shard)) for shard in folder.glob("a/*.parquet"))
+
+
+def test_a_stream_is_stored_in_shards_of_a_second_or_more(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+    now = 0.0
+    monkeypatch.setattr(vector_store.time, "monotonic", lambda: now)
+
+    def stream(ids, progress):
+        nonlocal now
+        for start in range(0, len(ids), 2):
+            now += 0.125 if start < 20 else 0.5
+            yield rows(ids[start : start + 2])
+
+    ids = [str(number) for number in range(10, 41)]
+    vectors, n_new = store.complete_from_stream("a", ids, lambda: stream, silent)
+    assert n_new == 31
+    assert np.array_equal([vectors[one] for one in ids], rows(ids))
+    # Eight pairs of 1/8 s, four of which two take 1/8 s, two of 1/2 s, and the rest.
+    assert stored_shards(tmp_path) == [3, 4, 8, 16]
+
+
+def test_what_is_stored_survives_a_stream_that_breaks_off(store, monkeypatch):
+    monkeypatch.setattr(vector_store, "SHARD_SIZE", 4)
+    monkeypatch.setattr(vector_store, "SHARD_SECONDS", 0)
+
+    def stream(ids, progress):
+        yield rows(ids[:3])
+        yield rows(ids[3:6])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.complete_from_stream("a", list("123456789"), lambda: stream, silent)
+    assert store.find("a", list("123456789")).keys() == set("123456")
+
+
+def test_a_stream_is_closed_when_a_shard_cannot_be_stored(store, monkeypatch):
+    closed = []
+
+    def stream(ids, progress):
+        try:
+            yield rows(ids)
+        finally:
+            closed.append(True)
+
+    def full(*parts):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(store, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.complete_from_stream("a", ["1"], lambda: stream, silent)
+    assert closed

@@ -197,16 +197,3 @@ def test_the_module_given_is_left_as_it_is():
     module = line()
     run(numbers(SIDES, SIDE_LABELS), numbers(SIDES, SIDE_LABELS), module)
     assert module.weight.abs().sum() == 0
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_learns_what_the_cpu_learns():
-    train, validation = numbers(SIDES, SIDE_LABELS), numbers(SIDES, SIDE_LABELS)
-    settings = TrainingSettings(epochs=4, learning_rate=0.1)
-    with unsplit_pool(2) as pool:
-        plan = ComputePlan("cuda", 8, "float32", 2)
-        loop = TrainingLoop(line(), False, train, validation, settings, plan, pool)
-        ended = loop.run(None, Listeners(lambda _: None, lambda _: None, silent), 60)
-    on_cpu, _ = run(train, validation)
-    torch.testing.assert_close(ended.best_weights, on_cpu.best_weights)

@@ -521,10 +521,3 @@ def test_labels_that_do_not_fit_are_refused():
         LabelledImages(["a", "b"], np.array([True]))
     with pytest.raises(UserError, match="listed twice"):
         LabelledImages(["a", "a"], np.array([True, False]))
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_trains_a_head(base, tmp_path):
-    trained = train(tmp_path, replace(HEAD, base=base), plan=ComputePlan("cuda", 8, "float32", 2))
-    assert len(trained.history) == 3

@@ -1,0 +1,96 @@
+"""Photos a second that threads and processes read, and that are embedded in the stream, in one run.
+
+A photo is read as for the default backbone: its working copy decoded, scaled and cropped. The
+processes return nothing of it, which is the most that they could ever reach.
+Run: python bench/stream.py [cpu, cuda or mps [how many photos]]
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from skimage import data
+
+from assets.methods.common.devices import ComputeSettings, DevicePreference, Precision, plan_compute
+from assets.methods.common.errors import UserError
+from assets.methods.models import efficientnet_lite0
+from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
+from assets.methods.models.embedding import embed
+from assets.methods.models.preprocessing import square_of
+from assets.methods.photos.photo_store import PhotoStore
+
+N_WORKING_COPIES = 300
+SIZE = (384, 256)  # of most working copies, in px
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16", "float16")
+
+
+def write_working_copies(store: PhotoStore) -> list[str]:
+    """Store parts of photographs; return their ids."""
+    photographs = [Image.fromarray(one()) for one in (data.astronaut, data.chelsea, data.coffee)]
+    image_ids = [f"{number:08x}" for number in range(N_WORKING_COPIES)]
+    for number, image_id in enumerate(image_ids):
+        photograph = photographs[number % len(photographs)]
+        left = number % 50
+        part = photograph.crop((left, left, left + 390, left + 240)).resize(SIZE)
+        path = store.working_copy_path(image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.save(path, "JPEG", quality=95, subsampling="4:4:4")
+    return image_ids
+
+
+def read(store: PhotoStore, image_id: str) -> None:
+    square_of(store.open_working_copy(image_id), efficientnet_lite0.PREPROCESSING)
+
+
+def read_all(store: PhotoStore, image_ids: list[str], pool: Executor) -> None:
+    for _ in pool.map(partial(read, store), image_ids, chunksize=8):
+        pass
+
+
+def rate(work: Callable[[], object], n: int) -> float:
+    started = time.perf_counter()
+    work()
+    return n / (time.perf_counter() - started)
+
+
+def main() -> None:
+    device: DevicePreference = sys.argv[1] if len(sys.argv) > 1 else "cpu"  # type: ignore[assignment]
+    n = int(sys.argv[2]) if len(sys.argv) > 2 else 600
+    cores = len(os.sched_getaffinity(0))
+    counts = sorted({1, 2, max(1, cores // 2), cores, 2 * cores})
+    with tempfile.TemporaryDirectory() as folder:
+        store = PhotoStore(Path(folder))
+        known = write_working_copies(store)
+        image_ids = [known[number % len(known)] for number in range(n)]
+        print(f"{n} photos, {cores} cores\n{'':<12} {'threads':>9} {'processes':>9}  photos/s read")
+        for count in counts:
+            rates = []
+            spawn = multiprocessing.get_context("spawn")
+            for pool in (ThreadPoolExecutor(count), ProcessPoolExecutor(count, spawn)):
+                with pool:
+                    read_all(store, image_ids[: 16 * count], pool)
+                    rates.append(rate(partial(read_all, store, image_ids, pool), n))
+            print(f"{count:<12} {rates[0]:>9.0f} {rates[1]:>9.0f}", flush=True)
+        print(f"{'precision':<12} {'threads':>9} {'':>9}  photos/s embedded")
+        for precision in PRECISIONS:
+            settings = ComputeSettings(device, precision=precision, batch_sizes=Path(folder) / "b")
+            try:
+                plan = plan_compute(settings)
+            except UserError:
+                continue
+            backbone = load_backbone(DEFAULT_BACKBONE)
+            work = partial(embed, store.open_working_copy, image_ids, backbone, plan)
+            embed(store.open_working_copy, image_ids[: 2 * plan.threads], backbone, plan)
+            print(f"{precision:<12} {plan.threads:>9} {'':>9}  {rate(work, n):.0f}", flush=True)
+        print((Path(folder) / "b").read_text() if (Path(folder) / "b").exists() else "")
+
+
+if __name__ == "__main__":
+    main()
