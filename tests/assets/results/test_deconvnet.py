@@ -77,6 +77,7 @@ class Log:
         self.warnings: list[str] = []
         self.metadata: dict[str, Any] = {}
         context = SimpleNamespace(
+            run=SimpleNamespace(tags={}),
             log=SimpleNamespace(info=lambda line: None, warning=self.warnings.append),
             asset_key=dg.AssetKey("deconvnet_maps"),
             add_output_metadata=self.metadata.update,

@@ -261,6 +261,7 @@ class Log:
         self.metadata: dict[str, Any] = {}
         log = SimpleNamespace(info=self.lines.append, warning=self.warnings.append)
         context = SimpleNamespace(
+            run=SimpleNamespace(tags={}),
             log=log,
             asset_key=dg.AssetKey("occlusion_maps"),
             add_output_metadata=self.metadata.update,
