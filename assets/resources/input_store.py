@@ -7,19 +7,17 @@ import csv
 import io
 import json
 import sqlite3
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from assets.methods.common.files import write_whole
 from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
+from assets.resources.database import Database
 
 # The codes of the HTTP contract for the state of an input; every other code is a failure.
 DONE = 30000
@@ -153,14 +151,7 @@ class InputStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        self._writing = threading.Lock()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._writer = self._connect()
-        # SQLite does not wait for another process while it changes to WAL.
-        with FileLock(folder / "inputs.lock"):
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            self._writer.executescript(_SCHEMA)
-        self._writer.execute("PRAGMA synchronous = NORMAL")
+        self._database = Database(folder / "inputs.sqlite", _SCHEMA, "NORMAL")
 
     def add(
         self, inputs: Sequence[NewInput], limit: int
@@ -238,12 +229,12 @@ class InputStore:
 
     def find(self, identifier: str) -> StoredInput | None:
         """Return the input with this id, or None."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return _first(connection, "id = ?", identifier)
 
     def find_all(self, ids: Sequence[str]) -> dict[str, StoredInput]:
         """Return the inputs with these ids by their ids, without those that are not there."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = _select(connection, f"id {_IN_LIST}", json.dumps(list(ids)))
         return {stored.id: stored for stored in found}
 
@@ -251,7 +242,7 @@ class InputStore:
         """Return page ``number``, from 1, of all inputs, the oldest first."""
         # The index is smaller than the table, so earlier pages are skipped faster in it.
         numbers = "SELECT number FROM inputs INDEXED BY inputs_in_order ORDER BY number"
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return _select(
                 connection,
                 f"number IN ({numbers} LIMIT ? OFFSET ?)",
@@ -261,7 +252,7 @@ class InputStore:
 
     def counts(self) -> InputCounts:
         """Count the inputs that are done, pending and failed."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = dict(
                 connection.execute("SELECT code, COUNT(*) FROM inputs GROUP BY code").fetchall()
             )
@@ -270,13 +261,13 @@ class InputStore:
 
     def has_done(self) -> bool:
         """Return whether any input is done."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = connection.execute("SELECT 1 FROM inputs WHERE code = ? LIMIT 1", (DONE,))
             return found.fetchone() is not None
 
     def done(self, ids: Sequence[str] | None = None) -> list[InputPhoto]:
         """Return the inputs that are done, all or those with these ids, the oldest first."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             if ids is None:
                 found = connection.execute(_DONE, (DONE,))
             else:
@@ -285,12 +276,12 @@ class InputStore:
 
     def pending(self) -> list[StoredInput]:
         """Return the inputs whose download has not ended, the oldest first."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return _select(connection, "code = ?", PENDING)
 
     def revision(self) -> int:
         """Return a number that changes with every change of the store."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             (value,) = connection.execute("SELECT value FROM revision").fetchone()
         return int(value)
 
@@ -313,40 +304,11 @@ class InputStore:
 
     def close(self) -> None:
         """Close the store, after any change that another thread is making."""
-        with self._writing:
-            self._writer.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._folder / "inputs.sqlite",
-            timeout=60,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.row_factory = sqlite3.Row
-        return connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield a new connection, which waits neither for the writer nor for other readers."""
-        with closing(self._connect()) as connection:
-            yield connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection that writes; no other thread or process writes meanwhile."""
-        with self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
+        self._database.close()
 
     @contextmanager
     def _changes(self) -> Iterator[sqlite3.Connection]:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             yield connection
             connection.execute("UPDATE revision SET value = value + 1")
 
@@ -389,7 +351,7 @@ class InputStore:
     def _remove_unused(self, paths: Sequence[Path]) -> None:
         """Remove the files that no input has, while no other thread or process writes any."""
         for start in range(0, len(paths), _FILES_AT_ONCE):
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 for path in paths[start : start + _FILES_AT_ONCE]:
                     if _first(connection, "image_id = ?", path.name) is None:
                         path.unlink(missing_ok=True)

@@ -6,17 +6,15 @@ from there to deleted: whoever comes second changes nothing.
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from assets.methods.common.timestamps import now
+from assets.resources.database import Database
 
 State = Literal["pending", "ready", "failed", "cancelled", "deleted"]
 
@@ -96,19 +94,11 @@ class VisualizationStore:
     """The store in the file ``place``, which is made if it is missing. Close it after use."""
 
     def __init__(self, place: Path) -> None:
-        self._place = place
-        self._writing = threading.Lock()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = self._connect()
-        # SQLite does not wait for another process while it changes to WAL.
-        with FileLock(place.with_suffix(".lock")):
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            self._writer.executescript(_SCHEMA)
+        self._database = Database(place, _SCHEMA)
 
     def close(self) -> None:
         """Close the store, after any change that another thread is making."""
-        with self._writing:
-            self._writer.close()
+        self._database.close()
 
     # ---- writing ----
 
@@ -208,17 +198,9 @@ class VisualizationStore:
 
     # ---- SQLite ----
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection that writes; no other thread or process writes meanwhile."""
-        with self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a context with the connection that writes; nobody else writes meanwhile."""
+        return self._database.transaction()
 
     def _change(self, statement: str, values: dict[str, Any]) -> None:
         with self.transaction() as connection:
@@ -231,16 +213,8 @@ class VisualizationStore:
         return map(_stored, self._rows(select, *values))
 
     def _rows(self, select: str, *values: str) -> list[sqlite3.Row]:
-        # A new connection waits neither for the writer nor for other readers.
-        with closing(self._connect()) as connection:
+        with self._database.reading() as connection:
             return connection.execute(select, values).fetchall()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._place, timeout=60, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        return connection
 
 
 def _stored(row: sqlite3.Row) -> StoredVisualization:
