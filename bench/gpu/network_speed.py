@@ -38,6 +38,7 @@ def measure(context: Context) -> None:
 
     with Utilisation() as watched:
         _rate("files decoded to working copies", decode, sizes.n_files, context, watched)
+        ids = _under_more_names(store, ids, sizes.n_embedded)
         embed_again = _embedding_from(store, context)
         for precision in precisions(context.device):
             # The first run sets up what is set up once, such as the batch size.
@@ -53,6 +54,16 @@ def measure(context: Context) -> None:
     _batch_sizes(context)
     images = {one: store.open_working_copy(one) for one in ids[: sizes.n_images]}
     _networks(images, context)
+
+
+def _under_more_names(store: PhotoStore, image_ids: list[str], n: int) -> list[str]:
+    """Return n image_ids, the further ones of working copies that have another name already."""
+    further = [f"{number:08x}" for number in range(n - len(image_ids))]
+    for number, image_id in enumerate(further):
+        path = store.working_copy_path(image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(store.working_copy_path(image_ids[number % len(image_ids)]))
+    return [*image_ids, *further]
 
 
 def _embedding_from(store: PhotoStore, context: Context) -> Callable[..., None]:

@@ -9,7 +9,8 @@ class Sizes:
 
     Attributes:
         n_tiles: tiles of the demo that the pipeline maps, and for which devices are compared.
-        n_files: photos of 1,600 x 1,200 px that are decoded and embedded.
+        n_files: photos of 1,600 x 1,200 px that are decoded.
+        n_embedded: their working copies that are embedded, some under several names.
         n_images: images that a batch size and a precision are timed with.
         batch_sizes: that are timed.
         stride: of the occlusion windows that are timed, px, on an image of 512 x 512 px.
@@ -24,6 +25,7 @@ class Sizes:
 
     n_tiles: int
     n_files: int
+    n_embedded: int
     n_images: int
     batch_sizes: tuple[int, ...]
     stride: int
@@ -39,6 +41,7 @@ class Sizes:
 ON_CARD = Sizes(
     n_tiles=1024,
     n_files=1024,
+    n_embedded=8192,
     n_images=512,
     batch_sizes=(64, 256),
     stride=3,
@@ -54,6 +57,7 @@ ON_CARD = Sizes(
 ON_CPU_BESIDE = Sizes(
     n_tiles=1024,
     n_files=512,
+    n_embedded=512,
     n_images=128,
     batch_sizes=(1, 4, 16),
     stride=8,
@@ -68,6 +72,7 @@ ON_CPU_BESIDE = Sizes(
 REHEARSAL = Sizes(
     n_tiles=48,
     n_files=8,
+    n_embedded=10,
     n_images=4,
     batch_sizes=(2,),
     stride=64,

@@ -164,26 +164,37 @@ def one_at_a_time(device: str) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def unsplit_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads make torch's operations give the same bytes each time.
+def unsplit() -> Iterator[None]:
+    """Make torch's operations in this thread give the same bytes each time.
 
     OpenMP keeps the number of threads for each thread, torch a default for new ones: it is set to
-    one here and once more by each worker. The settings return at the end. When the body raises,
-    calls that have not begun are dropped.
+    one. The settings return at the end.
     """
     import torch
 
     threads = torch.get_num_threads()
     _unsplit_operations()
-    pool = ThreadPoolExecutor(workers, initializer=_unsplit_operations)
     try:
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         ):
-            yield pool
+            yield
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def unsplit_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose threads make torch's operations give the same bytes each time.
+
+    When the body raises, calls that have not begun are dropped.
+    """
+    with unsplit():
+        pool = ThreadPoolExecutor(workers, initializer=_unsplit_operations)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def rows_in_batches(

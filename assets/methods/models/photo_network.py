@@ -1,6 +1,7 @@
 """A network that reads photos: each is scaled and cropped by Pillow, wherever the network runs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,14 +47,18 @@ class PhotoNetwork:
         """Yield the rows of n photos, (some, d) float32 at a time, in their order.
 
         Args:
-            load_image: returns the photo of an image_id; called from several threads.
+            load_image: returns the photo of an image_id; called from several threads, or pickled
+                for several processes.
             image_ids: the photos.
 
         Raises:
-            UserError: as for a call.
+            UserError: as for a call, and a process that reads photos was ended from outside.
         """
-
-        def read(image_id: str) -> np.ndarray:
-            return square_of(load_image(image_id), self._preprocessing)
-
+        read = partial(_read_square, load_image, self._preprocessing)
         return stream_rows(self._network, read, image_ids, self._preprocessing.crop, self.plan)
+
+
+def _read_square(
+    load_image: Callable[[str], Image.Image], preprocessing: Preprocessing, image_id: str
+) -> np.ndarray:
+    return square_of(load_image(image_id), preprocessing)

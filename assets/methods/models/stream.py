@@ -1,13 +1,13 @@
-"""Rows of many photos, in their order, from threads that read the photos ahead of the network.
+"""Rows of many photos, in their order, with the photos read ahead of the network.
 
-On the CPU every thread reads a batch and runs it. On an accelerator the threads read the next
-batches while the one before is computed: they write squares of uint8 into memory that the device
-copies from by itself, and the rows of a batch are taken when the next one has been launched.
+On the CPU every thread reads a batch and runs it. On an accelerator the next batches are read, by
+threads or processes (``reading``), while the one before is computed: their squares of uint8 are put
+into memory that the device copies from by itself, and the rows of a batch are taken when the next
+one has been launched.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,18 +15,23 @@ import numpy as np
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.parallel import ordered_map
 from assets.methods.common.progress import Progress
-from assets.methods.models.forward import Network, unsplit_pool
+from assets.methods.models.forward import Network, unsplit, unsplit_pool
+from assets.methods.models.reading import (
+    MakeReader,
+    ReadSquare,
+    reading_processes,
+    reading_threads,
+)
 
 if TYPE_CHECKING:
     import torch
 
-# Returns the square of a photo, (side, side, 3) uint8; called from several threads.
-ReadSquare = Callable[[str], np.ndarray]
 Rows = Generator[np.ndarray, None, None]
 
-# Batches that are being read while another is computed. The threads read on from one into the next.
+# Batches that are being read while another is computed. The readers go on from one into the next.
 _BATCHES_AHEAD = 2
-_PHOTOS_A_TASK = 4
+# Threads have read as many photos by the time that processes have begun.
+_FEWEST_FOR_PROCESSES = 4000
 
 
 def stream_rows(
@@ -36,7 +41,8 @@ def stream_rows(
 
     Args:
         network: maps squares, (some, side, side, 3) uint8, to rows.
-        read: an exception of it ends the stream.
+        read: an exception of it ends the stream. On an accelerator it is pickled for processes
+            if the photos are many.
         image_ids: the photos.
         side: of the squares.
         plan: that of the network.
@@ -51,7 +57,14 @@ def stream_rows(
 
         return rows_in_threads(run, image_ids, plan.batch_size, plan.threads)
     buffers = _CudaBuffer if plan.device == "cuda" else _PlainBuffer
-    return rows_ahead(network, read, image_ids, side, plan, buffers)
+    reader = reader_for(len(image_ids), plan.threads)
+    return rows_ahead(network, read, image_ids, side, plan, buffers, reader)
+
+
+def reader_for(n_photos: int, threads: int) -> MakeReader:
+    """Return what reads so many photos soonest."""
+    is_worth_processes = n_photos >= _FEWEST_FOR_PROCESSES and threads > 1
+    return reading_processes if is_worth_processes else reading_threads
 
 
 def rows_in_threads(
@@ -76,12 +89,10 @@ def reported(parts: Iterable[np.ndarray], total: int, progress: Progress) -> Row
 
 
 class Buffer(Protocol):
-    """Room for a batch on the way to the device and back; ``squares`` is where it is read to."""
+    """What a batch needs on its way to the device and back."""
 
-    squares: np.ndarray
-
-    def send(self) -> "torch.Tensor":
-        """Return the squares on the device, which may still be copying them."""
+    def send(self, squares: np.ndarray) -> "torch.Tensor":
+        """Return a copy of the squares on the device, which may still be copying them."""
 
     def fetch(self, rows: "torch.Tensor") -> Callable[[], np.ndarray]:
         """Return a function that waits for the rows of the batch and returns them."""
@@ -94,6 +105,7 @@ def rows_ahead(
     side: int,
     plan: ComputePlan,
     make_buffer: Callable[[tuple[int, ...], str], Buffer],
+    make_reader: MakeReader,
 ) -> Rows:
     """Yield the rows of each batch once the next one has been launched."""
     batches = _batches(image_ids, plan.batch_size)
@@ -101,48 +113,34 @@ def rows_ahead(
     # One batch is computed, one launched, and the others are read.
     n_buffers = min(len(batches), _BATCHES_AHEAD + 2)
     buffers = [make_buffer(shape, plan.device) for _ in range(n_buffers)]
-    reading: deque[list[Future[None]]] = deque()
+    reading: deque[Callable[[], None]] = deque()
     launched: deque[Callable[[], np.ndarray]] = deque()
     n_begun = 0
-    with unsplit_pool(plan.threads) as pool:
+    with unsplit(), make_reader(read, shape, n_buffers, plan.threads) as reader:
         for number, batch in enumerate(batches):
             while n_begun < min(len(batches), number + 1 + _BATCHES_AHEAD):
-                squares = buffers[n_begun % n_buffers].squares
-                reading.append(_begin(pool, read, batches[n_begun], squares))
+                reading.append(reader.begin(n_begun % n_buffers, batches[n_begun]))
                 n_begun += 1
-            for part in reading.popleft():
-                part.result()
-            buffer = buffers[number % n_buffers]
-            launched.append(buffer.fetch(network.rows(buffer.send()[: len(batch)])))
+            reading.popleft()()
+            place = number % n_buffers
+            squares = buffers[place].send(reader.rooms[place])[: len(batch)]
+            launched.append(buffers[place].fetch(network.rows(squares)))
             if len(launched) > 1:
                 yield launched.popleft()()
         while launched:
             yield launched.popleft()()
 
 
-def _begin(
-    pool: ThreadPoolExecutor, read: ReadSquare, batch: Sequence[str], squares: np.ndarray
-) -> list[Future[None]]:
-    """Let the pool read a batch into ``squares``; return the reading of its parts."""
-
-    def work(start: int) -> None:
-        for place, image_id in enumerate(batch[start : start + _PHOTOS_A_TASK], start):
-            squares[place] = read(image_id)
-
-    return [pool.submit(work, start) for start in range(0, len(batch), _PHOTOS_A_TASK)]
-
-
 class _PlainBuffer:
     """For devices whose transfers are waited for."""
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
-        self.squares = np.empty(shape, dtype=np.uint8)
         self._device = device
 
-    def send(self) -> "torch.Tensor":
+    def send(self, squares: np.ndarray) -> "torch.Tensor":
         import torch
 
-        return torch.from_numpy(self.squares).to(self._device)
+        return torch.tensor(squares, device=self._device)
 
     def fetch(self, rows: "torch.Tensor") -> Callable[[], np.ndarray]:
         return lambda: rows.cpu().numpy()
@@ -159,11 +157,11 @@ class _CudaBuffer:
         self._copying = torch.cuda.Stream()
         # What had this memory before may still be computing.
         self._copying.wait_stream(torch.cuda.current_stream())
-        self.squares = self._pinned.numpy()
 
-    def send(self) -> "torch.Tensor":
+    def send(self, squares: np.ndarray) -> "torch.Tensor":
         import torch
 
+        self._pinned.numpy()[:] = squares
         with torch.cuda.stream(self._copying):
             self._on_device.copy_(self._pinned, non_blocking=True)
         # Without this, memory that is given up early could be used anew before the copy ends.

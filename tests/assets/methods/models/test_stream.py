@@ -7,6 +7,7 @@ import torch
 from assets.methods.common.devices import ComputePlan
 from assets.methods.models import stream
 from assets.methods.models.forward import Network
+from assets.methods.models.reading import reading_processes, reading_threads
 from assets.methods.models.stream import rows_ahead, rows_in_threads, stream_rows
 from support.devices import CARD, HAS_CARD, needs_card
 
@@ -46,7 +47,8 @@ def in_threads(module, image_ids, plan, read=read):
 def ahead(module, image_ids, plan, read=read):
     """Stream as on an accelerator."""
     network = Network(module, plan, prepare)
-    return rows_ahead(network, read, image_ids, SIDE, plan, stream._PlainBuffer)
+    buffers, reader = stream._PlainBuffer, reading_threads
+    return rows_ahead(network, read, image_ids, SIDE, plan, buffers, reader)
 
 
 @pytest.mark.parametrize("ways", [in_threads, ahead])
@@ -101,6 +103,12 @@ def test_photos_are_read_a_bounded_number_of_batches_ahead(ways):
     assert threading.active_count() < 10
 
 
+def test_processes_read_when_photos_are_many_and_they_may_be_several():
+    assert stream.reader_for(3999, threads=2) is reading_threads
+    assert stream.reader_for(4000, threads=2) is reading_processes
+    assert stream.reader_for(4000, threads=1) is reading_threads
+
+
 def test_few_photos_are_shared_among_the_threads():
     sizes = []
 
@@ -143,7 +151,8 @@ class TestOnACard:
 
         network = Network(Means(), plan, lambda some: prepare(some).to("cuda"))
         image_ids = [str(number % 256) for number in range(1000)]
-        rows = np.concatenate(list(rows_ahead(network, read, image_ids, SIDE, plan, buffer)))
+        streamed = rows_ahead(network, read, image_ids, SIDE, plan, buffer, reading_threads)
+        rows = np.concatenate(list(streamed))
         assert rows[:, 0].tolist() == [number % 256 for number in range(1000)]
         assert all(one._pinned.is_pinned() for one in buffers)
         assert len(buffers) == 4
