@@ -352,7 +352,7 @@ def kills(n: int, seed: int) -> None:
         for number in range(n):
             while sum(served.client.state(one)["code"] == PENDING for one in asked[-4:]) < 2:
                 asked.append(served.client.visualize(tile=10 + len(asked)))
-            time.sleep(chance.uniform(0.5, 12))
+            time.sleep(chance.uniform(0.5, 20))
             victims = chance.sample(list(_VICTIMS), chance.choice([1, 1, 1, 2, 3, 4]))
             for victim in victims:
                 killed[victim] += _VICTIMS[victim](served)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.methods.common.errors import UserError
 from orchestration.queue_processes import LOCATION
 
 PARTITION_TAG = "dagster/partition"
@@ -64,6 +65,15 @@ def origins_of(job: str) -> dict[str, Any]:
         "remote_job_origin": dg.deserialize_value(json.dumps(remote)),
         "job_code_origin": dg.deserialize_value(json.dumps(code)),
     }
+
+
+def check_has_queue(instance: dg.DagsterInstance) -> None:
+    """Raise UserError if the home's own dagster.yaml starts runs without a queue."""
+    if not isinstance(instance.run_coordinator, dg.QueuedRunCoordinator):
+        raise UserError(
+            "The dagster.yaml of the home starts runs without a queue, which the service needs: "
+            "remove the lines of run_coordinator there."
+        )
 
 
 def submit(

@@ -21,7 +21,8 @@ from orchestration.cli.options import (
     compute_options,
     pass_options,
 )
-from orchestration.instance import prepare_home
+from orchestration.instance import open_instance, prepare_home
+from orchestration.run_queue import check_has_queue
 
 SECONDS_FOR_REQUESTS_TO_END = 10
 IDLE_SECONDS = 30
@@ -82,8 +83,10 @@ def serve(home: Path, settings: ServeSettings) -> None:
     """Serve until Ctrl-C.
 
     Raises UserError when the address cannot be listened on, when the home is being served already,
-    or when others could reach a service that asks for no key.
+    when its dagster.yaml has no queue, or when others could reach a service that asks for no key.
     """
+    with open_instance() as instance:
+        check_has_queue(instance)
     if not KeyRing(home / "keys").any_ever() and not is_loopback(settings.host):
         raise UserError(
             f"Without a key the service listens on loopback alone, not on {settings.host}: make "

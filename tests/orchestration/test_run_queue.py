@@ -4,10 +4,16 @@ import uuid
 import dagster as dg
 import pytest
 
+from assets.methods.common.errors import UserError
 from orchestration.definitions import definitions
-from orchestration.run_queue import submit, with_origins
+from orchestration.instance import open_instance
+from orchestration.run_queue import check_has_queue, submit, with_origins
 
 QUEUED = dg.DagsterRunStatus.QUEUED
+WITHOUT_QUEUE = """\
+telemetry: {enabled: false}
+run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordinator}
+"""
 
 
 def _job() -> dg.JobDefinition:
@@ -44,6 +50,20 @@ def test_another_try_belongs_to_the_first(instance):
     submit(instance, _job(), second, {}, {}, root_id=first)
     _, group = instance.get_run_group(second)
     assert {run.run_id for run in group} == {first, second}
+
+
+def test_a_home_whose_runs_start_without_a_queue_is_told_so(home):
+    settings = home / "dagster.yaml"
+    settings.unlink()  # a link to the project's own
+    settings.write_text(WITHOUT_QUEUE)
+    with (
+        open_instance() as instance,
+        pytest.raises(UserError, match="without a queue"),
+    ):
+        check_has_queue(instance)
+    settings.write_text("telemetry: {enabled: false}\n")
+    with open_instance() as instance:
+        check_has_queue(instance)
 
 
 @pytest.mark.process
