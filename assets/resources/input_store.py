@@ -25,6 +25,8 @@ PENDING = 30001
 
 _LABEL_ABOVE = 0.5
 _FILES_AT_ONCE = 500
+# 0 may be stored as -0.0, and larger numbers as 1e+16.
+_NEVER_WRITTEN_WITH_EXPONENT = 1e15
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS inputs (
@@ -280,13 +282,21 @@ class InputStore:
                 found = connection.execute(_DONE_AMONG, (json.dumps(list(ids)), DONE))
             return [InputPhoto(*row) for row in found]
 
-    def candidates(self, url: str | None, texts: Sequence[str]) -> Iterator[StoredInput]:
+    def candidates(
+        self,
+        url: str | None = None,
+        concepts: Iterable[str] = (),
+        metadata: Iterable[dict[str, Any]] = (),
+    ) -> Iterator[StoredInput]:
         """Yield the inputs that are done and may match a search, the oldest first.
 
-        They have this url, if it is given, and each of ``texts`` is a key or a value somewhere in
-        their concepts or metadata.
+        All with this url, if it is given, with these concepts, and with metadata that contain these
+        are among them, and some that have the same words or digits elsewhere.
         """
-        wanted = {"done": DONE, "url": url, "texts": json.dumps(_quoted(texts))}
+        texts = {json.dumps(name) for name in concepts}
+        for one in metadata:
+            texts.update(_texts_in_json(one))
+        wanted = {"done": DONE, "url": url, "texts": json.dumps(sorted(texts))}
         with self._database.reading() as connection:
             for row in connection.execute(_CANDIDATES, wanted):
                 yield _stored(row)
@@ -477,9 +487,25 @@ def _json(value: Any) -> str | None:
     return json.dumps(value) if value else None
 
 
-def _quoted(texts: Sequence[str]) -> list[str]:
-    """Return texts as the JSON in the database has them."""
-    return [json.dumps(text) for text in texts]
+def _texts_in_json(wanted: Any) -> Iterator[str]:
+    """Yield texts that the JSON of everything which contains a value contains, as stored."""
+    if isinstance(wanted, dict):
+        for key, value in wanted.items():
+            yield f"{json.dumps(key)}: {_scalar_in_json(value)}"
+            yield from _texts_in_json(value)
+    elif isinstance(wanted, list):
+        for value in wanted:
+            yield _scalar_in_json(value)
+            yield from _texts_in_json(value)
+
+
+def _scalar_in_json(value: Any) -> str:
+    """Return how the JSON of everything that equals a value begins; "" if it may vary."""
+    if isinstance(value, str | bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float) and 0 < abs(value) < _NEVER_WRITTEN_WITH_EXPONENT:
+        return json.dumps(int(value) if value == int(value) else value)
+    return ""
 
 
 def _label(concepts: tuple[tuple[str, float], ...]) -> str:

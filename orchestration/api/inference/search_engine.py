@@ -243,7 +243,8 @@ def _candidates(inputs: InputStore, wanted: InputFilter) -> Iterator[StoredInput
     if wanted.ids:
         named = inputs.find_all(list(wanted.ids)).values()
         return (stored for stored in named if stored.code == DONE)
-    return inputs.candidates(next(iter(wanted.urls), None), wanted.texts())
+    concepts = [name for name, has in wanted.concepts if has]
+    return inputs.candidates(next(iter(wanted.urls), None), concepts, wanted.metadata)
 
 
 def _cropped_copy(file: Path, crop: Crop) -> Image.Image:

@@ -1,6 +1,6 @@
 """What a search asks for: what inputs look like, and what they have."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +41,6 @@ class InputFilter:
     def is_empty(self) -> bool:
         """Whether it holds for all inputs."""
         return not (self.ids or self.urls or self.concepts or self.metadata)
-
-    def texts(self) -> list[str]:
-        """Return texts that the concepts and the metadata of every match contain."""
-        found = {name for name, has in self.concepts if has}
-        for metadata in self.metadata:
-            found.update(_texts(metadata))
-        return sorted(found)
 
     def matches(self, stored: StoredInput) -> bool:
         """Return whether an input has all of it."""
@@ -152,16 +145,3 @@ def _check_condition(condition: Condition, number: int) -> None:
             f"Condition {number} has an image in base64. In output.input it finds what looks like "
             "it; input finds an image by its url.",
         )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the keys and the texts in a value of JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from value
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)

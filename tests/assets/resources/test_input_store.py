@@ -108,26 +108,29 @@ def test_an_edit_that_fails_changes_nothing(store):
     assert store.revision() == revision
 
 
-def test_candidates_are_done_and_contain_each_text(store):
+def test_candidates_are_done_and_have_what_is_searched_for(store):
     add(
         store,
-        sent("a", "one", concepts=(("cat", 1.0),), metadata={"é": '"quoted"\\'}),
-        sent("b", "two", metadata={"cat": 1}),
-        sent("c", "three", concepts=(("cats", 1.0),)),
+        sent("a", "one", concepts=(("cat", 1.0),), metadata={"é": '"quoted"\\', "n": [7, {}]}),
+        sent("b", "two", metadata={"cat": 1, "n": 7.0}),
+        sent("c", "three", concepts=(("cats", 1.0),), metadata={"n": 1e300}),
         linked("http://x/d", "four", concepts=(("cat", 1.0),)),
     )
 
-    def ids(*texts: str) -> list[str]:
-        return [stored.id for stored in store.candidates(None, texts)]
+    def ids(*concepts: str, url: str | None = None, **metadata: object) -> list[str]:
+        return [stored.id for stored in store.candidates(url, concepts, [metadata])]
 
     assert ids() == ["one", "two", "three"]
     assert ids("cat") == ["one", "two"]
-    assert ids("cat", "é", '"quoted"\\') == ["one"]
-    assert ids("é", "none") == []
+    assert ids("cat", é='"quoted"\\') == ["one"]
+    assert ids(é='"quoted') == []
+    assert ids(n=7) == ids(n=7.0) == ["two"]
+    assert "one" in ids(n=[7.0, {}])
+    assert "three" in ids(n=int(1e300))
     store.mark_done(store.pending()[0].number, InputImage(b"d", "PNG", 4, 3))
     assert ids("cat") == ["one", "two", "four"]
-    assert [stored.id for stored in store.candidates("http://x/d", ["cat"])] == ["four"]
-    assert list(store.candidates("http://x/", [])) == []
+    assert ids("cat", url="http://x/d") == ["four"]
+    assert ids(url="http://x/") == []
 
 
 def test_an_input_without_an_id_gets_one(store):

@@ -1,6 +1,11 @@
-import pytest
+from contextlib import closing
+from typing import Any
 
-from assets.resources.input_store import DONE, StoredInput
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.resources.input_store import DONE, InputImage, InputStore, NewInput, StoredInput
 from orchestration.api.contract import Query
 from orchestration.api.inference.search_query import contains, read_query
 
@@ -73,12 +78,44 @@ def test_all_conditions_have_to_hold():
     assert not matches(metadata, {"data": {"metadata": {"list": [9]}}})
 
 
-def test_the_texts_are_those_that_every_match_contains():
-    query = {
-        "ands": [
-            {"input": {"data": {"concepts": [{"id": "cat"}, {"id": "dog", "value": 0}]}}},
-            {"input": {"data": {"metadata": {"a": {"b": ["c", 1, None]}}}}},
-        ]
-    }
-    wanted = read_query(Query.model_validate(query)).filter
-    assert wanted.texts() == ["a", "b", "c", "cat"]
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([0, -0.0, 1, 1.0, 7, 0.1, 1e-7, 1e15, 10**15, 1e16, 10**16, -1e300]),
+    st.text(max_size=3),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=2), one, max_size=3),
+    max_leaves=10,
+)
+
+
+@st.composite
+def part_of(draw: st.DrawFn, value: Any) -> Any:
+    """Something that a value contains, with equal numbers written in another way."""
+    if isinstance(value, dict):
+        kept = [key for key in value if draw(st.booleans())]
+        return {key: draw(part_of(value[key])) for key in kept}
+    if isinstance(value, list):
+        return [draw(part_of(one)) for one in value if draw(st.booleans())]
+    if isinstance(value, float) and value.is_integer() and draw(st.booleans()):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and draw(st.booleans()):
+        return float(value)
+    return value
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    with closing(InputStore(tmp_path_factory.mktemp("inputs"))) as store:
+        yield store
+
+
+@given(data=st.data(), metadata=st.dictionaries(st.text(max_size=2), VALUES, max_size=3))
+def test_whatever_metadata_contain_finds_them(store, data, metadata):
+    wanted = data.draw(part_of(metadata))
+    store.delete(["one"])
+    store.add([NewInput("one", InputImage(b"a", "PNG", 1, 1), metadata=metadata)], 1)
+    assert contains(metadata, wanted)
+    assert [found.id for found in store.candidates(metadata=[wanted])] == ["one"]
