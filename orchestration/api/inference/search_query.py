@@ -73,7 +73,7 @@ class SearchQuery:
 def read_query(query: Query) -> SearchQuery:
     """Return what a query asks for.
 
-    Raises ApiError: a condition asks for nothing, or an image has no source or two.
+    Raises ApiError: a condition asks for nothing or is not clear, or an image has no source or two.
     """
     looks = [one.output.input for one in query.ands if one.output and one.output.input]
     named = [LikeInput(one.id, _image(one).crop) for one in looks if one.id]
@@ -129,9 +129,13 @@ def _filter(wanted: FilterInput) -> InputFilter:
 
 
 def _check_condition(condition: Condition, number: int) -> None:
-    """Raise ApiError if a condition asks for nothing, or for an image that is not a URL."""
-    looks = condition.output is not None and condition.output.input is not None
-    wanted = condition.input
+    """Raise ApiError if a condition asks for nothing, or if it is not clear for what."""
+    looks, wanted = condition.output and condition.output.input, condition.input
+    if looks and looks.id and (_image(looks).url or _image(looks).base64):
+        raise ApiError(
+            Code.INVALID_SEARCH,
+            f"Condition {number} has both an id and an image in output.input. Send one of them.",
+        )
     if not looks and (wanted is None or _filter(wanted).is_empty):
         raise ApiError(
             Code.INVALID_SEARCH,

@@ -127,6 +127,10 @@ def test_without_an_image_nothing_is_embedded(client, searches):
         ({"output": {}}, "Condition 1 needs"),
         ({"input": {"data": {"metadata": {}, "image": {}}}}, "Condition 1 needs"),
         ({"output": {"input": {}}}, "Image 1 of 1 needs"),
+        (
+            {"output": {"input": {"id": "one", "data": {"image": {"url": "http://x/a"}}}}},
+            "both an id and an image",
+        ),
         ({"output": {"data": {"concepts": [{"name": "cat"}]}}}, "no concepts are predicted"),
         ({"input": {"data": {"geo": {"geo_point": {}}}}}, "cannot be searched by place"),
         ({"input": {"data": {"concepts": [{"value": 1}]}}}, "needs an id or a name"),
