@@ -25,6 +25,8 @@ PENDING = 30001
 
 _LABEL_ABOVE = 0.5
 _FILES_AT_ONCE = 500
+# 0 may be stored as -0.0, and larger numbers as 1e+16.
+_NEVER_WRITTEN_WITH_EXPONENT = 1e15
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS inputs (
@@ -207,6 +209,12 @@ class InputStore:
                 (code, detail, now(), number, PENDING),
             )
 
+    @contextmanager
+    def editing(self) -> Iterator["InputEditor"]:
+        """Yield an editor; nobody else changes the store meanwhile, and all changes are one."""
+        with self._changes() as connection:
+            yield InputEditor(connection)
+
     def withdraw(self, numbers: Iterable[int]) -> None:
         """Delete inputs by their numbers."""
         self._delete("number", list(numbers))
@@ -273,6 +281,25 @@ class InputStore:
             else:
                 found = connection.execute(_DONE_AMONG, (json.dumps(list(ids)), DONE))
             return [InputPhoto(*row) for row in found]
+
+    def candidates(
+        self,
+        url: str | None = None,
+        concepts: Iterable[str] = (),
+        metadata: Iterable[dict[str, Any]] = (),
+    ) -> Iterator[StoredInput]:
+        """Yield the inputs that are done and may match a search, the oldest first.
+
+        All with this url, if it is given, with these concepts, and with metadata that contain these
+        are among them, and some that have the same words or digits elsewhere.
+        """
+        texts = {json.dumps(name) for name in concepts}
+        for one in metadata:
+            texts.update(_texts_in_json(one))
+        wanted = {"done": DONE, "url": url, "texts": json.dumps(sorted(texts))}
+        with self._database.reading() as connection:
+            for row in connection.execute(_CANDIDATES, wanted):
+                yield _stored(row)
 
     def pending(self) -> list[StoredInput]:
         """Return the inputs whose download has not ended, the oldest first."""
@@ -357,6 +384,29 @@ class InputStore:
                         path.unlink(missing_ok=True)
 
 
+class InputEditor:
+    """Changes what is known of inputs; `InputStore.editing` yields it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def find(self, identifier: str) -> StoredInput | None:
+        """Return the input with this id, or None."""
+        return _first(self._connection, "id = ?", identifier)
+
+    def write(
+        self, number: int, concepts: tuple[tuple[str, float], ...], metadata: dict[str, Any]
+    ) -> StoredInput:
+        """Replace the concepts and the metadata of an input, by its number; return it."""
+        self._connection.execute(
+            "UPDATE inputs SET concepts = ?, metadata = ?, label = ?, modified_at = ?"
+            " WHERE number = ?",
+            (_json(concepts), _json(metadata), _label(concepts), now(), number),
+        )
+        (stored,) = _select(self._connection, "number = ?", number)
+        return stored
+
+
 # Replaces the failed input with this id, if there is one.
 _INSERT = (
     "INSERT OR REPLACE INTO inputs VALUES (NULL, :id, :image_id, :url, :allow_duplicate, :crop,"
@@ -369,6 +419,15 @@ _DONE = "SELECT id, image_id, label FROM inputs WHERE code = ? ORDER BY number"
 _DONE_AMONG = (
     f"SELECT id, image_id, label FROM inputs WHERE id {_IN_LIST} AND +code = ? ORDER BY number"  # noqa: S608
 )
+
+# A text that is nowhere in the JSON spares reading it. With the plus, the order is the table's.
+_CANDIDATES = """
+SELECT * FROM inputs WHERE +code = :done AND (:url IS NULL OR url = :url)
+AND NOT EXISTS (
+    SELECT 1 FROM json_each(:texts)
+    WHERE NOT instr(coalesce(concepts, '') || coalesce(metadata, ''), value)
+) ORDER BY number
+"""
 
 
 def _select(
@@ -426,6 +485,27 @@ def _stored(row: sqlite3.Row) -> StoredInput:
 
 def _json(value: Any) -> str | None:
     return json.dumps(value) if value else None
+
+
+def _texts_in_json(wanted: Any) -> Iterator[str]:
+    """Yield texts that the JSON of everything which contains a value contains, as stored."""
+    if isinstance(wanted, dict):
+        for key, value in wanted.items():
+            yield f"{json.dumps(key)}: {_scalar_in_json(value)}"
+            yield from _texts_in_json(value)
+    elif isinstance(wanted, list):
+        for value in wanted:
+            yield _scalar_in_json(value)
+            yield from _texts_in_json(value)
+
+
+def _scalar_in_json(value: Any) -> str:
+    """Return how the JSON of everything that equals a value begins; "" if it may vary."""
+    if isinstance(value, str | bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float) and 0 < abs(value) < _NEVER_WRITTEN_WITH_EXPONENT:
+        return json.dumps(int(value) if value == int(value) else value)
+    return ""
 
 
 def _label(concepts: tuple[tuple[str, float], ...]) -> str:

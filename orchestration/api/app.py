@@ -21,7 +21,8 @@ from orchestration.api.routes import images, inputs, models, operations, searche
 from orchestration.api.service import Service
 
 DESCRIPTION = """
-Post photos, post a visualization, and fetch the picture; run models, and search by similarity.
+Post photos, post a visualization, and fetch the picture; run models, and search by similarity or
+by metadata.
 An app is a collection. The key in the header `Authorization: Key ...` decides which.
 """
 # Every call may return these errors.

@@ -4,14 +4,25 @@ An app is a collection; the key of a request decides which. Times are RFC 3339, 
 """
 
 import json
+from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal
 
 import fastapi
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 LARGEST_BATCH = 128
+MOST_CONCEPTS = 128
 LARGEST_METADATA = 65_536
+# Each value that is searched for may be compared with every value of an input.
+LARGEST_SEARCHED_METADATA = 100
 # Pydantic cannot write more than 255 levels.
 DEEPEST_METADATA = 64
 LARGEST_PAGE = 1_000
@@ -75,6 +86,13 @@ class ApiError(Exception):
         self.http_status = http_status or code.http_status
 
 
+def no_such_input(*ids: str) -> ApiError:
+    """Return the error for requests that name inputs which the app does not have."""
+    names = ", ".join(ids)
+    details = f"There is no input {names}." if len(ids) == 1 else f"There are no inputs {names}."
+    return ApiError(Code.NO_SUCH_INPUT, details)
+
+
 def throttled(details: str, seconds: int) -> ApiError:
     """Return the error for a request that may be sent again after some ``seconds``."""
     return ApiError(Code.THROTTLED, details, {"Retry-After": str(seconds)})
@@ -103,7 +121,8 @@ def _crop_is_a_box(crop: tuple[float, float, float, float]) -> tuple[float, floa
     return crop
 
 
-def _metadata_can_be_sent_back(metadata: dict[str, Any]) -> dict[str, Any]:
+def metadata_can_be_sent_back(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata; ValueError if it is too large or deep, or not JSON."""
     # Python reads NaN and half of a surrogate pair, which JSON and UTF-8 cannot express.
     try:
         written = json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
@@ -118,14 +137,42 @@ def _metadata_can_be_sent_back(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _depth(value: Any) -> int:
     """Return the number of levels of nested lists and objects."""
-    depth, level = 0, [value]
-    while level := [one for one in level if isinstance(one, dict | list)]:
-        depth += 1
-        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
-    return depth
+    return sum(any(isinstance(one, dict | list) for one in level) for level in _levels(value))
 
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_metadata_can_be_sent_back)]
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Yield the values on each level of nested lists and objects, the outermost first."""
+    level = [value]
+    while level:
+        yield level
+        level = [
+            part
+            for one in level
+            if isinstance(one, dict | list)
+            for part in (one.values() if isinstance(one, dict) else one)
+        ]
+
+
+def _metadata_can_be_searched_for(metadata: dict[str, Any]) -> dict[str, Any]:
+    if sum(map(len, _levels(metadata))) - 1 > LARGEST_SEARCHED_METADATA:
+        raise ValueError(f"metadata has more than {LARGEST_SEARCHED_METADATA} values")
+    return metadata
+
+
+def _concepts_are_not_predicted(data: Any) -> None:
+    if data:
+        raise ValueError(
+            "no concepts are predicted for the inputs; for their own concepts, search by input.data"
+        )
+
+
+def _place_is_not_given(geo: Any) -> None:
+    if geo:
+        raise ValueError("inputs have no places, so they cannot be searched by place")
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(metadata_can_be_sent_back)]
+SearchedMetadata = Annotated[Metadata, AfterValidator(_metadata_can_be_searched_for)]
 Text = Annotated[str, AfterValidator(_text_can_be_written)]
 Crop = Annotated[tuple[float, float, float, float], AfterValidator(_crop_is_a_box)]
 
@@ -146,6 +193,10 @@ InputId = Annotated[
 ]
 
 
+# It may be the id of no input, and never of one that could not be posted.
+NamedId = Annotated[str, StringConstraints(max_length=128), AfterValidator(_text_can_be_written)]
+
+
 class ImageData(BaseModel):
     """An image: either its file in base64, or the URL that it is downloaded from.
 
@@ -158,18 +209,22 @@ class ImageData(BaseModel):
     crop: Crop | None = None
 
 
+ConceptId = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+ConceptValue = Annotated[float, Field(ge=0, le=1)]
+
+
 class PostedConcept(BaseModel):
     """A label of an input; its value is 1 if it applies, and 0 if it does not."""
 
-    id: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
-    value: Annotated[float, Field(ge=0, le=1)] = 1.0
+    id: ConceptId
+    value: ConceptValue = 1.0
 
 
 class PostedData(BaseModel):
     """The data of an input that is posted."""
 
     image: ImageData
-    concepts: Annotated[list[PostedConcept], Field(max_length=128)] = []
+    concepts: Annotated[list[PostedConcept], Field(max_length=MOST_CONCEPTS)] = []
     metadata: Metadata = {}
 
 
@@ -186,10 +241,35 @@ class PostInputs(BaseModel):
     inputs: Annotated[list[PostedInput], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
+class PatchedData(BaseModel):
+    """The part of an input's data that is changed."""
+
+    concepts: Annotated[list[PostedConcept], Field(max_length=MOST_CONCEPTS)] | None = None
+    metadata: Metadata | None = None
+
+
+class PatchedInput(BaseModel):
+    """An input of ``PATCH /v2/inputs``."""
+
+    id: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=128),
+        AfterValidator(_text_can_be_written),
+    ]
+    data: PatchedData
+
+
+class PatchInputs(BaseModel):
+    """``PATCH /v2/inputs``: ``merge`` adds, ``remove`` takes away, ``overwrite`` replaces."""
+
+    inputs: Annotated[list[PatchedInput], Field(min_length=1, max_length=LARGEST_BATCH)]
+    action: Literal["merge", "remove", "overwrite"] = "merge"
+
+
 class DeleteInputs(BaseModel):
     """``DELETE /v2/inputs``: the inputs with these ids, or all."""
 
-    ids: Annotated[list[Text], Field(max_length=LARGEST_PAGE)] | None = None
+    ids: Annotated[list[NamedId], Field(max_length=LARGEST_PAGE)] | None = None
     delete_all: bool = False
 
 
@@ -225,28 +305,68 @@ class SearchModels(BaseModel):
     model_query: ModelQuery = ModelQuery()
 
 
-class SearchedInput(BaseModel):
+class SearchedData(BaseModel):
     """The image that the inputs are compared with."""
 
-    data: PredictData
+    image: ImageData | None = None
+
+
+class SearchedInput(BaseModel):
+    """What the inputs are compared with: an image, or the input with this id."""
+
+    id: NamedId | None = None
+    data: SearchedData | None = None
 
 
 class SearchedOutput(BaseModel):
-    """The image, nested as in the original API."""
+    """What the inputs are compared with, nested as in the original API."""
 
-    input: SearchedInput
+    input: SearchedInput | None = None
+    # What is not supported is refused, because a search without it would have other hits.
+    data: Annotated[Any, AfterValidator(_concepts_are_not_predicted)] = None
+
+
+class FilterConcept(BaseModel):
+    """A concept by its id or its name; the value is 1 if inputs have to have it, and else 0."""
+
+    id: ConceptId | None = None
+    name: ConceptId | None = None
+    value: ConceptValue = 1.0
+
+    @model_validator(mode="after")
+    def _is_named(self) -> "FilterConcept":
+        if not (self.id or self.name):
+            raise ValueError("a concept needs an id or a name")
+        return self
+
+
+class FilterData(BaseModel):
+    """What inputs have to have: the URL that they were posted with, concepts, and metadata."""
+
+    image: ImageData | None = None
+    concepts: Annotated[list[FilterConcept], Field(max_length=MOST_CONCEPTS)] | None = None
+    metadata: SearchedMetadata | None = None
+    geo: Annotated[Any, AfterValidator(_place_is_not_given)] = None
+
+
+class FilterInput(BaseModel):
+    """Which inputs to find: the one with this id, or those that have this data."""
+
+    id: NamedId | None = None
+    data: FilterData | None = None
 
 
 class Condition(BaseModel):
-    """One condition of a search."""
+    """A condition of a search: what inputs look like (``output``), or have (``input``)."""
 
-    output: SearchedOutput
+    output: SearchedOutput | None = None
+    input: FilterInput | None = None
 
 
 class Query(BaseModel):
-    """The conditions of a search; there is exactly one."""
+    """The conditions of a search, which all have to hold."""
 
-    ands: Annotated[list[Condition], Field(min_length=1, max_length=1)]
+    ands: Annotated[list[Condition], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
 class Pagination(BaseModel):
@@ -348,12 +468,12 @@ class InputData(Reply):
 
 
 class InputReply(Reply):
-    """An input."""
+    """An input; one that does not exist has its id and its status only, and an empty image."""
 
     id: str
     data: InputData
-    created_at: str
-    modified_at: str
+    created_at: str | None = None
+    modified_at: str | None = None
     status: Status
 
 
@@ -461,14 +581,17 @@ class OutputsReply(StatusReply):
 
 
 class Hit(Reply):
-    """An input that was found; the score is the cosine similarity to the image of the query."""
+    """An input that was found.
+
+    The score is the cosine similarity to the image of the query, and 1 if the query has no image.
+    """
 
     score: float
     input: InputReply
 
 
 class HitsReply(StatusReply):
-    """``POST /v2/searches``: the most similar first."""
+    """``POST /v2/searches``: the most similar first, and the oldest if the query has no image."""
 
     hits: list[Hit]
 

@@ -38,6 +38,8 @@ def test_the_page_about_the_service_runs_from_its_start_to_its_end(checkout, tmp
     with Image.open(tmp_path / "mosaic.jpg") as mosaic:
         assert mosaic.size == (4 * 66 - 2, 3 * 66 - 2)
     assert '"hits":[{"score":' in ran.out
+    # The second search is for the one input that was patched.
+    assert ran.out.count('"metadata":{"album":{"page":3}}') == 3
     assert (tmp_path / "explained" / "photo" / "figure.png").is_file()
     assert "is revoked" in ran.out
     assert "traceback" not in log

@@ -180,6 +180,17 @@ def _assert_as_if_unknown(
         lambda one: ("GET", f"/v2/inputs/{one}/", None),
         lambda one: ("DELETE", f"/v2/inputs/{one}", None),
         lambda one: ("DELETE", "/v2/inputs", {"ids": [one]}),
+        lambda one: ("PATCH", "/v2/inputs", {"inputs": [{"id": one, "data": {}}]}),
+        lambda one: (
+            "PATCH",
+            "/v2/inputs",
+            {"inputs": [{"id": one, "data": {"metadata": {"x": 1}}}], "action": "overwrite"},
+        ),
+        lambda one: (
+            "POST",
+            "/v2/searches",
+            {"query": {"ands": [{"output": {"input": {"id": one}}}]}},
+        ),
         lambda one: ("POST", "/v2/visualizations", {"inputs": [{"id": one}]}),
         lambda one: ("GET", f"/v2/models/{one}", None),
         lambda one: ("GET", f"/v2/visualizations/{one}", None),
@@ -203,6 +214,14 @@ def test_naming_them_beside_ones_own_tells_and_changes_nothing_of_them(apps):
     status, reply = theirs.told("DELETE", "/v2/inputs", {"ids": [*ours.ids, extra["id"]]})
     assert (status, reply["status"]["code"]) == (200, 10010)
     assert extra["id"] not in reply["status"]["details"]
+    patches = [{"id": one, "data": {"concepts": [{"id": "x"}]}} for one in [*ours.ids, mine]]
+    status, reply = theirs.told("PATCH", "/v2/inputs", {"inputs": patches})
+    assert (status, reply["status"]["code"]) == (200, 10010)
+    codes = [one["status"]["code"] for one in reply["inputs"]]
+    assert codes == [30102] * len(ours.ids) + [30000]
+    assert SECRET not in json.dumps(reply)
+    cleared = {"inputs": [{"id": mine, "data": {}}], "action": "overwrite"}
+    assert theirs.told("PATCH", "/v2/inputs", cleared)[0] == 200
 
 
 def test_pages_and_counts_are_of_ones_own(apps):
@@ -289,6 +308,15 @@ def test_searches_find_ones_own_photos_alone(apps):
         assert max(hit["score"] for hit in hits) < 0.999
         assert SECRET not in response.text
         assert "details" not in response.json()["status"]
+    for wanted in (
+        {"data": {"metadata": {"note": SECRET}}},
+        {"data": {"concepts": [{"id": SECRET}]}},
+        {"data": {"image": {"url": ours.inputs[N_PHOTOS]["data"]["image"]["url"]}}},
+        {"id": ours.ids[0]},
+    ):
+        query = {"query": {"ands": [{"input": wanted}]}}
+        assert ours.told("POST", "/v2/searches", query)[1]["hits"]
+        assert theirs.told("POST", "/v2/searches", query)[1]["hits"] == []
     far = _query(0, page=2, per_page=len(theirs.ids))
     assert theirs.told("POST", "/v2/searches", far)[1]["hits"] == []
 

@@ -5,7 +5,7 @@ Hierarchical Navigable Small World graphs", IEEE TPAMI 42(4), 2020.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +67,9 @@ class SimilarityIndex:
             if len(self._ids) - len(self) > max(_FEW_DEAD, len(self)):
                 self._drop_dead()
 
-    def search(self, vector: np.ndarray, k: int) -> tuple[list[str], np.ndarray]:
+    def search(
+        self, vector: np.ndarray, k: int, among: Collection[str] | None = None
+    ) -> tuple[list[str], np.ndarray]:
         """Return the ids of the k most similar vectors and their cosines, the highest first.
 
         Among equal cosines the ids are in their order. Fewer are returned where there are fewer.
@@ -75,6 +77,7 @@ class SimilarityIndex:
         Args:
             vector: (d,) float32 of unit length.
             k: how many, at least 1.
+            among: the ids to compare, by default all; ids that are not there are passed over.
 
         Returns:
             The ids, and (k,) float64 in [-1, 1].
@@ -84,7 +87,10 @@ class SimilarityIndex:
             if not k:
                 return [], np.empty(0)
             ids, vectors, alive = self._ids, self._vectors, self._alive[:n].copy()
-            rows = self._linked(vector, k, alive)
+            if among is None:
+                rows = self._linked(vector, k, alive)
+            else:
+                rows = np.array([self._row_of[one] for one in among if one in self._row_of], int)
         if rows is None:
             rows = _nearest(vectors[:n], vector, k, alive)
         cosines = _cosines(vectors, rows, vector)
@@ -160,7 +166,7 @@ def _cosines(vectors: np.ndarray, rows: np.ndarray, vector: np.ndarray) -> np.nd
         (vectors[rows[begin : begin + _RANKED_AT_ONCE]] * query).sum(axis=1)
         for begin in range(0, len(rows), _RANKED_AT_ONCE)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _new_graph(vectors: np.ndarray) -> "faiss.IndexHNSWFlat":

@@ -1,12 +1,14 @@
 """Dynamic batching: images of many requests are answered in batches by a network."""
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +20,8 @@ MAX_WAITING = 1024
 RETRY_AFTER_SECONDS = 5
 # A batch takes the network tens of milliseconds, whether it is full or not.
 GATHER_SECONDS = 0.005
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,3 +167,14 @@ def _load(job: _Job) -> Image.Image | None:
     except Exception as error:
         job.row.set_exception(error)
         return None
+
+
+async def gather_or_cancel(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Await all calls; when one raises, cancel the others and raise the same."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise

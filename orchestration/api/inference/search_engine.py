@@ -1,11 +1,13 @@
 """Search by visual similarity: an index for each app, which a search updates first."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,12 @@ from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.embedding import vector_key
 from assets.methods.models.similarity import SimilarityIndex
 from assets.methods.models.vector_store import SHARD_SIZE
-from assets.resources.input_store import InputStore, StoredInput
+from assets.resources.input_store import DONE, InputStore, StoredInput
 from assets.resources.photos import Photos
+from orchestration.api.contract import ApiError, Code, Crop, no_such_input
+from orchestration.api.inference.search_query import InputFilter
 from orchestration.api.inference.served_models import EMBEDDING, ServedModel, ServedModels
-from orchestration.api.inputs.images import working_copy
+from orchestration.api.inputs.images import cropped, working_copy
 from orchestration.api.inputs.intake import Intake
 
 # For different apps; each app has one update at a time.
@@ -33,7 +37,8 @@ _INDEXED_AT_ONCE = 4096
 class SearchResult:
     """The inputs that were found with their cosines, the most similar first.
 
-    ``n_missing`` inputs were not compared, because they are not embedded yet.
+    Without an image to compare with, each has the cosine 1. ``n_missing`` inputs were not compared,
+    because they are not embedded yet.
     """
 
     hits: list[tuple[StoredInput, float]]
@@ -55,7 +60,7 @@ class _AppIndex:
 
 
 class SearchEngine:
-    """Finds the inputs of an app that look most like an image.
+    """Finds the inputs of an app that look most like an image, or that match a filter.
 
     The vectors are those of the asset `embeddings`. Missing ones are computed by the same model and
     kept in the same store.
@@ -65,7 +70,8 @@ class SearchEngine:
         intake: the inputs.
         models: the models, one of which embeds.
         precision: the precision that the models compute with.
-        wait_seconds: how long a search waits for new inputs to be embedded.
+        wait_seconds: how long a search waits for new inputs to be embedded, and how long it may
+            look for inputs that match a filter.
     """
 
     def __init__(
@@ -90,22 +96,58 @@ class SearchEngine:
         self._updating.shutdown(wait=False, cancel_futures=True)
         self._searching.shutdown(wait=False, cancel_futures=True)
 
-    async def search(self, app: str, vector: np.ndarray, page: int, per_page: int) -> SearchResult:
-        """Compare a vector, (d,) float32 of unit length, with those of the app's inputs.
+    async def search(
+        self,
+        app: str,
+        vector: np.ndarray | None,
+        page: int,
+        per_page: int,
+        wanted: InputFilter | None = None,
+    ) -> SearchResult:
+        """Find the app's inputs that match a filter, by default all.
 
-        New inputs are embedded first. If that takes too long, the search covers the inputs that are
-        embedded so far, and the others are embedded in the background.
+        With a vector, (d,) float32 of unit length, the most similar come first, and without one the
+        oldest. New inputs are embedded before they are compared. If that takes too long, the search
+        covers the inputs that are embedded so far, and the others are embedded in the background.
 
-        Raises ApiError when too many images wait for the model.
+        Raises ApiError when too many images wait for the model, or matching takes too long.
         """
+        loop = asyncio.get_running_loop()
+        pages = slice((page - 1) * per_page, page * per_page)
+        wanted = wanted or InputFilter()
+        if vector is None:
+            found = await loop.run_in_executor(self._searching, self._page, app, wanted, pages)
+            return SearchResult([(stored, 1.0) for stored in found], 0)
         model = await self._models.find(EMBEDDING)
         index = self._indexes.setdefault(app, _AppIndex(SimilarityIndex(len(vector))))
         await self._refresh(app, index, model)
-        loop = asyncio.get_running_loop()
         hits = await loop.run_in_executor(
-            self._searching, self._hits, app, index, vector, page, per_page
+            self._searching, self._hits, app, index, vector, pages, wanted
         )
         return SearchResult(hits, index.n_missing)
+
+    async def vector_of(self, app: str, input_id: str, crop: Crop | None) -> np.ndarray:
+        """Return the vector of an app's input, or of a part of it: (d,) float32.
+
+        Raises ApiError: there is no such input, it has no image yet, or too many images wait for
+        the model.
+        """
+        inputs = self._intake.store(app)
+        loop = asyncio.get_running_loop()
+        stored = await loop.run_in_executor(self._searching, inputs.find, input_id)
+        if stored is None:
+            raise no_such_input(input_id)
+        if stored.image_id is None:
+            raise ApiError(Code.INVALID_SEARCH, f"The input {input_id} has no image that was read.")
+        load = partial(self._working_copy, inputs, stored.image_id)
+        if crop is not None:
+            load = partial(_cropped_copy, inputs.path(stored.image_id), crop)
+        model = await self._models.find(EMBEDDING)
+        try:
+            return await asyncio.wrap_future(self._models.submit(model, load))
+        except FileNotFoundError as error:
+            # It was deleted a moment ago.
+            raise no_such_input(input_id) from error
 
     @cached_property
     def _key(self) -> str:
@@ -129,17 +171,34 @@ class SearchEngine:
         return self._intake.store(app).revision()
 
     def _hits(
-        self, app: str, index: _AppIndex, vector: np.ndarray, page: int, per_page: int
+        self, app: str, index: _AppIndex, vector: np.ndarray, pages: slice, wanted: InputFilter
     ) -> list[tuple[StoredInput, float]]:
-        ids, cosines = index.vectors.search(vector, page * per_page)
-        begin = (page - 1) * per_page
-        inputs = self._intake.store(app).find_all(ids[begin:])
+        among = None
+        if not wanted.is_empty:
+            among = [stored.id for stored in self._matching(app, wanted)]
+        ids, cosines = index.vectors.search(vector, pages.stop, among)
+        inputs = self._intake.store(app).find_all(ids[pages])
         return [
             (inputs[one], float(cosine))
-            for one, cosine in zip(ids[begin:], cosines[begin:], strict=True)
+            for one, cosine in zip(ids[pages], cosines[pages], strict=True)
             # It may have been deleted since the index was updated.
             if one in inputs
         ]
+
+    def _page(self, app: str, wanted: InputFilter, pages: slice) -> list[StoredInput]:
+        return list(islice(self._matching(app, wanted), pages.start, pages.stop))
+
+    def _matching(self, app: str, wanted: InputFilter) -> Iterator[StoredInput]:
+        """Yield the inputs that are done and match, the oldest first."""
+        inputs, deadline = self._intake.store(app), time.monotonic() + self._wait_seconds
+        for stored in _candidates(inputs, wanted):
+            if time.monotonic() > deadline:
+                raise ApiError(
+                    Code.INVALID_SEARCH,
+                    f"The search took longer than {self._wait_seconds:g} seconds. Search for less.",
+                )
+            if wanted.matches(stored):
+                yield stored
 
     def _update(self, app: str, index: _AppIndex, model: ServedModel) -> None:
         inputs = self._intake.store(app)
@@ -177,6 +236,19 @@ class SearchEngine:
         except FileNotFoundError:
             # Working copies are a cache, which may have been cleared.
             return working_copy(inputs.path(image_id).read_bytes())
+
+
+def _candidates(inputs: InputStore, wanted: InputFilter) -> Iterator[StoredInput]:
+    """Return an iterator over inputs that are done, among them all that match."""
+    if wanted.ids:
+        named = inputs.find_all(list(wanted.ids)).values()
+        return (stored for stored in named if stored.code == DONE)
+    concepts = [name for name, has in wanted.concepts if has]
+    return inputs.candidates(next(iter(wanted.urls), None), concepts, wanted.metadata)
+
+
+def _cropped_copy(file: Path, crop: Crop) -> Image.Image:
+    return working_copy(cropped(file.read_bytes(), crop))
 
 
 def _add(

@@ -56,7 +56,7 @@ def read_image(image: ImageData, limits: FetchLimits) -> bytes:
         data = _downloaded(image.url, limits)
     else:
         data = _from_base64(image.base64 or "", limits.max_bytes)
-    return data if image.crop is None else _cropped(data, image.crop)
+    return data if image.crop is None else cropped(data, image.crop)
 
 
 def working_copy(data: bytes) -> Image.Image:
@@ -89,7 +89,8 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
         raise ImageError(Code.INPUT_UNSUPPORTED, "The image is not valid base64.") from error
 
 
-def _cropped(data: bytes, crop: Crop) -> bytes:
+def cropped(data: bytes, crop: Crop) -> bytes:
+    """Return a part of an image as the bytes of a PNG; raises ImageError."""
     try:
         image = decode_image(data, _ANY_SIDE)
     except Rejected as rejected:

@@ -1,6 +1,7 @@
 """The routes of inputs."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -20,11 +21,14 @@ from orchestration.api.contract import (
     InputsReply,
     OneInputReply,
     Page,
+    PatchInputs,
     PerPage,
     PostInputs,
     Status,
     StatusReply,
+    no_such_input,
 )
+from orchestration.api.inputs.patches import Patched, patch_inputs
 from orchestration.api.replies import batch_code, reply_status
 
 router = APIRouter(tags=["inputs"])
@@ -73,9 +77,26 @@ def get_input(request: Request, input_id: str) -> OneInputReply:
     app = caller_of(request).app
     found = service_of(request).intake.store(app).find(input_id)
     if found is None:
-        raise _no_such_input(input_id)
+        raise no_such_input(input_id)
     return OneInputReply(
         status=reply_status(request, Code.OK), input=input_reply(request, app, found)
+    )
+
+
+@router.patch("/v2/inputs", response_model_exclude_none=True, responses=_ALL_FAILED)
+def change_inputs(request: Request, response: Response, body: PatchInputs) -> InputsReply:
+    """Change the concepts and the metadata of inputs; the status of each says what became of it."""
+    app = caller_of(request).app
+    store = service_of(request).intake.store(app)
+    patched = patch_inputs(store, body.inputs, body.action)
+    missing = list(dict.fromkeys(one.id for one in patched if one.stored is None))
+    if all(one.stored is None for one in patched):
+        raise no_such_input(*missing)
+    code = batch_code(sum(one.has_failed for one in patched), len(patched))
+    response.status_code = code.http_status
+    return InputsReply(
+        status=reply_status(request, code, no_such_input(*missing).details if missing else None),
+        inputs=[_patched_reply(request, app, one) for one in patched],
     )
 
 
@@ -83,7 +104,7 @@ def get_input(request: Request, input_id: str) -> OneInputReply:
 def delete_input(request: Request, input_id: str) -> StatusReply:
     """Delete an input."""
     if not service_of(request).intake.delete(caller_of(request).app, [input_id]):
-        raise _no_such_input(input_id)
+        raise no_such_input(input_id)
     return StatusReply(status=reply_status(request, Code.OK))
 
 
@@ -100,11 +121,25 @@ def delete_inputs(request: Request, body: DeleteInputs) -> StatusReply:
     deleted = intake.delete(app, list(ids))
     missing = [wanted for wanted in ids if wanted not in deleted]
     if not deleted:
-        raise _no_such_input(*missing)
+        raise no_such_input(*missing)
     if missing:
-        status = reply_status(request, Code.MIXED, _no_such_input(*missing).details)
+        status = reply_status(request, Code.MIXED, no_such_input(*missing).details)
         return StatusReply(status=status)
     return StatusReply(status=reply_status(request, Code.OK))
+
+
+def _patched_reply(request: Request, app: str, patched: Patched) -> InputReply:
+    stored = patched.stored
+    if stored is None:
+        missing = no_such_input(patched.id)
+        return InputReply(
+            id=patched.id,
+            data=InputData(image=ImageReply()),
+            status=Status.of(missing.code, missing.details),
+        )
+    if patched.refusal is not None:
+        stored = replace(stored, code=Code.INVALID_REQUEST.number, detail=patched.refusal)
+    return input_reply(request, app, stored)
 
 
 def input_reply(request: Request, app: str, stored: StoredInput) -> InputReply:
@@ -127,8 +162,3 @@ def input_reply(request: Request, app: str, stored: StoredInput) -> InputReply:
         modified_at=stored.modified_at,
         status=Status.of(Code.of(stored.code), stored.detail),
     )
-
-
-def _no_such_input(*ids: str) -> ApiError:
-    others = f" and {len(ids) - 1:,} others" * (len(ids) > 1)
-    return ApiError(Code.NO_SUCH_INPUT, f"There is no input {ids[0]}{others}.")

@@ -1,11 +1,10 @@
 """The routes of models: they list the models, and return their outputs for images."""
 
-import asyncio
 import fnmatch
 import re
 import uuid
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -39,6 +38,7 @@ from orchestration.api.contract import (
     Status,
     StatusReply,
 )
+from orchestration.api.inference.batching import gather_or_cancel
 from orchestration.api.inference.served_models import ServedModel, ServedModels
 from orchestration.api.inputs.images import ImageError, check_sources
 from orchestration.api.replies import batch_code, reply_status
@@ -50,8 +50,6 @@ _OUTPUT_CONFIG: dict[str, dict[str, Any]] = {
     "concept": {"concepts_mutually_exclusive": True, "closed_environment": True},
     "embed": {},
 }
-
-Result = TypeVar("Result")
 
 router = APIRouter(tags=["models"])
 
@@ -76,11 +74,26 @@ async def search_models(request: Request, body: SearchModels) -> ModelsReply:
 
 
 @router.get("/v2/models/{model_id}", response_model_exclude_none=True)
-@router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
 async def get_model(request: Request, model_id: str) -> OneModelReply:
-    """Describe a model and its outputs."""
+    """Describe a model."""
     model = await service_of(request).models.find(model_id)
     return OneModelReply(status=reply_status(request, Code.OK), model=_model_reply(model))
+
+
+@router.get("/v2/models/{model_id}/output_info", response_model_exclude_none=True)
+async def get_output_info(request: Request, model_id: str) -> OneModelReply:
+    """Describe a model with its concepts."""
+    return await _output_info(request, model_id)
+
+
+@router.get(
+    "/v2/models/{model_id}/versions/{version_id}/output_info", response_model_exclude_none=True
+)
+async def get_output_info_of_version(
+    request: Request, model_id: str, version_id: str
+) -> OneModelReply:
+    """Describe a model version with its concepts."""
+    return await _output_info(request, model_id, version_id)
 
 
 @router.post(
@@ -105,6 +118,14 @@ async def post_outputs_of_version(
     return await _outputs(request, response, body.inputs, model_id, version_id)
 
 
+async def _output_info(
+    request: Request, model_id: str, version: str | None = None
+) -> OneModelReply:
+    model = await service_of(request).models.find(model_id, version)
+    described = _model_reply(model, with_concepts=True)
+    return OneModelReply(status=reply_status(request, Code.OK), model=described)
+
+
 async def _outputs(
     request: Request,
     response: Response,
@@ -115,8 +136,8 @@ async def _outputs(
     check_sources([posted.data.image for posted in inputs], Code.INVALID_PREDICTION)
     models = service_of(request).models
     model = await models.find(model_id, version)
-    results = await _gather_or_cancel([_predict(models, model, posted) for posted in inputs])
-    described = _model_reply(model, with_concepts=False)
+    results = await gather_or_cancel([_predict(models, model, posted) for posted in inputs])
+    described = _model_reply(model)
     outputs = [
         _output(posted, result, model, described)
         for posted, result in zip(inputs, results, strict=True)
@@ -135,17 +156,6 @@ async def _predict(
         return Status.of(error.code, error.detail)
     except UserError as error:
         return Status.of(Code.FAILURE, str(error))
-
-
-async def _gather_or_cancel(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Await all calls; when one raises, cancel the others and raise the same."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        raise
 
 
 def _output(
@@ -184,7 +194,9 @@ def _models_reply(request: Request, models: Sequence[ServedModel]) -> ModelsRepl
     )
 
 
-def _model_reply(model: ServedModel, with_concepts: bool = True) -> ModelReply:
+def _model_reply(model: ServedModel, with_concepts: bool = False) -> ModelReply:
+    # The original API shows the concepts in output_info alone, and its clients cannot read them
+    # anywhere else.
     concepts = [_concept(model, name) for name in model.class_names]
     return ModelReply(
         id=model.id,

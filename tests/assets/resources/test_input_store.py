@@ -78,6 +78,61 @@ def test_what_was_stored_outlives_the_process(tmp_path):
         assert [stored.id for stored in store.page(1, 20)] == ["one", "two"]
 
 
+def test_concepts_and_metadata_are_written_anew(store):
+    (stored,) = add(store, sent("a", "one", concepts=(("cat", 1.0),)))
+    with store.editing() as editor:
+        assert editor.find("two") is None
+        assert editor.find("one") == stored
+        written = editor.write(stored.number, (("dog", 0.9), ("cat", 0.6)), {"a": ["é"]})
+    assert store.find("one") == written
+    assert (written.concepts, written.label) == ((("dog", 0.9), ("cat", 0.6)), "dog")
+    assert (written.metadata, written.image_id) == ({"a": ["é"]}, stored.image_id)
+    assert stored.modified_at < written.modified_at
+    with store.editing() as editor:
+        cleared = editor.write(stored.number, (), {})
+    assert (cleared.concepts, cleared.metadata, cleared.label) == ((), {}, "")
+
+
+def test_an_edit_that_fails_changes_nothing(store):
+    (stored,) = add(store, sent("a", "one"))
+    revision = store.revision()
+
+    def edit() -> None:
+        with store.editing() as editor:
+            editor.write(stored.number, (("cat", 1.0),), {})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        edit()
+    assert store.find("one") == stored
+    assert store.revision() == revision
+
+
+def test_candidates_are_done_and_have_what_is_searched_for(store):
+    add(
+        store,
+        sent("a", "one", concepts=(("cat", 1.0),), metadata={"é": '"quoted"\\', "n": [7, {}]}),
+        sent("b", "two", metadata={"cat": 1, "n": 7.0}),
+        sent("c", "three", concepts=(("cats", 1.0),), metadata={"n": 1e300}),
+        linked("http://x/d", "four", concepts=(("cat", 1.0),)),
+    )
+
+    def ids(*concepts: str, url: str | None = None, **metadata: object) -> list[str]:
+        return [stored.id for stored in store.candidates(url, concepts, [metadata])]
+
+    assert ids() == ["one", "two", "three"]
+    assert ids("cat") == ["one", "two"]
+    assert ids("cat", é='"quoted"\\') == ["one"]
+    assert ids(é='"quoted') == []
+    assert ids(n=7) == ids(n=7.0) == ["two"]
+    assert "one" in ids(n=[7.0, {}])
+    assert "three" in ids(n=int(1e300))
+    store.mark_done(store.pending()[0].number, InputImage(b"d", "PNG", 4, 3))
+    assert ids("cat") == ["one", "two", "four"]
+    assert ids("cat", url="http://x/d") == ["four"]
+    assert ids(url="http://x/") == []
+
+
 def test_an_input_without_an_id_gets_one(store):
     first, second = add(store, sent("a"), sent("b"))
     assert len(first.id) == len(second.id) == 32

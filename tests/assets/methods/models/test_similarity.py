@@ -63,6 +63,24 @@ def test_what_is_found_is_what_brute_force_finds(seed, n, k, gone):
     assert cosines == pytest.approx([float(known[one] @ query) for one in found], abs=1e-6)
 
 
+@pytest.mark.parametrize("exact_limit", [0, 1_000])
+def test_only_the_vectors_with_these_ids_are_compared(monkeypatch, exact_limit):
+    monkeypatch.setattr(similarity, "EXACT_LIMIT", exact_limit)
+    ids, vectors = names(200), random_vectors(200)
+    index = SimilarityIndex(D)
+    index.add(ids, vectors)
+    index.remove(ids[10:20])
+    query, among = random_vectors(1, 1)[0], ids[5:40:3]
+    known = {one: vectors[int(one)] for one in among if not 10 <= int(one) < 20}
+    for k in (1, 5, 500):
+        found, cosines = index.search(query, k, [*among, "none"])
+        assert found == by_brute_force(known, query, k)
+        assert len(cosines) == len(found)
+    for nobody in ([], ["none"], ids[10:20]):
+        found, cosines = index.search(query, 5, nobody)
+        assert (found, len(cosines)) == ([], 0)
+
+
 def test_equal_vectors_come_in_the_order_of_their_ids():
     # A product with a matrix of so many rows rounds the last of them in another way.
     ids = names(37)

@@ -1,18 +1,22 @@
 import asyncio
+import io
 import threading
 from contextlib import closing
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.embedding import embed_unseen, vector_key
 from assets.methods.photos.download import FetchLimits
+from assets.resources.input_store import NewInput
 from assets.resources.photos import Photos
-from orchestration.api.contract import PostedInput
+from orchestration.api.contract import ApiError, Code, PostedInput
 from orchestration.api.inference import search_engine
 from orchestration.api.inference.search_engine import SearchEngine
+from orchestration.api.inference.search_query import InputFilter
 from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
@@ -47,13 +51,23 @@ class Searched:
     def post(self, app, **pictures):
         image = lambda data: {"base64": packed(data)}  # noqa: E731
         posted = [
-            PostedInput.model_validate({"id": one, "data": {"image": image(data)}})
+            PostedInput.model_validate(
+                {
+                    "id": one,
+                    "data": {
+                        "image": image(data),
+                        "concepts": [{"id": one[0]}],
+                        "metadata": {"name": one, "list": [1, len(one)]},
+                    },
+                }
+            )
             for one, data in pictures.items()
         ]
         assert all(one.code == 30000 for one in self.intake.post(app, posted, 10_000))
 
-    def search(self, app, vector=RED, page=1, per_page=20, engine=None):
-        found = asyncio.run((engine or self.engine).search(app, vector, page, per_page))
+    def search(self, app, vector=RED, page=1, per_page=20, engine=None, wanted=None):
+        engine = engine or self.engine
+        found = asyncio.run(engine.search(app, vector, page, per_page, wanted))
         return [stored.id for stored, _ in found.hits]
 
     @property
@@ -121,6 +135,92 @@ def test_hits_come_in_pages(searched):
     searched.post("a", **{f"i{n}": coloured(200, 20 * n) for n in range(7)})
     pages = [searched.search("a", page=page, per_page=3) for page in (1, 2, 3, 4, 1_000_000)]
     assert pages == [["i0", "i1", "i2"], ["i3", "i4", "i5"], ["i6"], [], []]
+
+
+def having(**conditions):
+    return InputFilter(
+        ids=frozenset(conditions.get("ids", ())),
+        concepts=frozenset(conditions.get("concepts", {}).items()),
+        metadata=tuple(conditions.get("metadata", ())),
+    )
+
+
+PHOTOS = {f"{'ab'[n % 2]}{n}": coloured(200, 20 * n) for n in range(7)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (having(), list(PHOTOS)),
+        (having(concepts={"a": True}), ["a0", "a2", "a4", "a6"]),
+        (having(concepts={"a": False}), ["b1", "b3", "b5"]),
+        (having(metadata=[{"name": "b3"}]), ["b3"]),
+        (having(metadata=[{"list": [2]}], concepts={"b": True}), ["b1", "b3", "b5"]),
+        (having(metadata=[{"list": [3]}]), []),
+        (having(ids=["a4"]), ["a4"]),
+        (having(ids=["a4", "a6"]), []),
+        (having(ids=["a4"], concepts={"b": True}), []),
+        (having(ids=["none"]), []),
+    ],
+)
+def test_a_filter_finds_what_inputs_have(searched, wanted, ids):
+    searched.post("a", **PHOTOS)
+    searched.post("b", **{"a9": coloured(200)})
+    assert searched.search("a", None, wanted=wanted) == ids
+    assert searched.n_embedded == 0
+    # The same ones, the most similar first, are what is green.
+    assert searched.search("a", GREEN, wanted=wanted) == ids[::-1]
+    for vector in (RED, None):
+        pages = [searched.search("a", vector, page, 2, wanted=wanted) for page in (1, 2, 3, 4)]
+        assert [one for page in pages for one in page] == ids
+
+
+def test_hits_of_a_filter_have_the_score_1(searched):
+    searched.post("a", **PHOTOS)
+    hits = asyncio.run(searched.engine.search("a", None, 1, 2, having(concepts={"b": True}))).hits
+    assert [(stored.id, score) for stored, score in hits] == [("b1", 1.0), ("b3", 1.0)]
+
+
+def test_a_filter_that_takes_too_long_is_refused(searched):
+    searched.post("a", **PHOTOS)
+    with (
+        closing(searched.new_engine(wait_seconds=-1)) as engine,
+        pytest.raises(ApiError, match="longer than") as refused,
+    ):
+        searched.search("a", None, engine=engine, wanted=having(concepts={"a": True}))
+    assert refused.value.code is Code.INVALID_SEARCH
+
+
+def test_the_vector_of_an_input_is_that_of_its_image(searched):
+    halves = np.zeros((100, 200, 3), np.uint8)
+    halves[:, :100, 0] = halves[:, 100:, 1] = 200
+    out = io.BytesIO()
+    Image.fromarray(halves).save(out, "PNG")
+    searched.post("a", one=out.getvalue(), two=coloured(200))
+
+    def vector(app, one, crop=None):
+        return asyncio.run(searched.engine.vector_of(app, one, crop)).tolist()
+
+    assert vector("a", "two") == pytest.approx([1, 0, 0], abs=0.01)
+    assert vector("a", "one") == pytest.approx([0.5**0.5, 0.5**0.5, 0], abs=0.01)
+    assert vector("a", "one", (0, 0, 1, 0.4)) == pytest.approx([1, 0, 0], abs=0.05)
+    assert vector("a", "one", (0, 0.6, 1, 1)) == pytest.approx([0, 1, 0], abs=0.05)
+    assert searched.search("a", np.float32(vector("a", "one"))) == ["one", "two"]
+    for app, one in (("a", "none"), ("b", "one")):
+        with pytest.raises(ApiError, match=f"There is no input {one}") as refused:
+            vector(app, one)
+        assert refused.value.code is Code.NO_SUCH_INPUT
+
+
+def test_an_input_that_is_pending_or_was_deleted_a_moment_ago_has_no_vector(searched):
+    searched.post("a", one=coloured(200))
+    store = searched.intake.store("a")
+    store.add([NewInput(id="two", url="http://x/a")], 10)
+    with pytest.raises(ApiError, match="has no image that was read"):
+        asyncio.run(searched.engine.vector_of("a", "two", None))
+    store.path(store.done()[0].image_id).unlink()
+    with pytest.raises(ApiError, match="There is no input one"):
+        asyncio.run(searched.engine.vector_of("a", "one", (0, 0, 1, 0.5)))
 
 
 def test_each_picture_is_embedded_once(searched):
@@ -226,5 +326,5 @@ def test_a_hit_that_was_deleted_a_moment_ago_is_left_out(searched):
     searched.search("a")
     index = searched.engine._indexes["a"]
     searched.intake.delete("a", ["one"])
-    hits = searched.engine._hits("a", index, RED, 1, 20)
+    hits = searched.engine._hits("a", index, RED, slice(0, 20), InputFilter())
     assert [stored.id for stored, _ in hits] == ["two"]

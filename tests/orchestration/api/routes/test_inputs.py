@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -184,7 +185,7 @@ def test_inputs_are_deleted(client):
     assert delete({"ids": ["id1", "id2", "x", "y"]}) == (
         200,
         10010,
-        "There is no input id1 and 2 others.",
+        "There are no inputs id1, x, y.",
     )
     assert delete({"ids": ["id1"]}) == (404, 30102, "There is no input id1.")
     assert left() == ["id3", "id4"]
@@ -194,6 +195,161 @@ def test_inputs_are_deleted(client):
     assert delete({"delete_all": True}) == (200, 10000, "")
     assert left() == []
     assert delete({"delete_all": True}) == (200, 10000, "")
+
+
+def patch(
+    client: TestClient, action: str | None, *inputs: dict, status: int = 200, **headers: str
+) -> dict:
+    body = {"inputs": inputs} | ({} if action is None else {"action": action})
+    answer = client.patch("/v2/inputs", json=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def told(one: dict) -> tuple[dict, dict | None]:
+    """The concepts and the metadata of an input in a reply."""
+    concepts = {concept["id"]: concept["value"] for concept in one["data"].get("concepts", [])}
+    return concepts, one["data"].get("metadata")
+
+
+CAT = [{"id": "cat", "value": 1}, {"id": "dog", "value": 0}]
+
+
+@pytest.mark.parametrize(
+    ("action", "concepts", "metadata"),
+    [
+        (None, {"cat": 1, "dog": 1, "bird": 1}, {"album": 2, "page": 3}),
+        ("merge", {"cat": 1, "dog": 1, "bird": 1}, {"album": 2, "page": 3}),
+        ("remove", {"cat": 1}, {"album": 2}),
+        ("overwrite", {"dog": 1, "bird": 1}, {"album": 2, "page": 3}),
+    ],
+)
+def test_concepts_and_metadata_are_changed(client, action, concepts, metadata):
+    (before,) = post(client, sent(1, "one", concepts=CAT, metadata={"album": 1}))["inputs"]
+    data = {"concepts": [{"id": "dog"}, {"id": "bird"}], "metadata": {"album": 2, "page": 3}}
+    answer = patch(client, action, {"id": "one", "data": data})
+    assert status_of(answer) == (10000, "")
+    (after,) = answer["inputs"]
+    assert told(after) == (concepts, metadata)
+    assert after["data"]["image"] == before["data"]["image"]
+    assert after["created_at"] == before["created_at"] < after["modified_at"]
+    assert client.get("/v2/inputs/one").json()["input"] == after
+
+
+def test_what_a_merge_does_not_name_stays(client):
+    post(client, sent(1, "one", concepts=CAT, metadata={"album": 1}))
+    for data in ({}, {"concepts": [], "metadata": {}}, {"concepts": None, "metadata": None}):
+        for action in ("merge", "remove"):
+            (after,) = patch(client, action, {"id": "one", "data": data})["inputs"]
+            assert told(after) == ({"cat": 1, "dog": 0}, {"album": 1})
+    (after,) = patch(client, "overwrite", {"id": "one", "data": {}})["inputs"]
+    assert told(after) == ({}, None)
+
+
+def test_a_pending_input_is_changed_and_then_downloaded(client, intake):
+    asked, released = threading.Event(), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        released.wait(60)
+        reply(handler, 200, picture(1))
+
+    with serving({"/a.png": slow}) as url:
+        image = {"url": f"{url}/a.png"}
+        (one,) = post(client, {"id": "one", "data": {"image": image}})["inputs"]
+        assert (one["status"]["code"], asked.wait(60)) == (30001, True)
+        (changed,) = patch(client, "merge", {"id": "one", "data": {"concepts": CAT}})["inputs"]
+        assert changed["status"]["code"] == 30001
+        released.set()
+        intake.close()
+    stored = client.get("/v2/inputs/one").json()["input"]
+    assert (stored["status"]["code"], told(stored)[0]) == (30000, {"cat": 1, "dog": 0})
+
+
+def test_each_unknown_input_is_named_and_the_others_are_changed(client):
+    post(client, sent(1, "one"), sent(2, "two"))
+    patches = [{"id": one, "data": {"concepts": CAT}} for one in ("x", "one", "y", "two", "x")]
+    answer = patch(client, "merge", *patches)
+    assert status_of(answer) == (10010, "There are no inputs x, y.")
+    codes = [(one["id"], one["status"]["code"]) for one in answer["inputs"]]
+    assert codes == [("x", 30102), ("one", 30000), ("y", 30102), ("two", 30000), ("x", 30102)]
+    assert answer["inputs"][0] == {
+        "id": "x",
+        "data": {"image": {}},
+        "status": {
+            "code": 30102,
+            "description": "Input does not exist",
+            "details": "There is no input x.",
+        },
+    }
+    unknown = patch(client, "merge", *patches[::2], status=404)
+    assert status_of(unknown) == (30102, "There are no inputs x, y.")
+
+
+def test_an_input_that_would_have_too_much_stays_as_it_was(client):
+    many = [{"id": f"c{n}"} for n in range(128)]
+    post(client, sent(1, "one", concepts=CAT, metadata={"a": "x" * 40_000}), sent(2, "two"))
+    full = {"id": "one", "data": {"concepts": many}}
+    large = {"id": "one", "data": {"metadata": {"b": "x" * 40_000}}}
+    fine = {"id": "two", "data": {"concepts": many}}
+    answer = patch(client, "merge", full, fine, large)
+    assert status_of(answer) == (10010, "")
+    assert [one["status"]["code"] for one in answer["inputs"]] == [11102, 30000, 11102]
+    assert [one["status"].get("details") for one in answer["inputs"]] == [
+        "The input would have 130 concepts, and 128 are allowed.",
+        None,
+        "The input could not be changed: metadata is larger than 65536 bytes.",
+    ]
+    stored = client.get("/v2/inputs/one").json()["input"]
+    assert told(stored) == ({"cat": 1, "dog": 0}, {"a": "x" * 40_000})
+    assert status_of(patch(client, "merge", full, status=400)) == (10020, "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"inputs": []},
+        {"inputs": [{"id": "one"}]},
+        {"inputs": [{"data": {}}]},
+        {"inputs": [{"id": "", "data": {}}]},
+        {"inputs": [{"id": "one", "data": {}}] * 129},
+        {"inputs": [{"id": "one", "data": {}}], "action": "delete"},
+        {"inputs": [{"id": "one", "data": {"concepts": [{"id": "cat", "value": 2}]}}]},
+        {"inputs": [{"id": "one", "data": {"concepts": [{"name": "cat"}]}}]},
+        {"inputs": [{"id": "one", "data": {"metadata": {"a": "\ud800"}}}]},
+        {"inputs": [{"id": "one", "data": {"metadata": []}}]},
+    ],
+)
+def test_a_patch_that_is_invalid_changes_nothing(client, body):
+    (before,) = post(client, sent(1, "one"))["inputs"]
+    # `json=` refuses half of a surrogate pair.
+    headers = {"Content-Type": "application/json"}
+    answer = client.patch("/v2/inputs", content=json.dumps(body), headers=headers)
+    assert (answer.status_code, status_of(answer.json())[0]) == (400, 11102)
+    assert client.get("/v2/inputs/one").json()["input"] == before
+
+
+def test_patches_at_once_lose_nothing(client):
+    post(client, sent(1, "one"))
+    names = [f"c{n}" for n in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda name: patch(client, "merge", {"id": "one", "data": {"concepts": [name]}}),
+                [{"id": name} for name in names],
+            )
+        )
+    stored = client.get("/v2/inputs/one").json()["input"]
+    assert set(told(stored)[0]) == set(names)
+
+
+def test_a_map_that_is_posted_later_has_the_new_labels(client, intake):
+    post(client, sent(1, "one", concepts=CAT))
+    revision = intake.store("app").revision()
+    patch(client, "overwrite", {"id": "one", "data": {"concepts": [{"id": "bird"}]}})
+    assert [photo.label for photo in intake.store("app").done()] == ["bird"]
+    assert intake.store("app").revision() > revision
 
 
 @pytest.mark.parametrize("input_id", ["é", "50%", "a?b=c", "💥", "';--"])
@@ -212,6 +368,12 @@ def test_the_apps_share_nothing(client):
     assert client.get("/v2/inputs/one", headers=theirs).status_code == 404
     assert client.delete("/v2/inputs/one", headers=theirs).status_code == 404
     client.request("DELETE", "/v2/inputs", json={"delete_all": True}, headers=theirs)
+    patched = {"id": "one", "data": {"concepts": CAT, "metadata": {"a": 1}}}
+    for action in ("merge", "remove", "overwrite"):
+        answer = patch(client, action, patched, status=404, **theirs)
+        assert status_of(answer) == (30102, "There is no input one.")
+    mine = client.get("/v2/inputs/one", headers={"X-App": "mine"}).json()["input"]
+    assert told(mine) == ({}, None)
     assert client.get("/v2/inputs/one", headers={"X-App": "mine"}).status_code == 200
 
 
