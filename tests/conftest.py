@@ -25,20 +25,21 @@ settings.load_profile("tessera")
 
 # `make test` gives each file to one worker, in this order; the longest file must not come last.
 LONGEST_FIRST = (
-    "e2e/test_serve.py",
-    "e2e/test_queue.py",
-    "e2e/test_readme.py",
-    "orchestration/api/visualizations/test_served_visualizations.py",
+    "e2e/test_dev.py",
+    "e2e/test_pages.py",
     "e2e/test_map.py",
+    "e2e/test_explain.py",
+    "e2e/test_serve.py",
+    "e2e/test_readme.py",
     "e2e/test_train.py",
     "e2e/test_serve_hostile.py",
     "e2e/test_terminal.py",
+    "e2e/test_evaluate.py",
     "e2e/test_serve_isolation.py",
-    "e2e/test_explain.py",
-    "e2e/test_dev.py",
-    "e2e/test_determinism.py",
-    "e2e/test_pages.py",
     "e2e/test_serve_urls.py",
+    "orchestration/test_queue_processes.py",
+    "bench/test_gpu_run.py",
+    "e2e/test_determinism.py",
 )
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from filelock import FileLock, Timeout
@@ -23,6 +23,9 @@ from orchestration.cli.options import (
 )
 from orchestration.instance import open_instance, prepare_home
 from orchestration.run_queue import check_has_queue
+
+if TYPE_CHECKING:
+    import uvicorn
 
 SECONDS_FOR_REQUESTS_TO_END = 10
 IDLE_SECONDS = 30
@@ -102,9 +105,27 @@ def serve(home: Path, settings: ServeSettings) -> None:
             os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
             service = Service(home, settings)
             _announce(service, listening)
-            _run(service, listening)
+            build_server(service).run(sockets=[listening])
     except Timeout as error:
         raise UserError(f"{home} is being served by another `tessera serve` already.") from error
+
+
+def build_server(service: Service) -> "uvicorn.Server":
+    """Return the server of HTTP, which starts and closes ``service``."""
+    import uvicorn
+
+    from orchestration.api.app import build_app
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            build_app(service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=SECONDS_FOR_REQUESTS_TO_END,
+        )
+    )
 
 
 def _listening(settings: ServeSettings) -> socket.socket:
@@ -136,19 +157,3 @@ def _announce(service: Service, listening: socket.socket) -> None:
         "Ctrl-C ends it; a visualization that is running goes on when it is started again.",
         flush=True,
     )
-
-
-def _run(service: Service, listening: socket.socket) -> None:
-    import uvicorn
-
-    from orchestration.api.app import build_app
-
-    config = uvicorn.Config(
-        build_app(service),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=SECONDS_FOR_REQUESTS_TO_END,
-    )
-    uvicorn.Server(config).run(sockets=[listening])

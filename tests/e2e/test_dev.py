@@ -1,14 +1,15 @@
-"""`tessera dev` as a person uses it: both UIs in a real browser."""
+"""`tessera dev`: its pages in a real browser, and its queue, also that of all other commands."""
 
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,12 @@ import dagster as dg
 import httpx
 import pytest
 
-from assets.resources.tracking import Tracking
+from assets.resources.tracking import DAGSTER_RUN, Tracking
+from orchestration.cli import dev as dev_command
+from orchestration.instance import open_instance
+from orchestration.locked_process import holder_of
+from support.app_inputs import make_app
+from support.served import ROOT, TESSERA, process_of_run, processes_of_queue, served, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,14 +32,29 @@ CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
-ROOT = Path(__file__).parents[2]
-TESSERA = [sys.executable, "-m", "orchestration.cli"]
+READY = 42000
+# The only collection there is when the graph's page is used.
+BIRDS = "birds"
+REEXECUTE = """
+mutation ($run: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $run, strategy: FROM_FAILURE}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass
+class Pages:
+    """`tessera dev`: its process, and the addresses of Dagster's pages and of MLflow's."""
+
+    process: subprocess.Popen
+    dagster: str
+    mlflow: str
 
 
 def _free_ports(n: int) -> list[int]:
@@ -51,27 +72,32 @@ def _answers(url: str) -> bool:
         return False
 
 
-@contextmanager
-def _served(environment: dict[str, str]) -> Iterator[tuple[str, str]]:
-    dagster_port, mlflow_port = _free_ports(2)
+@pytest.fixture(scope="module")
+def dev(shared_home) -> Iterator[Pages]:
+    """One `tessera dev` for all tests here, the last of which kills it."""
+    port, mlflow_port = _free_ports(2)
     process = subprocess.Popen(
-        [*TESSERA, "dev", "--port", str(dagster_port), "--mlflow-port", str(mlflow_port)],
-        env=environment,
+        [*TESSERA, "dev", "--port", str(port), "--mlflow-port", str(mlflow_port)],
+        env={**os.environ, "TESSERA_HOME": str(shared_home)},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    urls = f"http://127.0.0.1:{dagster_port}", f"http://127.0.0.1:{mlflow_port}"
+    pages = Pages(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
     try:
-        deadline = time.monotonic() + 120
-        while not (_answers(f"{urls[0]}/server_info") and _answers(f"{urls[1]}/health")):
-            assert process.poll() is None, "tessera dev ended by itself"
-            assert time.monotonic() < deadline, "tessera dev did not answer within two minutes"
-            time.sleep(0.5)
-        yield urls
+        for url in (f"{pages.dagster}/server_info", f"{pages.mlflow}/health"):
+            wait_for(partial(_answers, url), 120, "tessera dev does not answer")
+        yield pages
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+    assert processes_of_queue(shared_home) == []
+
+
+@pytest.fixture
+def instance(shared_home) -> Iterator[dg.DagsterInstance]:
+    with open_instance() as instance:
+        yield instance
 
 
 @pytest.fixture
@@ -103,17 +129,6 @@ def _materialise_from_the_graph(page: "Page", dagster: str) -> None:
     launch.click()
 
 
-def _finished_run(home: Path) -> dg.DagsterRun:
-    deadline = time.monotonic() + 150
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        while time.monotonic() < deadline:
-            runs = instance.get_runs(limit=1)
-            if runs and runs[0].is_finished:
-                return runs[0]
-            time.sleep(1)
-    raise AssertionError("the run that was started in the UI has not ended")
-
-
 def _photograph(page: "Page", name: str) -> None:
     """Keep a picture of the page, where somebody wants to look at it."""
     if folder := os.environ.get("TESSERA_SCREENSHOTS"):
@@ -121,33 +136,117 @@ def _photograph(page: "Page", name: str) -> None:
         page.screenshot(path=Path(folder, f"{name}.png"))
 
 
-def test_a_run_started_in_the_ui_shows_its_mosaic_there_and_in_mlflow(home, photo_folder, page):
-    environment = {**os.environ, "TESSERA_HOME": str(home)}
-    add = [*TESSERA, "add", "birds", str(photo_folder(30))]
-    subprocess.run(add, env=environment, cwd=ROOT, check=True)
-    with _served(environment) as (dagster, mlflow):
-        _materialise_from_the_graph(page, dagster)
-        run = _finished_run(home)
-        assert run.status == dg.DagsterRunStatus.SUCCESS
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_run_started_in_the_ui_shows_its_mosaic_there_and_in_mlflow(
+    dev, shared_home, instance, tessera, photo_folder, page
+):
+    assert tessera("add", BIRDS, photo_folder(30)).code == 0
+    before = set(instance.get_run_ids())
+    _materialise_from_the_graph(page, dev.dagster)
+    (run_id,) = wait_for(lambda: set(instance.get_run_ids()) - before, 60, "no run has begun")
+    wait_for(lambda: instance.get_run_by_id(run_id).is_finished, 150, "the run has not ended")
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS
 
-        page.goto(f"{dagster}/assets/mosaic?view=events&partition=birds")
-        page.get_by_text("[Show Markdown]").first.click()
-        thumbnail = page.locator("img[alt=thumbnail]")
-        thumbnail.wait_for()
-        assert thumbnail.evaluate("picture => picture.naturalWidth") > 100
-        _photograph(page, "mosaic_in_dagster")
+    page.goto(f"{dev.dagster}/assets/mosaic?view=events&partition={BIRDS}")
+    page.get_by_text("[Show Markdown]").first.click()
+    thumbnail = page.locator("img[alt=thumbnail]")
+    thumbnail.wait_for()
+    assert thumbnail.evaluate("picture => picture.naturalWidth") > 100
+    _photograph(page, "mosaic_in_dagster")
 
-        child = _child_of_mosaic(home)
-        page.goto(f"{mlflow}/#/experiments/1/runs/{child}/artifacts/mosaic.jpg")
-        picture = page.locator("img[src*='mosaic.jpg'], img[src^=blob]").first
-        picture.wait_for()
-        assert picture.evaluate("picture => picture.naturalWidth") > 100
-        _photograph(page, "mosaic_in_mlflow")
+    child = _child_of_mosaic(shared_home, run_id)
+    page.goto(f"{dev.mlflow}/#/experiments/1/runs/{child}/artifacts/mosaic.jpg")
+    picture = page.locator("img[src*='mosaic.jpg'], img[src^=blob]").first
+    picture.wait_for()
+    assert picture.evaluate("picture => picture.naturalWidth") > 100
+    _photograph(page, "mosaic_in_mlflow")
 
 
-def _child_of_mosaic(home: Path) -> str:
+def _child_of_mosaic(home: Path, run_id: str) -> str:
     tracking = Tracking(home=str(home))
-    query = "tags.`dagster.asset` = 'mosaic'"
+    query = f"tags.`dagster.asset` = 'mosaic' and tags.`{DAGSTER_RUN}` = '{run_id}'"
     (run,) = tracking.client.search_runs([tracking.experiment_id], query)
     assert run.info.status == "FINISHED"
     return run.info.run_id
+
+
+def test_a_run_of_the_command_line_can_be_executed_again_and_a_dead_one_is_found(
+    dev, shared_home, instance, photo_folder, tmp_path
+):
+    environment = {**os.environ, "TESSERA_HOME": str(shared_home)}
+    command = [*TESSERA, "map", str(photo_folder(20)), "--name", BIRDS, "--out", str(tmp_path)]
+    before = set(instance.get_run_ids())
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    (run_id,) = wait_for(lambda: set(instance.get_run_ids()) - before, 60, "no run has begun")
+    assert process_of_run(instance, run_id) == process.pid
+    process.kill()
+    process.wait()
+    begun = time.monotonic()
+
+    def status() -> dg.DagsterRunStatus:
+        with open_instance() as fresh:
+            return fresh.get_run_by_id(run_id).status
+
+    wait_for(lambda: status() is dg.DagsterRunStatus.FAILURE, 60, "it was not found")
+    assert time.monotonic() - begun < 60
+    body = {"query": REEXECUTE, "variables": {"run": run_id}}
+    reply = httpx.post(f"{dev.dagster}/graphql", json=body, timeout=60, trust_env=False).json()
+    launched = reply["data"]["launchRunReexecution"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    again = launched["run"]["runId"]
+    wait_for(lambda: instance.get_run_by_id(again).is_finished, 120, "it goes on for ever")
+    assert instance.get_run_by_id(again).status is dg.DagsterRunStatus.SUCCESS
+
+
+def holders(home: Path) -> list[int]:
+    """The numbers of the code server and the daemon, when both run."""
+
+    def found() -> list[int] | None:
+        held = [holder_of(home / "queue" / f"{role}.lock") for role in ("code-server", "daemon")]
+        return [holder[0] for holder in held if holder] if all(held) else None
+
+    return wait_for(found, 90, "they do not run")
+
+
+def daemons(home: Path) -> int:
+    return sum("dagster-daemon" in " ".join(one.cmdline()) for one in processes_of_queue(home))
+
+
+# The last one: it kills what the others use.
+def test_dev_and_serve_share_one_queue_and_whoever_is_killed_loses_no_visualization(
+    dev, shared_home, instance, photo_folder
+):
+    home = shared_home
+    make_app(home, instance, photo_folder(24), "default").close()
+    running = holders(home)
+
+    def is_unchanged() -> bool:
+        return (holders(home), daemons(home)) == (running, 1)
+
+    with served(home, queue_outlives=True) as service:
+        assert is_unchanged()
+        dev.process.kill()
+        dev.process.wait(timeout=30)
+        first = service.client.post("/v2/visualizations").json()["output"]["id"]
+        waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"][
+            "id"
+        ]
+        process_of_run(instance, first)
+        assert is_unchanged()
+        service.kill()
+        port = httpx.URL(service.base).port
+    # What both have left is used by the next.
+    with served(home, "--port", str(port)) as service:
+        assert service.ended_visualization(first)["status"]["code"] == READY
+        assert is_unchanged()
+        # In the other order, too: dev comes second, and ends before the service.
+        with dev_command._queue(home, dict(os.environ)):
+            os.kill(process_of_run(instance, waiting), signal.SIGKILL)
+            assert service.ended_visualization(waiting)["status"]["code"] == READY
+            assert is_unchanged()
+        assert is_unchanged()
+    assert processes_of_queue(home) == []
+    assert instance.get_run_by_id(waiting).status is dg.DagsterRunStatus.FAILURE
+    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": waiting}))
+    assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]

@@ -156,7 +156,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 
 def test_a_map_that_was_killed_does_not_start_over(home, tessera, photo, tmp_path):
     options = ["--preset", "figure", "--experiment", "seen"]
-    arguments = ["explain", str(photo("a.png", 120, 112)), "--out", str(tmp_path / "out"), *options]
+    arguments = ["explain", str(photo("a.png", 100, 94)), "--out", str(tmp_path / "out"), *options]
     command = [sys.executable, "-m", "orchestration.cli", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ)
     deadline = time.monotonic() + 200
@@ -169,8 +169,8 @@ def test_a_map_that_was_killed_does_not_start_over(home, tessera, photo, tmp_pat
     n_known = _n_scored(home)
     ran = tessera(*arguments)
     assert ran.code == 0, ran.err
-    n_windows = len(range(0, 112 - 64, 3)) + 1
-    n_windows *= len(range(0, 120 - 64, 3)) + 1
+    n_windows = len(range(0, 94 - 64, 3)) + 1
+    n_windows *= len(range(0, 100 - 64, 3)) + 1
     assert f"{n_windows} windows, {n_known} of them scored before" in ran.err
     assert f"{n_windows} windows, {n_windows - n_known} scored anew" in ran.out
 
@@ -192,7 +192,7 @@ def moody(tmp_path):
 def test_a_black_box_that_is_slow_and_fails_now_and_then_gives_the_same_maps(
     tessera, photo, tmp_path, moody
 ):
-    command = ("explain", photo("a.png", 150, 120), "--box", "40", "--stride", "10", "--out")
+    command = ("explain", photo("a.png", 150, 120), "--box", "40", "--stride", "12", "--out")
     local = tessera(*command, tmp_path / "local")
     with serving(moody) as url:
         remote = tessera(*command, tmp_path / "remote", "--model", url)

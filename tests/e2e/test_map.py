@@ -113,7 +113,7 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
 def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
     tessera, photo_folder, tmp_path
 ):
-    options = ["--grid", "3x1", "--tile", "9000", "--name", "large"]
+    options = ["--grid", "16x1", "--tile", "9000", "--name", "large"]
     ran = tessera("map", photo_folder(3), "--out", tmp_path / "map", *options)
     assert ran.code == 0, ran.err
     assert "instead of 9000" in ran.out

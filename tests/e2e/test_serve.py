@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -19,9 +20,11 @@ from PIL import Image
 from assets.io_managers import FolderIOManager
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
+from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import Embeddings, GridAssignment
 from orchestration.api.keys import KeyLimits, KeyRing
-from support.served import Served, process_of_run, processes_of_queue, served, wait_for
+from orchestration.instance import open_instance
+from support.served import Served, process_of_run, served, wait_for
 
 PENDING, READY, FAILED = 42001, 42000, 42002
 BATCH = 128
@@ -55,91 +58,83 @@ def _post_photos(service, photos: list[Path], **headers: str) -> list[dict]:
     return posted
 
 
-# The whole demo takes a minute; with a quarter of its photos every line here runs, too.
-@pytest.mark.parametrize("side", [16, pytest.param(32, marks=pytest.mark.slow)])
-def test_the_sequence_of_the_original_post_with_curl(home, tmp_path, side):
+@pytest.fixture(scope="module")
+def service(shared_home) -> Iterator[Served]:
+    """One service for the tests that end nothing; each has an app of its own."""
+    with served(shared_home) as service:
+        yield service
+
+
+@pytest.fixture
+def key(shared_home) -> Callable[[str], str]:
+    """Returns a function that makes a key of an app."""
+    return lambda app: KeyRing(shared_home / "keys").new_key(app, KeyLimits())[1]
+
+
+# The whole demo takes a minute; with a seventh of its photos every line here runs, too.
+@pytest.mark.parametrize("side", [12, pytest.param(32, marks=pytest.mark.slow)])
+def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, tmp_path, side):
     manifest = write_demo_collection(tmp_path / "demo")
-    n = side * side
+    app, n = f"demo-{side}", side * side
+    ask = partial(_curl, "-H", f"Authorization: Key {key(app)}")
     rows = pd.read_csv(manifest)[:n]
-    with served(home) as service:
-        base = service.base
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            items = [
-                _item(Path(manifest).parent / uri, label)
-                for uri, label in zip(batch.uri, batch.label, strict=True)
-            ]
-            (tmp_path / "batch.json").write_text(json.dumps({"inputs": items}))
-            posted = _curl("-d", f"@{tmp_path / 'batch.json'}", f"{base}/v2/inputs")
-            assert posted["status"]["code"] == 10000
-        counts = _curl(f"{base}/v2/inputs/status")["counts"]
-        assert counts == {"processed": n, "to_process": 0, "errors": 0, "processing": 0}
+    base = service.base
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        items = [
+            _item(Path(manifest).parent / uri, label)
+            for uri, label in zip(batch.uri, batch.label, strict=True)
+        ]
+        (tmp_path / "batch.json").write_text(json.dumps({"inputs": items}))
+        posted = ask("-d", f"@{tmp_path / 'batch.json'}", f"{base}/v2/inputs")
+        assert posted["status"]["code"] == 10000
+    counts = ask(f"{base}/v2/inputs/status")["counts"]
+    assert counts == {"processed": n, "to_process": 0, "errors": 0, "processing": 0}
 
-        begun = _curl("-X", "POST", f"{base}/v2/visualizations/")
-        assert begun["output"] == begun["visualization_output"]
-        assert begun["output"]["status"]["code"] == PENDING
-        assert begun["output"]["status"]["description"] == "pending"
-        address = f"{base}/v2/visualizations/{begun['output']['id']}"
+    begun = ask("-X", "POST", f"{base}/v2/visualizations/")
+    assert begun["output"] == begun["visualization_output"]
+    assert begun["output"]["status"]["code"] == PENDING
+    assert begun["output"]["status"]["description"] == "pending"
+    assert begun["output"]["status"]["percent_completed"] == 0
+    address = f"{base}/v2/visualizations/{begun['output']['id']}"
 
-        percents = []
+    percents = []
 
-        def ended() -> dict | None:
-            output = _curl(address)["output"]
-            if output["status"]["code"] != PENDING:
-                return output
-            percents.append(output["status"]["percent_completed"])
-            assert output["status"]["time_remaining"] >= 0
-            return None
+    def ended() -> dict | None:
+        output = ask(address)["output"]
+        if output["status"]["code"] != PENDING:
+            return output
+        percents.append(output["status"]["percent_completed"])
+        assert output["status"]["time_remaining"] >= 0
+        return None
 
-        ready = wait_for(ended, 300, "the visualization is pending for ever")
-        assert ready["status"]["code"] == READY, ready
-        assert percents == sorted(percents)
-        assert len(set(percents)) >= 5, percents
-        assert max(percents) < 100
+    ready = wait_for(ended, 300, "the visualization is pending for ever")
+    assert ready["status"]["code"] == READY, ready
+    assert percents == sorted(percents)
+    assert len(set(percents)) >= 5, percents
+    assert max(percents) < 100
 
-        picture = tmp_path / "mosaic.jpg"
-        subprocess.run(
-            ["curl", "--silent", "--fail", "-o", picture, ready["data"]["image"]["url"]], check=True
-        )
-        with Image.open(picture) as mosaic:
-            assert mosaic.size == (side * 98 - 2, side * 98 - 2)
-        assert _curl(f"{base}/v2/visualizations/app")["output"]["id"] == ready["id"]
-        again = _curl("-X", "POST", f"{base}/v2/visualizations")
-        assert again["output"]["id"] == ready["id"]
-        assert again["output"]["status"]["code"] == READY
+    # The address of the picture needs no key.
+    picture = tmp_path / "mosaic.jpg"
+    subprocess.run(
+        ["curl", "--silent", "--fail", "-o", picture, ready["data"]["image"]["url"]], check=True
+    )
+    with Image.open(picture) as mosaic:
+        assert mosaic.size == (side * 98 - 2, side * 98 - 2)
+    assert ask(f"{base}/v2/visualizations/app")["output"]["id"] == ready["id"]
+    again = ask("-X", "POST", f"{base}/v2/visualizations")
+    assert again["output"]["id"] == ready["id"]
+    assert again["output"]["status"]["code"] == READY
     if folder := os.environ.get("TESSERA_SCREENSHOTS"):
         Path(folder, "served_mosaic.jpg").write_bytes(picture.read_bytes())
-    grid = FolderIOManager(base_folder=str(home / "outputs")).read(
-        GridAssignment, "grid_assignment", "default"
+    grid = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
+        GridAssignment, "grid_assignment", app
     )
     # Measured: 0.9 and more; at random 0.06.
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
 
 
-def test_a_service_and_then_a_run_that_are_killed_lose_no_visualization(
-    home, instance, photo_folder
-):
-    photos = sorted(photo_folder(80).iterdir())
-    with served(home, queue_outlives=True) as service:
-        _post_photos(service, photos)
-        identity = service.client.post("/v2/visualizations").json()["output"]["id"]
-        waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"]
-        process_of_run(instance, identity)
-        service.kill()
-        port = httpx.URL(service.base).port
-    with served(home, "--port", str(port)) as service:
-        assert service.ended_visualization(identity)["status"]["code"] == READY
-        assert service.ended_visualization(waiting["id"])["status"]["code"] == READY
-        third = service.client.post("/v2/visualizations", json={"tile": 24}).json()["output"]["id"]
-        os.kill(process_of_run(instance, third), signal.SIGKILL)
-        assert service.ended_visualization(third)["status"]["code"] == READY
-    assert processes_of_queue(home) == []
-    assert instance.get_run_by_id(third).status is dg.DagsterRunStatus.FAILURE
-    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": third}))
-    assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]
-
-
-# One after the other: the test above.
+# One after the other: test_dev.py.
 @pytest.mark.slow
 def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, instance, photo_folder):
     photos = sorted(photo_folder(60).iterdir())
@@ -182,19 +177,6 @@ def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
         once_more = service.client.post("/v2/visualizations").json()["output"]["id"]
         assert once_more != identity
         assert service.ended_visualization(once_more)["status"]["code"] == READY
-
-
-@pytest.fixture(scope="module")
-def service(shared_home) -> Iterator[Served]:
-    """One service for the tests that end nothing; each has an app of its own."""
-    with served(shared_home) as service:
-        yield service
-
-
-@pytest.fixture
-def key(shared_home) -> Callable[[str], str]:
-    """Returns a function that makes a key of an app."""
-    return lambda app: KeyRing(shared_home / "keys").new_key(app, KeyLimits())[1]
 
 
 def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_photo(
@@ -247,15 +229,44 @@ def test_explain_asks_the_service_for_its_classifier(
     assert (tmp_path / "explained" / "photo_000" / "seen.npy").exists()
 
 
-def test_without_a_key_it_says_that_it_listens_on_loopback_alone(home, tessera, monkeypatch):
+def test_a_visualization_that_is_deleted_at_work_is_cancelled_in_dagster_and_in_mlflow(
+    shared_home, service, key, photo_folder
+):
+    headers = {"Authorization": f"Key {key('cancelled')}"}
+    _post_photos(service, sorted(photo_folder(12).iterdir()), **headers)
+    tracking = Tracking(home=str(shared_home))
+    identity = service.client.post("/v2/visualizations", headers=headers).json()["output"]["id"]
+
+    def tracked() -> set[str]:
+        runs = tracking.client.search_runs(
+            [tracking.experiment_id], f"tags.`{DAGSTER_RUN}` = '{identity}'"
+        )
+        return {run.info.status for run in runs}
+
+    with open_instance() as instance:
+        process_of_run(instance, identity)
+        wait_for(lambda: "RUNNING" in tracked(), 60, "nothing is tracked")
+        path = f"/v2/visualizations/{identity}"
+        assert service.client.delete(path, headers=headers).status_code == 200
+        status = service.visualization(identity, **headers)["status"]
+        assert (status["code"], status["details"]) == (FAILED, "Cancelled.")
+        snapshots = shared_home / "inputs" / "cancelled" / "snapshots"
+        wait_for(lambda: not list(snapshots.iterdir()), 60, "it was not closed")
+        assert instance.get_run_by_id(identity).status is dg.DagsterRunStatus.CANCELED
+    wait_for(lambda: tracked() == {"KILLED"}, 90, "MLflow was not told")
+
+
+def test_without_a_key_it_says_that_it_listens_on_loopback_alone(
+    service, tessera, tmp_path, monkeypatch
+):
+    # Of the moment when it was started.
+    assert "No key has been made yet" in service.process.stdout.readline()
+    second = tessera("serve", "--port", "0")
+    assert second.code == 2
+    assert "being served" in second.err
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "another"))
+    taken = tessera("serve", "--port", httpx.URL(service.base).port)
+    assert "cannot be listened on" in taken.err
     refused = tessera("serve", "--host", "0.0.0.0")
     assert refused.code == 2
     assert "loopback alone" in refused.err
-    with served(home) as service:
-        assert "No key has been made yet" in service.process.stdout.readline()
-        second = tessera("serve", "--port", "0")
-        assert second.code == 2
-        assert "being served" in second.err
-        monkeypatch.setenv("TESSERA_HOME", str(home.parent / "another"))
-        taken = tessera("serve", "--port", httpx.URL(service.base).port)
-        assert "cannot be listened on" in taken.err

@@ -26,7 +26,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestration.api.contract import Code
-from support.served import Served, served
+from orchestration.api.settings import ServeSettings
+from support.served import Served
+from support.served_here import served_here
 
 N_MUTATIONS = 1_000
 N_IMAGES_A_REQUEST = 10
@@ -36,7 +38,6 @@ ROUTES = [
     "/v2/models/general/outputs",
     "/v2/searches",
 ]
-N_EXAMPLES = 20
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -51,7 +52,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def service(shared_home) -> Iterator[Served]:
-    with served(shared_home) as service:
+    with served_here(shared_home, ServeSettings()) as service:
         yield service
 
 
@@ -249,8 +250,10 @@ def test_methods_that_are_not_served_are_answered_by_the_contract(service, metho
     assert response.headers["allow"]
 
 
+# Ten examples of each call at every change, many before a release.
+@pytest.mark.parametrize("n_examples", [10, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_schemathesis_finds_no_reply_outside_the_description(service, mode):
+def test_schemathesis_finds_no_reply_outside_the_description(service, mode, n_examples):
     schema = schemathesis.openapi.from_url(f"{service.base}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 20
@@ -258,7 +261,7 @@ def test_schemathesis_finds_no_reply_outside_the_description(service, mode):
         if operation.path == "/metrics":
             continue
 
-        @settings(max_examples=N_EXAMPLES, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=n_examples, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def call(case):
             response = case.call(headers={"Connection": "keep-alive"})

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import dagster as dg
 import httpx
 import pytest
 
 from orchestration.api.keys import KeyLimits, KeyRing
-from orchestration.instance import open_instance
+from orchestration.api.settings import ServeSettings
 from support.image_server import packed, picture, serving
-from support.served import Served, served, wait_for
+from support.served import Served, wait_for
+from support.served_here import runs_carried_out_here, served_here
 
 SECRET = "of nobody else's business"
 UNKNOWN = "nobody-has-this"
@@ -93,17 +93,6 @@ def _ended(app: App, visualization: dict) -> dict:
     return output
 
 
-def _start_run(instance: dg.DagsterInstance, collection: str) -> None:
-    """Let a run of a collection begin that goes on for ever."""
-
-    @dg.job
-    def endless() -> None:
-        pass
-
-    run = instance.create_run_for_job(endless, tags={"dagster/partition": collection})
-    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", "endless"), run.run_id)
-
-
 @pytest.fixture(scope="module")
 def keys(shared_home) -> dict[str, str]:
     """The keys of some apps, by name."""
@@ -114,7 +103,8 @@ def keys(shared_home) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def service(shared_home, keys) -> Iterator[Served]:
-    with served(shared_home, "--runs", "2", "--allow-private-addresses") as service:
+    settings = ServeSettings(runs_at_once=2, allow_private_addresses=True)
+    with served_here(shared_home, settings) as service:
         yield service
 
 
@@ -135,13 +125,10 @@ def apps(keys, service, photos) -> tuple[App, App]:
         item["data"] |= {"concepts": [{"id": SECRET}], "metadata": {"note": SECRET}}
     ours = replace(ours, inputs=_posted(ours, items))
     theirs = replace(theirs, inputs=_posted(theirs, [_item(seed) for seed in range(20, 24)]))
-    begun = _visualization(ours)
-    theirs = replace(theirs, ready=_ended(theirs, _visualization(theirs)))
-    ours = replace(ours, ready=_ended(ours, begun))
-    # As long as another run is at work on a collection, its visualizations wait.
-    with open_instance() as instance:
-        for app in (OURS, "twin"):
-            _start_run(instance, app)
+    with runs_carried_out_here():
+        theirs = replace(theirs, ready=_ended(theirs, _visualization(theirs)))
+        ours = replace(ours, ready=_ended(ours, _visualization(ours)))
+    # Nobody takes it from the queue.
     ours = replace(ours, pending=_visualization(ours, tile=16))
     return ours, theirs
 
@@ -600,6 +587,7 @@ def test_neither_logs_nor_files_hold_keys_addresses_or_pictures(apps, shared_hom
     secrets += [_addressed(app.inputs[0])[1].encode() for app in apps]
     secrets += [_path(app.ready["data"]["page"]["url"]).split("/")[-2].encode() for app in apps]
     log = service.log.read_bytes()
+    assert b'"event": "request"' in log
     for text in (*secrets, packed(picture(0))[:40].encode(), SECRET.encode(), b"key="):
         assert text not in log
     # No word of a log is as long as a picture in base64.

@@ -1,6 +1,7 @@
 """Addresses that strangers have the HTTP service download from: refused, and nothing stays."""
 
-import os
+import socket
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -9,43 +10,26 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socket import create_connection, getaddrinfo
+from typing import Any
 
 import httpx
-import psutil
 import pytest
 
+from orchestration.api.settings import ServeSettings
 from support.image_server import packed, picture, reply, serving
-from support.served import Served, served
+from support.served import Served
+from support.served_here import served_here
 
 FAILED, UNSUPPORTED, INVALID_SEARCH = 30002, 30101, 40002
 INPUTS, OUTPUTS, SEARCHES = "/v2/inputs", "/v2/models/nsfw-v1.0/outputs", "/v2/searches"
-DOWNLOAD_SECONDS = 3
+DOWNLOAD_SECONDS = 2
 MOST_GROWTH = 100 * 2**20
 
-# The network of the service's process: a host of the wide world, which in truth is this machine.
-# Whatever else is looked up is what it is, and every connection is noted.
+# A host of the wide world, which in truth is this machine.
 PUBLIC_HOST, PUBLIC_ADDRESS = "photos.test", "93.184.216.34"
-NETWORK = f"""
-import os
-import socket
-
-_look_up, _connect = socket.getaddrinfo, socket.create_connection
-
-
-def getaddrinfo(host, *arguments, **options):
-    return _look_up("{PUBLIC_ADDRESS}" if host == "{PUBLIC_HOST}" else host, *arguments, **options)
-
-
-def create_connection(address, *arguments, **options):
-    with open(os.environ["TESSERA_TEST_CONNECTIONS"], "a") as connections:
-        print(*address, file=connections)
-    if address[0] == "{PUBLIC_ADDRESS}":
-        address = ("127.0.0.1", address[1])
-    return _connect(address, *arguments, **options)
-
-
-socket.getaddrinfo, socket.create_connection = getaddrinfo, create_connection
-"""
+# The tests' own connections are made from there, by which they are told from the service's.
+FROM = "127.0.0.1"
 LOOPBACK = [
     "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0.0.0.0",
     "127.8.8.8", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
@@ -110,19 +94,28 @@ ANSWERS: dict[str, tuple[bytes | Callable, int, str]] = {
 class World:
     """What is outside: a public server, and one of this machine that is nobody's business."""
 
-    connections: Path
     public: str = ""
     inner_port: int = 0
     asked_inside: list[str] = field(default_factory=list)
+    # The hosts that the service has connected to.
+    connected: set[str] = field(default_factory=set)
 
-    def connected(self) -> set[str]:
-        """Return the hosts that the service has connected to."""
-        return {line.split()[0] for line in self.connections.read_text().splitlines()}
+    def look_up(self, host: str, *arguments: Any, **options: Any) -> list:
+        """Whatever is not the public host is what it is."""
+        return getaddrinfo(PUBLIC_ADDRESS if host == PUBLIC_HOST else host, *arguments, **options)
+
+    def connect(self, address: tuple, *arguments: Any, **options: Any) -> socket.socket:
+        """Note a connection of the service."""
+        if not options.get("source_address"):
+            self.connected.add(address[0])
+        if address[0] == PUBLIC_ADDRESS:
+            address = ("127.0.0.1", address[1])
+        return create_connection(address, *arguments, **options)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("network") / "connections")
+def world() -> Iterator[World]:
+    world = World()
 
     def secret(handler: BaseHTTPRequestHandler) -> None:
         world.asked_inside.append(handler.path)
@@ -141,23 +134,27 @@ def world(tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def service(shared_home, world, tmp_path_factory) -> Iterator[Served]:
+def service(shared_home, world) -> Iterator[Served]:
     """A service that refuses private addresses; every route has answered once."""
-    modules = tmp_path_factory.mktemp("modules")
-    (modules / "sitecustomize.py").write_text(NETWORK)
     (shared_home.parent / "temporary").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
-        patch.setenv("TESSERA_TEST_CONNECTIONS", str(world.connections))
-        patch.setenv("TMPDIR", str(shared_home.parent / "temporary"))
-        limits = ("--download-seconds", str(DOWNLOAD_SECONDS), "--image-megabytes", "1")
-        with served(shared_home, *limits) as service:
-            photo = f"{world.public}/photo.png"
-            for route in (INPUTS, OUTPUTS, SEARCHES):
-                assert _post(service, route, photo)[0] == 200
-            client = service.client
-            assert client.request("DELETE", INPUTS, json={"delete_all": True}).status_code == 200
-            yield service
+    settings = ServeSettings(download_seconds=DOWNLOAD_SECONDS, image_megabytes=1)
+    with (
+        served_here(shared_home, settings) as service,
+        httpx.HTTPTransport(local_address=FROM) as transport,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(socket, "getaddrinfo", world.look_up)
+        patch.setattr(socket, "create_connection", world.connect)
+        patch.setattr(tempfile, "tempdir", str(shared_home.parent / "temporary"))
+        service.client = httpx.Client(
+            base_url=service.base, timeout=120, trust_env=False, transport=transport
+        )
+        photo = f"{world.public}/photo.png"
+        for route in (INPUTS, OUTPUTS, SEARCHES):
+            assert _post(service, route, photo)[0] == 200
+        client = service.client
+        assert client.request("DELETE", INPUTS, json={"delete_all": True}).status_code == 200
+        yield service
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +228,7 @@ def test_addresses_that_are_not_public_are_never_connected_to(world, service, ro
     assert [told for told, _ in verdicts] == [code] * len(urls)
     assert not [reason for _, reason in verdicts if REFUSED_ADDRESS not in reason]
     assert world.asked_inside == []
-    assert world.connected() == {PUBLIC_ADDRESS}
+    assert world.connected == {PUBLIC_ADDRESS}
 
 
 def test_addresses_that_only_look_public_are_never_connected_to(world, service):
@@ -259,7 +256,7 @@ def test_addresses_that_only_look_public_are_never_connected_to(world, service):
     verdicts = _verdicts(service, INPUTS, urls)
     assert {code for code, _ in verdicts} == {FAILED}
     assert world.asked_inside == []
-    assert world.connected() == {PUBLIC_ADDRESS}
+    assert world.connected == {PUBLIC_ADDRESS}
 
 
 def test_good_addresses_beside_bad_ones_are_taken(world, service):
@@ -277,7 +274,7 @@ def test_good_addresses_beside_bad_ones_are_taken(world, service):
 @pytest.mark.parametrize("route", [INPUTS, OUTPUTS, SEARCHES])
 @pytest.mark.parametrize("path", ["/flood", "/10gb"])
 def test_large_downloads_do_not_fill_the_memory(world, service, route, path):
-    process = psutil.Process(service.process.pid)
+    process = service.process
     before = most = process.memory_info().rss
     urls = _many(world.public + path, 64)
     with ThreadPoolExecutor(1) as asking:

@@ -91,20 +91,21 @@ def test_the_bars_move_while_the_work_goes_on_and_ctrl_c_ends_it_well(home, many
     assert statuses == {"": "KILLED", "raw_images": "FINISHED", "embeddings": "KILLED"}
 
 
-def test_a_run_that_was_killed_is_picked_up_by_the_next(home, many_photos, tmp_path):
-    process, terminal = _started(home, many_photos, tmp_path / "map")
+def test_a_run_that_was_killed_is_picked_up_by_the_next(
+    shared_home, tessera, many_photos, tmp_path
+):
+    process, terminal = _started(shared_home, many_photos, tmp_path / "map")
     # Vectors are stored 128 at a time.
     _read_until(terminal, EMBEDDING.format(r"1[4-9]\d"))
     process.kill()
     process.wait()
     os.close(terminal)
-    process, terminal = _started(home, many_photos, tmp_path / "map")
-    shown = _read_until(terminal, "report.json")
-    assert " 0 decoded" in shown
-    embedded = re.search(r"([\d,]+) *embedded anew", shown.replace("\r\n", ""))
+    ran = tessera("map", many_photos, "--name", "many", "--out", tmp_path / "map")
+    assert ran.code == 0, ran.err
+    assert " 0 decoded" in ran.out
+    embedded = re.search(r"([\d,]+) *embedded anew", ran.out)
     assert embedded is not None
     assert 0 < int(embedded[1]) < 200
-    assert _exit_code(process, terminal) == 0
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with dg.DagsterInstance.from_config(str(shared_home)) as instance:
         statuses = [run.status.value for run in instance.get_runs()]
     assert statuses == ["SUCCESS", "FAILURE"]

@@ -13,9 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-# `make dev` is run by test_dev.py, which needs a browser, `tessera serve` by test_serve.py, `make
-# study` by test_study.py, `make check` by .ci/run and `make test-all`. This environment is the
-# activated one.
+# `make dev` is run by test_dev.py, `tessera serve` by test_serve.py, `make study` by test_study.py,
+# `make check` by .ci/run and `make test-all`. This environment is the activated one.
 ELSEWHERE = {"make dev", "tessera serve", "make study", "make check", "source .venv/bin/activate"}
 # Those weights would have to be downloaded.
 WITHOUT_NETWORK = {"--backbone timm:resnet50": "--backbone efficientnet-lite0"}
@@ -52,9 +51,15 @@ class Checkout:
         shutil.copytree(labels.parent, folder, dirs_exist_ok=True)
 
     def run(self, command: str) -> str:
-        """Run a command, which has to succeed, and return what it wrote."""
+        """Run a command, which has to succeed, and return what it wrote.
+
+        Of a task of make, its only command is run.
+        """
         for with_network, without in WITHOUT_NETWORK.items():
             command = command.replace(with_network, without)
+        if command.startswith("make "):
+            (command,) = self.run_script(f"{command} --dry-run").out.splitlines()
+            command = re.sub(r"^\S+/tessera ", "tessera ", command)
         # A process of its own would import for seconds what has been imported here.
         is_ours = command.startswith("tessera ")
         ran = self._tessera(*shlex.split(command)[1:]) if is_ours else self.run_script(command)

@@ -22,7 +22,7 @@ TESSERA = [sys.executable, "-m", "orchestration.cli"]
 class Served:
     """A running service: its address, and a client that speaks JSON with it."""
 
-    def __init__(self, process: subprocess.Popen, base: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen | psutil.Process, base: str, log: Path) -> None:
         self.process, self.base, self.log = process, base, log
         self.client = httpx.Client(base_url=base, timeout=120, trust_env=False)
 

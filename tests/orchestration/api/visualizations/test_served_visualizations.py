@@ -19,9 +19,8 @@ from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations.run_follower import RunFollower
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.instance import register
-from orchestration.queue_processes import QueueProcesses
 from support.app_inputs import make_app, new_input
-from support.served import process_of_run, wait_for
+from support.served_here import runs_carried_out_here
 
 N = 12
 PENDING, READY = Code.VISUALIZATION_PENDING, Code.VISUALIZATION_READY
@@ -247,28 +246,21 @@ def test_snapshots_that_no_run_needs_are_swept_away(idle, make, home):
 # ---- true runs ----
 
 
+# Those that a process of the queue carries out: test_serve.py and test_dev.py in tests/e2e.
+
+
 @pytest.fixture
-def at_work(make, home, instance):
-    """Visualizations with Dagster's queue."""
-    processes = QueueProcesses(home, instance)
-    processes.start()
-    try:
-        yield make()
-    finally:
-        processes.close()
+def here(idle):
+    """Visualizations whose runs are carried out in this process, when a test says so."""
+    with runs_carried_out_here():
+        yield idle
 
 
-def ended(visualizations, run_id: str, seconds: float = 150):
-    wait_for(
-        lambda: visualizations.find("birds", run_id).code is not PENDING,
-        seconds,
-        "it is pending for ever",
-    )
+def carried_out(visualizations, run_id: str):
+    """Let a run be carried out, and its end be seen."""
+    for _ in range(2):
+        visualizations._follower.look()
     return visualizations.find("birds", run_id)
-
-
-def closed(visualizations) -> None:
-    wait_for(lambda: not visualizations._store.ended_but_open(), 60, "it was not closed")
 
 
 def tracked(home, run_id: str) -> set[str]:
@@ -295,70 +287,44 @@ def newer_mosaics(home, n: int) -> None:
         manager.handle_output(context, Mosaic(picture, picture, {}))
 
 
-# One test with one queue: it takes seconds to start.
+# Dagster starts processes that show what a run writes.
 @pytest.mark.process
-def test_visualizations_from_their_request_to_their_end(at_work, store, instance, home):
-    visualizations = at_work
-    asked = ask(visualizations, tile=32, grid="4x3")
-    percents = []
-
-    def look() -> bool:
-        found = visualizations.find("birds", asked.id)
-        if found.progress:
-            percents.append(found.progress.percent)
-        return found.code is not PENDING
-
-    wait_for(look, 150, "it is pending for ever")
-    assert percents == sorted(percents)
-    assert percents[0] == 0
-    assert len(set(percents)) >= 5
-    assert percents[-1] < 100
-
-    ready = visualizations.find("birds", asked.id)
+def test_visualizations_from_their_request_to_their_end(here, store, home):
+    asked = ask(here, tile=32, grid="4x3")
+    ready = carried_out(here, asked.id)
     assert ready.code is READY, ready.reason
-    mosaic, figure = visualizations.files(asked.id)
+    mosaic, figure = here.files(asked.id)
     with Image.open(mosaic) as picture:
         assert picture.size == (4 * 34 - 2, 3 * 34 - 2)
     assert figure.name == "figure.png"
-    assert visualizations.newest("birds").id == asked.id
-    about = visualizations.about(asked.id)
+    assert here.newest("birds").id == asked.id
+    about = here.about(asked.id)
     assert (about.app, about.n_photos, about.created_at) == ("birds", N, ready.created_at)
-    assert visualizations.count()["ready"] == 1
-    closed(visualizations)
+    assert here.count()["ready"] == 1
+    assert not here._store.ended_but_open()
     assert snapshots(home) == []
     assert tracked(home, asked.id) == {"FINISHED"}
 
     newer_mosaics(home, 3)
-    again = ask(visualizations, tile=32, grid="4x3")
+    again = ask(here, tile=32, grid="4x3")
     assert (again.id, again.code) == (asked.id, READY)
     assert again.mosaic.exists()
     assert snapshots(home) == []
 
-    visualizations.delete("birds", asked.id)
-    assert is_gone(visualizations, asked.id)
+    here.delete("birds", asked.id)
+    assert is_gone(here, asked.id)
     assert not mosaic.exists()
     with pytest.raises(ApiError):
-        visualizations.newest("birds")
-
-    # One that goes on is cancelled, in Dagster and in MLflow.
-    asked = ask(visualizations, tile=32, grid="4x3")
-    process_of_run(instance, asked.id)
-    wait_for(lambda: "RUNNING" in tracked(home, asked.id), 60, "nothing is tracked")
-    visualizations.delete("birds", asked.id)
-    assert visualizations.find("birds", asked.id).reason == "Cancelled."
-    closed(visualizations)
-    assert instance.get_run_by_id(asked.id).status is dg.DagsterRunStatus.CANCELED
-    wait_for(lambda: tracked(home, asked.id) == {"KILLED"}, 90, "MLflow was not told")
-    assert snapshots(home) == []
+        here.newest("birds")
 
     # One whose photos have gone away ends with a sentence.
     for known in store.done():
         store.path(known.image_id).write_bytes(b"no picture")
-    failed = ended(visualizations, ask(visualizations).id)
+    failed = carried_out(here, ask(here).id)
     assert failed.code is FAILED
     assert failed.reason.startswith(
         f"None of the 12 files in inputs/birds/snapshots/{failed.id}.csv is a readable photo"
     )
     assert str(home) not in failed.reason
-    closed(visualizations)
-    wait_for(lambda: tracked(home, failed.id) == {"FAILED"}, 90, "MLflow was not told")
+    assert not here._store.ended_but_open()
+    assert tracked(home, failed.id) == {"FAILED"}
