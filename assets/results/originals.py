@@ -158,7 +158,7 @@ def file_name(uri: str) -> str:
 
 
 def _own_name(uri: str) -> str:
-    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(uri)
+    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(without_secrets(uri))
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return os.fsencode(name).decode("utf-8", "replace")
 

@@ -111,8 +111,7 @@ def map_collection(
     )
     report = _make_report(collection, results, run)
     paths = _write_results(out, results, report)
-    _summarise(report, paths, time.monotonic() - begun)
-    report_unused(results.catalogue)
+    _summarise(report, results.catalogue, paths, time.monotonic() - begun)
     exit_for_checks(run)
 
 
@@ -177,13 +176,16 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
     }
 
 
-def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:
+def _summarise(
+    report: dict[str, Any], catalogue: Catalogue, paths: dict[str, Path], seconds: float
+) -> None:
     counts, grid, assignment = report["counts"], report["grid"], report["assignment"]
     click.echo(
         f"{counts['shown']:,} photos on {grid['columns']} x {grid['rows']} cells in "
         f"{seconds:.0f} s: {counts['decoded_anew']:,} decoded and {counts['embedded_anew']:,} "
         f"embedded anew, {counts['rejected']:,} files rejected"
     )
+    report_unused(catalogue)
     click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
@@ -201,7 +203,7 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
     if report["mosaic"]["shrunk"]:
         click.echo(report["mosaic"]["shrunk"])
     for what, path in paths.items():
-        click.echo(printable(f"  {what:<10}{path}"))
+        click.echo(printable(f"  {what:<12}{path}"))
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))
 
 

@@ -66,7 +66,6 @@ def command(
     table = scores_table(catalogue, scores)
     write_whole(out, csv_bytes(table))
     _summarise(table, catalogue, scores, out, time.monotonic() - begun)
-    report_unused(catalogue)
     exit_for_checks(run)
 
 
@@ -90,6 +89,7 @@ def _summarise(
         f"{len(scores.table):,} images scored by {scores.model} in {seconds:.0f} s: "
         f"{scores.n_computed:,} anew, {len(catalogue.rejects):,} files rejected"
     )
+    report_unused(catalogue)
     click.echo(f"Highest P({scores.class_name}):")
     highest = table.head(SHOWN).dropna(subset="score")
     for score, uri in zip(highest.score, highest.uri, strict=True):

@@ -248,12 +248,12 @@ def test_a_source_that_is_not_there_is_told_in_a_sentence(tessera, tmp_path):
 def test_a_folder_without_a_photo_says_what_was_looked_at(tessera, tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()
-    (folder / "notes.txt").write_text("milk, bread")
+    (folder / "notes.jpg").write_text("milk, bread")
     ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "texts")
     assert ran.code == 2
     assert "texts" not in tessera("list").out
     assert "1 not an image" in ran.err
-    assert "notes.txt" in ran.err
+    assert "notes.jpg" in ran.err
 
 
 @pytest.mark.parametrize("out", ["/proc/nowhere/map", "file/map"])
