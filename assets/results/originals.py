@@ -15,7 +15,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings, read_original
 from assets.methods.photos.listing import WEB, protocol_of
-from assets.methods.photos.local import local_path
+from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.rejects import Reject, Rejected
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
@@ -65,14 +65,22 @@ def choose_images(
         return ranked.head(config.highest)
     by_name = dict(zip(images.uri, images.image_id, strict=True))
     by_name |= {image_id: image_id for image_id in images.image_id}
-    unknown = [name for name in config.images if name not in by_name]
+    names = [_catalogued(name) for name in config.images]
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UserError(
             f"{unknown[0]} is not an image of this collection: name images by their image_id or "
             "their uri in raw_images."
         )
-    wanted = {by_name[name] for name in config.images}
+    wanted = {by_name[name] for name in names}
     return ranked[ranked.image_id.isin(wanted)].reset_index(drop=True)
+
+
+def _catalogued(name: str) -> str:
+    """Return the uri that the catalogue has of a file, whose address or shown uri somebody gave."""
+    if protocol_of(name) in (None, "file"):
+        return local_uri(local_path(name))
+    return without_secrets(name)
 
 
 def chosen_results(

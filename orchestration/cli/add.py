@@ -43,5 +43,5 @@ def _shown(source: str) -> str:
 def _found(collection: Collection) -> str:
     listing = list_source(collection.source, follow_links=collection.follow_links)
     n_links = sum(reject.reason == Reason.NOT_FOLLOWED for reject in listing.rejects)
-    links = f" and {n_links:,} links out of the folder that are not followed" * (n_links > 0)
+    links = f" (links out of the folder that are not followed: {n_links:,})" * (n_links > 0)
     return f"{len(listing.files):,} files{links}"

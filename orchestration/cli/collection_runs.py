@@ -81,14 +81,15 @@ def report_unused(catalogue: Catalogue) -> None:
     n_companions = len(catalogue.companions)
     n_links = int((catalogue.rejects.reason == Reason.NOT_FOLLOWED).sum())
     if n_companions:
+        accompany = "file accompanies" if n_companions == 1 else "files accompany"
         click.echo(
-            f"{n_companions:,} more file{'s' * (n_companions > 1)} accompany photos and are not "
-            "counted among them, such as data, videos, or raw files beside their JPEG."
+            f"{n_companions:,} more {accompany} photos, such as data, videos, or raw files beside "
+            "their JPEG"
         )
     if n_links:
+        links = "link out of the folder was" if n_links == 1 else "links out of the folder were"
         click.echo(
-            f"{n_links:,} of the rejected files are links that lead out of the folder and were not "
-            "followed; --follow-links follows them."
+            f"{n_links:,} {links} not followed and counted as rejected; --follow-links follows them"
         )
 
 

@@ -101,8 +101,8 @@ def test_every_file_is_a_photo_a_reject_with_a_reason_or_a_companion(
     counts = json.loads((tmp_path / "map" / "report.json").read_text())["counts"]
     assert [counts[name] for name in ("found", "photos", "rejected", "companions")] == [11, 3, 5, 3]
     assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == 3
-    assert "3 more files accompany photos and are not counted among them" in ran.out
-    assert "1 of the rejected files are links that lead out of the folder" in ran.out
+    assert "3 more files accompany photos, such as data" in ran.out
+    assert "1 link out of the folder was not followed" in ran.out
     # More than half of the files are no photos: the map is made, and CI would fail.
     assert ran.code == 1
     assert "few_files_are_rejected" in ran.err
@@ -114,11 +114,11 @@ def test_an_added_folder_is_told_with_the_links_that_are_not_followed(
     folder = photo_folder(2)
     (folder / "more").symlink_to(photo_folder(1, "elsewhere"))
     for options, found in (
-        ([], "2 files and 1 links out of the folder that are not followed"),
+        ([], "2 files (links out of the folder that are not followed: 1)"),
         (["--follow-links"], "3 files"),
         # It is remembered.
         ([], "3 files"),
-        (["--no-follow-links"], "2 files and 1 links out of the folder that are not followed"),
+        (["--no-follow-links"], "2 files (links out of the folder that are not followed: 1)"),
     ):
         assert tessera("add", "linked", folder, *options).out == f"linked: {found} at {folder}\n"
     assert not CollectionRegistry(shared_home).get("linked").follow_links

@@ -3,6 +3,7 @@ import pytest
 
 from assets.config import OcclusionMapsConfig
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.results.originals import choose_images, folder_names, read_originals
 from support.image_server import picture
@@ -32,6 +33,21 @@ def test_what_is_chosen_comes_with_its_uri_and_its_score():
         {"image_id": "b", "uri": "/b.png", "score": 0.9},
         {"image_id": "a", "uri": "/a.png", "score": 0.5},
     ]
+
+
+def test_images_are_named_as_they_are_shown_or_as_a_manifest_has_them():
+    images = pd.DataFrame(
+        {"image_id": ["a", "b"], "uri": ["/a\x1b.png", without_secrets("s3://b/b.png?sig=s3cr3t")]}
+    )
+
+    def found(name: str) -> list[str]:
+        return choose_images(images, SCORES, OcclusionMapsConfig(images=[name])).image_id.tolist()
+
+    assert found("file:///a%1B.png") == ["a"]
+    assert found("s3://b/b.png?sig=s3cr3t") == ["b"]
+    with pytest.raises(UserError) as caught:
+        found("s3://b/c.png?sig=s3cr3t")
+    assert "s3cr3t" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
