@@ -59,8 +59,11 @@ class RawImagesConfig(_Config):
     allow_private_addresses: bool = False
     """Allow downloads from private and loopback addresses, such as http://192.168.0.5/."""
 
-    def settings(self, workers: int | None = None) -> CatalogueSettings:
-        """Return the settings as the method takes them, for so many ``workers``."""
+    def settings(self, workers: int | None = None, follow_links: bool = False) -> CatalogueSettings:
+        """Return the settings as the method takes them, for so many ``workers``.
+
+        ``follow_links`` is the collection's.
+        """
         return CatalogueSettings(
             DecodeLimits(max_pixels=int(self.max_megapixels * 1e6), min_side=self.min_side),
             FetchLimits(
@@ -71,6 +74,7 @@ class RawImagesConfig(_Config):
             ),
             self.near_distance,
             workers,
+            follow_links,
         )
 
 

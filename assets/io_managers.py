@@ -24,6 +24,7 @@ from pydantic import PrivateAttr
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.shown_text import shown
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
 Value = TypeVar("Value")
@@ -78,7 +79,7 @@ class FolderIOManager(dg.ConfigurableIOManager):
         try:
             return self.read(value_type, asset, partition)
         except UserError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(shown(str(error)), allow_retries=False) from error
 
     def read(self, value_type: type[Value], asset: str, partition: str) -> Value:
         """Return the current value of an asset; raises UserError when there is none."""
@@ -132,6 +133,9 @@ def _field(
     former = field.metadata.get(FORMER_NAME, field.name)
     if field_type in STORED_AS_FILES:
         name = field.name if _is_stored(folder / field.name) else former
+        if field.default_factory is not dataclasses.MISSING and not _is_stored(folder / name):
+            # An older home has no such field.
+            return field.default_factory()
         content = _load_field(field_type, folder / name)
         columns = field.metadata.get(FORMER_COLUMNS)
         return content.rename(columns=columns) if columns else content

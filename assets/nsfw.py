@@ -11,11 +11,13 @@ from assets.config import (
     ExaminedImagesConfig,
     NsfwScoresConfig,
     OcclusionMapsConfig,
+    RawImagesConfig,
     catalogue_settings,
+    config_of,
 )
 from assets.methods.attribution.target import Target
 from assets.methods.models.scoring import score_unseen
-from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.catalogue import Catalogue, CatalogueSettings, find_addresses
 from assets.methods.plotting.contact_sheet import draw_ranking
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -121,9 +123,8 @@ def occlusion_maps(
 ) -> OcclusionMaps:
     """What the model looks at: windows of the image cut out, and painted over, and scored."""
     with step(context, tracking, progress, config) as log:
-        chosen = choose_images(raw_images.images, nsfw_scores.table, config)
+        chosen, reading = _chosen(context, config, raw_images, nsfw_scores, photos)
         target = _target(context, config, nsfw_scores, models, compute)
-        reading = catalogue_settings(photos.registered(context.partition_key).settings)
         return chosen_occlusion_maps(chosen, target, config, reading, models.window_scores, log)
 
 
@@ -141,10 +142,25 @@ def deconvnet_maps(
 ) -> DeconvnetMaps:
     """What in the pixels makes the network answer so: a deconvnet from the class back to them."""
     with step(context, tracking, progress, config) as log:
-        chosen = choose_images(raw_images.images, nsfw_scores.table, config)
+        chosen, reading = _chosen(context, config, raw_images, nsfw_scores, photos)
         target = _target(context, config, nsfw_scores, models, compute)
-        reading = catalogue_settings(photos.registered(context.partition_key).settings)
         return chosen_deconvnet_maps(chosen, target, config, reading, log)
+
+
+def _chosen(
+    context: dg.AssetExecutionContext,
+    config: ExaminedImagesConfig,
+    raw_images: Catalogue,
+    scores: NsfwScores,
+    photos: Photos,
+) -> tuple[pd.DataFrame, CatalogueSettings]:
+    """Return the images to examine, with the address of each, and how they are read."""
+    collection = photos.registered(context.partition_key)
+    reading = catalogue_settings(collection.settings)
+    chosen = choose_images(raw_images.images, scores.table, config)
+    source = config_of(RawImagesConfig, collection.settings).manifest or collection.source
+    addresses = find_addresses(source, chosen.uri, reading)
+    return chosen.assign(address=[addresses.get(uri, uri) for uri in chosen.uri]), reading
 
 
 def _target(

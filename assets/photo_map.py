@@ -39,16 +39,19 @@ def raw_images(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> Catalogue:
-    """Every file of the collection's source: a row of the catalogue, or a row of the rejects."""
+    """Every file of the source: a photo, a reject with a reason, or a companion of photos."""
     with step(context, tracking, progress, config) as log:
-        source = config.manifest or photos.collection(context.partition_key).source
-        catalogue = catalogue_photos(
-            source, photos.store, config.settings(compute.threads), log.progress("files")
-        )
+        source, follow_links = config.manifest, False
+        if source is None:
+            collection = photos.collection(context.partition_key)
+            source, follow_links = collection.source, collection.follow_links
+        settings = config.settings(compute.threads, follow_links)
+        catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
         log.metrics(catalogue_metrics(catalogue))
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)
+        log.table("companions.csv", catalogue.companions)
     return catalogue
 
 

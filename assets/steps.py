@@ -15,6 +15,8 @@ from PIL import Image
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
+from assets.methods.common.shown_text import shown
+from assets.methods.common.tables import csv_bytes
 from assets.methods.plotting.histogram import draw_histogram
 from assets.resources.progress import FOLLOWED_TAG, ProgressReporter, event_listener
 from assets.resources.tracking import ChildRun, Tracking
@@ -66,7 +68,7 @@ class Step:
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log a table to MLflow, as CSV."""
-        self.run.file(name, table.to_csv(index=False).encode())
+        self.run.file(name, csv_bytes(table))
 
 
 @contextmanager
@@ -86,7 +88,7 @@ def step(
         try:
             yield Step(context, run, reporter)
         except UserError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(shown(str(error)), allow_retries=False) from error
     context.add_output_metadata(
         {"mlflow_run": run.run_id, "mlflow": dg.MetadataValue.url(run.url)}
         if run.run_id
@@ -95,7 +97,9 @@ def step(
 
 
 def _plain(metric: Any) -> Any:
-    """Return a NumPy scalar as a Python number, because Dagster stores no other."""
+    """Return a text that can be shown, and a NumPy scalar as the number that Dagster stores."""
+    if isinstance(metric, str):
+        return shown(metric)
     return metric.item() if isinstance(metric, np.generic) else metric
 
 

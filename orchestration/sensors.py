@@ -5,6 +5,7 @@ import json
 import dagster as dg
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import shown
 from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
@@ -31,10 +32,12 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
     for name in context.instance.get_dynamic_partitions(PARTITIONS_NAME):
         try:
             collection = photos.collection(name)
-            digest = listing_digest(list_source(collection.source))
+            digest = listing_digest(
+                list_source(collection.source, follow_links=collection.follow_links)
+            )
         except UserError as error:
             # One source out of reach must not keep the others from being looked at.
-            context.log.warning(f"{name} was not looked at: {error}")
+            context.log.warning(f"{name} was not looked at: {shown(str(error))}")
             if name in seen:
                 digests[name] = seen[name]
             continue

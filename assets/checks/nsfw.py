@@ -5,6 +5,7 @@ import numpy as np
 
 from assets.methods.attribution.occlusion import window_values
 from assets.methods.common.devices import ComputeSettings, plan_compute
+from assets.methods.common.shown_text import printable_uri
 from assets.methods.models.classifier import classify_arrays
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.reference_images import reference_images
@@ -77,7 +78,7 @@ def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.A
             shape_of.get(image_id),
         )
         if fault:
-            faults.append(f"{uri}: {experiment} {fault}")
+            faults.append(f"{printable_uri(uri)}: {experiment} {fault}")
     return dg.AssetCheckResult(
         passed=not faults and len(occlusion_maps.maps) == len(occlusion_maps.table) > 0,
         description=f"{len(occlusion_maps.table):,} maps, {len(faults):,} unsound",
@@ -96,13 +97,13 @@ def reconstructions_are_sound(
     for image_id, uri in zip(table.image_id, table.uri, strict=True):
         values = deconvnet_maps.reconstructions.get(image_id)
         if values is None:
-            faults.append(f"{uri}: is missing")
+            faults.append(f"{printable_uri(uri)}: is missing")
         elif values.shape != (*shape_of.get(image_id, ()), 3):
-            faults.append(f"{uri}: is not of the image's size")
+            faults.append(f"{printable_uri(uri)}: is not of the image's size")
         elif not np.isfinite(values).all():
-            faults.append(f"{uri}: is not finite")
+            faults.append(f"{printable_uri(uri)}: is not finite")
         elif not values.any():
-            faults.append(f"{uri}: is blank")
+            faults.append(f"{printable_uri(uri)}: is blank")
     return dg.AssetCheckResult(
         passed=not faults and len(deconvnet_maps.reconstructions) == len(table) > 0,
         description=f"{len(table):,} reconstructions, {len(faults):,} unsound",

@@ -27,26 +27,34 @@ FEWEST_COMPARED = 25
 
 @dg.asset_check(asset="raw_images")
 def every_file_is_accounted_for(raw_images: Catalogue) -> dg.AssetCheckResult:
-    """Catalogue and rejects hold each file that was found, and none of them twice."""
-    uris = pd.concat([raw_images.images.uri, raw_images.rejects.uri])
+    """Each file that was found is a photo, a reject or a companion of photos, and only one."""
+    kinds = (raw_images.images, raw_images.rejects, raw_images.companions)
+    uris = pd.concat([kind.uri for kind in kinds])
     twice = int(uris.duplicated().sum())
     missing = raw_images.n_found - len(uris)
+    photos, rejects, companions = map(len, kinds)
     return dg.AssetCheckResult(
         passed=missing == 0 and twice == 0,
-        description=f"{raw_images.n_found:,} found, {missing:,} in neither, {twice:,} twice",
+        description=f"{raw_images.n_found:,} found: {photos:,} photos, {rejects:,} rejects, "
+        f"{companions:,} companions, {missing:,} in none of them, {twice:,} twice",
     )
 
 
 @dg.asset_check(asset="raw_images")
 def few_files_are_rejected(raw_images: Catalogue) -> dg.AssetCheckResult:
-    """A few bad files are normal; many mean that the source is not what it was taken for."""
-    share = len(raw_images.rejects) / max(raw_images.n_found, 1)
+    """A few bad files are normal; many mean that the source is not what it was taken for.
+
+    The share is of the files that claim to be photos: companions are no part of it.
+    """
+    n_claimed = raw_images.n_found - len(raw_images.companions)
+    share = len(raw_images.rejects) / max(n_claimed, 1)
     return dg.AssetCheckResult(
         passed=share <= MANY_REJECTS,
         severity=dg.AssetCheckSeverity.ERROR
         if share > MOST_REJECTS
         else dg.AssetCheckSeverity.WARN,
-        description=f"{share:.1%} of the files are rejected (a few: up to {MANY_REJECTS:.0%})",
+        description=f"{share:.1%} of {n_claimed:,} files are rejected "
+        f"(a few: up to {MANY_REJECTS:.0%})",
         metadata={"reasons": raw_images.rejects.reason.value_counts().to_dict()},
     )
 

@@ -11,11 +11,15 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import without_secrets
 from assets.resources.home import home_folder
 
 # These two sources are made when they are needed: see `Photos.collection`.
 DEMO_SOURCE = "demo:"
 INPUTS_SOURCE = "inputs:"
+
+# Collections that are older than the field followed all links, and no photo may drop out of a map.
+BEFORE_FOLLOW_LINKS = {"follow_links": True}
 
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
@@ -28,7 +32,7 @@ class Collection:
     """A name for a source of photos: a folder, an fsspec URL, or a manifest.
 
     ``settings`` are those of the last run, by asset: the nightly run uses them again. A setting
-    that is missing has its default.
+    that is missing has its default. ``follow_links`` is for links that lead out of a folder.
 
     Raises:
         UserError: the name cannot be that of a folder.
@@ -37,6 +41,7 @@ class Collection:
     name: str
     source: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -84,7 +89,7 @@ class CollectionRegistry:
             raise UserError(
                 f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
             )
-        return Collection(**json.loads(text))
+        return Collection(**BEFORE_FOLLOW_LINKS | json.loads(text))
 
     def find(self, name: str) -> Collection | None:
         """Return the collection called ``name``, or None."""
@@ -107,15 +112,19 @@ class CollectionRegistry:
         return self._folder / f"{name}.json"
 
 
-def collection_for(name: str, source: str) -> Collection:
+def collection_for(name: str, source: str, follow_links: bool | None = None) -> Collection:
     """Return the collection called ``name`` with this source, and its settings if it is known.
 
+    ``follow_links`` None leaves it as it is for a collection that is known, and off for a new one.
     Raises UserError when the collection holds the photos posted to the HTTP service, and the source
     is another one.
     """
     before = CollectionRegistry(home_folder()).find(name)
     if before is not None and before.source == INPUTS_SOURCE != source:
         raise UserError(
-            f"{name} holds what is posted to the HTTP service: choose another name for {source}."
+            f"{name} holds what is posted to the HTTP service: choose another name for "
+            f"{without_secrets(source)}."
         )
-    return Collection(name, source, before.settings if before else {})
+    known = before or Collection(name, source)
+    follows = known.follow_links if follow_links is None else follow_links
+    return Collection(name, source, known.settings, follows)

@@ -3,7 +3,20 @@
 import os
 from pathlib import Path
 
+from assets.methods.common.errors import UserError
+
 
 def home_folder() -> Path:
-    """Return ``TESSERA_HOME`` as absolute path; by default ``.tessera`` in the working folder."""
-    return Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute()
+    """Return ``TESSERA_HOME`` as absolute path; by default ``.tessera`` in the working folder.
+
+    Raises UserError for a path with a question mark.
+    """
+    home = Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute()
+    # Dagster and MLflow write it into addresses of databases as it is, where it ends the path:
+    # their databases would be beside the home, and each a part of the other.
+    if "?" in str(home):
+        raise UserError(
+            f"The home {home} has a question mark in its path, which the addresses of its "
+            "databases cannot hold: choose another folder as TESSERA_HOME."
+        )
+    return home

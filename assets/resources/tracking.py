@@ -20,6 +20,8 @@ from filelock import FileLock
 from PIL import Image
 from pydantic import Field
 
+from assets.methods.common.shown_text import shown
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -93,7 +95,7 @@ class Tracking(dg.ConfigurableResource):
     @property
     def shown_uri(self) -> str:
         """The tracking URI without the password that it may hold."""
-        return _without_passwords(self.uri)
+        return _without_users(self.uri)
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -225,7 +227,7 @@ class TrackedRun:
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
-        params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
+        params = [Param(key, shown(str(value))) for key, value in (parameters or {}).items()]
         values = [Metric(key, float(value), now, step) for key, value in (metrics or {}).items()]
         self._send(lambda: self._client.log_batch(run_id, values, params))
 
@@ -326,12 +328,12 @@ def partition_of(context: dg.AssetExecutionContext) -> str:
 
 def first_line(error: Exception) -> str:
     """Return the error's type and first line, at most 300 characters, without passwords."""
-    line = _without_passwords(f"{type(error).__name__}: {error}".split("\n")[0])
+    line = shown(f"{type(error).__name__}: {_without_users(str(error))}".split("\n")[0])
     return textwrap.shorten(line, 300, placeholder=" ...")
 
 
-def _without_passwords(text: str) -> str:
-    """Return ``text`` without the user names and passwords in its URLs."""
+def _without_users(text: str) -> str:
+    """Return ``text`` without the user names and passwords in its URLs, which stay links."""
     return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
 
 

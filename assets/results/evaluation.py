@@ -12,6 +12,7 @@ from PIL import Image
 from assets.config import NsfwEvaluationConfig
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.common.tables import csv_bytes
 from assets.methods.evaluation.evaluate import (
     LEAST_OF_EACH_CLASS,
     Evaluation,
@@ -175,11 +176,6 @@ def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
         alone = len(value.models) == 1
         files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
     return files
-
-
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as a CSV file; file names that are not UTF-8 keep their bytes."""
-    return table.to_csv(index=False).encode("utf-8", "surrogateescape")
 
 
 def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from assets.config import ExaminedImagesConfig
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import printable, shown, without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings, read_original
 from assets.methods.photos.listing import WEB, protocol_of
-from assets.methods.photos.local import local_path
+from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.rejects import Reject, Rejected
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
@@ -64,14 +65,22 @@ def choose_images(
         return ranked.head(config.highest)
     by_name = dict(zip(images.uri, images.image_id, strict=True))
     by_name |= {image_id: image_id for image_id in images.image_id}
-    unknown = [name for name in config.images if name not in by_name]
+    names = [_catalogued(name) for name in config.images]
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UserError(
             f"{unknown[0]} is not an image of this collection: name images by their image_id or "
             "their uri in raw_images."
         )
-    wanted = {by_name[name] for name in config.images}
+    wanted = {by_name[name] for name in names}
     return ranked[ranked.image_id.isin(wanted)].reset_index(drop=True)
+
+
+def _catalogued(name: str) -> str:
+    """Return the uri that the catalogue has of a file, whose address or shown uri somebody gave."""
+    if protocol_of(name) in (None, "file"):
+        return local_uri(local_path(name))
+    return without_secrets(name)
 
 
 def chosen_results(
@@ -83,16 +92,18 @@ def chosen_results(
 ) -> Iterator[tuple[dict[str, Any], Result]]:
     """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
 
-    Yields each result with the rank, image_id, uri and score of its image. A file that cannot be
-    read any more is appended to ``rejects``. Raises UserError when none could be read.
+    A column address, if there is one, says where to read from instead of uri. Yields each result
+    with the rank, image_id, uri and score of its image. A file that cannot be read any more is
+    appended to ``rejects``. Raises UserError when none could be read.
     """
 
     def leave_out(number: int, rejected: Rejected) -> None:
         uri = chosen.uri.iloc[number - 1]
         rejects.append(Reject(uri, rejected.reason, rejected.detail))
-        log.context.log.warning(f"{file_name(uri)} was left out: {rejected.detail}")
+        log.context.log.warning(f"{file_name(uri)} was left out: {shown(rejected.detail)}")
 
-    originals = read_originals(list(chosen.uri), reading, leave_out, list(chosen.image_id))
+    locations = list(chosen.get("address", chosen.uri))
+    originals = read_originals(locations, reading, leave_out, list(chosen.image_id))
     n_read = 0
     for original, result in tracked_results(originals, compute, log.run):
         n_read += 1
@@ -117,7 +128,7 @@ def read_originals(
     """Yield images one at a time, at their own size.
 
     Args:
-        uris: of the images.
+        uris: of the images, or their addresses, which the results do not hold.
         reading: how they are read.
         leave_out: called with the number, from 1, of an image that cannot be read, and why.
         image_ids: of the images; one whose file has changed cannot be read. None for any content.
@@ -129,7 +140,7 @@ def read_originals(
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
-        yield Original(number, uri, file_name(uri), folder, image)
+        yield Original(number, without_secrets(uri), file_name(uri), folder, image)
 
 
 def tracked_results(
@@ -151,7 +162,11 @@ def tracked_results(
 
 def file_name(uri: str) -> str:
     """Return the file's own name, as text that can be shown; of a web address without its query."""
-    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(uri)
+    return printable(_own_name(uri))
+
+
+def _own_name(uri: str) -> str:
+    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(without_secrets(uri))
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return os.fsencode(name).decode("utf-8", "replace")
 
@@ -160,7 +175,7 @@ def folder_names(uris: Sequence[str]) -> list[str]:
     """Return a folder's name for each uri: the file's own, made safe and, if need be, unique."""
     names: list[str] = []
     for uri in uris:
-        stem = PurePath(file_name(uri)).stem
+        stem = PurePath(_own_name(uri)).stem
         safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in stem).strip(".")
         base = name = safe[:80] or "image"
         number = 1

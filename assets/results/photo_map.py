@@ -27,6 +27,7 @@ def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
         "decoded_anew": catalogue.n_decoded,
         "exact_duplicates": int(exact.sum()),
         "near_duplicates": int((images.duplicate_of.notna() & ~exact.fillna(False)).sum()),
+        "companions": len(catalogue.companions),
         "rejected": len(catalogue.rejects),
         **{f"rejected_{str(reason).replace(' ', '_')}": int(n) for reason, n in reasons.items()},
     }

@@ -2,27 +2,46 @@
 
 import click
 
+from assets.methods.common.shown_text import printable_uri, without_secrets
+from assets.methods.photos.rejects import Reason
 from assets.methods.photos.source import list_source
-from assets.resources.collections import DEMO_SOURCE, CollectionRegistry, collection_for
+from assets.resources.collections import (
+    DEMO_SOURCE,
+    Collection,
+    CollectionRegistry,
+    collection_for,
+)
 from assets.resources.home import home_folder
-from orchestration.cli.options import path_or_url
+from orchestration.cli.options import follow_links_option, path_or_url
 from orchestration.instance import open_instance, register
 
 
 @click.command("add")
 @click.argument("name")
 @click.argument("source", type=path_or_url)
-def command(name: str, source: str) -> None:
+@follow_links_option
+def command(name: str, source: str, follow_links: bool | None) -> None:
     """Remember SOURCE as the collection NAME.
 
     Dagster's page then shows it, and the nightly run maps it.
 
     Example: tessera add holiday photos
     """
-    collection = collection_for(name, source)
-    n_files = "the demo's" if source == DEMO_SOURCE else f"{len(list_source(source).files):,}"
+    collection = collection_for(name, source, follow_links)
+    found = "the demo's files" if source == DEMO_SOURCE else _found(collection)
     before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:
         register(instance, collection)
-    moved = f" (was at {before.source})" if before and before.source != source else ""
-    click.echo(f"{name}: {n_files} files at {source}{moved}")
+    moved = f" (was at {_shown(before.source)})" if before and before.source != source else ""
+    click.echo(f"{name}: {found} at {_shown(source)}{moved}")
+
+
+def _shown(source: str) -> str:
+    return printable_uri(without_secrets(source))
+
+
+def _found(collection: Collection) -> str:
+    listing = list_source(collection.source, follow_links=collection.follow_links)
+    n_links = sum(reject.reason == Reason.NOT_FOLLOWED for reject in listing.rejects)
+    links = f" (links out of the folder that are not followed: {n_links:,})" * (n_links > 0)
+    return f"{len(listing.files):,} files{links}"

@@ -2,6 +2,7 @@
 
 import click
 
+from assets.methods.common.shown_text import shown
 from assets.resources.collections import DEMO_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from orchestration.cli.collection_runs import exit_for_checks, run_collection
@@ -25,7 +26,8 @@ def command(options: Options, name: str) -> None:
     _, run = run_collection("everything", collection, options)
     for evaluation in run.checks:
         verdict = "passed" if evaluation.passed else f"FAILED ({evaluation.severity.value})"
-        click.echo(f"{verdict:<16}{evaluation.check_name:<36}{evaluation.description or ''}")
+        description = shown(evaluation.description or "")
+        click.echo(f"{verdict:<16}{evaluation.check_name:<36}{description}")
     if not run.checks:
         raise RuntimeError("no asset check was evaluated")
     exit_for_checks(run)

@@ -15,7 +15,10 @@ from rich.console import Console
 
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import shown, without_secrets
 from assets.methods.models.classifier import check_class
+from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.rejects import Reason
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.models import Models
@@ -59,7 +62,7 @@ def run_collection(
 
 def name_for(source: str) -> str:
     """Return a collection's name made from its source; one source always has the same name."""
-    last = Path(source.rstrip("/")).stem
+    last = Path(without_secrets(source).rstrip("/")).stem
     slug = re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:40] or "photos"
     return f"{slug}-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
@@ -73,10 +76,28 @@ def check_classifier(model: str, class_name: str, options: Options) -> None:
     check_class(classifier.class_names, class_name)
 
 
+def report_unused(catalogue: Catalogue) -> None:
+    """Say how many files accompany photos, and how many links were not followed."""
+    n_companions = len(catalogue.companions)
+    n_links = int((catalogue.rejects.reason == Reason.NOT_FOLLOWED).sum())
+    if n_companions:
+        accompany = "file accompanies" if n_companions == 1 else "files accompany"
+        click.echo(
+            f"{n_companions:,} more {accompany} photos, such as data, videos, or raw files beside "
+            "their JPEG"
+        )
+    if n_links:
+        links = "link out of the folder was" if n_links == 1 else "links out of the folder were"
+        click.echo(
+            f"{n_links:,} {links} not followed and counted as rejected; --follow-links follows them"
+        )
+
+
 def exit_for_checks(run: FinishedRun) -> None:
     """Exit with 1 if an asset check failed at ERROR, and say which."""
     for failed in run.failed_checks:
-        click.echo(f"tessera: check {failed.check_name} failed: {failed.description}", err=True)
+        failure = f"tessera: check {failed.check_name} failed: {failed.description}"
+        click.echo(shown(failure), err=True)
     if run.failed_checks:
         sys.exit(1)
 

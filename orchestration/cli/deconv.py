@@ -8,6 +8,7 @@ import click
 from assets.config import DeconvnetMapsConfig
 from assets.methods.attribution.deconvnet_maps import DeconvnetMap
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable
 from assets.results.deconvnet import DeconvnetResult, run_deconvnet
 from assets.results.originals import Original, tracked_results
 from orchestration.cli.image_files import reading_settings
@@ -72,4 +73,4 @@ def _summarise(image: Original, found: DeconvnetMap, folder: Path) -> None:
         f"{image.name}: P({found.class_name}) {found.score:.4f}, {found.changed_score:.4f} after a "
         f"small step; reconstructed from {start}"
     )
-    click.echo(f"  {click.format_filename(str(folder / 'figure.png'))}")
+    click.echo(printable(f"  {folder / 'figure.png'}"))

@@ -48,7 +48,7 @@ def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
         experiment = tracking.experiment_id
         commands["MLflow"] = _mlflow_command(home, tracking.uri, mlflow_url)
         mlflow_url += f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    print(f"Dagster  {dagster_url}\nMLflow   {remote or mlflow_url}")
+    print(f"Dagster  {dagster_url}\nMLflow   {tracking.shown_uri if remote else mlflow_url}")
     print(f"Runs write to {home / 'queue' / 'code-server.log'}.")
     print("Both are up within half a minute; Ctrl-C ends them.", flush=True)
     environment = {

@@ -11,8 +11,10 @@ import pandas as pd
 from assets.config import LabelledImagesConfig, NsfwEvaluationConfig, config_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable, shown
+from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.labels import LabelledData
-from assets.results.evaluation import csv_bytes, evaluation_files
+from assets.results.evaluation import evaluation_files
 from assets.values import NsfwEvaluation
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -97,7 +99,7 @@ def command(options: Options, manifest: str, out: Path, name: str | None) -> Non
     _summarise(value, time.monotonic() - begun)
     report_findings(data)
     for file in ("evaluation.png", "metrics.csv", "findings.csv"):
-        click.echo(f"  {click.format_filename(str(out / file))}")
+        click.echo(printable(f"  {out / file}"))
     exit_for_checks(run)
 
 
@@ -126,7 +128,8 @@ def _summarise(value: NsfwEvaluation, seconds: float) -> None:
         metrics = rows.set_index("metric")
         n, n_positive = (int(metrics.value[name]) for name in ("n", "n_positive"))
         click.echo(
-            f"{model}: {n:,} images, {n_positive:,} of them {value.positive} (split "
+            f"{shown(str(model))}: {n:,} images, {n_positive:,} of them "
+            f"{printable(value.positive)} (split "
             f"{settings['split']}, threshold {settings['threshold']:g}, 95 % intervals)"
         )
         for words, name in SHOWN:
@@ -135,7 +138,7 @@ def _summarise(value: NsfwEvaluation, seconds: float) -> None:
                 middle, low, high = (_digits(one[end]) for end in ("value", "low", "high"))
                 click.echo(f"  {words:<26}{middle}  {low} to {high}")
     for note in value.notes:
-        click.echo(note)
+        click.echo(shown(note))
     click.echo(f"Evaluated in {seconds:.0f} s.")
 
 

@@ -10,6 +10,7 @@ import click
 from assets.config import OcclusionMapsConfig
 from assets.methods.attribution.occlusion import EXPERIMENTS
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable
 from assets.results.occlusion import OcclusionResult, run_occlusion
 from assets.results.originals import Original, tracked_results
 from orchestration.cli.image_files import reading_settings
@@ -96,4 +97,4 @@ def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Seque
             f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
         )
     for path in paths:
-        click.echo(f"  {click.format_filename(path)}")
+        click.echo(printable(f"  {path}"))

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import click
-
 from assets.config import RawImagesConfig
+from assets.methods.common.shown_text import printable_uri, shown, without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings, find_original
 from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
@@ -50,7 +49,8 @@ class ImageFiles:
         return True
 
     def _leave_out(self, image: str, why: str) -> None:
-        self._notify(f"tessera: {click.format_filename(image)} was left out: {why}")
+        name = printable_uri(without_secrets(image))
+        self._notify(f"tessera: {name} was left out: {shown(why)}")
         self.all_read = False
 
 

@@ -3,6 +3,7 @@
 import click
 
 from assets.config import LabelledImagesConfig, catalogue_settings, check_settings, config_of
+from assets.methods.common.shown_text import shown
 from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.source import read_manifest
 from assets.resources.collections import Collection, collection_for
@@ -34,5 +35,5 @@ def report_findings(data: LabelledData) -> None:
         first = rows.iloc[0]
         click.echo(
             f"{len(rows):,} row{'s' * (len(rows) > 1)}: {reason}{kept}; for example row "
-            f"{first.row}: {first.detail}"
+            f"{first.row}: {shown(first.detail)}"
         )

@@ -14,6 +14,7 @@ import click
 
 from assets import DISTRIBUTION
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import shown
 
 DEBUG = "--debug"
 # Each is `command` in the file of its name, which is imported when somebody calls it: Dagster alone
@@ -90,14 +91,14 @@ def main() -> None:
 
 def _exit_for(error: Exception) -> None:
     if isinstance(error, UserError):
-        click.echo(f"tessera: {error}", err=True)
+        click.echo(shown(f"tessera: {error}"), err=True)
         sys.exit(2)
     from orchestration.runs import RunError
 
     what = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+    line = shown(what.strip().partition("\n")[0])
     click.echo(
-        f"tessera: {what.strip().splitlines()[0]} (a fault of tessera or of its surroundings: "
-        f"{DEBUG} shows where)",
+        f"tessera: {line} (a fault of tessera or of its surroundings: {DEBUG} shows where)",
         err=True,
     )
     sys.exit(1)

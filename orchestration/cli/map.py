@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.shown_text import printable, without_secrets
+from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
@@ -21,12 +23,14 @@ from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
     name_for,
+    report_unused,
     run_collection,
 )
 from orchestration.cli.options import (
     Options,
     all_of,
     check_output_folder,
+    follow_links_option,
     name_option,
     out_option,
     pass_options,
@@ -68,9 +72,12 @@ map_options = all_of(
 @click.command("map")
 @click.argument("source", type=path_or_url)
 @name_option
+@follow_links_option
 @map_options
 @pass_options
-def command(options: Options, source: str, name: str | None, out: Path | None) -> None:
+def command(
+    options: Options, source: str, name: str | None, follow_links: bool | None, out: Path | None
+) -> None:
     """Map the photos of SOURCE: a folder, a URL such as s3://bucket/photos, or a manifest.
 
     A manifest is a CSV or Parquet file. Its column `uri` has paths or URLs of photos, and its
@@ -78,17 +85,21 @@ def command(options: Options, source: str, name: str | None, out: Path | None) -
 
     Example: tessera map photos --grid 16:9
     """
-    map_collection(name or name_for(source), source, out, options)
+    map_collection(name or name_for(source), source, out, options, follow_links)
 
 
-def map_collection(name: str, source: str, out: Path | None, options: Options) -> None:
+def map_collection(
+    name: str, source: str, out: Path | None, options: Options, follow_links: bool | None = None
+) -> None:
     """Map a source, write the results into ``out`` (map-NAME if None), and sum them up.
 
-    Raises UserError for a source, a setting or a folder that cannot be used.
+    ``follow_links`` is as for `collection_for`. Raises UserError for a source, a setting or a
+    folder that cannot be used.
     """
     begun = time.monotonic()
     out = out or Path(f"map-{name}")
-    collection = collection_for(name, source).with_settings(options.settings, PHOTO_MAP)
+    collection = collection_for(name, source, follow_links)
+    collection = collection.with_settings(options.settings, PHOTO_MAP)
     check_settings(collection.settings)
     check_output_folder(out, source)
     outputs, run = run_collection("photo_map", collection, options)
@@ -100,7 +111,7 @@ def map_collection(name: str, source: str, out: Path | None, options: Options) -
     )
     report = _make_report(collection, results, run)
     paths = _write_results(out, results, report)
-    _summarise(report, paths, time.monotonic() - begun)
+    _summarise(report, results.catalogue, paths, time.monotonic() - begun)
     exit_for_checks(run)
 
 
@@ -120,6 +131,7 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         "figure": out / f"figure{results.mosaic.figure.suffix}",
         "layout": out / "layout.parquet",
         "rejects": out / "rejects.csv",
+        "companions": out / "companions.csv",
         "report": out / "report.json",
     }
     write_whole(paths["mosaic"], results.mosaic.mosaic.data)
@@ -127,7 +139,8 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     layout = pa.Table.from_pandas(results.grid.table[LAYOUT_COLUMNS], preserve_index=False)
     with written_whole(paths["layout"]) as beside:
         pq.write_table(layout.replace_schema_metadata(None), beside)
-    write_whole(paths["rejects"], results.catalogue.rejects.to_csv(index=False).encode())
+    write_whole(paths["rejects"], csv_bytes(results.catalogue.rejects))
+    write_whole(paths["companions"], csv_bytes(results.catalogue.companions))
     write_whole(paths["report"], json.dumps(report, indent=2).encode())
     return paths
 
@@ -137,12 +150,13 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
     catalogue = results.catalogue
     return {
         "collection": collection.name,
-        "source": collection.source,
+        "source": without_secrets(collection.source),
         "dagster_run": run.run_id,
         "counts": {
             "found": catalogue.n_found,
             "photos": len(catalogue.images),
             "rejected": len(catalogue.rejects),
+            "companions": len(catalogue.companions),
             "exact_duplicates": int(
                 (catalogue.images.duplicate_of == catalogue.images.image_id).sum()
             ),
@@ -162,13 +176,16 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
     }
 
 
-def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -> None:
+def _summarise(
+    report: dict[str, Any], catalogue: Catalogue, paths: dict[str, Path], seconds: float
+) -> None:
     counts, grid, assignment = report["counts"], report["grid"], report["assignment"]
     click.echo(
         f"{counts['shown']:,} photos on {grid['columns']} x {grid['rows']} cells in "
         f"{seconds:.0f} s: {counts['decoded_anew']:,} decoded and {counts['embedded_anew']:,} "
         f"embedded anew, {counts['rejected']:,} files rejected"
     )
+    report_unused(catalogue)
     click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
@@ -186,8 +203,8 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
     if report["mosaic"]["shrunk"]:
         click.echo(report["mosaic"]["shrunk"])
     for what, path in paths.items():
-        click.echo(f"  {what:<8}{path}")
-    click.echo(f"State and caches are in {home_folder()} (TESSERA_HOME).")
+        click.echo(printable(f"  {what:<12}{path}"))
+    click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))
 
 
 def _proof(assignment: dict[str, Any]) -> str:

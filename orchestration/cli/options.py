@@ -154,6 +154,13 @@ def _check_writable(out: Path, folder: Path) -> None:
 name_option = click.option(
     "--name", help="Name of the collection.", show_default="made from the path or URL"
 )
+# Kept with the collection: no photo may drop out of its map when a later call leaves it out.
+follow_links_option = click.option(
+    "--follow-links/--no-follow-links",
+    default=None,
+    help="Follow symbolic links that lead out of a folder. Each that is not followed is a reject.",
+    show_default="as before; off for a new collection",
+)
 classifier_options = all_of(
     setting("--model", NsfwScoresConfig, type=path_or_name, metavar="MODEL"),
     setting("--class", NsfwScoresConfig, field="class_name"),

@@ -8,6 +8,8 @@ import pandas as pd
 
 from assets.config import NsfwScoresConfig, check_settings, config_of
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable, printable_uri
+from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
 from assets.values import NsfwScores
@@ -15,12 +17,14 @@ from orchestration.cli.collection_runs import (
     check_classifier,
     exit_for_checks,
     name_for,
+    report_unused,
     run_collection,
 )
 from orchestration.cli.options import (
     Options,
     check_output_file,
     classifier_options,
+    follow_links_option,
     name_option,
     out_option,
     pass_options,
@@ -35,10 +39,13 @@ SHOWN = 5
 @click.argument("source", type=path_or_url)
 @out_option("CSV file for the scores.")
 @name_option
+@follow_links_option
 @classifier_options
 @run_options
 @pass_options
-def command(options: Options, source: str, out: Path, name: str | None) -> None:
+def command(
+    options: Options, source: str, out: Path, name: str | None, follow_links: bool | None
+) -> None:
     """Score each photo of SOURCE: how probable is it that it belongs to a class, such as nsfw?
 
     SOURCE is a folder, a URL or a manifest, as for map.
@@ -47,7 +54,8 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
     """
     begun = time.monotonic()
     name = name or name_for(source)
-    collection = collection_for(name, source).with_settings(options.settings, {"nsfw_scores"})
+    collection = collection_for(name, source, follow_links)
+    collection = collection.with_settings(options.settings, {"nsfw_scores"})
     check_settings(collection.settings)
     check_output_file(out, source)
     config = config_of(NsfwScoresConfig, collection.settings)
@@ -56,7 +64,7 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
     table = scores_table(catalogue, scores)
-    write_whole(out, table.to_csv(index=False).encode("utf-8", "surrogateescape"))
+    write_whole(out, csv_bytes(table))
     _summarise(table, catalogue, scores, out, time.monotonic() - begun)
     exit_for_checks(run)
 
@@ -64,7 +72,8 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:
     """Return a row a file, the highest score first: uri, image_id, score, and reason and detail.
 
-    A reject has a reason and no score, so that every file that was found is in the table.
+    A reject has a reason and no score, so that every file that claims to be a photo is in the
+    table.
     """
     scored = catalogue.images[["uri", "image_id"]].merge(scores.table, on="image_id")
     scored = scored.sort_values(["score", "uri"], ascending=[False, True])
@@ -80,8 +89,9 @@ def _summarise(
         f"{len(scores.table):,} images scored by {scores.model} in {seconds:.0f} s: "
         f"{scores.n_computed:,} anew, {len(catalogue.rejects):,} files rejected"
     )
+    report_unused(catalogue)
     click.echo(f"Highest P({scores.class_name}):")
     highest = table.head(SHOWN).dropna(subset="score")
     for score, uri in zip(highest.score, highest.uri, strict=True):
-        click.echo(f"  {score:.4f}  {click.format_filename(uri)}")
-    click.echo(f"  scores  {out}")
+        click.echo(f"  {score:.4f}  {printable_uri(uri)}")
+    click.echo(printable(f"  scores  {out}"))

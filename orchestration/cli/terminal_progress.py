@@ -13,6 +13,7 @@ from rich.progress import (
 )
 
 from assets.methods.common.progress import Progress as Listener
+from assets.methods.common.shown_text import printable, shown
 from assets.resources.progress import LogProgress
 
 
@@ -32,8 +33,8 @@ class TerminalProgress:
         )
 
     def notify(self, sentence: str) -> None:
-        """Write a sentence as it is, above the bars."""
-        self.bars.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        """Write a sentence above the bars, without brackets being taken for markup."""
+        self.bars.console.print(shown(sentence), markup=False, highlight=False, soft_wrap=True)
 
     def listener(self, log: logging.Logger, step: str, unit: str) -> Listener:
         """Return a listener that moves a bar; it appears with the first report."""
@@ -44,7 +45,7 @@ class TerminalProgress:
             nonlocal bar
             lines(done, total)
             if bar is None:
-                bar = self.bars.add_task(f"{step:<16}", total=total, unit=unit)
+                bar = self.bars.add_task(f"{printable(step):<16}", total=total, unit=unit)
             self.bars.update(bar, completed=done, total=total)
 
         return listen

@@ -5,6 +5,7 @@ import time
 import click
 
 from assets.config import LabelledImagesConfig, NsfwTrainingConfig, config_of
+from assets.methods.common.shown_text import printable, shown
 from assets.methods.photos.labels import LabelledData
 from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
@@ -85,11 +86,11 @@ def report_version(result: NsfwTraining, name: str) -> None:
     """Report the outcome of a training of the collection ``name``, and how to use its result."""
     if not result.version:
         path = home_folder() / "trainings" / name / result.weights
-        click.echo(f"not registered: {result.reason}")
-        click.echo(f"  {click.format_filename(str(path))}")
+        click.echo(f"not registered: {shown(result.reason)}")
+        click.echo(printable(f"  {path}"))
         return
     # Not the path: the next training of the collection writes to the same file.
-    click.echo(f"version {result.version} is {result.alias}: {result.reason}")
+    click.echo(f"version {result.version} is {result.alias}: {shown(result.reason)}")
     click.echo(f"  --model models:/{MODEL}/{result.version}")
     before = result.comparison.set_index("model").version[CHAMPION_OF_BEFORE]
     if result.alias == CHAMPION and before not in ("", result.version):

@@ -1,9 +1,12 @@
-"""Fixtures that the tests of assets and of their resources share."""
+"""Fixtures that the tests of assets, of their methods and of their resources share."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from assets.resources.tracking import Tracking
 
@@ -20,3 +23,12 @@ def unreachable_uri() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://bob:secret@127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    """An fsspec store in memory, empty before and after."""
+    filesystem = fsspec.filesystem("memory")
+    filesystem.store.clear()
+    yield filesystem
+    filesystem.store.clear()

@@ -18,6 +18,7 @@ from assets.io_managers import (
     save,
 )
 from assets.methods.common.errors import UserError
+from assets.methods.photos.catalogue import Catalogue
 from assets.values import (
     Embeddings,
     EncodedImage,
@@ -44,6 +45,17 @@ def test_a_dataclass_is_stored_a_field_at_a_time(tmp_path):
     loaded = load(GridAssignment, tmp_path)
     pd.testing.assert_frame_equal(loaded.table, table)
     assert dataclasses.replace(loaded, table=None) == dataclasses.replace(value, table=None)
+
+
+def test_a_catalogue_of_an_older_home_has_no_companions(tmp_path):
+    images = pd.DataFrame({"image_id": ["a"], "uri": ["/a.jpg"]})
+    rejects = pd.DataFrame({"uri": ["/b"], "reason": ["empty"], "detail": [""]})
+    save(Catalogue(images, rejects, 2, 1), tmp_path)
+    (tmp_path / "companions.parquet").unlink()
+    loaded = load(Catalogue, tmp_path)
+    assert list(loaded.companions) == ["uri", "belongs_to"]
+    assert len(loaded.companions) == 0
+    assert (loaded.n_found, loaded.n_decoded) == (2, 1)
 
 
 def test_vectors_keep_their_bits_and_their_fixed_length(tmp_path):

@@ -52,23 +52,29 @@ def run(tracking, tmp_path, monkeypatch):
     folder.mkdir()
     for level in (50, 200):
         Image.new("RGB", (24, 16), (level,) * 3).save(folder / f"{level}.png")
-    CollectionRegistry(home).add(Collection("demo", str(folder)))
-    catalogue = catalogue_photos(str(folder), photos.store)
-    scores = catalogue.images[["image_id"]].assign(score=0.5)
-    values = {
-        "raw_images": catalogue,
-        "nsfw_scores": NsfwScores(scores, "python:whiteness:white", "white", "f0", 2),
-    }
-    for asset, value in values.items():
-        outputs.handle_output(
-            dg.build_output_context(
-                asset_key=dg.AssetKey(asset),
-                asset_partitions_def=dg.StaticPartitionsDefinition(["demo"]),
-                partition_key="demo",
-            ),
-            value,
-        )
-    upstream = [dg.AssetSpec(asset, partitions_def=COLLECTIONS) for asset in values]
+
+    def catalogue(source: Path) -> None:
+        CollectionRegistry(home).add(Collection("demo", str(source)))
+        found = catalogue_photos(str(source), photos.store)
+        scores = found.images[["image_id"]].assign(score=0.5)
+        values = {
+            "raw_images": found,
+            "nsfw_scores": NsfwScores(scores, "python:whiteness:white", "white", "f0", 2),
+        }
+        for asset, value in values.items():
+            outputs.handle_output(
+                dg.build_output_context(
+                    asset_key=dg.AssetKey(asset),
+                    asset_partitions_def=dg.StaticPartitionsDefinition(["demo"]),
+                    partition_key="demo",
+                ),
+                value,
+            )
+
+    catalogue(folder)
+    upstream = [
+        dg.AssetSpec(asset, partitions_def=COLLECTIONS) for asset in ("raw_images", "nsfw_scores")
+    ]
 
     def materialise(
         instance: dg.DagsterInstance, asset=nsfw.occlusion_maps, **config
@@ -92,7 +98,7 @@ def run(tracking, tmp_path, monkeypatch):
             raise_on_error=False,
         )
 
-    vars(materialise).update(folder=folder, outputs=outputs)
+    vars(materialise).update(folder=folder, outputs=outputs, catalogue=catalogue)
     return materialise
 
 
@@ -119,6 +125,21 @@ def test_a_photo_that_is_gone_is_a_reject_and_the_others_are_looked_into(run, tr
     assert value.rejects.uri.tolist() == [str(run.folder / "200.png")]
     metadata = result.asset_materializations_for_node("occlusion_maps")[0].metadata
     assert (metadata["images"].value, metadata["rejected"].value) == (1, 1)
+
+
+def test_a_photo_whose_address_holds_a_token_is_read_again(run, instance, memory):
+    # The catalogue does not hold the token: the manifest still does.
+    memory.pipe("/store/a.png?token=s3cr3t", (run.folder / "50.png").read_bytes())
+    manifest = run.folder / "list.csv"
+    manifest.write_text("uri\nmemory://store/a.png?token=s3cr3t\n200.png\n")
+    run.catalogue(manifest)
+    result = run(instance)
+    assert result.success
+    value = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo")
+    assert len(value.rejects) == 0
+    shown = {uri.rpartition("/")[2].partition("-")[0] for uri in value.table.uri}
+    assert shown == {"a.png?token=hidden", "200.png"}
+    assert "s3cr3t" not in repr(value)
 
 
 def test_when_no_photo_is_left_the_run_fails_with_a_sentence(run, tracking, instance):

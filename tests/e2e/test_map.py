@@ -1,6 +1,7 @@
 """`tessera map`: what it writes, at every size, and what it says of bad input."""
 
 import json
+import re
 import shutil
 
 import dagster as dg
@@ -11,10 +12,16 @@ from filelock import FileLock
 from PIL import Image
 
 from assets.methods.layout.grid import choose_grid
+from assets.methods.photos.local import local_path
 from assets.resources.collections import CollectionRegistry
 from orchestration.instance import open_instance
+from support.image_server import serving
 
-EVERY_RESULT = {"mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "report.json"}
+EVERY_RESULT = {
+    *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "companions.csv", "report.json"),
+}
+# Nothing but the end of a line may steer a terminal.
+UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
@@ -63,13 +70,18 @@ def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder,
     ]
 
 
-def test_bad_files_are_rows_with_a_reason_and_the_rest_is_mapped(tessera, photo_folder, tmp_path):
+def test_every_file_is_a_photo_a_reject_with_a_reason_or_a_companion(
+    tessera, photo_folder, tmp_path
+):
     folder = photo_folder(3)
     (folder / "empty.jpg").touch()
-    (folder / "notes.txt").write_text("milk, bread")
     (folder / "half.png").write_bytes((folder / "photo_000.png").read_bytes()[:60])
-    (folder / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(64))
+    (folder / "drawing.svg").write_text("<svg/>")
     Image.new("RGB", (4, 4)).save(folder / "small.png")
+    (folder / "away").symlink_to(photo_folder(1, "elsewhere"))
+    (folder / "photo_001.png.json").write_text("{}")
+    (folder / "notes.txt").write_text("milk, bread")
+    (folder / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(64))
     ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "mixed")
     rejects = pd.read_csv(tmp_path / "map" / "rejects.csv")
     reasons = {
@@ -78,15 +90,82 @@ def test_bad_files_are_rows_with_a_reason_and_the_rest_is_mapped(tessera, photo_
     }
     assert reasons == {
         "empty.jpg": "empty",
-        "notes.txt": "not an image",
         "half.png": "truncated",
-        "film.mp4": "unsupported",
+        "drawing.svg": "unsupported",
         "small.png": "too small",
+        "away": "link not followed",
     }
+    companions = pd.read_csv(tmp_path / "map" / "companions.csv").set_index("uri").belongs_to
+    assert companions[f"{folder}/photo_001.png.json"] == f"{folder}/photo_001.png"
+    assert companions.isna().sum() == 2
+    counts = json.loads((tmp_path / "map" / "report.json").read_text())["counts"]
+    assert [counts[name] for name in ("found", "photos", "rejected", "companions")] == [11, 3, 5, 3]
     assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == 3
+    assert "3 more files accompany photos, such as data" in ran.out
+    assert "1 link out of the folder was not followed" in ran.out
     # More than half of the files are no photos: the map is made, and CI would fail.
     assert ran.code == 1
     assert "few_files_are_rejected" in ran.err
+
+
+def test_an_added_folder_is_told_with_the_links_that_are_not_followed(
+    tessera, shared_home, photo_folder
+):
+    folder = photo_folder(2)
+    (folder / "more").symlink_to(photo_folder(1, "elsewhere"))
+    for options, found in (
+        ([], "2 files (links out of the folder that are not followed: 1)"),
+        (["--follow-links"], "3 files"),
+        # It is remembered.
+        ([], "3 files"),
+        (["--no-follow-links"], "2 files (links out of the folder that are not followed: 1)"),
+    ):
+        assert tessera("add", "linked", folder, *options).out == f"linked: {found} at {folder}\n"
+    assert not CollectionRegistry(shared_home).get("linked").follow_links
+
+
+def test_no_secret_is_kept_and_no_control_character_is_shown(
+    tessera, shared_home, photo_folder, tmp_path
+):
+    folder = photo_folder(3)
+    bell = folder / "bell\x1b]0;title\x07 [red]\u202e.png"
+    (folder / "photo_001.png").rename(bell)
+    broken = folder / "broken\r\n=1+1.png"
+    broken.write_bytes(b"")
+    names = [str(path.relative_to(tmp_path)) for path in (bell, broken, folder / "photo_000.png")]
+    picture = (folder / "photo_002.png").read_bytes()
+    secrets = ["s3cr3t-user", "s3cr3t-pass", "s3cr3t-sign", "s3cr3t-key", "s3cr3t-code"]
+    signed = "/a.png?X-Amz-Signature=s3cr3t-sign&api_key=s3cr3t-key"
+    with serving({signed: picture}) as server:
+        web = server.removeprefix("http://")
+        rows = [
+            *names,
+            server + signed,
+            f"http://s3cr3t-user:s3cr3t-pass@{web}/b.png",
+            f"{server}/gone.png?code=1&token=s3cr3t-code",
+        ]
+        manifest = tmp_path / "list.csv"
+        pd.DataFrame({"uri": rows}).to_csv(manifest, index=False)
+        ran = tessera(
+            "map", manifest, "--out", tmp_path / "map", "--name", "odd", "--allow-private-addresses"
+        )
+    assert "3 files rejected" in ran.out, ran.err
+    results = sorted((tmp_path / "map").iterdir())
+    written = [*results, *(file for file in shared_home.rglob("*") if file.is_file())]
+    for secret in secrets:
+        assert secret not in ran.out + ran.err
+        assert [file for file in written if secret.encode() in file.read_bytes()] == []
+    # Two addresses stay two, and the names of files stay what they are.
+    layout = pd.read_parquet(tmp_path / "map" / "layout.parquet")
+    assert sum(uri.startswith(f"{server}/a.png?X-Amz-Signature=hidden-") for uri in layout.uri) == 1
+    assert {str(bell), str(folder / "photo_000.png")} < set(layout.uri)
+    tables = [file for file in written if file.suffix == ".csv"]
+    assert {file.name for file in tables} >= {"rejects.csv", "companions.csv"}
+    for text in (ran.out, ran.err, *(file.read_bytes().decode() for file in tables)):
+        assert UNSAFE.search(text) is None
+    rejects = pd.read_csv(tmp_path / "map" / "rejects.csv").uri
+    assert [local_path(uri) for uri in rejects if uri.startswith("file:")] == [str(broken)]
+    assert f"http://hidden@{web}/b.png" in set(rejects)
 
 
 def test_png_and_the_other_settings_of_the_picture_are_heeded(
@@ -169,12 +248,12 @@ def test_a_source_that_is_not_there_is_told_in_a_sentence(tessera, tmp_path):
 def test_a_folder_without_a_photo_says_what_was_looked_at(tessera, tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()
-    (folder / "notes.txt").write_text("milk, bread")
+    (folder / "notes.jpg").write_text("milk, bread")
     ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "texts")
     assert ran.code == 2
     assert "texts" not in tessera("list").out
     assert "1 not an image" in ran.err
-    assert "notes.txt" in ran.err
+    assert "notes.jpg" in ran.err
 
 
 @pytest.mark.parametrize("out", ["/proc/nowhere/map", "file/map"])

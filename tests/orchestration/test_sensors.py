@@ -57,6 +57,17 @@ def test_a_new_photo_starts_a_run_of_its_collection_alone(instance, look, photo_
     assert requested == ["growing"]
 
 
+def test_a_photo_behind_a_link_counts_where_links_are_followed(instance, look, photo_folder):
+    folder = photo_folder(1)
+    (folder / "more").symlink_to(photo_folder(1, "elsewhere"))
+    register(instance, Collection("following", str(folder), follow_links=True))
+    register(instance, Collection("staying", str(folder)))
+    _, cursor = look(None)
+    (folder.parent / "elsewhere" / "photo_000.png").rename(folder / "more" / "renamed.png")
+    requested, _ = look(cursor)
+    assert requested == ["following"]
+
+
 def test_a_source_out_of_reach_keeps_no_other_from_its_run(instance, look, photo_folder):
     folder = photo_folder(1)
     register(instance, Collection("away", "/not/there"))

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +15,8 @@ from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
+from assets.methods.common.shown_text import hides_secret, without_secrets
+from assets.methods.photos.companions import companions_table, is_named_raw
 from assets.methods.photos.decode import (
     DECODE_VERSION,
     DecodeLimits,
@@ -22,16 +25,25 @@ from assets.methods.photos.decode import (
     image_id,
 )
 from assets.methods.photos.download import FetchLimits
-from assets.methods.photos.listing import Listing, SourceFile, protocol_of
+from assets.methods.photos.file_formats import decoded_format
+from assets.methods.photos.listing import Listing, SourceFile, protocol_of, remote_file
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
-from assets.methods.photos.source import list_source, read_bytes, read_if_changed
+from assets.methods.photos.source import list_source, read_bytes, read_head, read_if_changed
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
 _WORKERS_FOR_DOWNLOADS = 16
 _IMAGE_LOCKS = 64
+# Enough to tell every format that is decoded.
+_HEAD_BYTES = 4096
+# What is known of a file that begins as no photo does.
+_NO_PHOTO = {Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.UNSUPPORTED}
+_RAW_ALONE = Rejected(
+    Reason.UNSUPPORTED,
+    "This is a camera's raw file, which is not decoded: export it as JPEG, for example.",
+)
 
 _IMAGE_DTYPES = {
     "image_id": "string",
@@ -51,13 +63,15 @@ _IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
 class CatalogueSettings:
     """How a catalogue is made.
 
-    ``near_distance`` is in bits of the perceptual hash; ``workers`` None chooses by the source.
+    ``near_distance`` is in bits of the perceptual hash; ``workers`` None chooses by the source;
+    ``follow_links`` is for links that lead out of a local folder.
     """
 
     decode: DecodeLimits = field(default_factory=DecodeLimits)
     fetch: FetchLimits = field(default_factory=FetchLimits)
     near_distance: int = 4
     workers: int | None = None
+    follow_links: bool = False
 
     def fingerprint(self) -> str:
         """Return a hash of the settings that decide whether and how a file is decoded."""
@@ -67,17 +81,20 @@ class CatalogueSettings:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a source holds; every file found is in exactly one of ``images`` and ``rejects``.
+    """What a source holds; every file found is an image, a reject or a companion, and only one.
 
     images: image_id, uri, width, height, format, n_bytes, taken_at, phash, duplicate_of, label,
-    sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. ``n_decoded`` counts
-    the photos that were not in the store yet.
+    sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. companions: uri,
+    belongs_to (the uri of a photo, or null), sorted by uri. ``n_found`` counts all files,
+    ``n_decoded`` the photos that were not in the store yet.
     """
 
     images: pd.DataFrame
     rejects: pd.DataFrame
     n_found: int
     n_decoded: int
+    # Catalogues of homes of 0.1 have none.
+    companions: pd.DataFrame = field(default_factory=companions_table)
 
 
 def catalogue_photos(
@@ -92,19 +109,21 @@ def catalogue_photos(
     interrupt, the photos that have been decoded stay in the store.
     """
     settings = settings or CatalogueSettings()
-    listing = list_source(source, settings.fetch)
+    listing = list_source(source, settings.fetch, settings.follow_links)
     n_files = len(listing.files)
-    images = []
+    images, companions = [], []
     rejects = list(listing.rejects)
     workers = settings.workers or _workers(listing)
     with store.records(settings.fingerprint()) as records:
         decoder = Decoder(records, settings.decode)
-        read = partial(_read, records=records, decoder=decoder, limits=settings.fetch)
+        read = partial(_read, listing=listing, records=records, decoder=decoder, settings=settings)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
         try:
             outcomes = unordered_map(pool, read, listing.files, 2 * workers)
             for done, (file, verdict) in enumerate(outcomes, start=1):
-                if isinstance(verdict, Rejected):
+                if verdict is None:
+                    companions.append((file.uri, listing.companions[file.uri]))
+                elif isinstance(verdict, Rejected):
                     rejects.append(Reject(file.uri, verdict.reason, verdict.detail))
                 else:
                     images.append({**vars(verdict), "uri": file.uri, "label": file.label})
@@ -113,13 +132,14 @@ def catalogue_photos(
             # After an interrupt, files that are being downloaded are not waited for.
             pool.shutdown(wait=False, cancel_futures=True)
     if not images:
-        raise UserError(_nothing_readable(source, listing, rejects))
+        raise UserError(_nothing_readable(source, listing, rejects, len(companions)))
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
     return Catalogue(
         images=mark_duplicates(table, settings.near_distance)[_IMAGE_COLUMNS],
         rejects=rejects_table(rejects).sort_values("uri", ignore_index=True),
         n_found=n_files + len(listing.rejects),
         n_decoded=decoder.n_decoded,
+        companions=companions_table(sorted(companions)),
     )
 
 
@@ -139,6 +159,7 @@ def read_original(
 ) -> Image.Image:
     """Return the photo at ``uri`` at its own size, upright, RGB: working copies are smaller.
 
+    An address stands for a uri that hides a secret.
     Raises Rejected when it cannot be read or decoded, or when ``expected_id`` is given and is not
     the image_id of its bytes.
     """
@@ -150,13 +171,28 @@ def read_original(
     return decode_image(data, settings.decode)
 
 
+def find_addresses(source: str, uris: Iterable[str], settings: CatalogueSettings) -> dict[str, str]:
+    """Return, by uri, the addresses of files whose uri hides a secret, as the source has them.
+
+    A catalogue does not keep them. Those that the source no longer names are missing.
+    """
+    hidden = {uri for uri in uris if hides_secret(uri)}
+    if not hidden:
+        return {}
+    try:
+        listing = list_source(source, settings.fetch, settings.follow_links)
+    except UserError:
+        return {}
+    return {file.uri: file.location for file in listing.files if file.uri in hidden}
+
+
 def find_original(uri: str) -> SourceFile:
     """Find the file at ``uri`` without opening it; a file that is not local is not looked for.
 
     Raises Rejected when a local file is missing or cannot be a photo, such as a folder.
     """
     if protocol_of(uri) not in (None, "file"):
-        return SourceFile(uri, stamp=None, n_bytes=None)
+        return remote_file(uri)
     found = local_file(local_path(uri))
     if isinstance(found, Reject):
         raise Rejected(found.reason, found.detail)
@@ -195,19 +231,32 @@ class Decoder:
 
 
 def _read(
-    file: SourceFile, records: Records, decoder: Decoder, limits: FetchLimits
-) -> KnownImage | Rejected:
-    """Return the photo in a file, or why there is none, with the least reading and decoding."""
+    file: SourceFile,
+    listing: Listing,
+    records: Records,
+    decoder: Decoder,
+    settings: CatalogueSettings,
+) -> KnownImage | Rejected | None:
+    """Return the photo in a file, or why there is none; None if the file is a companion.
+
+    As little as possible is read and decoded.
+    """
     known = records.file(file.uri)
+    if file.uri in listing.companions and not _begins_as_photo(file, known, records, settings):
+        return None
     try:
-        content = read_if_changed(file, limits, known.stamp if known else None)
+        content = read_if_changed(file, settings.fetch, known.stamp if known else None)
     except Rejected as rejected:
         # It is not recorded: the file is read again the next time.
         return rejected
     if content.data is None and known is not None:
-        return known.verdict
+        is_raw = isinstance(known.verdict, KnownImage) and _is_raw(file, known.verdict.format)
+        return _RAW_ALONE if is_raw else known.verdict
+    data = content.data or b""
+    if _is_raw(file, decoded_format(data)):
+        return _RAW_ALONE
     try:
-        photo = decoder.decode(content.data or b"")
+        photo = decoder.decode(data)
     except Rejected as rejected:
         records.keep_file(file.uri, KnownFile(content.stamp, rejected))
         return rejected
@@ -215,15 +264,49 @@ def _read(
     return photo
 
 
+def _begins_as_photo(
+    file: SourceFile, known: KnownFile | None, records: Records, settings: CatalogueSettings
+) -> bool:
+    """Return whether a file with the name of a companion holds a photo all the same."""
+    if known is not None and file.stamp is not None and known.stamp == file.stamp:
+        if isinstance(known.verdict, KnownImage):
+            return not _is_raw(file, known.verdict.format)
+        if known.verdict.reason in _NO_PHOTO:
+            return False
+    try:
+        head = read_head(file, _HEAD_BYTES)
+    except Rejected:
+        return False
+    image_format = decoded_format(head)
+    if image_format is not None:
+        return not _is_raw(file, image_format)
+    try:
+        decode(head, settings.decode)
+    except Rejected as rejected:
+        # It is recorded, so that a store is not asked for it at each run.
+        records.keep_file(file.uri, KnownFile(file.stamp, rejected))
+    return False
+
+
+def _is_raw(file: SourceFile, image_format: str | None) -> bool:
+    """Return whether a file is a camera's raw file; many begin as a TIFF file with a preview."""
+    return image_format == "TIFF" and is_named_raw(file.uri)
+
+
 def _workers(listing: Listing) -> int:
     is_remote = not all(file.uri.startswith(("/", "file://")) for file in listing.files)
     return _WORKERS_FOR_DOWNLOADS if is_remote else usable_cores()
 
 
-def _nothing_readable(source: str, listing: Listing, rejects: list[Reject]) -> str:
+def _nothing_readable(
+    source: str, listing: Listing, rejects: list[Reject], n_companions: int
+) -> str:
+    source = without_secrets(source)
     ignored = f"; {listing.ignored:,} hidden or system entries were ignored" * (listing.ignored > 0)
+    if n_companions:
+        ignored = f"; {n_companions:,} only accompany photos{ignored}"
     if not rejects:
-        return f"There are no files in {source}{ignored}."
+        return f"There are no {'photos' if n_companions else 'files'} in {source}{ignored}."
     counts = Counter(reject.reason.value for reject in rejects)
     by_reason = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     example = min(rejects, key=lambda reject: reject.uri)

@@ -1,13 +1,15 @@
 """The files of a source, before they are read.
 
 The ``uri`` of a file is its identity: the absolute path of a local file as plain text, or the
-percent-encoded ``file://`` URI if the path is not valid UTF-8; the URL of a remote file.
+percent-encoded ``file://`` URI if the path is not valid UTF-8; the URL of a remote file, with
+passwords and tokens hidden.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.rejects import Reject
 
 WEB = ("http", "https")
@@ -31,13 +33,20 @@ class SourceFile:
     """A file that was found.
 
     ``stamp`` changes when the file does, and is None if it is not known before reading. ``n_bytes``
-    is None if it is not known. ``label`` is the label in a manifest.
+    is None if it is not known. ``label`` is the label in a manifest. ``address`` is the URL that is
+    asked for the file if it holds a secret: it is neither stored nor shown.
     """
 
     uri: str
     stamp: str | None
     n_bytes: int | None
     label: str | None = None
+    address: str | None = field(default=None, repr=False)
+
+    @property
+    def location(self) -> str:
+        """The uri or address that the file is read from."""
+        return self.address or self.uri
 
 
 @dataclass(frozen=True)
@@ -45,17 +54,28 @@ class Listing:
     """The files and rejects of a source, sorted by uri, and the number of ignored entries.
 
     Hidden and system files and folders are ignored; an ignored folder counts as one entry.
+    ``companions`` has the uris of those files whose names are those of companions, and of the photo
+    that each belongs to, or None.
     """
 
     files: tuple[SourceFile, ...]
     rejects: tuple[Reject, ...]
     ignored: int
+    companions: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def protocol_of(text: str) -> str | None:
     """Return the protocol of a URL in lower case; None for a path."""
     match = _URL.match(text)
     return match.group(1).lower() if match else None
+
+
+def remote_file(
+    url: str, stamp: str | None = None, n_bytes: int | None = None, label: str | None = None
+) -> SourceFile:
+    """Return the file at ``url``, whose identity is the URL without secrets."""
+    uri = without_secrets(url)
+    return SourceFile(uri, stamp, n_bytes, label, None if uri == url else url)
 
 
 def is_ignored(name: str) -> bool:

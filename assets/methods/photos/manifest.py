@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.methods.common.errors import UserError
-from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of, sorted_listing
+from assets.methods.common.shown_text import without_secrets
+from assets.methods.photos.listing import (
+    WEB,
+    Listing,
+    SourceFile,
+    protocol_of,
+    remote_file,
+    sorted_listing,
+)
 from assets.methods.photos.local import local_file, local_path, local_uri
 from assets.methods.photos.rejects import Reason, Reject
 
@@ -33,7 +41,7 @@ class Manifest:
     """A manifest that was read.
 
     Attributes:
-        location: its path or URL.
+        location: its path or URL, without secrets.
         columns: the values of each column as text, one a row; columns without a name are left out.
         entries: for each row the file that it names, or why it names none.
     """
@@ -90,7 +98,7 @@ def parse_local_manifest(data: bytes, path: Path) -> Manifest:
 
 def parse_remote_manifest(data: bytes, url: str) -> Manifest:
     """Parse the manifest at ``url``. Raises UserError if ``data`` is not a manifest."""
-    return _parse(data, urlsplit(url).path, url, lambda row: _row_beside(row, url))
+    return _parse(data, urlsplit(url).path, without_secrets(url), lambda row: _row_beside(row, url))
 
 
 def _parse(
@@ -178,8 +186,8 @@ def _remote_row(row: _Row, url: str) -> SourceFile | Reject:
     protocol = protocol_of(url)
     if protocol not in _ROW_PROTOCOLS or ("::" in url and protocol not in WEB):
         return Reject(
-            url,
+            without_secrets(url),
             Reason.UNSUPPORTED,
             "A row of a manifest names a path, an http or https address, or an object store.",
         )
-    return SourceFile(url, stamp=None, n_bytes=None, label=row.label)
+    return remote_file(url, label=row.label)

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too large"
     TOO_SMALL = "too small"
     UNREADABLE = "unreadable"
+    NOT_FOLLOWED = "link not followed"
     DOWNLOAD_FAILED = "download failed"
 
 

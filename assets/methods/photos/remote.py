@@ -8,12 +8,14 @@ from typing import Any
 import fsspec
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.download import Fetched, too_large
 from assets.methods.photos.listing import (
     Listing,
     SourceFile,
     is_ignored,
     protocol_of,
+    remote_file,
     sorted_listing,
 )
 from assets.methods.photos.rejects import Reason, Rejected
@@ -29,7 +31,9 @@ _STAMP_FIELDS = (
 def _filesystem(url: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URL, and the path in it."""
     if "::" in url:
-        raise UserError(f"{url} chains several addresses; give one folder or manifest.")
+        raise UserError(
+            f"{without_secrets(url)} chains several addresses; give one folder or manifest."
+        )
     protocol = protocol_of(url)
     try:
         return fsspec.core.url_to_fs(url)
@@ -55,7 +59,7 @@ def list_remote_folder(url: str) -> Listing:
     with _failure_as_user_error(url):
         filesystem.invalidate_cache()
         if not filesystem.isdir(root):
-            raise UserError(f"There is no folder or manifest {url}.")
+            raise UserError(f"There is no folder or manifest {without_secrets(url)}.")
         found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
     prefix = len(root.rstrip("/")) + 1
     shown = {
@@ -64,7 +68,7 @@ def list_remote_folder(url: str) -> Listing:
         if not any(map(is_ignored, path[prefix:].split("/")))
     }
     files = (
-        SourceFile(filesystem.unstrip_protocol(path), _remote_stamp(info), info.get("size"))
+        remote_file(filesystem.unstrip_protocol(path), _remote_stamp(info), info.get("size"))
         for path, info in shown.items()
     )
     return sorted_listing(files, ignored=len(found) - len(shown))
@@ -78,7 +82,9 @@ def _failure_as_user_error(url: str) -> Iterator[None]:
         raise
     # Every package behind fsspec raises errors of its own kinds.
     except Exception as error:
-        raise UserError(f"{url} cannot be listed ({type(error).__name__}).") from error
+        raise UserError(
+            f"{without_secrets(url)} cannot be listed ({type(error).__name__})."
+        ) from error
 
 
 def _remote_stamp(info: dict[str, Any]) -> str | None:
@@ -87,10 +93,18 @@ def _remote_stamp(info: dict[str, Any]) -> str | None:
     return json.dumps(known) if known.keys() - {"size"} else None
 
 
+def read_remote_head(file: SourceFile, n_bytes: int) -> bytes:
+    """Read the first ``n_bytes`` of a file, and no more of it. Raises Rejected."""
+    with _failure_as_rejected():
+        filesystem, path = _filesystem(file.location)
+        data: bytes = filesystem.cat_file(path, start=0, end=n_bytes)
+    return data
+
+
 def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fetched:
     """Read the bytes of a file, unless it still has ``known_stamp``. Raises Rejected."""
-    try:
-        filesystem, path = _filesystem(file.uri)
+    with _failure_as_rejected():
+        filesystem, path = _filesystem(file.location)
         # Files of a folder were stamped when they were listed; those of a manifest were not.
         info = {} if file.stamp else filesystem.info(path)
         stamp = file.stamp or _remote_stamp(info)
@@ -100,6 +114,15 @@ def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fe
             raise too_large(info["size"], max_bytes)
         with filesystem.open(path, "rb") as opened:
             data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise too_large(None, max_bytes)
+    return Fetched(data, stamp)
+
+
+@contextmanager
+def _failure_as_rejected() -> Iterator[None]:
+    try:
+        yield
     except UserError as error:
         raise Rejected(Reason.DOWNLOAD_FAILED, str(error)) from error
     except FileNotFoundError as error:
@@ -111,6 +134,3 @@ def read_remote(file: SourceFile, max_bytes: int, known_stamp: str | None) -> Fe
         raise Rejected(
             Reason.DOWNLOAD_FAILED, f"The store did not give the file ({type(error).__name__})."
         ) from error
-    if len(data) > max_bytes:
-        raise too_large(None, max_bytes)
-    return Fetched(data, stamp)

@@ -3,15 +3,25 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pandas as pd
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import without_secrets
+from assets.methods.photos.companions import find_companions
 from assets.methods.photos.download import Fetched, FetchLimits, fetch, too_large
 from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of
-from assets.methods.photos.local import error_cause, list_folder, local_path, local_uri, read_local
+from assets.methods.photos.local import (
+    error_cause,
+    list_folder,
+    local_path,
+    local_uri,
+    read_local,
+    read_local_head,
+)
 from assets.methods.photos.manifest import (
     Manifest,
     is_manifest,
@@ -19,21 +29,30 @@ from assets.methods.photos.manifest import (
     parse_remote_manifest,
 )
 from assets.methods.photos.rejects import Rejected
-from assets.methods.photos.remote import list_remote_folder, read_remote, read_remote_manifest
+from assets.methods.photos.remote import (
+    list_remote_folder,
+    read_remote,
+    read_remote_head,
+    read_remote_manifest,
+)
 
 
-def list_source(source: str, limits: FetchLimits | None = None) -> Listing:
+def list_source(
+    source: str, limits: FetchLimits | None = None, follow_links: bool = False
+) -> Listing:
     """Find the files of a folder, of an fsspec URL (``s3://...``) or of a manifest.
 
-    ``limits`` are for the download of a manifest on the web. Raises UserError when the source
-    cannot be listed.
+    ``limits`` are for the download of a manifest on the web, ``follow_links`` is for links out of a
+    local folder. Raises UserError when the source cannot be listed.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
     if manifest is not None:
         return manifest.listing()
     if _is_local(source):
-        return _list_local_folder(_absolute_path(source))
-    return list_remote_folder(source)
+        listing = _list_local_folder(_absolute_path(source), follow_links)
+    else:
+        listing = list_remote_folder(source)
+    return replace(listing, companions=find_companions(listing.files))
 
 
 def read_manifest(source: str, limits: FetchLimits | None = None) -> pd.DataFrame:
@@ -46,8 +65,8 @@ def read_manifest(source: str, limits: FetchLimits | None = None) -> pd.DataFram
     manifest = _find_manifest(source, limits or FetchLimits())
     if manifest is None:
         raise UserError(
-            f"There is no manifest at {source}: labelled data is a CSV or Parquet file with a "
-            "column uri, of paths or URLs, and a column label."
+            f"There is no manifest at {without_secrets(source)}: labelled data is a CSV or Parquet "
+            "file with a column uri, of paths or URLs, and a column label."
         )
     return manifest.labelled_rows()
 
@@ -65,6 +84,13 @@ def read_bytes(file: SourceFile, limits: FetchLimits) -> bytes:
     return read_if_changed(file, limits, known_stamp=None).data or b""
 
 
+def read_head(file: SourceFile, n_bytes: int) -> bytes:
+    """Read the first ``n_bytes`` of a file of a folder. Raises Rejected."""
+    if protocol_of(file.uri) in (None, "file"):
+        return read_local_head(file, n_bytes)
+    return read_remote_head(file, n_bytes)
+
+
 def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | None) -> Fetched:
     """Read the bytes of a file and its stamp; no bytes if the file still has ``known_stamp``.
 
@@ -77,7 +103,7 @@ def read_if_changed(file: SourceFile, limits: FetchLimits, known_stamp: str | No
         return Fetched(None, known_stamp)
     protocol = protocol_of(file.uri)
     if protocol in WEB:
-        return fetch(file.uri, limits, known_stamp)
+        return fetch(file.location, limits, known_stamp)
     if protocol in (None, "file"):
         return read_local(file, limits.max_bytes)
     return read_remote(file, limits.max_bytes, known_stamp)
@@ -101,9 +127,9 @@ def _absolute_path(source: str) -> Path:
     return Path(os.path.abspath(local_path(source)))
 
 
-def _list_local_folder(path: Path) -> Listing:
+def _list_local_folder(path: Path, follow_links: bool) -> Listing:
     try:
-        return list_folder(str(path))
+        return list_folder(str(path), follow_links)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -128,10 +154,11 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 
 
 def _find_web_manifest(url: str, limits: FetchLimits) -> Manifest:
+    shown = without_secrets(url)
     if not is_manifest(urlsplit(url).path):
-        raise UserError(f"{url} is not a manifest: a web address has to end in .csv or .parquet.")
+        raise UserError(f"{shown} is not a manifest: a web address has to end in .csv or .parquet.")
     try:
         data = fetch(url, limits).data or b""
     except Rejected as error:
-        raise UserError(f"The manifest {url} cannot be downloaded. {error.detail}") from error
+        raise UserError(f"The manifest {shown} cannot be downloaded. {error.detail}") from error
     return parse_remote_manifest(data, url)

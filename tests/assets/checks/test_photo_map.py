@@ -14,6 +14,7 @@ from assets.checks import photo_map
 from assets.methods.layout.assignment import EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.companions import companions_table
 from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic
 
 # Dagster declares that the call of a check returns an object of any kind.
@@ -69,6 +70,29 @@ def test_every_file_is_accounted_for(catalogue):
         catalogue, rejects=catalogue.rejects.assign(uri=catalogue.images.uri[0])
     )
     assert not check(in_both).passed
+    companions = companions_table([("/photos/0.json", "/photos/0.jpg")])
+    with_companion = dataclasses.replace(
+        catalogue, companions=companions, n_found=catalogue.n_found + 1
+    )
+    result = check(with_companion)
+    assert result.passed
+    assert result.description == (
+        "146 found: 144 photos, 1 rejects, 1 companions, 0 in none of them, 0 twice"
+    )
+    as_photo = companions_table([(catalogue.images.uri[0], None)])
+    assert not check(dataclasses.replace(with_companion, companions=as_photo)).passed
+
+
+def test_companions_are_no_part_of_the_share_of_rejects(catalogue):
+    companions = companions_table((f"/photos/{number}.json", None) for number in range(10 * N))
+    many = dataclasses.replace(catalogue, companions=companions, n_found=11 * N + 1)
+    result = checks.few_files_are_rejected(many)
+    assert result.passed
+    assert result.description == "0.7% of 145 files are rejected (a few: up to 5%)"
+    half = catalogue.rejects.loc[[0] * N]
+    assert not checks.few_files_are_rejected(
+        dataclasses.replace(many, rejects=half, n_found=12 * N)
+    ).passed
 
 
 @pytest.mark.parametrize(

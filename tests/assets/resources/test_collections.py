@@ -22,6 +22,9 @@ def test_collections_are_remembered_in_the_order_of_their_names(tmp_path):
     ]
 
 
+ASSETS = ("raw_images", "mosaic")
+
+
 @pytest.mark.parametrize("name", ["", "../evil", ".hidden", "a/b", "a b", "x" * 65, "é"])
 def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="cannot name a collection"):
@@ -60,6 +63,27 @@ def test_a_collection_that_is_known_keeps_its_settings_under_a_new_source(tmp_pa
     CollectionRegistry(tmp_path).add(Collection("photos", "/old", {"mosaic": {"tile": 20}}))
     new = Collection("photos", "/new", {"mosaic": {"tile": 20}})
     assert collection_for("photos", "/new") == new
+
+
+def test_links_are_followed_by_older_collections_and_not_by_new_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    registry = CollectionRegistry(tmp_path)
+    # As homes of 0.1 hold it.
+    older = '{"name": "older", "source": "/photos", "settings": {"raw_images": {"min_side": 9}}}'
+    (tmp_path / "collections").mkdir()
+    (tmp_path / "collections" / "older.json").write_text(older)
+    assert registry.get("older").follow_links
+    assert collection_for("older", "/photos").follow_links
+    assert not collection_for("new", "/photos").follow_links
+    # What was asked for once stays, as the settings of assets do not.
+    registry.add(collection_for("asked", "/photos", follow_links=True).with_settings({}, ASSETS))
+    registry.add(collection_for("older", "/photos", follow_links=False).with_settings({}, ASSETS))
+    registry.add(collection_for("new", "/photos"))
+    assert [collection_for(name, "/photos").follow_links for name in ("asked", "older", "new")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_posted_photos_are_not_replaced_by_another_source(tmp_path, monkeypatch):

@@ -261,6 +261,15 @@ def _log_all_kinds(run: TrackedRun) -> None:
     run.file("cat/seen.npy", b"map")
 
 
+def test_parameters_hold_no_secret_and_no_control_character(tracking):
+    with tracking.lone_run("explain", _unheard) as run:
+        run.parameters({"manifest": "https://bob:s3cr3t@host/\x1b.csv?password=s3cr3t", "box": 64})
+    assert tracking.client.get_run(run.run_id).data.params == {
+        "manifest": r"https://hidden@host/\x1b.csv?password=hidden",
+        "box": "64",
+    }
+
+
 def test_a_server_that_is_down_is_told_once_and_costs_lone_work_nothing(home, unreachable_uri):
     heard = []
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri)

@@ -3,7 +3,10 @@ import pytest
 
 from assets.config import OcclusionMapsConfig
 from assets.methods.common.errors import UserError
-from assets.results.originals import choose_images, folder_names
+from assets.methods.common.shown_text import without_secrets
+from assets.methods.photos.catalogue import CatalogueSettings
+from assets.results.originals import choose_images, folder_names, read_originals
+from support.image_server import picture
 
 IMAGES = pd.DataFrame(
     [("c", "/c.png"), ("a", "/a.png"), ("b", "/b.png"), ("b", "/copy of b.png"), ("d", "/d.png")],
@@ -30,6 +33,21 @@ def test_what_is_chosen_comes_with_its_uri_and_its_score():
         {"image_id": "b", "uri": "/b.png", "score": 0.9},
         {"image_id": "a", "uri": "/a.png", "score": 0.5},
     ]
+
+
+def test_images_are_named_as_they_are_shown_or_as_a_manifest_has_them():
+    images = pd.DataFrame(
+        {"image_id": ["a", "b"], "uri": ["/a\x1b.png", without_secrets("s3://b/b.png?sig=s3cr3t")]}
+    )
+
+    def found(name: str) -> list[str]:
+        return choose_images(images, SCORES, OcclusionMapsConfig(images=[name])).image_id.tolist()
+
+    assert found("file:///a%1B.png") == ["a"]
+    assert found("s3://b/b.png?sig=s3cr3t") == ["b"]
+    with pytest.raises(UserError) as caught:
+        found("s3://b/c.png?sig=s3cr3t")
+    assert "s3cr3t" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +95,12 @@ def test_scores_that_are_older_than_the_catalogue_are_told(named):
 )
 def test_folders_have_the_names_of_the_files_made_safe_and_unique(uris, names):
     assert folder_names(uris) == names
+
+
+def test_an_original_is_named_without_secrets_and_control_characters(memory):
+    address = "memory://store/a\x1b]0;x\x07.png?token=s3cr3t"
+    memory.pipe(address.removeprefix("memory:/"), picture())
+    (original,) = read_originals([address], CatalogueSettings(), lambda *_: None)
+    assert (original.image.size, original.folder) == ((64, 48), "a__0_x_")
+    assert "s3cr3t" not in repr(original)
+    assert not {"\x1b", "\x07"} & set(original.name)

@@ -60,7 +60,7 @@ def test_what_is_given_reaches_the_asset_under_the_name_of_its_setting(given):
     }
     assert options.config(MosaicConfig).tile == 20
     assert options.compute() == Compute(threads=2, precision="bfloat16")
-    assert others == {"source": "photos", "name": "birds", "out": None}
+    assert others == {"source": "photos", "name": "birds", "follow_links": None, "out": None}
 
 
 def test_a_default_that_somebody_gives_is_remembered_as_given(given):

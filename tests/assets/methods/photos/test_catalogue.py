@@ -70,8 +70,9 @@ def fill(folder: Path, n_photos: int) -> None:
 
 
 def accounts_for_everything(catalogue: Catalogue) -> None:
-    assert len(catalogue.images) + len(catalogue.rejects) == catalogue.n_found
-    uris = [*catalogue.images["uri"], *catalogue.rejects["uri"]]
+    kinds = (catalogue.images, catalogue.rejects, catalogue.companions)
+    uris = [uri for kind in kinds for uri in kind["uri"]]
+    assert len(uris) == catalogue.n_found
     assert len(set(uris)) == len(uris)
     in_order = catalogue.images.sort_values(["image_id", "uri"], ignore_index=True)
     pd.testing.assert_frame_equal(catalogue.images, in_order)
@@ -116,7 +117,7 @@ def test_every_format_and_every_reason(photos, store, monkeypatch):
         "pipe.jpg": "unsupported",
         "a.jpg": "download failed",
     }
-    assert set(reasons.values()) == {reason.value for reason in Reason}
+    assert set(reasons.values()) == {reason.value for reason in Reason} - {Reason.NOT_FOLLOWED}
 
 
 def test_the_tables(photos, store):
@@ -215,7 +216,7 @@ def test_permanent_rejects_are_remembered_and_transient_ones_tried_again(
     photos, store, decoded, monkeypatch
 ):
     fill(photos, 1)
-    (photos / "note.txt").write_bytes(b"hello")
+    (photos / "note.jpg").write_bytes(b"hello")
     (photos / "later.png").write_bytes(photo(seed=9))
     read = sources.read_local
 
@@ -290,7 +291,8 @@ def test_a_remote_folder(store):
     filesystem.pipe("/catalogued/b.txt", b"hello")
     catalogue = catalogue_photos("memory://catalogued", store, SETTINGS)
     assert catalogue.images["uri"].tolist() == ["memory:///catalogued/a.png"]
-    assert catalogue.rejects["reason"].tolist() == ["not an image"]
+    assert catalogue.companions["uri"].tolist() == ["memory:///catalogued/b.txt"]
+    assert catalogue.n_found == 2
 
 
 def test_progress(photos, store):
@@ -325,17 +327,25 @@ def test_few_photos_are_in_flight(photos, store, monkeypatch):
 
 
 def test_no_readable_photo(photos, store):
-    (photos / "a.txt").write_bytes(b"hello")
-    (photos / "b.txt").write_bytes(b"hello")
+    (photos / "a.jpg").write_bytes(b"hello")
+    (photos / "b.jpg").write_bytes(b"hello")
     (photos / "c.jpg").write_bytes(b"")
+    (photos / "d.txt").write_bytes(b"hello")
     (photos / ".hidden").write_bytes(b"")
     with pytest.raises(UserError) as caught:
         catalogue_photos(str(photos), store, SETTINGS)
     assert str(caught.value) == (
-        f"None of the 3 files in {photos} is a readable photo (1 empty, 2 not an image; 1 hidden or"
-        f" system entries were ignored). For example {photos}/a.txt: The file does not begin like"
-        " any kind of image."
+        f"None of the 3 files in {photos} is a readable photo (1 empty, 2 not an image; 1 only"
+        " accompany photos; 1 hidden or system entries were ignored). For example"
+        f" {photos}/a.jpg: The file does not begin like any kind of image."
     )
+
+
+def test_companions_alone(photos, store):
+    (photos / "a.json").write_bytes(b"{}")
+    with pytest.raises(UserError) as caught:
+        catalogue_photos(str(photos), store, SETTINGS)
+    assert str(caught.value) == f"There are no photos in {photos}; 1 only accompany photos."
 
 
 def test_nothing_at_all(photos, store):

@@ -100,7 +100,42 @@ def test_a_linked_folder_outside_is_entered_once(tmp_path):
     inside.mkdir()
     (inside / "one").symlink_to(tmp_path / "outside")
     (inside / "two").symlink_to(tmp_path / "outside")
-    assert names(list_source(str(inside)), inside) == ["one/a.jpg"]
+    assert names(list_source(str(inside), follow_links=True), inside) == ["one/a.jpg"]
+
+
+def test_links_out_of_the_folder_are_listed_and_not_followed(tmp_path):
+    outside = write(tmp_path / "outside" / "a.jpg")
+    write(tmp_path / "inside-too" / "b.jpg")
+    inside = tmp_path / "inside"
+    write(inside / "deep" / "own.jpg")
+    (inside / "deep" / "file.jpg").symlink_to(outside)
+    (inside / "folder").symlink_to("../outside", target_is_directory=True)
+    # A name that begins like that of the folder, and a link to a link.
+    (inside / "beside").symlink_to(tmp_path / "inside-too")
+    (inside / "again.jpg").symlink_to(inside / "deep" / "file.jpg")
+    (inside / "own.jpg").symlink_to("deep/own.jpg")
+    (inside / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
+    listing = list_source(str(inside))
+    assert names(listing, inside) == ["deep/own.jpg", "own.jpg"]
+    reasons = {os.path.relpath(reject.uri, inside): reject.reason for reject in listing.rejects}
+    assert reasons == {
+        "again.jpg": Reason.NOT_FOLLOWED,
+        "beside": Reason.NOT_FOLLOWED,
+        "broken.jpg": Reason.UNREADABLE,
+        "deep/file.jpg": Reason.NOT_FOLLOWED,
+        "folder": Reason.NOT_FOLLOWED,
+    }
+    followed = list_source(str(inside), follow_links=True)
+    assert [reject.uri for reject in followed.rejects] == [str(inside / "broken.jpg")]
+    assert len(followed.files) == 6
+
+
+def test_a_source_that_is_a_link_itself_is_followed(tmp_path):
+    write(tmp_path / "real" / "a.jpg")
+    (tmp_path / "real" / "again.jpg").symlink_to("a.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    listing = list_source(str(tmp_path / "link"))
+    assert names(listing, tmp_path) == ["link/a.jpg", "link/again.jpg"]
 
 
 def test_links_that_lead_nowhere(tmp_path):

@@ -5,11 +5,13 @@ import fsspec
 import pytest
 
 from assets.methods.common.errors import UserError
+from assets.methods.photos.catalogue import CatalogueSettings, find_addresses
 from assets.methods.photos.source import (
     Listing,
     SourceFile,
     list_source,
     listing_digest,
+    read_bytes,
     read_if_changed,
     read_manifest,
 )
@@ -23,6 +25,37 @@ def test_sources_that_are_none(tmp_path):
     assert "known" in refused("nonsense://bucket")
     assert "chains" in refused("simplecache::http://127.0.0.1/")
     assert "There is no" in refused("memory://nowhere")
+
+
+def test_what_is_refused_is_told_without_its_secrets(tmp_path):
+    for source in (
+        "http://bob:s3cr3t@127.0.0.1:1/list.csv",
+        "http://127.0.0.1:1/list.csv?X-Amz-Signature=s3cr3t",
+        "http://127.0.0.1:1/list?token=s3cr3t",
+        "simplecache::http://bob:s3cr3t@127.0.0.1/",
+        "memory://bob:s3cr3t@nowhere",
+    ):
+        message = refused(source)
+        assert "s3cr3t" not in message
+        assert "hidden" in message
+    (tmp_path / "m.csv").write_text("uri\nftp://bob:s3cr3t@host/a.jpg\n")
+    (reject,) = list_source(str(tmp_path / "m.csv")).rejects
+    assert reject.uri == "ftp://hidden@host/a.jpg"
+
+
+def test_an_address_with_a_secret_is_asked_and_not_shown(tmp_path, memory):
+    memory.pipe("/store/a.png?sig=s3cr3t1", b"one")
+    memory.pipe("/store/a.png?sig=s3cr3t2", b"two")
+    (tmp_path / "m.csv").write_text(
+        "uri\nmemory://store/a.png?sig=s3cr3t1\nmemory://store/a.png?sig=s3cr3t2\n"
+    )
+    files = list_source(str(tmp_path / "m.csv")).files
+    assert {read_bytes(file, LIMITS) for file in files} == {b"one", b"two"}
+    assert len({file.uri for file in files}) == 2
+    assert "s3cr3t" not in repr(files)
+    found = find_addresses(str(tmp_path / "m.csv"), [files[0].uri, "/gone"], CatalogueSettings())
+    assert found == {files[0].uri: files[0].address}
+    assert find_addresses(str(tmp_path / "gone.csv"), [files[0].uri], CatalogueSettings()) == {}
 
 
 def test_folders_are_no_manifests(tmp_path, memory):
