@@ -261,6 +261,19 @@ def test_a_source_that_cannot_be_listed_is_not_added(tessera, tmp_path):
     assert "nothing" not in tessera("list").out
 
 
+def test_a_manifest_whose_files_are_all_missing_is_not_added(tessera, photo_folder, tmp_path):
+    manifest = tmp_path / "old.csv"
+    manifest.write_text("uri\ngone.jpg\nlost.jpg\n")
+    refused = tessera("add", "old", manifest)
+    assert refused.code == 2
+    assert f"None of the 2 files that {manifest} names can be read; for example" in refused.err
+    assert "old" not in tessera("list").out
+    manifest.write_text(f"uri\ngone.jpg\n{photo_folder(1) / 'photo_000.png'}\n")
+    added = tessera("add", "old", manifest)
+    assert added.code == 0
+    assert "old: 1 files and 1 that cannot be read (for example" in added.out
+
+
 def test_help_names_every_command(tessera):
     assert all(
         command in tessera("--help").out
