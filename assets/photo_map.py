@@ -17,7 +17,13 @@ from assets.resources.compute import Compute
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.results.photo_map import catalogue_metrics, flat, layout_figure, layout_metrics
+from assets.results.photo_map import (
+    catalogue_metrics,
+    flat,
+    labels_of,
+    layout_figure,
+    layout_metrics,
+)
 from assets.steps import step
 from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic, with_points
 
@@ -115,8 +121,7 @@ def grid_assignment(
         shown = with_points(shown_photos(raw_images, config.show_duplicates), tsne_2d)
         points = shown[["x", "y"]].to_numpy()
         vectors = embeddings.of(list(shown.image_id))
-        labels = shown.label.astype(object).where(shown.label.notna(), None)
-        layout = lay_out(points, vectors, labels, config.settings(), log.progress)
+        layout = lay_out(points, vectors, labels_of(shown), config.settings(), log.progress)
         metrics = layout_metrics(layout)
         log.metrics(flat(metrics))
         log.histogram(

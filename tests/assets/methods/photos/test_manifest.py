@@ -12,7 +12,7 @@ from assets.methods.photos.rejects import Reason
 from assets.methods.photos.source import (
     list_source,
     read_bytes,
-    read_manifest,
+    read_labels,
 )
 from support.sources import LIMITS, NAMES, names, refused, write
 
@@ -51,7 +51,7 @@ def test_the_rows_of_a_csv_manifest(tmp_path):
         "4,https://example.com/d.jpg,sfw,,007\n"
     )
     manifest = write(tmp_path / "photos" / "m.csv", text.encode("utf-8-sig"))
-    rows = read_manifest(str(manifest))
+    rows = read_labels(str(manifest))
     expected = pd.DataFrame(
         [
             (str(path), " NSFW", "train", "phone"),
@@ -79,7 +79,7 @@ def test_the_rows_of_a_parquet_manifest(tmp_path):
         }
     )
     frame.to_parquet(tmp_path / "m.parquet")
-    rows = read_manifest(str(tmp_path / "m.parquet"))
+    rows = read_labels(str(tmp_path / "m.parquet"))
     expected = pd.DataFrame(
         {
             "seen": ["true", None],
@@ -100,7 +100,7 @@ def test_every_row_is_listed_under_its_uri(tmp_path):
     pd.DataFrame({"uri": values, "label": "sfw"}).to_csv(tmp_path / "m.csv", index=False)
     listing = list_source(str(tmp_path / "m.csv"))
     listed = [file.uri for file in listing.files] + [reject.uri for reject in listing.rejects]
-    rows = read_manifest(str(tmp_path / "m.csv"))
+    rows = read_labels(str(tmp_path / "m.csv"))
     assert len(rows) == len(values)
     assert sorted(set(rows["uri"])) == sorted(listed)
 
@@ -178,7 +178,7 @@ def test_a_parquet_manifest_without_the_column(tmp_path):
 def test_a_manifest_without_labels(tmp_path):
     manifest = write(tmp_path / "m.csv", b"uri,split\na.jpg,test\n")
     with pytest.raises(UserError) as caught:
-        read_manifest(str(manifest))
+        read_labels(str(manifest))
     assert str(caught.value) == (
         f"The manifest {manifest} has no column named label: its columns are 'uri', 'split'."
     )
@@ -191,7 +191,7 @@ def test_blanks_and_case_of_the_columns_that_are_read_do_not_matter(tmp_path, na
     source = tmp_path / f"m.{kind}"
     table.to_csv(source, index=False) if kind == "csv" else table.to_parquet(source)
     assert list_source(str(source)).rejects[0].uri == str(tmp_path / "a.jpg")
-    (row,) = read_manifest(str(source)).to_dict("records")
+    (row,) = read_labels(str(source)).to_dict("records")
     assert row == {"uri": str(tmp_path / "a.jpg"), "label": "x", "split": "test", "Note": "y"}
     write(tmp_path / "a.jpg")
     assert list_source(str(source)).files[0].label == "x"
@@ -200,7 +200,7 @@ def test_blanks_and_case_of_the_columns_that_are_read_do_not_matter(tmp_path, na
 def listed(source: Path) -> list[tuple[str, str | None]]:
     """The names and labels of a manifest's files, which are the same in its rows."""
     files = list_source(str(source)).files
-    rows = read_manifest(str(source))
+    rows = read_labels(str(source))
     whole = rows[rows.uri.isin([file.uri for file in files])]
     labels = [None if pd.isna(label) else label.strip() for label in whole.label]
     assert dict(zip(whole.uri, labels, strict=True)) == {file.uri: file.label for file in files}
@@ -223,7 +223,7 @@ def test_blanks_after_commas_belong_to_no_value(tmp_path):
     write(tmp_path / "a,b.jpg")
     manifest = write(tmp_path / "m.csv", b'label, uri, split\nx, "a,b.jpg", test\n')
     assert listed(manifest) == [("a,b.jpg", "x")]
-    assert read_manifest(str(manifest)).split.tolist() == ["test"]
+    assert read_labels(str(manifest)).split.tolist() == ["test"]
 
 
 def test_a_long_value_in_a_column_that_nobody_reads_is_no_matter(tmp_path):
@@ -249,7 +249,7 @@ def test_a_row_with_a_wrong_quotation_mark_is_a_reject_and_the_others_are_read(
     assert (reject.uri, reject.reason) == (f"{manifest}#2", Reason.UNREADABLE)
     assert reject.detail.startswith("Line 4 of the manifest cannot be read: a quotation mark")
     # The rows of train and evaluate are the same, so that each is accounted for.
-    assert read_manifest(str(manifest)).uri.tolist()[1] == f"{manifest}#2"
+    assert read_labels(str(manifest)).uri.tolist()[1] == f"{manifest}#2"
 
 
 def test_a_quotation_mark_inside_a_plain_value_is_a_character(tmp_path):
@@ -260,10 +260,10 @@ def test_a_quotation_mark_inside_a_plain_value_is_a_character(tmp_path):
 def test_a_split_of_lists_is_refused_and_other_columns_of_lists_are_passed_over(tmp_path):
     rows = pd.DataFrame({"uri": ["a.jpg"], "label": ["sfw"], "vector": [[1.0]]})
     rows.to_parquet(tmp_path / "m.parquet")
-    assert list(read_manifest(str(tmp_path / "m.parquet")).columns) == ["uri", "label"]
+    assert list(read_labels(str(tmp_path / "m.parquet")).columns) == ["uri", "label"]
     rows.rename(columns={"vector": "split"}).to_parquet(tmp_path / "m.parquet")
     with pytest.raises(UserError, match="column split does not hold text"):
-        read_manifest(str(tmp_path / "m.parquet"))
+        read_labels(str(tmp_path / "m.parquet"))
 
 
 def test_a_remote_manifest(memory):
@@ -281,7 +281,7 @@ def test_a_remote_manifest(memory):
 
 def test_the_rows_of_a_remote_manifest(memory):
     memory.pipe("/bucket/m.csv", b"label,uri\nsfw,a.jpg\nnsfw,file:///etc/passwd\n")
-    rows = read_manifest("memory://bucket/m.csv")
+    rows = read_labels("memory://bucket/m.csv")
     assert rows.to_dict("index") == {
         1: {"label": "sfw", "uri": "memory://bucket/a.jpg"},
         2: {"label": "nsfw", "uri": "file:///etc/passwd"},
@@ -309,12 +309,12 @@ def test_a_manifest_on_the_web(monkeypatch):
 def test_the_rows_of_a_manifest_on_the_web(monkeypatch):
     rows = b"uri,label\na b.jpg,cat\n../c.jpg,dog\n"
     monkeypatch.setattr(sources, "fetch", lambda url, limits: sources.Fetched(rows, None))
-    assert read_manifest("https://example.com/photos/m.csv")["uri"].tolist() == [
+    assert read_labels("https://example.com/photos/m.csv")["uri"].tolist() == [
         "https://example.com/photos/a%20b.jpg",
         "https://example.com/c.jpg",
     ]
     with pytest.raises(UserError, match=r"has to end in .csv or .parquet"):
-        read_manifest("https://example.com/photos")
+        read_labels("https://example.com/photos")
 
 
 def test_a_manifest_on_a_private_address_is_refused():
