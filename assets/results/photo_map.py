@@ -15,20 +15,23 @@ from assets.methods.layout.layout import Layout
 from assets.methods.layout.refinement import Refinement
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import is_identifier
+from assets.methods.photos.near_duplicates import duplicates_table
 from assets.values import EncodedImage, GridAssignment
 
 
 def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
     """Return how many files were found, and what became of them."""
     images = catalogue.images
-    exact = images.duplicate_of == images.image_id
+    duplicates = duplicates_table(images)
+    is_exact = duplicates.kind == "exact"
     reasons = catalogue.rejects.reason.value_counts()
     return {
         "found": catalogue.n_found,
         "photos": len(images),
         "decoded_anew": catalogue.n_decoded,
-        "exact_duplicates": int(exact.sum()),
-        "near_duplicates": int((images.duplicate_of.notna() & ~exact.fillna(False)).sum()),
+        "exact_duplicates": int(is_exact.sum()),
+        "near_duplicates": int((~is_exact).sum()),
+        "label_conflicts": int(duplicates.labels_differ.sum()),
         "rejected": len(catalogue.rejects),
         **{f"rejected_{str(reason).replace(' ', '_')}": int(n) for reason, n in reasons.items()},
     }

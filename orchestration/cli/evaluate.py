@@ -1,6 +1,5 @@
 """`tessera evaluate`: from labelled photos to metrics, tables and figures, and a summary."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pandas as pd
 
 from assets.config import LabelledImagesConfig, NsfwEvaluationConfig, config_of
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole
 from assets.methods.photos.labels import LabelledData
 from assets.results.evaluation import csv_bytes, evaluation_files
 from assets.values import NsfwEvaluation
@@ -32,6 +30,7 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
+from orchestration.cli.result_folders import write_results
 from orchestration.runs import FinishedRun
 
 SHOWN = (
@@ -92,9 +91,7 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
     value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
     files = evaluation_files(value)
     files["findings.csv"] = csv_bytes(data.findings)
-    files["report.json"] = json.dumps(_report(value, data, run), indent=2).encode()
-    for file, content in files.items():
-        write_whole(out / file, content)
+    write_results(out, files, _report(value, data, run))
     _summarise(value, time.monotonic() - begun)
     report_findings(data)
     for file in ("evaluation.png", "metrics.csv", "findings.csv"):

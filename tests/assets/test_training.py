@@ -373,6 +373,7 @@ def test_the_whole_chain_runs_and_its_checks_pass(trained):
         (
             "no_image_is_in_two_splits",
             "few_rows_are_left_out",
+            "labels_do_not_contradict",
             "champion_is_no_worse",
             "figures_lie_in_their_intervals",
             "auc_follows_from_the_scores",

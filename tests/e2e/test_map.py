@@ -14,7 +14,10 @@ from assets.methods.layout.grid import choose_grid
 from assets.resources.collections import CollectionRegistry
 from orchestration.instance import open_instance
 
-EVERY_RESULT = {"mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "report.json"}
+EVERY_RESULT = {
+    *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "duplicates.csv"),
+    "report.json",
+}
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
@@ -37,13 +40,40 @@ def test_of_fifty_copies_one_is_shown_unless_all_are_wanted(tessera, photo_folde
     folder = photo_folder(1)
     for number in range(49):
         shutil.copy(folder / "photo_000.png", folder / f"copy_{number}.png")
-    for options, shown in (([], 1), (["--show-duplicates"], 50)):
+    for options, shown in (([], 1), (["--show-duplicates", "--format", "png"], 50)):
         ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "copies", *options)
         assert ran.code == 0, ran.err
         report = json.loads((tmp_path / "map" / "report.json").read_text())
         assert report["counts"]["shown"] == shown
         assert report["counts"]["exact_duplicates"] == 49
         assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == shown
+        duplicates = pd.read_csv(tmp_path / "map" / "duplicates.csv")
+        assert duplicates.shown_uri.unique().tolist() == [str(folder / "copy_0.png")]
+        assert duplicates.uri.nunique() == 49
+        assert "Duplicates: 49 exact copies and 0 near copies; duplicates.csv names" in ran.out
+    # The mosaic of the first call is not left beside that of the second.
+    assert not (tmp_path / "map" / "mosaic.jpg").exists()
+
+
+def test_a_conflict_of_labels_is_a_finding(tessera, photo_folder, tmp_path):
+    folder = photo_folder(3)
+    shutil.copy(folder / "photo_000.png", folder / "copy.png")
+    rows = [("copy.png", "cat"), *((f"photo_00{number}.png", "dog") for number in range(3))]
+    pd.DataFrame(rows, columns=["uri", "label"]).to_csv(folder / "labels.csv", index=False)
+    ran = tessera("map", folder / "labels.csv", "--out", tmp_path / "map", "--name", "conflict")
+    # It is a warning: the map is made.
+    assert ran.code == 0, ran.err
+    assert "1 with another label than the photo shown; duplicates.csv names them." in ran.out
+    report = json.loads((tmp_path / "map" / "report.json").read_text())
+    assert report["counts"]["label_conflicts"] == 1
+    assert not report["checks"]["copies_have_one_label"]
+    (row,) = pd.read_csv(tmp_path / "map" / "duplicates.csv").itertuples()
+    assert (row.label, row.shown_label, row.kind, row.labels_differ) == (
+        "dog",
+        "cat",
+        "exact",
+        True,
+    )
 
 
 def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder, tmp_path):
