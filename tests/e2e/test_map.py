@@ -37,43 +37,31 @@ def test_any_number_of_photos_makes_a_map(tessera, photo_folder, tmp_path, n):
 
 
 def test_of_fifty_copies_one_is_shown_unless_all_are_wanted(tessera, photo_folder, tmp_path):
-    folder = photo_folder(1)
+    folder, out = photo_folder(1), tmp_path / "map"
     for number in range(49):
         shutil.copy(folder / "photo_000.png", folder / f"copy_{number}.png")
-    for options, shown in (([], 1), (["--show-duplicates", "--format", "png"], 50)):
-        ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "copies", *options)
+    calls = (([folder], 1), ([folder / "m.csv", "--show-duplicates", "--format", "png"], 50))
+    for arguments, shown in calls:
+        ran = tessera("map", *arguments, "--out", out, "--name", "copies")
         assert ran.code == 0, ran.err
-        report = json.loads((tmp_path / "map" / "report.json").read_text())
+        report = json.loads((out / "report.json").read_text())
         assert report["counts"]["shown"] == shown
         assert report["counts"]["exact_duplicates"] == 49
-        assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == shown
-        duplicates = pd.read_csv(tmp_path / "map" / "duplicates.csv")
-        assert duplicates.shown_uri.unique().tolist() == [str(folder / "copy_0.png")]
+        assert len(pd.read_parquet(out / "layout.parquet")) == shown
+        duplicates = pd.read_csv(out / "duplicates.csv")
         assert duplicates.uri.nunique() == 49
-        assert "Duplicates: 49 exact copies and 0 near copies; duplicates.csv names" in ran.out
-    # The mosaic of the first call is not left beside that of the second.
-    assert not (tmp_path / "map" / "mosaic.jpg").exists()
-
-
-def test_a_conflict_of_labels_is_a_finding(tessera, photo_folder, tmp_path):
-    folder = photo_folder(3)
-    shutil.copy(folder / "photo_000.png", folder / "copy.png")
-    rows = [("copy.png", "cat"), *((f"photo_00{number}.png", "dog") for number in range(3))]
-    pd.DataFrame(rows, columns=["uri", "label"]).to_csv(folder / "labels.csv", index=False)
-    ran = tessera("map", folder / "labels.csv", "--out", tmp_path / "map", "--name", "conflict")
-    # It is a warning: the map is made.
-    assert ran.code == 0, ran.err
+        assert duplicates.shown_uri.unique().tolist() == [str(folder / "copy_0.png")]
+        assert "Duplicates: 49 exact copies and 0 near copies" in ran.out
+        assert report["checks"]["copies_have_one_label"] == (shown == 1)
+        # The second time one of them has another label than the others.
+        rows = {path.name: "cat" for path in sorted(folder.glob("*.png"))} | {"copy_7.png": "dog"}
+        table = pd.DataFrame({"uri": rows.keys(), "label": rows.values()})
+        table.to_csv(folder / "m.csv", index=False)
     assert "1 with another label than the photo shown; duplicates.csv names them." in ran.out
-    report = json.loads((tmp_path / "map" / "report.json").read_text())
-    assert report["counts"]["label_conflicts"] == 1
-    assert not report["checks"]["copies_have_one_label"]
-    (row,) = pd.read_csv(tmp_path / "map" / "duplicates.csv").itertuples()
-    assert (row.label, row.shown_label, row.kind, row.labels_differ) == (
-        "dog",
-        "cat",
-        "exact",
-        True,
-    )
+    (row,) = duplicates[duplicates.labels_differ].itertuples()
+    assert (row.uri, row.label, row.shown_label) == (str(folder / "copy_7.png"), "dog", "cat")
+    # The mosaic of the first call is not left beside that of the second.
+    assert not (out / "mosaic.jpg").exists()
 
 
 def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder, tmp_path):
