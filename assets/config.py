@@ -237,7 +237,7 @@ class DeconvnetMapsConfig(ExaminedImagesConfig):
 
 
 class LabelledImagesConfig(_Config):
-    """The two labels of the manifest, and how its images are split."""
+    """The two labels, and how the labelled images are split."""
 
     negative: str = "sfw"
     """Label of the negative images."""
@@ -246,7 +246,8 @@ class LabelledImagesConfig(_Config):
     train: float = 0.7
     """Share of the images for training, where the manifest names no split."""
     validation: float = 0.1
-    """Share of the images for validation, where the manifest names no split."""
+    """Share of the images for validation, where the manifest names no split. Where images are
+    given to train and none to validation, a part of them becomes validation by this share."""
     test: float = 0.2
     """Share of the images for testing, where the manifest names no split. The three shares sum
     to 1."""

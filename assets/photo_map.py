@@ -12,12 +12,19 @@ from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
+from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
-from assets.results.photo_map import catalogue_metrics, flat, layout_figure, layout_metrics
+from assets.results.photo_map import (
+    catalogue_metrics,
+    flat,
+    labels_of,
+    layout_figure,
+    layout_metrics,
+)
 from assets.steps import step
 from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic, with_points
 
@@ -52,6 +59,7 @@ def raw_images(
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)
         log.table("companions.csv", catalogue.companions)
+        log.table("duplicates.csv", duplicates_table(catalogue.images))
     return catalogue
 
 
@@ -118,8 +126,7 @@ def grid_assignment(
         shown = with_points(shown_photos(raw_images, config.show_duplicates), tsne_2d)
         points = shown[["x", "y"]].to_numpy()
         vectors = embeddings.of(list(shown.image_id))
-        labels = shown.label.astype(object).where(shown.label.notna(), None)
-        layout = lay_out(points, vectors, labels, config.settings(), log.progress)
+        layout = lay_out(points, vectors, labels_of(shown), config.settings(), log.progress)
         metrics = layout_metrics(layout)
         log.metrics(flat(metrics))
         log.histogram(

@@ -17,7 +17,7 @@ from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, label_images
-from assets.methods.photos.source import read_manifest
+from assets.methods.photos.source import read_labels
 from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -62,18 +62,22 @@ def labelled_images(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> LabelledData:
-    """Label and split of each image that the manifest labels without contradiction."""
+    """Label and split of each image that the source labels without contradiction."""
     with step(context, tracking, progress, config) as log:
         collection = photos.collection(context.partition_key)
         reading = catalogue_settings(collection.settings)
+        rows = read_labels(collection.source, reading.fetch, collection.follow_links)
         data = label_images(
-            read_manifest(collection.source, reading.fetch),
+            # What accompanies a photo in a folder has no label.
+            rows[~rows["uri"].isin(raw_images.companions["uri"])],
             raw_images.images,
             raw_images.rejects,
             config.settings(reading.near_distance),
         )
         log.metrics(label_metrics(data))
         log.table("findings.csv", data.findings)
+        for note in data.notes:
+            context.log.info(note)
     return data
 
 

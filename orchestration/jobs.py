@@ -20,9 +20,9 @@ _DESCRIPTIONS = {
     "scores": "Score each image of a collection with the NSFW model or another classifier.",
     "moderation": "Score a collection, and examine the images with the highest scores.",
     "everything": "Map and score a collection, and examine the images with the highest scores.",
-    "training": "Train a new version of the NSFW model on a labelled manifest. It becomes the "
+    "training": "Train a new version of the NSFW model on labelled photos. It becomes the "
     "champion only if it is surely as good as the champion before.",
-    "evaluation": "Evaluate models on a labelled manifest.",
+    "evaluation": "Evaluate models on labelled photos.",
 }
 JOBS = {
     name: dg.define_asset_job(

@@ -11,11 +11,13 @@ from assets.methods.layout.assignment import CERTIFIED_GAP, EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
 from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.photos import Photos
 from assets.values import Embeddings, GridAssignment, Mosaic
 
 MANY_REJECTS = 0.05
 MOST_REJECTS = 0.5
+MOST_CONFLICTS_NAMED = 20
 # The gap that is promised where a proof was asked for above the exact solvers' range.
 NEAR_GAP = 1e-4
 UNIT_LENGTH_TOLERANCE = 1e-4
@@ -56,6 +58,27 @@ def few_files_are_rejected(raw_images: Catalogue) -> dg.AssetCheckResult:
         description=f"{share:.1%} of {n_claimed:,} files are rejected "
         f"(a few: up to {MANY_REJECTS:.0%})",
         metadata={"reasons": raw_images.rejects.reason.value_counts().to_dict()},
+    )
+
+
+@dg.asset_check(asset="raw_images")
+def copies_have_one_label(raw_images: Catalogue) -> dg.AssetCheckResult:
+    """A photo and its exact copies have the same label; near copies may differ by a detail."""
+    duplicates = duplicates_table(raw_images.images)
+    conflicts = duplicates[duplicates.labels_differ]
+    exact = conflicts[conflicts.kind == "exact"]
+    n_near = len(conflicts) - len(exact)
+    return dg.AssetCheckResult(
+        passed=exact.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(exact):,} exact copies have another label than the photo shown, and "
+        f"{n_near:,} near copies have",
+        metadata={
+            "copies": [
+                f"{row.uri} ({row.label}), {row.shown_uri} ({row.shown_label})"
+                for row in exact.head(MOST_CONFLICTS_NAMED).itertuples()
+            ]
+        },
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.photos.catalogue import Catalogue
-from assets.methods.photos.labels import LabelledData, class_counts
+from assets.methods.photos.labels import LabelledData, LabelReason, class_counts
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
@@ -58,6 +58,22 @@ def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
         description=f"{left_out:,} of {n_rows:,} rows are left out (a few: up to "
         f"{MANY_LEFT_OUT:.0%})" + "".join(f"; {fault}" for fault in empty),
         metadata={"reasons": findings.reason.value_counts().to_dict()},
+    )
+
+
+@dg.asset_check(asset="labelled_images")
+def labels_do_not_contradict(labelled_images: LabelledData) -> dg.AssetCheckResult:
+    """No photo has both labels; photos that look nearly alike may, as a detail may decide."""
+    reasons = labelled_images.findings.reason.value_counts()
+    n_rows, n_near = (
+        int(reasons.get(reason.value, 0))
+        for reason in (LabelReason.LABEL_CONFLICT, LabelReason.NEAR_DUPLICATE_CONFLICT)
+    )
+    return dg.AssetCheckResult(
+        passed=n_rows == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{n_rows:,} rows are left out, as their photos have both labels; {n_near:,} "
+        "rows are kept whose photos look nearly like one with the other label",
     )
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 from assets.config import ExaminedImagesConfig
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
-from assets.methods.photos.catalogue import CatalogueSettings, read_original
+from assets.methods.photos.catalogue import CatalogueSettings, read_original_file
+from assets.methods.photos.decode import decode_image
+from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.rejects import Reject, Rejected
@@ -32,6 +34,7 @@ class Original:
     name: str
     folder: str
     image: Image.Image
+    image_id: str
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,13 @@ def read_originals(
     folders, expected = folder_names(uris), image_ids or [None] * len(uris)
     for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
         try:
-            image = read_original(uri, reading, image_id)
+            data = read_original_file(uri, reading, image_id)
+            image = decode_image(data, reading.decode)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
-        yield Original(number, without_secrets(uri), file_name(uri), folder, image)
+        name = file_name(uri)
+        yield Original(number, without_secrets(uri), name, folder, image, id_of(data))
 
 
 def tracked_results(

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from assets.methods.layout.assignment import Assignment
@@ -13,24 +14,38 @@ from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
 from assets.methods.layout.refinement import Refinement
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.labels import is_identifier
+from assets.methods.photos.near_duplicates import duplicates_table
 from assets.values import EncodedImage, GridAssignment
 
 
 def catalogue_metrics(catalogue: Catalogue) -> dict[str, Any]:
     """Return how many files were found, and what became of them."""
     images = catalogue.images
-    exact = images.duplicate_of == images.image_id
+    duplicates = duplicates_table(images)
+    is_exact = duplicates.kind == "exact"
     reasons = catalogue.rejects.reason.value_counts()
     return {
         "found": catalogue.n_found,
         "photos": len(images),
         "decoded_anew": catalogue.n_decoded,
-        "exact_duplicates": int(exact.sum()),
-        "near_duplicates": int((images.duplicate_of.notna() & ~exact.fillna(False)).sum()),
+        "exact_duplicates": int(is_exact.sum()),
+        "near_duplicates": int((~is_exact).sum()),
+        "label_conflicts": int(duplicates.labels_differ.sum()),
         "companions": len(catalogue.companions),
         "rejected": len(catalogue.rejects),
         **{f"rejected_{str(reason).replace(' ', '_')}": int(n) for reason, n in reasons.items()},
     }
+
+
+def labels_of(photos: pd.DataFrame) -> np.ndarray:
+    """Return the label of each photo, None where it has none; all None if labels are identifiers.
+
+    Where each photo has a label of its own, neighbours with the same label would say nothing.
+    """
+    labels = photos.label.astype(object)
+    is_label = photos.label.notna() & (not is_identifier(photos.label))
+    return labels.where(is_label, None).to_numpy()
 
 
 def layout_metrics(layout: Layout) -> dict[str, Any]:
@@ -64,9 +79,15 @@ def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:
     """Draw the four panels from the points of a layout to its mosaic."""
     table = grid.table
     cells = points_to_cells(table[["x", "y"]].to_numpy(), GridShape(grid.columns, grid.rows))
-    labels = table.label.to_numpy() if table.label.notna().all() else None
+    labels = labels_of(table)
     figure = draw_four_panels(
-        cells, table.row.to_numpy(), table.col.to_numpy(), grid.columns, grid.rows, mosaic, labels
+        cells,
+        table.row.to_numpy(),
+        table.col.to_numpy(),
+        grid.columns,
+        grid.rows,
+        mosaic,
+        None if None in labels else labels,
     )
     return png(figure)
 

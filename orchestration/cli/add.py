@@ -2,7 +2,8 @@
 
 import click
 
-from assets.methods.common.shown_text import printable_uri, without_secrets
+from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import printable_uri, shown, without_secrets
 from assets.methods.photos.rejects import Reason
 from assets.methods.photos.source import list_source
 from assets.resources.collections import (
@@ -23,7 +24,8 @@ from orchestration.instance import open_instance, register
 def command(name: str, source: str, follow_links: bool | None) -> None:
     """Remember SOURCE as the collection NAME.
 
-    Dagster's page then shows it, and the nightly run maps it.
+    Dagster's page then shows it, and the nightly run maps it. A manifest that names no file that is
+    there is refused.
 
     Example: tessera add holiday photos
     """
@@ -41,7 +43,22 @@ def _shown(source: str) -> str:
 
 
 def _found(collection: Collection) -> str:
+    """Return the number of files in words. Raises UserError if all that is named is missing."""
     listing = list_source(collection.source, follow_links=collection.follow_links)
-    n_links = sum(reject.reason == Reason.NOT_FOLLOWED for reject in listing.rejects)
-    links = f" (links out of the folder that are not followed: {n_links:,})" * (n_links > 0)
-    return f"{len(listing.files):,} files{links}"
+    links = [one for one in listing.rejects if one.reason == Reason.NOT_FOLLOWED]
+    missing = [one for one in listing.rejects if one.reason != Reason.NOT_FOLLOWED]
+    example = ""
+    if missing:
+        detail = missing[0].detail.removesuffix(".")
+        example = f"for example {printable_uri(missing[0].uri)}: {shown(detail)}"
+    if missing and not listing.files:
+        raise UserError(
+            f"None of the {len(missing):,} files that {_shown(collection.source)} names can be "
+            f"read; {example}."
+        )
+    found = f"{len(listing.files):,} files"
+    if missing:
+        found += f" and {len(missing):,} that cannot be read ({example})"
+    if links:
+        found += f" (links out of the folder that are not followed: {len(links):,})"
+    return found

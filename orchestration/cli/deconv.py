@@ -7,12 +7,11 @@ import click
 
 from assets.config import DeconvnetMapsConfig
 from assets.methods.attribution.deconvnet_maps import DeconvnetMap
-from assets.methods.common.files import write_whole
 from assets.methods.common.shown_text import printable
 from assets.results.deconvnet import DeconvnetResult, run_deconvnet
 from assets.results.originals import Original, tracked_results
 from orchestration.cli.image_files import reading_settings
-from orchestration.cli.image_questions import image_questions, report_json
+from orchestration.cli.image_questions import image_questions, report_of
 from orchestration.cli.options import (
     Options,
     classifier_options,
@@ -37,11 +36,15 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     A deconvnet carries the class, or one activation, back through the network to the pixels. An
     image that cannot be read is reported, and the exit code is 2.
 
+    The folder of an image has the name of its file. Where a folder of this name holds anything else
+    than the result of an earlier call for the same file, the name gets a number: nothing else is
+    overwritten.
+
     Example: tessera deconv photo.jpg --out deconvolved
     """
     config = options.config(DeconvnetMapsConfig)
     settings = config.settings()
-    asked = image_questions(images, out, options)
+    asked = image_questions(images, out, "deconv", options)
     target, notify = asked.target, asked.progress.notify
 
     def run_one(image: Original) -> DeconvnetResult:
@@ -59,18 +62,16 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],
             }
-            files = {**result.files, "report.json": report_json(image, target, about)}
-            for name, data in files.items():
-                write_whole(out / image.folder / name, data)
-            _summarise(image, found, out / image.folder)
+            paths = asked.folders.write(image, result.files, report_of(target, about))
+            _summarise(image, found, paths["figure.png"])
     if not asked.files.all_read:
         sys.exit(2)
 
 
-def _summarise(image: Original, found: DeconvnetMap, folder: Path) -> None:
+def _summarise(image: Original, found: DeconvnetMap, figure: Path) -> None:
     start = f"{found.start.layer}, channel {found.start.channel}" if found.start else "the class"
     click.echo(
         f"{image.name}: P({found.class_name}) {found.score:.4f}, {found.changed_score:.4f} after a "
         f"small step; reconstructed from {start}"
     )
-    click.echo(printable(f"  {folder / 'figure.png'}"))
+    click.echo(printable(f"  {figure}"))

@@ -1,6 +1,5 @@
-"""`tessera evaluate`: from a labelled manifest to metrics, tables and figures, and a summary."""
+"""`tessera evaluate`: from labelled photos to metrics, tables and figures, and a summary."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pandas as pd
 
 from assets.config import LabelledImagesConfig, NsfwEvaluationConfig, config_of
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole
 from assets.methods.common.shown_text import printable, shown
 from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.labels import LabelledData
@@ -34,6 +32,7 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
+from orchestration.cli.result_folders import write_results
 from orchestration.runs import FinishedRun
 
 SHOWN = (
@@ -51,7 +50,7 @@ SHOWN = (
 
 
 @click.command("evaluate")
-@click.argument("manifest", type=path_or_url)
+@click.argument("source", type=path_or_url)
 @out_option("Folder for the results.")
 @label_options
 @setting(
@@ -70,18 +69,19 @@ SHOWN = (
 @setting("--sharp", NsfwEvaluationConfig)
 @run_options
 @pass_options
-def command(options: Options, manifest: str, out: Path, name: str | None) -> None:
-    """Evaluate models on MANIFEST: precision, recall, curves and calibration, with 95 % intervals.
+def command(options: Options, source: str, out: Path, name: str | None) -> None:
+    """Evaluate models on SOURCE: precision, recall, curves and calibration, with 95 % intervals.
 
-    MANIFEST is as for train. Its other columns divide the images into slices, and each slice gets
-    its own false-positive rate. Give --model several times to compare models.
+    SOURCE is a labelled manifest or a folder of classes, as for train. Other columns of a manifest
+    divide the images into slices, and each slice gets its own false-positive rate. Give --model
+    several times to compare models.
 
     Example: tessera evaluate labels.csv --out evaluated
     """
     begun = time.monotonic()
-    name = name or name_for(manifest)
-    check_output_folder(out)
-    collection = labelled_collection(name, manifest, "nsfw_evaluation", options)
+    name = name or name_for(source)
+    check_output_folder(out, source)
+    collection = labelled_collection(name, source, "nsfw_evaluation", options)
     positive = config_of(LabelledImagesConfig, collection.settings).positive
     for model in config_of(NsfwEvaluationConfig, collection.settings).models:
         try:
@@ -93,9 +93,7 @@ def command(options: Options, manifest: str, out: Path, name: str | None) -> Non
     value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
     files = evaluation_files(value)
     files["findings.csv"] = csv_bytes(data.findings)
-    files["report.json"] = json.dumps(_report(value, run), indent=2).encode()
-    for file, content in files.items():
-        write_whole(out / file, content)
+    write_results(out, files, _report(value, data, run))
     _summarise(value, time.monotonic() - begun)
     report_findings(data)
     for file in ("evaluation.png", "metrics.csv", "findings.csv"):
@@ -103,7 +101,7 @@ def command(options: Options, manifest: str, out: Path, name: str | None) -> Non
     exit_for_checks(run)
 
 
-def _report(value: NsfwEvaluation, run: FinishedRun) -> dict[str, Any]:
+def _report(value: NsfwEvaluation, data: LabelledData, run: FinishedRun) -> dict[str, Any]:
     return {
         "dagster_run": run.run_id,
         "positive": value.positive,
@@ -113,7 +111,8 @@ def _report(value: NsfwEvaluation, run: FinishedRun) -> dict[str, Any]:
             model: {row.metric: _numbers(row) for row in rows.itertuples()}
             for model, rows in value.metrics.groupby("model", sort=False)
         },
-        "notes": value.notes,
+        "notes": [*data.notes, *value.notes],
+        "findings": {reason: int(n) for reason, n in data.findings.reason.value_counts().items()},
         "checks": {check.check_name: check.passed for check in run.checks},
     }
 

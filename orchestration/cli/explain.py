@@ -2,19 +2,17 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from assets.config import OcclusionMapsConfig
-from assets.methods.attribution.occlusion import EXPERIMENTS
-from assets.methods.common.files import write_whole
 from assets.methods.common.shown_text import printable
 from assets.results.occlusion import OcclusionResult, run_occlusion
 from assets.results.originals import Original, tracked_results
 from orchestration.cli.image_files import reading_settings
-from orchestration.cli.image_questions import image_questions, report_json
+from orchestration.cli.image_questions import image_questions, report_of
 from orchestration.cli.options import (
     Options,
     classifier_options,
@@ -47,11 +45,15 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
     image is scored. An image that cannot be read is reported, and the exit code is 2.
 
+    The folder of an image has the name of its file. Where a folder of this name holds anything else
+    than the result of an earlier call for the same file, the name gets a number: nothing else is
+    overwritten.
+
     Example: tessera explain photo.jpg --out explained
     """
     config = options.config(OcclusionMapsConfig)
     settings = config.occlusion()
-    asked = image_questions(images, out, options)
+    asked = image_questions(images, out, "explain", options)
     target, store, progress = asked.target, asked.models.window_scores, asked.progress
 
     def run_one(image: Original) -> OcclusionResult:
@@ -69,25 +71,14 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options))
         for image, result in tracked_results(read, run_one, run):
-            report = report_json(image, target, {**vars(settings), **result.metrics})
-            paths = _write(out / image.folder, {**result.files, "report.json": report})
-            _summarise(image.name, result, target.class_name, paths)
+            report = report_of(target, {**vars(settings), **result.metrics})
+            paths = asked.folders.write(image, result.files, report)
+            _summarise(image.name, result, target.class_name, paths.values())
     if not asked.files.all_read:
         sys.exit(2)
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Write what was found; what an earlier call has left of other experiments goes."""
-    for name, data in files.items():
-        write_whole(folder / name, data)
-    for experiment in EXPERIMENTS:
-        for file in (f"{experiment}.npy", f"{experiment}.png"):
-            if file not in files:
-                (folder / file).unlink(missing_ok=True)
-    return [folder / name for name in files]
-
-
-def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Sequence[Path]) -> None:
+def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Iterable[Path]) -> None:
     metrics = result.metrics
     click.echo(f"{name}: P({class_name}) {metrics['score']:.4f}")
     for experiment, found in result.maps.items():

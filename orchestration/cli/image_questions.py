@@ -1,6 +1,5 @@
 """What `explain` and `deconv` have in common: images, and a classifier to ask about a class."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,25 +13,28 @@ from assets.methods.attribution.target import Target
 from assets.methods.models.classifier import check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
-from assets.results.originals import Original
 from orchestration.cli.image_files import ImageFiles
 from orchestration.cli.options import Options, check_output_folder
+from orchestration.cli.result_folders import ImageFolders
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
 
 
 @dataclass(frozen=True)
 class ImageQuestions:
-    """The images, whose probability is attributed to their parts, and where messages go."""
+    """The images, whose probability is attributed to their parts, and where all of it goes."""
 
     files: ImageFiles
     target: Target
     models: Models
     tracking: Tracking
     progress: TerminalProgress
+    folders: ImageFolders
 
 
-def image_questions(images: Sequence[str], out: Path, options: Options) -> ImageQuestions:
+def image_questions(
+    images: Sequence[str], out: Path, command: str, options: Options
+) -> ImageQuestions:
     """Look at the images before the model is loaded; exit with 2 if none of them can be opened.
 
     Raises UserError for a folder or a classifier that cannot be used.
@@ -49,15 +51,16 @@ def image_questions(images: Sequence[str], out: Path, options: Options) -> Image
     classifier = models.load(asked.model, compute.settings(), progress.notify)
     check_class(classifier.class_names, asked.class_name)
     target = Target(classifier, asked.model, asked.class_name)
-    return ImageQuestions(files, target, models, resources["tracking"], progress)
+    return ImageQuestions(
+        files, target, models, resources["tracking"], progress, ImageFolders(out, command)
+    )
 
 
-def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes:
-    """Return what was found in an image as the content of ``report.json``."""
+def report_of(target: Target, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found in an image, and which model was asked, for ``report.json``."""
     head = {
-        "image": image.uri,
         "model": target.model,
         "fingerprint": target.classifier.fingerprint,
         "class": target.class_name,
     }
-    return json.dumps(head | found, indent=2).encode()
+    return head | found

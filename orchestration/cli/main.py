@@ -25,7 +25,7 @@ COMMANDS = {
     "deconv": "Show which pixels of an image make a network name a class.",
     "demo": "Map photos that come with the installation.",
     "dev": "Serve the web pages of Dagster and MLflow on this machine.",
-    "evaluate": "Evaluate models on a labelled manifest.",
+    "evaluate": "Evaluate models on labelled photos.",
     "explain": "Show which parts of an image make a classifier name a class.",
     "home": "Print the folder that holds all state.",
     "key": "Make, list and revoke the keys of the HTTP service.",
@@ -35,7 +35,7 @@ COMMANDS = {
     "score": "Score the photos of a folder, a URL or a manifest.",
     "serve": "Serve images, models, searches and maps over HTTP.",
     "study": "Find and mend a planted flaw in the data of a network.",
-    "train": "Train the NSFW model on a labelled manifest.",
+    "train": "Train the NSFW model on labelled photos.",
 }
 
 

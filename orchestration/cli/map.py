@@ -1,6 +1,6 @@
 """`tessera map`: from a folder, a URL or a manifest to a map on disk and a summary."""
 
-import json
+import io
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
-from assets.methods.common.files import write_whole, written_whole
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.labels import is_identifier
+from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
+from assets.results.photo_map import catalogue_metrics
 from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
@@ -39,10 +41,13 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
+from orchestration.cli.result_folders import write_results
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 
+IMAGES = ("mosaic", "figure")
 LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
+DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
 VERSIONED = [
     "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
@@ -126,28 +131,29 @@ class _Results:
 
 
 def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict[str, Path]:
-    paths = {
-        "mosaic": out / f"mosaic{results.mosaic.mosaic.suffix}",
-        "figure": out / f"figure{results.mosaic.figure.suffix}",
-        "layout": out / "layout.parquet",
-        "rejects": out / "rejects.csv",
-        "companions": out / "companions.csv",
-        "report": out / "report.json",
+    images = (results.mosaic.mosaic, results.mosaic.figure)
+    files = {
+        **{f"{name}{one.suffix}": one.data for name, one in zip(IMAGES, images, strict=True)},
+        "layout.parquet": _layout_file(results.grid),
+        "rejects.csv": csv_bytes(results.catalogue.rejects),
+        "companions.csv": csv_bytes(results.catalogue.companions),
+        "duplicates.csv": csv_bytes(duplicates_table(results.catalogue.images)),
     }
-    write_whole(paths["mosaic"], results.mosaic.mosaic.data)
-    write_whole(paths["figure"], results.mosaic.figure.data)
-    layout = pa.Table.from_pandas(results.grid.table[LAYOUT_COLUMNS], preserve_index=False)
-    with written_whole(paths["layout"]) as beside:
-        pq.write_table(layout.replace_schema_metadata(None), beside)
-    write_whole(paths["rejects"], csv_bytes(results.catalogue.rejects))
-    write_whole(paths["companions"], csv_bytes(results.catalogue.companions))
-    write_whole(paths["report"], json.dumps(report, indent=2).encode())
-    return paths
+    paths = write_results(out, files, report)
+    return {path.stem: path for path in paths.values()}
+
+
+def _layout_file(grid: GridAssignment) -> bytes:
+    layout = pa.Table.from_pandas(grid.table[LAYOUT_COLUMNS], preserve_index=False)
+    file = io.BytesIO()
+    pq.write_table(layout.replace_schema_metadata(None), file)
+    return file.getvalue()
 
 
 def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:
     """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
     catalogue = results.catalogue
+    metrics = catalogue_metrics(catalogue)
     return {
         "collection": collection.name,
         "source": without_secrets(collection.source),
@@ -157,9 +163,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "photos": len(catalogue.images),
             "rejected": len(catalogue.rejects),
             "companions": len(catalogue.companions),
-            "exact_duplicates": int(
-                (catalogue.images.duplicate_of == catalogue.images.image_id).sum()
-            ),
+            **{name: metrics[name] for name in DUPLICATE_METRICS},
             "shown": len(results.grid.table),
             "decoded_anew": catalogue.n_decoded,
             "embedded_anew": results.embeddings.n_computed,
@@ -168,6 +172,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
         **results.grid.metrics,
         "mosaic": {**results.mosaic.settings, "shrunk": results.mosaic.shrunk},
+        "notes": _notes(results),
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {
             "tessera": version(DISTRIBUTION),
@@ -186,6 +191,8 @@ def _summarise(
         f"embedded anew, {counts['rejected']:,} files rejected"
     )
     report_unused(catalogue)
+    for note in report["notes"]:
+        click.echo(printable(note))
     click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
@@ -205,6 +212,22 @@ def _summarise(
     for what, path in paths.items():
         click.echo(printable(f"  {what:<12}{path}"))
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))
+
+
+def _notes(results: _Results) -> list[str]:
+    """Return sentences on copies, and on labels that are not used."""
+    metrics = catalogue_metrics(results.catalogue)
+    exact, near, conflicts = (metrics[name] for name in DUPLICATE_METRICS)
+    notes = []
+    if exact + near:
+        differ = f", {conflicts:,} with another label than the photo shown" * (conflicts > 0)
+        notes.append(
+            f"Duplicates: {exact:,} exact copies and {near:,} near copies{differ}; duplicates.csv "
+            "names them."
+        )
+    if is_identifier(results.grid.table.label):
+        notes.append("Labels are not used: there are about as many of them as photos.")
+    return notes
 
 
 def _proof(assignment: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`tessera train`: from a labelled manifest to a new version of the NSFW model, and a summary."""
+"""`tessera train`: from labelled photos to a new version of the NSFW model, and a summary."""
 
 import time
 
@@ -30,7 +30,7 @@ from orchestration.cli.promote import USERS_OF_CHAMPION
 
 
 @click.command("train")
-@click.argument("manifest", type=path_or_url)
+@click.argument("source", type=path_or_url)
 @label_options
 @setting("--base", NsfwTrainingConfig, type=path_or_name, metavar="NETWORK")
 @setting("--pretrained/--from-scratch", NsfwTrainingConfig)
@@ -47,19 +47,21 @@ from orchestration.cli.promote import USERS_OF_CHAMPION
 @allow_private_addresses
 @strict_tracking
 @pass_options
-def command(options: Options, manifest: str, name: str | None) -> None:
-    """Train a new version of the NSFW model on MANIFEST. The same call goes on after an interrupt.
+def command(options: Options, source: str, name: str | None) -> None:
+    """Train a new version of the NSFW model on SOURCE. The same call goes on after an interrupt.
 
-    MANIFEST is a CSV or Parquet file with the columns `uri` and `label`, and `split` (train,
-    validation or test) if the splits are given. The new version becomes the champion, which all
-    commands use, if it is better than chance on the test split and neither its AUC nor the lower
-    bound of its AUC is below the champion's. Otherwise it becomes the challenger.
+    SOURCE is a manifest or a folder. A manifest is a CSV or Parquet file with the columns `uri` and
+    `label`, and `split` (train, validation or test) if the splits are given. A folder has a folder
+    for each class, or folders train, validation and test that have them. The new version becomes
+    the champion, which all commands use, if it is better than chance on the test split and neither
+    its AUC nor the lower bound of its AUC is below the champion's. Otherwise it becomes the
+    challenger.
 
     Example: tessera train labels.csv
     """
     begun = time.monotonic()
-    name = name or name_for(manifest)
-    collection = labelled_collection(name, manifest, "nsfw_training", options)
+    name = name or name_for(source)
+    collection = labelled_collection(name, source, "nsfw_training", options)
     _check_base(collection)
     outputs, run = run_collection("training", collection, options)
     data = outputs.read(LabelledData, "labelled_images", name)

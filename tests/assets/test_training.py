@@ -19,7 +19,7 @@ from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import Champion, judge
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.photos.labels import LabelledData, class_counts, label_images
-from assets.methods.photos.source import read_manifest
+from assets.methods.photos.source import read_labels
 from assets.resources.collections import (
     COLLECTIONS,
     PARTITIONS_NAME,
@@ -274,7 +274,7 @@ def test_labelled_images_are_stored_and_loaded_as_they_were(project):
     source = project.folder / "messy.csv"
     photos = Photos(home=str(project.home))
     catalogue = photo_map.catalogue_photos(str(source), photos.store)
-    made = label_images(read_manifest(str(source)), catalogue.images, catalogue.rejects)
+    made = label_images(read_labels(str(source)), catalogue.images, catalogue.rejects)
     loaded = project.read("messy", "labelled_images")
     pd.testing.assert_frame_equal(loaded.images, made.images)
     pd.testing.assert_frame_equal(loaded.findings, made.findings)
@@ -314,12 +314,30 @@ def test_other_names_of_the_classes_are_a_setting(project):
     assert data.slice_columns == ()
 
 
+def test_folders_of_classes_are_labels_and_a_part_of_train_becomes_validation(project):
+    folder = project.folder.with_name("classes")
+    for split, numbers in (("training", range(300, 320)), ("testing", range(320, 330))):
+        for number in numbers:
+            label = ("sfw", "nsfw")[number % 2]
+            (folder / split / label).mkdir(parents=True, exist_ok=True)
+            noise(number, label).save(folder / split / label / f"{number}.png")
+    project.add("classes", folder)
+    assert project.run("classes", "raw_images", "labelled_images").success
+    data = project.read("classes", "labelled_images")
+    assert class_counts(data).to_numpy().tolist() == [[9, 9], [1, 1], [5, 5]]
+    assert data.findings.empty
+    assert data.notes == (
+        "There is no split validation: 2 photos of train were taken for it, the same ones each "
+        "time.",
+    )
+
+
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
         (["uri", "name"], "The manifest .* has no column named label"),
         (["uri", "label", "group"], "The manifest's column group has a name that Tessera gives"),
-        (None, "There is no manifest at .*: labelled data is a CSV or Parquet file"),
+        (None, "There is no manifest at .*, and no folder in it: labelled data is a CSV or"),
     ],
     ids=["no labels", "a column that is taken", "a folder"],
 )
@@ -355,6 +373,7 @@ def test_the_whole_chain_runs_and_its_checks_pass(trained):
         (
             "no_image_is_in_two_splits",
             "few_rows_are_left_out",
+            "labels_do_not_contradict",
             "champion_is_no_worse",
             "figures_lie_in_their_intervals",
             "auc_follows_from_the_scores",

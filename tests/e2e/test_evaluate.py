@@ -65,7 +65,7 @@ def test_models_are_compared_and_every_row_is_accounted_for(
         (["--positive", "sfw"], "give two names that differ"),
         (
             ["--positive", "lewd"],
-            "No row of the manifest has the label lewd: its labels are 'sfw', ",
+            "Nothing has the label lewd: the labels are 'sfw', ",
         ),
     ],
 )

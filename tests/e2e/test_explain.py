@@ -80,17 +80,25 @@ def test_an_image_is_scaled_once_and_its_windows_are_placed_once(
     assert counts == {"scale_down": 1, "place_windows": 1}
 
 
-def test_what_is_in_the_folder_is_of_one_image_and_one_call(tessera, photo, tmp_path):
+def test_what_is_in_a_folder_is_of_one_image_and_its_last_call(tessera, photo, tmp_path):
     options = ("--out", tmp_path / "out", "--stride", "64")
-    assert tessera("explain", photo("a.png"), *options).code == 0
     (tmp_path / "other").mkdir()
-    other = photo("a.png").rename(tmp_path / "other" / "a.png")
+    one, other = photo("a.png"), photo("other/a.png", 72, 96)
+    assert tessera("explain", one, *options).code == 0
     assert tessera("explain", other, *options, "--experiment", "seen", "--box", "70").code == 0
-    folder = tmp_path / "out" / "a"
+    first, second = tmp_path / "out" / "a", tmp_path / "out" / "a-2"
+    assert {file.name for file in first.iterdir()} == EVERY_RESULT
     kept = {"figure.png", "report.json", "seen.npy", "seen.png"}
-    assert {file.name for file in folder.iterdir()} == kept
-    report = json.loads((folder / "report.json").read_text())
+    assert {file.name for file in second.iterdir()} == kept
+    report = json.loads((second / "report.json").read_text())
     assert (report["image"], report["box"], report["class"]) == (str(other), 70, "nsfw")
+    # The same file again: what this call does not make goes.
+    assert tessera("explain", one, *options, "--experiment", "seen").code == 0
+    assert {file.name for file in first.iterdir()} == kept
+    # Another content under the same path is another image.
+    photo("a.png", 90, 90)
+    ran = tessera("explain", one, *options, "--experiment", "seen")
+    assert str(tmp_path / "out" / "a-3" / "figure.png") in ran.out
 
 
 def test_a_name_that_is_not_text_is_explained_like_any_other(tessera, photo, tmp_path):

@@ -18,7 +18,8 @@ from orchestration.instance import open_instance
 from support.image_server import serving
 
 EVERY_RESULT = {
-    *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "companions.csv", "report.json"),
+    *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "companions.csv"),
+    *("duplicates.csv", "report.json"),
 }
 # Nothing but the end of a line may steer a terminal.
 UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
@@ -41,16 +42,31 @@ def test_any_number_of_photos_makes_a_map(tessera, photo_folder, tmp_path, n):
 
 
 def test_of_fifty_copies_one_is_shown_unless_all_are_wanted(tessera, photo_folder, tmp_path):
-    folder = photo_folder(1)
+    folder, out = photo_folder(1), tmp_path / "map"
     for number in range(49):
         shutil.copy(folder / "photo_000.png", folder / f"copy_{number}.png")
-    for options, shown in (([], 1), (["--show-duplicates"], 50)):
-        ran = tessera("map", folder, "--out", tmp_path / "map", "--name", "copies", *options)
+    calls = (([folder], 1), ([folder / "m.csv", "--show-duplicates", "--format", "png"], 50))
+    for arguments, shown in calls:
+        ran = tessera("map", *arguments, "--out", out, "--name", "copies")
         assert ran.code == 0, ran.err
-        report = json.loads((tmp_path / "map" / "report.json").read_text())
+        report = json.loads((out / "report.json").read_text())
         assert report["counts"]["shown"] == shown
         assert report["counts"]["exact_duplicates"] == 49
-        assert len(pd.read_parquet(tmp_path / "map" / "layout.parquet")) == shown
+        assert len(pd.read_parquet(out / "layout.parquet")) == shown
+        duplicates = pd.read_csv(out / "duplicates.csv")
+        assert duplicates.uri.nunique() == 49
+        assert duplicates.shown_uri.unique().tolist() == [str(folder / "copy_0.png")]
+        assert "Duplicates: 49 exact copies and 0 near copies" in ran.out
+        assert report["checks"]["copies_have_one_label"] == (shown == 1)
+        # The second time one of them has another label than the others.
+        rows = {path.name: "cat" for path in sorted(folder.glob("*.png"))} | {"copy_7.png": "dog"}
+        table = pd.DataFrame({"uri": rows.keys(), "label": rows.values()})
+        table.to_csv(folder / "m.csv", index=False)
+    assert "1 with another label than the photo shown; duplicates.csv names them." in ran.out
+    (row,) = duplicates[duplicates.labels_differ].itertuples()
+    assert (row.uri, row.label, row.shown_label) == (str(folder / "copy_7.png"), "dog", "cat")
+    # The mosaic of the first call is not left beside that of the second.
+    assert not (out / "mosaic.jpg").exists()
 
 
 def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder, tmp_path):
@@ -338,6 +354,19 @@ def test_collections_are_added_and_listed(tessera, photo_folder):
 def test_a_source_that_cannot_be_listed_is_not_added(tessera, tmp_path):
     assert tessera("add", "nothing", tmp_path / "nowhere").code == 2
     assert "nothing" not in tessera("list").out
+
+
+def test_a_manifest_whose_files_are_all_missing_is_not_added(tessera, photo_folder, tmp_path):
+    manifest = tmp_path / "old.csv"
+    manifest.write_text("uri\ngone.jpg\nlost.jpg\n")
+    refused = tessera("add", "old", manifest)
+    assert refused.code == 2
+    assert f"None of the 2 files that {manifest} names can be read; for example" in refused.err
+    assert "old" not in tessera("list").out
+    manifest.write_text(f"uri\ngone.jpg\n{photo_folder(1) / 'photo_000.png'}\n")
+    added = tessera("add", "old", manifest)
+    assert added.code == 0
+    assert "old: 1 files and 1 that cannot be read (for example" in added.out
 
 
 def test_help_names_every_command(tessera):

@@ -34,6 +34,7 @@ grid_assignment: assignment_is_a_bijection (blocking)
 grid_assignment: gap_is_within_its_promise
 grid_assignment: layout_beats_random_placement
 labelled_images: few_rows_are_left_out
+labelled_images: labels_do_not_contradict
 labelled_images: no_image_is_in_two_splits (blocking)
 mosaic: tiles_are_the_photos_of_the_layout
 nsfw_evaluation: auc_follows_from_the_scores
@@ -42,6 +43,7 @@ nsfw_model: model_gives_its_known_answers (blocking)
 nsfw_scores: scores_are_probabilities
 nsfw_training: champion_is_no_worse (blocking)
 occlusion_maps: maps_are_sound
+raw_images: copies_have_one_label
 raw_images: every_file_is_accounted_for
 raw_images: few_files_are_rejected
 tsne_2d: coordinates_are_finite

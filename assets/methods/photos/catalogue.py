@@ -159,16 +159,25 @@ def read_original(
 ) -> Image.Image:
     """Return the photo at ``uri`` at its own size, upright, RGB: working copies are smaller.
 
-    An address stands for a uri that hides a secret.
-    Raises Rejected when it cannot be read or decoded, or when ``expected_id`` is given and is not
-    the image_id of its bytes.
+    Raises Rejected when it cannot be decoded, or as ``read_original_file`` does.
+    """
+    return decode_image(read_original_file(uri, settings, expected_id), settings.decode)
+
+
+def read_original_file(
+    uri: str, settings: CatalogueSettings, expected_id: str | None = None
+) -> bytes:
+    """Return the bytes of the photo at ``uri``; an address stands for a uri that hides a secret.
+
+    Raises Rejected when it cannot be read, or when ``expected_id`` is given and is not the image_id
+    of its bytes.
     """
     data = read_bytes(find_original(uri), settings.fetch)
     if expected_id is not None and image_id(data) != expected_id:
         raise Rejected(
             Reason.UNREADABLE, "The file has changed since it was catalogued: catalogue it again."
         )
-    return decode_image(data, settings.decode)
+    return data
 
 
 def find_addresses(source: str, uris: Iterable[str], settings: CatalogueSettings) -> dict[str, str]:

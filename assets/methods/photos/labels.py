@@ -1,10 +1,11 @@
-"""Labelled data: the rows of a manifest, joined with its photos, without contradictions.
+"""Labelled data: the rows of a manifest or of folders, joined with photos, no contradictions.
 
 A photo has one label and one split, and its copies have the same. Near-duplicates share a split:
 test photos that resemble training photos would be easier than those the model meets later. Their
 labels may differ, because a perceptual hash of 64 bits misses a small detail that decides a label.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,10 +18,17 @@ import pandas as pd
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.near_duplicates import near_groups
-from assets.methods.photos.splits import SPLITS, SplitFractions, assign_splits, split_name
+from assets.methods.photos.splits import (
+    SPLITS,
+    SplitFractions,
+    assign_splits,
+    split_name,
+    with_validation,
+)
 
 _MOST_ROWS_NAMED = 5
 _MOST_LABELS_NAMED = 5
+_MOST_COLUMNS_NAMED = 5
 _IMAGE_DTYPES = {
     "image_id": "string",
     "uri": "string",
@@ -31,6 +39,10 @@ _IMAGE_DTYPES = {
 _FINDING_DTYPES = {"row": "int64", "uri": "string", "reason": "string", "detail": "string"}
 _MANIFEST_COLUMNS = ("uri", "label", "split")
 _MADE_COLUMNS = ("image_id", "group")
+# Columns that pandas writes when somebody forgets to leave its index out.
+_INDEX_COLUMN = re.compile(r"__index_level_\d+__|Unnamed: \d+")
+# With fewer values, even one for each row, a column still divides the rows.
+_FEWEST_IDENTIFIERS = 10
 
 
 class LabelReason(StrEnum):
@@ -84,14 +96,17 @@ class LabelledData:
         images: one row a photo, sorted by image_id: image_id, uri, label, split, group (int64, from
             0; near-duplicates share it), and the slice columns; all but group are strings.
         findings: sorted by row: row (int64, from 1), uri, reason, detail, left_out (bool).
-        slice_columns: the columns of the manifest other than uri, label and split.
+        slice_columns: the columns of the manifest other than uri, label and split, without those
+            whose values name single rows.
         class_names: the negative class and the positive one.
+        notes: sentences on what was done with columns and splits.
     """
 
     images: pd.DataFrame
     findings: pd.DataFrame
     slice_columns: tuple[str, ...]
     class_names: tuple[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def label_images(
@@ -100,16 +115,17 @@ def label_images(
     rejects: pd.DataFrame,
     settings: LabelSettings | None = None,
 ) -> LabelledData:
-    """Join the rows of a manifest with its catalogue, and leave out what contradicts itself.
+    """Join the rows of a source with its catalogue, and leave out what contradicts itself.
 
     Left out are, in this order: rows whose file is no photo; rows without one of the two labels;
     all rows of a photo that has both; rows with an unknown split; rows whose split is weaker than
     that of a copy or near-duplicate, as test is stronger than validation, and validation than
     train; and all but one row of each photo, the first by uri. Near-duplicates whose labels differ
-    stay, and are reported. The order of the rows decides nothing.
+    stay, and are reported. The order of the rows decides nothing. Where rows are given to train and
+    none is in validation, a part of train becomes validation.
 
     Args:
-        rows: the manifest, as `read_manifest` returns it.
+        rows: as `read_labels` returns them.
         images: the catalogue's photos: image_id, uri, phash.
         rejects: the catalogue's rejects: uri, reason, detail.
         settings: the two classes and the split.
@@ -118,10 +134,12 @@ def label_images(
         UserError: a column has a name that is taken, or not both classes are left.
     """
     settings = settings or LabelSettings()
-    slices = [name for name in rows.columns if name not in _MANIFEST_COLUMNS]
+    others = [name for name in rows.columns if name not in _MANIFEST_COLUMNS]
+    identifiers = [name for name in others if _is_identifier_column(rows[name])]
+    slices = [name for name in others if name not in identifiers]
     _check_slices(slices)
     # In this order the first row of a photo is the same one however the manifest is sorted.
-    ordered = rows.sort_values(["uri", *slices], kind="stable")
+    ordered = rows.sort_values(["uri", *others], kind="stable")
     table = _with_photos(ordered, images, settings)
     bad_files = _bad_files(table, rejects)
     table, bad_rows = _screen(
@@ -130,8 +148,9 @@ def label_images(
         (LabelReason.LABEL_CONFLICT, _label_conflicts),
         (LabelReason.UNKNOWN_SPLIT, _unknown_splits),
     )
+    table, split_notes = _with_splits(table, settings)
     table, bad_copies = _screen(
-        _with_splits(table, settings),
+        table,
         (LabelReason.NEAR_DUPLICATE_CONFLICT, _near_duplicate_conflicts),
         (LabelReason.STRADDLES_SPLITS, _straddling),
         (LabelReason.DUPLICATE, _duplicates),
@@ -140,18 +159,21 @@ def label_images(
     if table["label"].nunique() < 2:
         raise UserError(_too_little(len(rows), table["label"], findings, settings))
     kept = table[list(_IMAGE_DTYPES)].join(rows[slices]).sort_values("image_id", ignore_index=True)
-    return LabelledData(kept.astype(_IMAGE_DTYPES), findings, tuple(slices), settings.class_names)
+    notes = (*_identifier_notes(identifiers), *split_notes)
+    return LabelledData(
+        kept.astype(_IMAGE_DTYPES), findings, tuple(slices), settings.class_names, notes
+    )
 
 
 def check_labels(rows: pd.DataFrame, settings: LabelSettings) -> None:
-    """Raise UserError, before any file is read, unless rows of a manifest have both labels."""
+    """Raise UserError, before any file is read, unless there are rows with both labels."""
     labels = rows["label"].dropna()
     found = {_normalised(label) for label in labels}
     for name in settings.class_names:
         if _normalised(name) not in found:
             there = ", ".join(repr(label) for label in labels.unique()[:_MOST_LABELS_NAMED])
             raise UserError(
-                f"No row of the manifest has the label {name}: its labels are {there or 'empty'}. "
+                f"Nothing has the label {name}: the labels are {there or 'empty'}. "
                 "Name two of them as the classes (--negative, --positive)."
             )
 
@@ -163,6 +185,27 @@ def class_counts(data: LabelledData) -> pd.DataFrame:
     """
     counts = pd.crosstab(data.images["split"], data.images["label"])
     return counts.reindex(index=SPLITS, columns=data.class_names, fill_value=0)
+
+
+def is_identifier(values: pd.Series) -> bool:
+    """Return whether values name single photos, as ids and times do, and divide them into nothing.
+
+    They do if there are at least ten, and more than one for two of the photos that have a value.
+    """
+    n_values = values.nunique()
+    return n_values >= _FEWEST_IDENTIFIERS and n_values > values.count() / 2
+
+
+def _is_identifier_column(values: pd.Series) -> bool:
+    return bool(_INDEX_COLUMN.fullmatch(str(values.name))) or is_identifier(values)
+
+
+def _identifier_notes(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    listed = ", ".join(names[:_MOST_COLUMNS_NAMED])
+    more = f" and {len(names) - _MOST_COLUMNS_NAMED:,} more" * (len(names) > _MOST_COLUMNS_NAMED)
+    return [f"Not taken as slices, because they have about as many values as rows: {listed}{more}."]
 
 
 def _check_slices(slices: list[str]) -> None:
@@ -200,22 +243,32 @@ def _with_photos(rows: pd.DataFrame, images: pd.DataFrame, settings: LabelSettin
     return table.join(images.set_index("uri")[["image_id", "phash"]], on="uri")
 
 
-def _with_splits(table: pd.DataFrame, settings: LabelSettings) -> pd.DataFrame:
-    """Add the columns group and split."""
+def _with_splits(table: pd.DataFrame, settings: LabelSettings) -> tuple[pd.DataFrame, list[str]]:
+    """Add the columns group and split, and return notes on splits that were made."""
     photos = table.drop_duplicates("image_id").sort_values("image_id")
     hashes = np.array([int(text, 16) for text in photos["phash"]], dtype=np.uint64)
     groups = pd.Series(near_groups(hashes, settings.near_distance), photos["image_id"])
     group = table["image_id"].map(groups)
     given = [None if pd.isna(name) else name for name in table["given_split"]]
-    splits = assign_splits(table["image_id"].tolist(), group.to_numpy(), given, settings.fractions)
-    return table.assign(group=group, split=pd.array(splits, dtype="string"))
+    ids, fractions = table["image_id"].tolist(), settings.fractions
+    splits = assign_splits(ids, group.to_numpy(), given, fractions)
+    notes = []
+    if "train" in given and "validation" not in splits:
+        splits = with_validation(ids, group.to_numpy(), table["label"].tolist(), splits, fractions)
+        n_taken = table["image_id"][[name == "validation" for name in splits]].nunique()
+        if n_taken:
+            notes.append(
+                f"There is no split validation: {n_taken:,} photos of train were taken for it, the "
+                "same ones each time."
+            )
+    return table.assign(group=group, split=pd.array(splits, dtype="string")), notes
 
 
 def _bad_files(table: pd.DataFrame, rejects: pd.DataFrame) -> pd.DataFrame:
     """Return reason and detail of the rows without a photo, indexed by their numbers."""
     uris = table.loc[table["image_id"].isna(), ["uri"]]
     found = uris.join(rejects.set_index("uri")[["reason", "detail"]], on="uri").drop(columns="uri")
-    stale = "The manifest has changed since its files were catalogued: catalogue them again."
+    stale = "The source has changed since its files were catalogued: catalogue them again."
     return found.fillna({"reason": LabelReason.NOT_CATALOGUED.value, "detail": stale})
 
 

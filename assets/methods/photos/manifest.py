@@ -1,11 +1,12 @@
 """Manifests: CSV or Parquet tables whose column uri names photos, with an optional label."""
 
+import codecs
 import csv
 import io
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -28,6 +29,12 @@ from assets.methods.photos.rejects import Reason, Reject
 
 _SUFFIXES = (".csv", ".parquet")
 _READ_COLUMNS = ("uri", "label", "split")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_INVISIBLE = " \t\r\n\xa0\u200b\ufeff"
+# The comma first: spreadsheets write the others in some languages.
+_DELIMITERS = (",", ";", "\t")
+# The largest that the csv module takes: captions and embeddings written as text are long.
+_LONGEST_FIELD = 2**31 - 1
 # A manifest may come from a stranger: its rows may name object stores, but no other servers, as
 # their addresses are not checked.
 _ROW_PROTOCOLS = {
@@ -43,6 +50,7 @@ class Manifest:
     Attributes:
         location: its path or URL, without secrets.
         columns: the values of each column as text, one a row; columns without a name are left out.
+            Names have no blanks around them, and uri, label and split are in lower case.
         entries: for each row the file that it names, or why it names none.
     """
 
@@ -61,20 +69,21 @@ class Manifest:
         """Return every row with all its columns, as strings, empty ones null, indexed from 1.
 
         Column uri holds the identity of the file, as in the listing. Raises UserError if there is
-        no column label, or if a name differs from uri, label or split in case or spaces only.
+        no column label.
         """
-        for name in self.columns:
-            meant = name.strip().casefold()
-            if meant in _READ_COLUMNS and name != meant:
-                # If column "Split" were read as a slice, test photos would get into training.
-                raise UserError(
-                    f"The manifest {self.location} has a column named {name!r}: name it {meant}."
-                )
         if "label" not in self.columns:
             raise UserError(_without("label", self.location, self.columns))
         index = pd.RangeIndex(1, len(self.entries) + 1)
         rows = pd.DataFrame(self.columns, index, dtype="string").replace("", pd.NA)
         return rows.assign(uri=pd.array([entry.uri for entry in self.entries], dtype="string"))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The values of each column, and by its number, from 0, why a row cannot be read."""
+
+    columns: dict[str, list[str | None]]
+    faults: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,24 +115,23 @@ def _parse(
 ) -> Manifest:
     try:
         is_parquet = name.lower().endswith(".parquet")
-        columns = _parquet_columns(data) if is_parquet else _csv_columns(data)
-    except UnicodeDecodeError as error:
-        raise UserError(f"The manifest {location} is not encoded in UTF-8.") from error
+        table = _read_parquet(data, location) if is_parquet else _read_csv(data, location)
     except (pa.ArrowException, csv.Error) as error:
         raise UserError(f"The manifest {location} is damaged or not what its name says.") from error
+    columns = table.columns
     if "uri" not in columns:
         raise UserError(_without("uri", location, columns))
     values = columns["uri"]
     if not values:
         raise UserError(f"The manifest {location} has no rows.")
     labels = columns.get("label", [None] * len(values))
-    rows = [
-        _Row(value or "", label or None, f"{location}#{number}")
-        for number, (value, label) in enumerate(zip(values, labels, strict=True), start=1)
-    ]
-    return Manifest(
-        location, columns, [locate(row) if row.value else _nameless(row) for row in rows]
-    )
+    entries: list[SourceFile | Reject] = []
+    for number, (value, label) in enumerate(zip(values, labels, strict=True)):
+        row = _Row(value or "", (label or "").strip() or None, f"{location}#{number + 1}")
+        nameless = "" if row.value else "The row of the manifest names no file."
+        fault = table.faults.get(number, nameless)
+        entries.append(Reject(row.where, Reason.UNREADABLE, fault) if fault else locate(row))
+    return Manifest(location, columns, entries)
 
 
 def _without(column: str, location: str, columns: Iterable[str]) -> str:
@@ -131,37 +139,128 @@ def _without(column: str, location: str, columns: Iterable[str]) -> str:
     return f"The manifest {location} has no column named {column}: its columns are {found}."
 
 
-def _nameless(row: _Row) -> Reject:
-    return Reject(row.where, Reason.UNREADABLE, "The row of the manifest names no file.")
+def _read_csv(data: bytes, location: str) -> _Table:
+    lines = list(io.StringIO(_decoded(data, location), newline=""))
+    delimiter, header = _header(lines, location)
+    names = _names(header, location)
+    columns: dict[str, list[str | None]] = {name: [] for name in names if name}
+    faults: dict[int, str] = {}
+    # After "uri, label", each value has a blank before it as well.
+    has_blanks = any(name.startswith(" ") for name in header)
+    rows = _csv_rows(lines, delimiter, has_blanks)
+    next(rows)
+    for row, (number, fields) in enumerate(rows):
+        if fields is None:
+            faults[row] = (
+                f"Line {number:,} of the manifest cannot be read: a quotation mark in it is "
+                "neither doubled nor around a whole value."
+            )
+        # Values without a name are passed over, and missing ones are empty.
+        for name, value in zip_longest(names, (fields or [])[: len(names)]):
+            if name:
+                columns[name].append(value)
+    return _Table(columns, faults)
 
 
-def _csv_columns(data: bytes) -> dict[str, list[str | None]]:
-    text = io.StringIO(data.decode("utf-8-sig"), newline="")
-    reader = csv.DictReader(text, strict=True)
-    rows = list(reader)
-    names = [name for name in reader.fieldnames or () if name]
-    _check_names(names)
-    return {name: [row[name] for row in rows] for name in names}
+def _decoded(data: bytes, location: str) -> str:
+    encoding = _encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        where = f": line {line:,} is not" if encoding == "utf-8-sig" else ""
+        raise UserError(
+            f"The manifest {location} is not encoded in UTF-8 or UTF-16{where}."
+        ) from error
 
 
-def _parquet_columns(data: bytes) -> dict[str, list[str | None]]:
+def _encoding(data: bytes) -> str:
+    """Return UTF-8, or UTF-16 by its mark or by the zero byte of its first character."""
+    if data.startswith(_UTF_16):
+        return "utf-16"
+    zero = data[:2].find(b"\0")
+    return {0: "utf-16-be", 1: "utf-16-le"}.get(zero, "utf-8-sig")
+
+
+def _header(lines: Sequence[str], location: str) -> tuple[str, list[str]]:
+    """Return the delimiter, and the names of the columns as they are written.
+
+    The delimiter is the first that makes a column uri, or else the most columns.
+    """
+    headers = {}
+    for delimiter in _DELIMITERS:
+        number, names = next(_csv_rows(lines, delimiter), (0, []))
+        if number == 0:
+            raise UserError(f"The manifest {location} is empty.")
+        if names is not None:
+            headers[delimiter] = names
+    if not headers:
+        raise csv.Error
+    return max(
+        headers.items(),
+        key=lambda found: ("uri" in map(_column_name, found[1]), len(found[1])),
+    )
+
+
+def _csv_rows(
+    lines: Sequence[str], delimiter: str, has_blanks: bool = False
+) -> Iterator[tuple[int, list[str] | None]]:
+    """Yield the number of the line, from 1, in which each row begins, and its values.
+
+    The values are None where quotation marks are wrong. Then the next line is a row of its own,
+    because a value that does not end would take in all that follow. Empty lines are no rows.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    start = 0
+    while start < len(lines):
+        begin = start
+        reader = csv.reader(
+            (lines[number] for number in range(begin, len(lines))),
+            delimiter=delimiter,
+            skipinitialspace=has_blanks,
+            strict=True,
+        )
+        try:
+            for fields in reader:
+                if fields:
+                    yield start + 1, fields
+                start = begin + reader.line_num
+        except csv.Error:
+            yield start + 1, None
+            start += 1
+
+
+def _read_parquet(data: bytes, location: str) -> _Table:
     table = pq.read_table(pa.BufferReader(data))
-    _check_names(table.column_names)
     columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    names = _names(table.column_names, location)
+    for name, column in zip(names, table.columns, strict=True):
         try:
             columns[name] = column.cast(pa.string()).to_pylist()
         except pa.ArrowException:
             # Other columns may hold vectors or images, which are not text.
             if name in _READ_COLUMNS:
                 raise UserError(f"The manifest's column {name} does not hold text.") from None
-    return columns
+    return _Table(columns)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise UserError(f"The manifest has two columns named {twice[0]}: keep one of them.")
+def _names(written: Sequence[str], location: str) -> list[str]:
+    """Return the names of columns without what a person does not see. Raises UserError."""
+    names = [_column_name(name) for name in written]
+    for name in filter(None, names):
+        alike = [one for one, other in zip(written, names, strict=True) if other == name]
+        if len(alike) > 1:
+            raise UserError(
+                f"The manifest {location} has two columns named {name} "
+                f"({alike[0]!r} and {alike[1]!r}): keep one of them."
+            )
+    return names
+
+
+def _column_name(written: str) -> str:
+    name = written.strip(_INVISIBLE)
+    # If column "Split" were another one than split, test photos would get into training.
+    return name.lower() if name.lower() in _READ_COLUMNS else name
 
 
 def _local_row(row: _Row, folder: Path) -> SourceFile | Reject:

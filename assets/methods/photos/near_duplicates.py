@@ -35,6 +35,36 @@ def mark_duplicates(images: pd.DataFrame, near_distance: int = 4) -> pd.DataFram
     return marked
 
 
+def duplicates_table(images: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each copy, with the photo that a map shows instead of it.
+
+    Args:
+        images: image_id, uri, label and duplicate_of, in the order of `mark_duplicates`.
+
+    Returns:
+        uri, label and image_id of the copy; kind, which is exact or near; shown_uri, shown_label
+        and shown_image_id; and labels_differ (bool), false where one of them has no label. The
+        other columns are strings. A near copy is shown as well, beside the photo that it resembles.
+    """
+    first = images.drop_duplicates("image_id").set_index("image_id")[["uri", "label"]]
+    copies = images[images["duplicate_of"].notna()].reset_index(drop=True)
+    shown = first.loc[copies["duplicate_of"]].reset_index(drop=True)
+    is_exact = (copies["duplicate_of"] == copies["image_id"]).astype(bool)
+    label, shown_label = (one.str.strip().str.casefold() for one in (copies.label, shown.label))
+    return pd.DataFrame(
+        {
+            "uri": copies["uri"],
+            "label": copies["label"],
+            "image_id": copies["image_id"],
+            "kind": is_exact.map({True: "exact", False: "near"}).astype("string"),
+            "shown_uri": shown["uri"],
+            "shown_label": shown["label"],
+            "shown_image_id": copies["duplicate_of"],
+            "labels_differ": (label != shown_label).fillna(False).astype(bool),
+        }
+    )
+
+
 def earliest_near(hashes: np.ndarray, near_distance: int) -> np.ndarray:
     """Find for each hash the index of the first earlier one within ``near_distance`` bits, or -1.
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
+from assets.methods.photos.class_folders import class_folder_rows
 from assets.methods.photos.companions import find_companions
 from assets.methods.photos.download import Fetched, FetchLimits, fetch, too_large
 from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of
@@ -46,29 +47,32 @@ def list_source(
     local folder. Raises UserError when the source cannot be listed.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
-    if manifest is not None:
-        return manifest.listing()
-    if _is_local(source):
-        listing = _list_local_folder(_absolute_path(source), follow_links)
-    else:
-        listing = list_remote_folder(source)
-    return replace(listing, companions=find_companions(listing.files))
+    return _list_folder(source, follow_links) if manifest is None else manifest.listing()
 
 
-def read_manifest(source: str, limits: FetchLimits | None = None) -> pd.DataFrame:
-    """Return the rows of a labelled manifest with all their columns, indexed from 1.
+def read_labels(
+    source: str, limits: FetchLimits | None = None, follow_links: bool = False
+) -> pd.DataFrame:
+    """Return the rows of a labelled manifest, or of folders of classes, indexed from 1.
 
-    All are strings, empty ones null; column uri holds the identity of the file, as in the listing.
-    Columns that cannot be written as text, such as vectors, are left out. ``limits`` are those of
-    `list_source`. Raises UserError when there is no manifest, or it has no columns uri and label.
+    A manifest's rows have all its columns, as strings, empty ones null; column uri holds the
+    identity of the file, as in the listing. Columns that cannot be written as text, such as
+    vectors, are left out. The rows of a folder are those of `class_folder_rows`. ``limits`` and
+    ``follow_links`` are those of `list_source`. Raises UserError when a manifest has no columns uri
+    and label, or a folder has no photos in folders.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
-    if manifest is None:
+    if manifest is not None:
+        return manifest.labelled_rows()
+    root = str(_absolute_path(source)) if _is_local(source) else source
+    rows = class_folder_rows(_list_folder(source, follow_links), root)
+    if rows["label"].isna().all():
         raise UserError(
-            f"There is no manifest at {without_secrets(source)}: labelled data is a CSV or Parquet "
-            "file with a column uri, of paths or URLs, and a column label."
+            f"There is no manifest at {without_secrets(source)}, and no folder in it: labelled "
+            "data is a CSV or Parquet file with a column uri, of paths or URLs, and a column "
+            "label, or a folder with a folder for each class."
         )
-    return manifest.labelled_rows()
+    return rows
 
 
 def listing_digest(listing: Listing) -> str:
@@ -117,6 +121,14 @@ def _find_manifest(source: str, limits: FetchLimits) -> Manifest | None:
         return _find_local_manifest(_absolute_path(source))
     data = read_remote_manifest(source) if is_manifest(source) else None
     return None if data is None else parse_remote_manifest(data, source)
+
+
+def _list_folder(source: str, follow_links: bool) -> Listing:
+    if _is_local(source):
+        listing = _list_local_folder(_absolute_path(source), follow_links)
+    else:
+        listing = list_remote_folder(source)
+    return replace(listing, companions=find_companions(listing.files))
 
 
 def _is_local(source: str) -> bool:

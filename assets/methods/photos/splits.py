@@ -12,7 +12,13 @@ from assets.methods.common.errors import UserError
 
 # In ascending order: a group of photos takes the last of the splits that its photos have.
 SPLITS = ("train", "validation", "test")
-_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
+# The words that the library `datasets` of Hugging Face takes for splits, and no others.
+_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_NAMES = {word: split for split, words in _WORDS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class SplitFractions:
 def split_name(text: str) -> str | None:
     """Return the split that ``text`` names, None if there is no such split.
 
-    Case and spaces around it do not matter; `val` and `valid` are validation.
+    Case and spaces around it do not matter; `training`, `val`, `dev` and `testing` are names, too.
     """
     return _NAMES.get(text.strip().lower())
 
@@ -78,11 +84,59 @@ def assign_splits(
     return [splits[group] for group in groups.tolist()]
 
 
+def with_validation(
+    image_ids: Sequence[str],
+    groups: NDArray[np.integer],
+    labels: Sequence[str],
+    splits: Sequence[str],
+    fractions: SplitFractions | None = None,
+) -> list[str]:
+    """Return the splits of n photos with a part of train made validation.
+
+    From each class the same share of the groups is taken, at least one group, and at least one
+    stays. A group is of the class of its photo with the smallest image_id, and a hash of that id
+    says which are taken: the same each time, and few others when there are new photos.
+
+    Args:
+        image_ids: n ids.
+        groups: n numbers; equal ones are of one group, which has one split.
+        labels: n names of classes.
+        splits: n names of `SPLITS`.
+        fractions: whose train and validation together are the photos of train.
+    """
+    fractions = fractions or SplitFractions()
+    of_train = fractions.train + fractions.validation
+    share = fractions.validation / of_train if of_train else 0
+    first: dict[int, tuple[str, str]] = {}
+    for image_id, group, label, split in zip(
+        image_ids, groups.tolist(), labels, splits, strict=True
+    ):
+        if split == "train":
+            first[group] = min((image_id, label), first.get(group, (image_id, label)))
+    taken = set()
+    for label in sorted(set(labels)):
+        of_class = [
+            (_digest("validation", one), group)
+            for group, (one, name) in first.items()
+            if name == label
+        ]
+        wanted = max(1, round(share * len(of_class))) if share else 0
+        in_order = sorted(of_class)[: min(wanted, len(of_class) - 1)] if of_class else []
+        taken |= {group for _, group in in_order}
+    return [
+        "validation" if group in taken else split
+        for group, split in zip(groups.tolist(), splits, strict=True)
+    ]
+
+
 def _split_by_hash(image_id: str, fractions: SplitFractions) -> str:
-    # The smallest id of a large group begins with zeros, so the id itself would depend on the size.
-    digest = hashlib.sha256(f"split {image_id}".encode()).digest()
     # 32 bits are coarse enough to ignore that the shares sum to one only up to rounding.
-    place = int.from_bytes(digest[:4]) / 2**32
+    place = int.from_bytes(_digest("split", image_id)[:4]) / 2**32
     if place < fractions.train:
         return "train"
     return "validation" if place < fractions.train + fractions.validation else "test"
+
+
+def _digest(purpose: str, image_id: str) -> bytes:
+    # The smallest id of a large group begins with zeros, so the id itself would depend on the size.
+    return hashlib.sha256(f"{purpose} {image_id}".encode()).digest()

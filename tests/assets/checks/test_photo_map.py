@@ -107,6 +107,35 @@ def test_few_files_are_rejected(catalogue, n_rejects, passed, severity):
     assert (result.passed, result.severity.value) == (passed, severity)
 
 
+@pytest.mark.parametrize(
+    ("labels", "passed", "told"),
+    [
+        (
+            ["cat", "Cat", None],
+            True,
+            "0 exact copies have another label than the photo shown, and 0",
+        ),
+        (["cat", "dog", "cat"], False, "1 exact copies have another"),
+        # A detail that the hash does not see may decide.
+        (
+            ["cat", "cat", "dog"],
+            True,
+            "0 exact copies have another label than the photo shown, and 1",
+        ),
+    ],
+)
+def test_copies_have_one_label(labels, passed, told):
+    rows = [("a", "1.jpg", None), ("a", "2.jpg", "a"), ("b", "3.jpg", "a")]
+    images = pd.DataFrame(rows, columns=["image_id", "uri", "duplicate_of"], dtype="string")
+    images = images.assign(label=pd.array(labels, dtype="string"))
+    catalogue = Catalogue(images, images[:0], n_found=3, n_decoded=0)
+    result = checks.copies_have_one_label(catalogue)
+    assert (result.passed, result.severity.value) == (passed, "WARN")
+    assert result.description.startswith(told)
+    named = [] if passed else ["2.jpg (dog), 1.jpg (cat)"]
+    assert result.metadata["copies"].value == named
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 0.5])
 def test_vectors_are_sound(catalogue, embeddings, broken):
     assert checks.vectors_are_sound(catalogue, embeddings).passed
@@ -219,5 +248,5 @@ def test_no_check_is_without_a_test():
         for spec in definition.check_specs
     }
     tests = Path(__file__).read_text()
-    assert len(names) == 8
+    assert len(names) == 9
     assert all(f"checks.{name}" in tests for name in names)

@@ -134,6 +134,22 @@ def test_few_rows_are_left_out(data, findings, passed, told):
     assert result.metadata["reasons"].value == {one: reasons.count(one) for one in set(reasons)}
 
 
+@pytest.mark.parametrize(
+    ("findings", "passed", "told"),
+    [
+        ([], True, "0 rows are left out"),
+        ([(1, "duplicate", True), (2, "near-duplicate conflict", False)], True, "0 rows are left"),
+        ([(1, "label conflict", True), (2, "label conflict", True)], False, "2 rows are left out"),
+    ],
+)
+def test_labels_do_not_contradict(data, findings, passed, told):
+    result = training_checks.labels_do_not_contradict(
+        dataclasses.replace(data, findings=found(findings))
+    )
+    assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert result.description.startswith(told)
+
+
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("label", CLASSES)
 def test_a_split_that_lacks_a_class_is_named(data, split, label):
@@ -402,6 +418,7 @@ def test_no_check_is_without_a_test():
     assert names == {
         "no_image_is_in_two_splits",
         "few_rows_are_left_out",
+        "labels_do_not_contradict",
         "champion_is_no_worse",
         "figures_lie_in_their_intervals",
         "auc_follows_from_the_scores",

@@ -204,7 +204,7 @@ def test_the_files_are_what_was_found():
 def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):
     heard = []
     tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri)
-    image = Original(1, "photo.png", "photo.png", "photo", noise(12, 9))
+    image = Original(1, "photo.png", "photo.png", "photo", noise(12, 9), "id")
     with tracking.lone_run("deconv", heard.append) as run:
         results = list(tracked_results([image], lambda one: run_on(one.image), run))
     assert len(results) == 1

@@ -19,7 +19,7 @@ from assets.methods.photos.labels import (
     label_images,
 )
 from assets.methods.photos.photo_store import PhotoStore
-from assets.methods.photos.source import read_manifest
+from assets.methods.photos.source import read_labels
 from assets.methods.photos.splits import SplitFractions
 from support.photos import encoded, photo, scene
 
@@ -110,7 +110,7 @@ def test_rows_without_a_photo():
         (
             1,
             "not catalogued",
-            "The manifest has changed since its files were catalogued: catalogue them again.",
+            "The source has changed since its files were catalogued: catalogue them again.",
         ),
         (2, "truncated", "The file ends early."),
     ]
@@ -174,6 +174,85 @@ def test_many_rows_are_not_all_named():
     assert detail == "The same photo is labelled sfw in rows 1, 2, 3, 4, 5 and 2 more."
 
 
+def many(n_photos: int, **columns: list[str | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows and photos that have nothing in common, every second one nsfw."""
+    identities = [image_id(bytes([number])) for number in range(n_photos)]
+    hashes = [identity[:16] for identity in identities]
+    images = pd.DataFrame(
+        {"image_id": identities, "uri": identities, "phash": hashes}, dtype="string"
+    )
+    labels = [("sfw", "nsfw")[number % 2] for number in range(n_photos)]
+    rows = pd.DataFrame({"uri": identities, "label": labels, **columns}, dtype="string")
+    return rows.set_index(pd.RangeIndex(1, n_photos + 1)), images
+
+
+def test_columns_that_name_single_rows_are_no_slices_and_a_note_names_them_once():
+    rows, images = many(
+        20,
+        camera=[f"camera {number % 9}" for number in range(20)],
+        place=[f"place {number % 10}" for number in range(20)],
+        time=[f"12:{number % 11}" for number in range(20)],
+        image_id=[f"{number}" for number in range(20)],
+        # Of the ten rows that have a value, each has its own.
+        note=[f"seen by {number}" if number < 10 else None for number in range(20)],
+        __index_level_0__=["0"] * 20,
+        light=["day", "night"] * 10,
+    )
+    data = label_images(rows, images, REJECTS)
+    assert data.slice_columns == ("camera", "place", "light")
+    assert list(data.images.columns[5:]) == ["camera", "place", "light"]
+    assert data.notes == (
+        "Not taken as slices, because they have about as many values as rows: time, image_id, "
+        "note, __index_level_0__.",
+    )
+
+
+def test_so_few_rows_are_divided_by_any_column():
+    rows, images = many(9, place=[f"{number}" for number in range(9)])
+    data = label_images(rows, images, REJECTS)
+    assert (data.slice_columns, data.notes) == (("place",), ())
+
+
+def test_a_note_of_many_columns_is_short():
+    names = [f"id{number}" for number in range(7)]
+    rows, images = many(20, **{name: [f"{number}" for number in range(20)] for name in names})
+    (note,) = label_images(rows, images, REJECTS).notes
+    assert note.endswith(": id0, id1, id2, id3, id4 and 2 more.")
+
+
+def test_train_without_validation_gives_a_part_of_it_the_same_each_time():
+    given = ["training"] * 48 + ["testing"] * 16
+    rows, images = many(64, split=given)
+    data = label_images(rows, images, REJECTS)
+    # An eighth of the 24 photos of each class, as 10 % of all are an eighth of 70 % and 10 %.
+    assert class_counts(data).to_numpy().tolist() == [[21, 21], [3, 3], [8, 8]]
+    assert data.notes == (
+        "There is no split validation: 6 photos of train were taken for it, the same ones each "
+        "time.",
+    )
+    again = label_images(rows[::-1], images[::-1], REJECTS)
+    pd.testing.assert_frame_equal(again.images, data.images)
+    named = label_images(rows.replace({"split": {"training": "train"}}), images, REJECTS)
+    pd.testing.assert_frame_equal(named.images, data.images)
+
+
+@pytest.mark.parametrize(
+    ("split", "shares"),
+    [
+        # There is one; or train was given to nobody; or nobody wants one.
+        (["train"] * 30 + ["dev"] * 2 + ["test"] * 8, (0.7, 0.1, 0.2)),
+        (["test"] * 40, (0.7, 0.1, 0.2)),
+        (["train"] * 32 + ["test"] * 8, (0.8, 0, 0.2)),
+    ],
+)
+def test_splits_that_need_no_other_validation_stay(split, shares):
+    rows, images = many(40, split=split)
+    data = label_images(rows, images, REJECTS, LabelSettings(fractions=SplitFractions(*shares)))
+    by_uri = data.images.set_index("uri").split
+    assert by_uri[rows.uri].tolist() == ["validation" if one == "dev" else one for one in split]
+    assert data.notes == ()
+
+
 def test_copies_with_one_label_are_one_image():
     data = label(
         manifest(
@@ -219,7 +298,7 @@ def test_a_photo_that_was_left_out_links_nothing():
 
 def test_splits_as_given():
     rows = manifest(
-        ("a1", "nsfw", "VAL"), ("d1", "sfw", "test"), ("e1", "sfw", "dev"), ("e1", "sfw", " ")
+        ("a1", "nsfw", "VAL"), ("d1", "sfw", "test"), ("e1", "sfw", "new"), ("e1", "sfw", " ")
     )
     data = label(rows)
     assert data.images.set_index("image_id")["split"].to_dict() == {
@@ -231,7 +310,7 @@ def test_splits_as_given():
         (
             3,
             "unknown split",
-            "There is no split 'dev': give train, validation, test, or nothing to have one chosen.",
+            "There is no split 'new': give train, validation, test, or nothing to have one chosen.",
         )
     ]
 
@@ -344,7 +423,11 @@ def test_every_row_is_accounted_for(rows):
         image = data.images[data.images["image_id"] == FILES[row.uri]].iloc[0]
         assert image["uri"] == row.uri
         assert image["label"] == row.label.lower()
-        assert pd.isna(row.split) or image["split"][:3] == row.split[:3]
+        # Without a split validation a part of train becomes it.
+        taken = image["split"] == "validation" and "no split validation" in "".join(data.notes)
+        assert pd.isna(row.split) or (
+            image["split"][:3] == row.split[:3] or (taken and row.split == "train")
+        )
         assert (pd.isna(image["light"]) and pd.isna(row.light)) or image["light"] == row.light
     assert data.findings["row"].is_monotonic_increasing
     assert data.findings["uri"].tolist() == table.loc[data.findings["row"], "uri"].tolist()
@@ -453,7 +536,7 @@ def test_from_files_to_labelled_data(photos, tmp_path, name):
     catalogue = catalogue_photos(
         str(source), PhotoStore(tmp_path / "store"), CatalogueSettings(workers=2)
     )
-    data = label_images(read_manifest(str(source)), catalogue.images, catalogue.rejects)
+    data = label_images(read_labels(str(source)), catalogue.images, catalogue.rejects)
 
     names = data.images["uri"].str.rpartition("/")[2]
     by_name = data.images.set_index(names)
@@ -509,8 +592,8 @@ def test_a_manifest_without_one_of_the_labels_is_refused_before_its_files_are_re
     with pytest.raises(UserError) as caught:
         check_labels(rows, LabelSettings())
     assert str(caught.value) == (
-        "No row of the manifest has the label sfw: its labels are ' Dog ', 'cat'. Name two of them "
-        "as the classes (--negative, --positive)."
+        "Nothing has the label sfw: the labels are ' Dog ', 'cat'. Name two of them as the classes "
+        "(--negative, --positive)."
     )
-    with pytest.raises(UserError, match="its labels are empty"):
+    with pytest.raises(UserError, match="the labels are empty"):
         check_labels(rows[2:], LabelSettings())

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.methods.photos.near_duplicates import earliest_near, mark_duplicates, near_groups
+from assets.methods.photos.near_duplicates import (
+    duplicates_table,
+    earliest_near,
+    mark_duplicates,
+    near_groups,
+)
 
 
 def images(*rows: tuple[str, str, str]) -> pd.DataFrame:
@@ -53,6 +58,41 @@ def test_near_copies():
     )
     # c is seven bits from a, and three from b.
     assert marked["duplicate_of"].fillna("").tolist() == ["", "a", "b", "c"]
+
+
+def test_each_copy_is_named_with_the_photo_shown_and_both_labels():
+    labels = {"2": "cat", "3": "dog", "4": " Cat", "5": None, "6": "cat", "7": "dog", "1": "cat"}
+    marked = mark_duplicates(
+        images(
+            ("a", "3", "00000000ffffffff"),
+            ("a", "2", "00000000ffffffff"),
+            ("a", "4", "00000000ffffffff"),
+            ("a", "5", "00000000ffffffff"),
+            ("b", "7", "00000000fffffff0"),
+            ("b", "6", "00000000fffffff0"),
+            ("c", "1", "0f0f0f0f0f0f0f0f"),
+        )
+    )
+    marked["label"] = marked["uri"].map(labels).astype("string")
+    table = duplicates_table(marked)
+    expected = pd.DataFrame(
+        [
+            ("3", "dog", "a", "exact", "2", "cat", "a", True),
+            ("4", " Cat", "a", "exact", "2", "cat", "a", False),
+            ("5", None, "a", "exact", "2", "cat", "a", False),
+            ("6", "cat", "b", "near", "2", "cat", "a", False),
+            ("7", "dog", "b", "exact", "6", "cat", "b", True),
+        ],
+        columns=[
+            *("uri", "label", "image_id", "kind"),
+            *("shown_uri", "shown_label", "shown_image_id", "labels_differ"),
+        ],
+    )
+    expected[list(expected.columns[:-1])] = expected[list(expected.columns[:-1])].astype("string")
+    pd.testing.assert_frame_equal(table, expected)
+    alone = duplicates_table(marked[marked.uri == "1"])
+    assert alone.dtypes.to_dict() == expected.dtypes.to_dict()
+    assert len(alone) == 0
 
 
 def test_featureless_pictures_are_nobodys_near_duplicates():

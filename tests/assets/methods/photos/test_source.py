@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import fsspec
@@ -13,7 +14,7 @@ from assets.methods.photos.source import (
     listing_digest,
     read_bytes,
     read_if_changed,
-    read_manifest,
+    read_labels,
 )
 from support.sources import LIMITS, names, refused, write
 
@@ -58,17 +59,75 @@ def test_an_address_with_a_secret_is_asked_and_not_shown(tmp_path, memory):
     assert find_addresses(str(tmp_path / "gone.csv"), [files[0].uri], CatalogueSettings()) == {}
 
 
-def test_folders_are_no_manifests(tmp_path, memory):
+def test_a_folder_without_folders_has_no_labels(tmp_path, memory):
     memory.pipe("/photos/a.jpg", b"a")
-    for source in (str(tmp_path), f"file://{tmp_path}", "memory://photos", "memory://gone.csv"):
+    for source in (str(tmp_path), f"file://{tmp_path}", "memory://photos"):
         with pytest.raises(UserError) as caught:
-            read_manifest(source)
+            read_labels(source)
         assert str(caught.value) == (
-            f"There is no manifest at {source}: labelled data is a CSV or Parquet file with a "
-            "column uri, of paths or URLs, and a column label."
+            f"There is no manifest at {source}, and no folder in it: labelled data is a CSV or "
+            "Parquet file with a column uri, of paths or URLs, and a column label, or a folder "
+            "with a folder for each class."
         )
-    with pytest.raises(UserError, match=r"There is no folder or manifest .*gone.csv\.$"):
-        read_manifest(str(tmp_path / "gone.csv"))
+    for gone in (str(tmp_path / "gone.csv"), "memory://gone.csv"):
+        with pytest.raises(UserError, match=r"There is no folder or manifest .*gone.csv\.$"):
+            read_labels(gone)
+
+
+def labels_below(folder: str, *paths: str) -> list[tuple[str | None, str | None]]:
+    """The label and the split of each path below a folder, of which every path is a file."""
+    rows = read_labels(folder).set_index("uri")
+    listing = list_source(folder)
+    assert sorted(rows.index) == [file.uri for file in listing.files]
+    rows.index = rows.index.map(lambda uri: uri.partition("photos/")[2])
+    found = rows.loc[list(paths), ["label", "split"]].astype(object)
+    return list(found.where(found.notna(), None).itertuples(index=False, name=None))
+
+
+FOLDERS = {
+    ("nsfw/a.jpg", "sfw/b.jpg", "sfw/beach/2024/c.jpg", "d.jpg"): [
+        ("nsfw", None),
+        ("sfw", None),
+        ("sfw", None),
+        (None, None),
+    ],
+    ("Training/nsfw/a.jpg", "val/sfw/b.jpg", "test/sfw/more/c.jpg", "train/d.jpg", "e.jpg"): [
+        ("nsfw", "Training"),
+        ("sfw", "val"),
+        ("sfw", "test"),
+        ("train", None),
+        (None, None),
+    ],
+    ("train/nsfw/a.jpg", "train/b.jpg", "rest/c.jpg"): [
+        ("nsfw", "train"),
+        (None, "train"),
+        ("rest", None),
+    ],
+    # Here a train is what the photos show.
+    ("train/a.jpg", "car/b.jpg", "plane/c.jpg"): [("train", None), ("car", None), ("plane", None)],
+}
+
+
+@pytest.mark.parametrize(("paths", "expected"), FOLDERS.items())
+def test_folders_of_classes_are_labels(tmp_path, memory, paths, expected):
+    for path in paths:
+        write(tmp_path / "photos" / path)
+        memory.pipe(f"/bucket/photos/{path}", b"x")
+    for source in (
+        f"{tmp_path}/photos",
+        f"{tmp_path}/photos/",
+        f"file://{tmp_path}/photos",
+        "memory://bucket/photos",
+        "memory:///bucket/photos/",
+    ):
+        assert labels_below(source, *paths) == expected
+
+
+def test_a_folder_whose_name_is_no_text_is_a_label_all_the_same(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write(folder / "a.jpg")
+    write(tmp_path / "bar" / "b.jpg")
+    assert sorted(read_labels(str(tmp_path)).label) == ["bar", "caf\ufffd"]
 
 
 def test_a_folder_named_like_a_manifest(tmp_path):

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.decode import image_id
-from assets.methods.photos.splits import SPLITS, SplitFractions, assign_splits, split_name
+from assets.methods.photos.splits import (
+    SPLITS,
+    SplitFractions,
+    assign_splits,
+    split_name,
+    with_validation,
+)
 
 IDS = [image_id(str(number).encode()) for number in range(5000)]
 
@@ -16,12 +22,17 @@ def alone(n_photos: int) -> np.ndarray:
     return np.arange(n_photos)
 
 
-def test_names():
-    texts = ["train", " Test ", "VALIDATION", "val", "Valid", "holdout", "", "tests"]
-    assert [split_name(text) for text in texts] == [
-        *("train", "test", "validation", "validation", "validation"),
-        *(None, None, None),
-    ]
+@pytest.mark.parametrize(
+    ("split", "texts"),
+    [
+        ("train", ["train", "Train", "training", "TRAINING "]),
+        ("validation", ["validation", "VALIDATION", "val", "Valid", " dev"]),
+        ("test", ["test", " Test ", "testing", "eval", "Evaluation"]),
+        (None, ["holdout", "", "tests", "train2", "all"]),
+    ],
+)
+def test_names(split, texts):
+    assert {split_name(text) for text in texts} == {split}
 
 
 def test_the_strongest_split_given_takes_the_group():
@@ -77,6 +88,34 @@ def test_shares_that_are_none(shares):
         SplitFractions(*shares)
 
 
+def test_a_part_of_each_class_becomes_validation():
+    labels = ["rare" if number < 16 else "common" for number in range(80)]
+    splits = with_validation(IDS[:80], alone(80), labels, ["train"] * 80)
+    counts = Counter(zip(labels, splits, strict=True))
+    # An eighth: 0.1 of 0.7 and 0.1.
+    assert counts["rare", "validation"] == 2
+    assert counts["common", "validation"] == 8
+    # The same photos, whatever their order and however groups are numbered.
+    backwards = with_validation(IDS[79::-1], alone(80) + 7, labels[::-1], ["train"] * 80)
+    assert backwards[::-1] == splits
+    # With more photos most of them stay.
+    more = with_validation(IDS[:160], alone(160), labels + ["common"] * 80, ["train"] * 160)
+    before = {one for one, split in zip(IDS, splits, strict=False) if split == "validation"}
+    after = {one for one, split in zip(IDS, more, strict=False) if split == "validation"}
+    assert len(before - after) <= 3
+
+
+@pytest.mark.parametrize(
+    ("n_photos", "shares", "n_taken"),
+    [(1, (0.7, 0.1), 0), (2, (0.7, 0.1), 1), (4, (0.7, 0.1), 1), (4, (0, 0.8), 3), (4, (0, 0), 0)],
+)
+def test_at_least_one_photo_of_a_class_is_taken_and_one_stays(n_photos, shares, n_taken):
+    fractions = SplitFractions(shares[0], shares[1], 1 - sum(shares))
+    labels, splits = ["one"] * n_photos, ["train"] * n_photos
+    taken = with_validation(IDS[:n_photos], alone(n_photos), labels, splits, fractions)
+    assert taken.count("validation") == n_taken
+
+
 grouped = st.lists(
     st.tuples(st.sampled_from(IDS[:40]), st.integers(0, 8), st.sampled_from([None, *SPLITS])),
     min_size=1,
@@ -93,6 +132,19 @@ def test_no_group_straddles(photos):
         given_to_it = {name for name, own in zip(claims, groups, strict=True) if own == group}
         assert len(of_group) == 1
         assert of_group <= given_to_it or given_to_it == {None}
+
+
+@given(grouped)
+def test_validation_takes_whole_groups_of_train_and_nothing_else(photos):
+    ids, groups, claims = zip(*photos, strict=True)
+    splits = assign_splits(ids, np.array(groups), claims)
+    after = with_validation(ids, np.array(groups), ["one"] * len(ids), splits)
+    for group in set(groups):
+        of_group = {split for split, own in zip(after, groups, strict=True) if own == group}
+        assert len(of_group) == 1
+    changed = {(one, two) for one, two in zip(splits, after, strict=True) if one != two}
+    assert changed <= {("train", "validation")}
+    assert "train" not in splits or "train" in after
 
 
 @given(st.dictionaries(st.sampled_from(IDS[:60]), st.integers(0, 20), min_size=1), st.data())

@@ -1,0 +1,121 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from assets.results.originals import Original
+from orchestration.cli.result_folders import REPORT, ImageFolders, write_results
+
+PIXELS = Image.new("RGB", (1, 1))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_what_an_earlier_call_wrote_is_removed(tmp_path):
+    write_results(tmp_path, {"mosaic.jpg": b"old", "figure.png": b"old"}, {"n": 1})
+    paths = write_results(tmp_path, {"mosaic.png": b"new", "figure.png": b"new"}, {"n": 2})
+    assert names(tmp_path) == {"mosaic.png", "figure.png", REPORT}
+    assert paths == {name: tmp_path / name for name in ("mosaic.png", "figure.png", REPORT)}
+    report = json.loads((tmp_path / REPORT).read_text())
+    assert report["n"] == 2
+    assert report["files"].keys() == {"mosaic.png", "figure.png"}
+    # Written again, the same bytes have the same report.
+    before = (tmp_path / REPORT).read_bytes()
+    write_results(tmp_path, {"mosaic.png": b"new", "figure.png": b"new"}, {"n": 2})
+    assert (tmp_path / REPORT).read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["edited", "not ours", "link", "folder", "no report", "damaged"])
+def test_what_a_person_changed_or_put_there_stays(tmp_path, change):
+    out = tmp_path / "out"
+    old = out / "old.jpg"
+    write_results(out, {"old.jpg": b"old"}, {})
+    if change == "edited":
+        old.write_bytes(b"older")
+    elif change == "not ours":
+        old = old.rename(out / "mine.jpg")
+    elif change == "link":
+        old = old.rename(tmp_path / "old.jpg")
+        (out / "old.jpg").symlink_to(old)
+    elif change == "folder":
+        old.unlink()
+        old.mkdir()
+    elif change == "no report":
+        (out / REPORT).unlink()
+    else:
+        (out / REPORT).write_text("[1, ")
+    write_results(out, {"new.jpg": b"new"}, {})
+    assert old.exists()
+    if change == "link":
+        assert (out / "old.jpg").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["../outside.jpg", "sub/inside.jpg", "/", "..", REPORT])
+def test_a_report_that_was_tampered_with_leads_nowhere_else(tmp_path, name):
+    out = tmp_path / "out"
+    paths = write_results(out, {"a.jpg": b"x"}, {})
+    digest = json.loads(paths[REPORT].read_text())["files"]["a.jpg"]
+    for path in (tmp_path / "outside.jpg", out / "sub" / "inside.jpg"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    paths[REPORT].write_text(json.dumps({"files": {name: digest}}))
+    write_results(out, {"b.jpg": b"x"}, {})
+    assert (tmp_path / "outside.jpg").exists()
+    assert (out / "sub" / "inside.jpg").exists()
+
+
+def written(folders: ImageFolders, uri: str, image_id: str = "1") -> str:
+    """The name of the folder into which the result of an image is written."""
+    image = Original(1, uri, "a.jpg", "a", PIXELS, image_id)
+    return folders.write(image, {"figure.png": uri.encode()}, {"score": 1})[REPORT].parent.name
+
+
+def test_images_of_one_name_have_folders_of_their_own_call_after_call(tmp_path):
+    assert written(ImageFolders(tmp_path, "explain"), "/one/a.jpg") == "a"
+    assert written(ImageFolders(tmp_path, "explain"), "/two/a.jpg") == "a-2"
+    assert written(ImageFolders(tmp_path, "explain"), "/three/a.png") == "a-3"
+    # The result of the same file is replaced, in whatever order they are named.
+    again = ImageFolders(tmp_path, "explain")
+    assert [written(again, f"/{one}/a.jpg") for one in ("two", "one")] == ["a-2", "a"]
+    assert (tmp_path / "a" / "figure.png").read_text() == "/one/a.jpg"
+    assert names(tmp_path) == {"a", "a-2", "a-3"}
+
+
+def test_another_command_or_another_content_is_another_result(tmp_path):
+    assert written(ImageFolders(tmp_path, "explain"), "/one/a.jpg") == "a"
+    assert written(ImageFolders(tmp_path, "deconv"), "/one/a.jpg") == "a-2"
+    assert written(ImageFolders(tmp_path, "explain"), "/one/a.jpg", "changed") == "a-3"
+    assert written(ImageFolders(tmp_path, "explain"), "/one/a.jpg") == "a"
+
+
+def test_an_image_that_is_named_twice_in_a_call_has_two_results(tmp_path):
+    for _ in range(2):
+        folders = ImageFolders(tmp_path, "explain")
+        assert [written(folders, "/one/a.jpg") for _ in range(2)] == ["a", "a-2"]
+
+
+@pytest.mark.parametrize("content", ["nothing", "photos", "file", "other report"])
+def test_a_folder_that_a_person_made_is_left_alone(tmp_path, content):
+    mine = tmp_path / "a"
+    if content == "file":
+        mine.write_text("mine")
+    else:
+        mine.mkdir()
+    if content == "photos":
+        (mine / "figure.png").write_text("mine")
+    elif content == "other report":
+        (mine / REPORT).write_text('{"image": "/one/a.jpg"}')
+    assert written(ImageFolders(tmp_path, "explain"), "/one/a.jpg") == "a-2"
+    assert mine.is_file() or "seen.png" not in names(mine)
+
+
+def test_calls_at_the_same_time_take_different_folders(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(
+            lambda number: written(ImageFolders(tmp_path, "explain"), f"/{number}/a.jpg"), range(16)
+        )
+        assert len(set(found)) == 16
