@@ -41,7 +41,7 @@ def test_every_command_of_the_readme_runs_and_the_demo_makes_sense(checkout, sma
     first = _report(tmp_path / "demo")
     assert first["counts"]["decoded_anew"] == first["counts"]["embedded_anew"] == small_demo
     assert first["assignment"]["certified"]
-    assert len(first["checks"]) == 8
+    assert len(first["checks"]) == 9
     assert all(first["checks"].values())
     quality = first["quality"]
     assert quality["neighbourhood_purity"] >= 5 * quality["random_purity"]
