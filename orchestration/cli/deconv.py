@@ -15,6 +15,7 @@ from orchestration.cli.image_questions import image_questions, report_json
 from orchestration.cli.options import (
     Options,
     classifier_options,
+    frames_option,
     out_option,
     pass_options,
     run_options,
@@ -26,6 +27,7 @@ from orchestration.cli.options import (
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @out_option("Folder for the results. Each image gets a folder of its own in it.")
 @classifier_options
+@frames_option
 @setting("--layer", DeconvnetMapsConfig)
 @setting("--place", DeconvnetMapsConfig, nargs=3, type=int, metavar="CHANNEL ROW COLUMN")
 @run_options
@@ -33,8 +35,9 @@ from orchestration.cli.options import (
 def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which pixels of each IMAGE, a path or a URL, make a network name the class.
 
-    A deconvnet carries the class, or one activation, back through the network to the pixels. An
-    image that cannot be read is reported, and the exit code is 2.
+    A deconvnet carries the class, or one activation, back through the network to the pixels. Of an
+    animation it takes the frame with the highest score. An image that cannot be read is reported,
+    and the exit code is 2.
 
     Example: tessera deconv photo.jpg --out deconvolved
     """
@@ -49,7 +52,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
-        read = asked.files.read(reading_settings(options))
+        read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             found = result.found
             about = {

@@ -17,6 +17,7 @@ from orchestration.cli.image_questions import image_questions, report_json
 from orchestration.cli.options import (
     Options,
     classifier_options,
+    frames_option,
     out_option,
     pass_options,
     run_options,
@@ -30,6 +31,7 @@ _log = logging.getLogger("tessera")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @out_option("Folder for the results. Each image gets a folder of its own in it.")
 @classifier_options
+@frames_option
 @setting("--preset", OcclusionMapsConfig)
 @setting("--box", OcclusionMapsConfig)
 @setting("--stride", OcclusionMapsConfig)
@@ -44,7 +46,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
-    image is scored. An image that cannot be read is reported, and the exit code is 2.
+    image is scored. Of an animation, the frame with the highest score is explained. An image that
+    cannot be read is reported, and the exit code is 2.
 
     Example: tessera explain photo.jpg --out explained
     """
@@ -66,7 +69,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
-        read = asked.files.read(reading_settings(options))
+        read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             report = report_json(image, target, {**vars(settings), **result.metrics})
             paths = _write(out / image.folder, {**result.files, "report.json": report})

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from assets.config import RawImagesConfig
+from assets.methods.attribution.target import Target
 from assets.methods.photos.catalogue import CatalogueSettings, find_original
 from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
@@ -28,8 +29,8 @@ class ImageFiles:
         """How many there are."""
         return len(self._found)
 
-    def read(self, reading: CatalogueSettings) -> Iterator[Original]:
-        """Yield the images that can be read, one at a time.
+    def read(self, reading: CatalogueSettings, target: Target | None = None) -> Iterator[Original]:
+        """Yield the images that can be read, one at a time, as ``read_originals`` does.
 
         One that cannot be read is reported, and the others follow all the same. At the end
         ``all_read`` says whether there was none of them.
@@ -38,7 +39,9 @@ class ImageFiles:
         def leave_out(number: int, rejected: Rejected) -> None:
             self._leave_out(self._found[number - 1], rejected.detail)
 
-        return read_originals([_uri(image) for image in self._found], reading, leave_out)
+        return read_originals(
+            [_uri(image) for image in self._found], reading, leave_out, target=target
+        )
 
     def _is_there(self, image: str) -> bool:
         try:

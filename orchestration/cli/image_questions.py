@@ -56,6 +56,7 @@ def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes
     """Return what was found in an image as the content of ``report.json``."""
     head = {
         "image": image.uri,
+        **({"frame": image.frame.number, "seconds": image.frame.seconds} if image.frame else {}),
         "model": target.model,
         "fingerprint": target.classifier.fingerprint,
         "class": target.class_name,

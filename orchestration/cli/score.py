@@ -10,6 +10,7 @@ from assets.config import NsfwScoresConfig, check_settings, config_of
 from assets.methods.common.files import write_whole
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
+from assets.results.scores import unread_note
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -21,6 +22,7 @@ from orchestration.cli.options import (
     Options,
     check_output_file,
     classifier_options,
+    frames_option,
     name_option,
     out_option,
     pass_options,
@@ -36,6 +38,7 @@ SHOWN = 5
 @out_option("CSV file for the scores.")
 @name_option
 @classifier_options
+@frames_option
 @run_options
 @pass_options
 def command(options: Options, source: str, out: Path, name: str | None) -> None:
@@ -62,14 +65,17 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:
-    """Return a row a file, the highest score first: uri, image_id, score, and reason and detail.
+    """Return a row a file, the highest score first: uri, image_id, score, frame, seconds, reason
+    and detail.
 
-    A reject has a reason and no score, so that every file that was found is in the table.
+    A reject has a reason and no score, so that every file that was found is in the table. Frame and
+    seconds are those of `NsfwScores`, whose note on an animation is its detail.
     """
     scored = catalogue.images[["uri", "image_id"]].merge(scores.table, on="image_id")
     scored = scored.sort_values(["score", "uri"], ascending=[False, True])
+    scored = scored.rename(columns={"note": "detail"})
     return pd.concat([scored, catalogue.rejects], ignore_index=True)[
-        ["uri", "image_id", "score", "reason", "detail"]
+        ["uri", "image_id", "score", "frame", "seconds", "reason", "detail"]
     ]
 
 
@@ -82,6 +88,10 @@ def _summarise(
     )
     click.echo(f"Highest P({scores.class_name}):")
     highest = table.head(SHOWN).dropna(subset="score")
-    for score, uri in zip(highest.score, highest.uri, strict=True):
-        click.echo(f"  {score:.4f}  {click.format_filename(uri)}")
+    frames = ["" if pd.isna(frame) else f", frame {frame}" for frame in highest.frame]
+    for score, uri, frame in zip(highest.score, highest.uri, frames, strict=True):
+        click.echo(f"  {score:.4f}  {click.format_filename(uri)}{frame}")
+    note = unread_note(scores.table)
+    if note:
+        click.echo(note)
     click.echo(f"  scores  {out}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -59,7 +60,8 @@ def run(tracking, tmp_path, monkeypatch):
         "raw_images": catalogue,
         "nsfw_scores": NsfwScores(scores, "python:whiteness:white", "white", "f0", 2),
     }
-    for asset, value in values.items():
+
+    def store(asset: str, value: object) -> None:
         outputs.handle_output(
             dg.build_output_context(
                 asset_key=dg.AssetKey(asset),
@@ -68,14 +70,19 @@ def run(tracking, tmp_path, monkeypatch):
             ),
             value,
         )
-    upstream = [dg.AssetSpec(asset, partitions_def=COLLECTIONS) for asset in values]
+
+    for asset, value in values.items():
+        store(asset, value)
+    models = Models(home, tracking)
 
     def materialise(
         instance: dg.DagsterInstance, asset=nsfw.occlusion_maps, **config
     ) -> dg.ExecuteInProcessResult:
         instance.add_dynamic_partitions(PARTITIONS_NAME, ["demo"])
+        name = asset.key.path[-1]
+        upstream = [dg.AssetSpec(one, partitions_def=COLLECTIONS) for one in values if one != name]
         if asset is nsfw.occlusion_maps:
-            config = {"box": 8, "stride": 8}
+            config = {"box": 8, "stride": 8} | config
         return dg.materialize(
             [*upstream, dg.AssetSpec("nsfw_model"), asset],
             partition_key="demo",
@@ -83,7 +90,7 @@ def run(tracking, tmp_path, monkeypatch):
             resources={
                 "io_manager": outputs,
                 "photos": photos,
-                "models": Models(home, tracking),
+                "models": models,
                 "compute": Compute(device="cpu"),
                 "tracking": tracking,
                 "progress": LogProgress(),
@@ -92,7 +99,13 @@ def run(tracking, tmp_path, monkeypatch):
             raise_on_error=False,
         )
 
-    vars(materialise).update(folder=folder, outputs=outputs)
+    vars(materialise).update(
+        folder=folder,
+        outputs=outputs,
+        photos=photos,
+        models=models,
+        store_catalogue=lambda: store("raw_images", catalogue_photos(str(folder), photos.store)),
+    )
     return materialise
 
 
@@ -229,3 +242,43 @@ def test_what_the_deconvnet_cannot_do_is_told_in_a_sentence(
     assert sentence in failure_of(result)
     assert "\n" not in failure_of(result)
     assert status(tracking, result.run_id) == {"FAILED"}
+
+
+# Animations
+
+
+def write_animation(path: Path, levels=(0, 120, 250, 60)) -> None:
+    frames = [Image.new("RGB", (24, 16), (level,) * 3) for level in levels]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=500)
+
+
+def test_an_animation_is_scored_by_its_highest_frame_which_is_explained(run, tracking, instance):
+    write_animation(run.folder / "moving.gif")
+    run.store_catalogue()
+    result = run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+    assert result.success
+    found = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
+    table = found.table.sort_values("score", ignore_index=True)
+    # Before, the black first frame gave 0.
+    assert table.score.tolist() == pytest.approx([50 / 255, 200 / 255, 250 / 255], abs=0.01)
+    assert table.frame.tolist() == [pd.NA, pd.NA, 2]
+    assert table.seconds[2] == 1.0
+    assert found.n_computed == 3
+    assert run(instance, images=[str(run.folder / "moving.gif")]).success
+    maps = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo").table
+    assert maps.frame.tolist() == [2, 2]
+    assert maps.score_at_full_size.tolist() == pytest.approx([250 / 255] * 2, abs=0.01)
+
+
+def test_scores_of_the_version_before_are_kept_for_all_but_animations(run, instance):
+    write_animation(run.folder / "moving.gif")
+    photos = run.photos.store
+    for _ in range(2):
+        run.store_catalogue()
+        run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+        scores = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
+    assert scores.n_computed == 0
+    ids = list(scores.table.image_id)
+    stored = run.models.probabilities.find(scores.fingerprint, ids)
+    # The plain photos have the keys that they had before.
+    assert stored.keys() == set(ids) - photos.animations(ids).keys()

@@ -20,11 +20,11 @@ async def post_search(request: Request, body: PostSearch) -> HitsReply:
     check_sources([image], Code.INVALID_SEARCH)
     model = await service.models.find(EMBEDDING)
     try:
-        vector = await service.models.predict(model, image)
+        found = await service.models.predict(model, image)
     except ImageError as error:
         raise ApiError(Code.INVALID_SEARCH, error.detail) from error
     page, per_page = body.pagination.page, body.pagination.per_page
-    result = await service.searches.search(app, vector, page, per_page)
+    result = await service.searches.search(app, found.output, page, per_page)
     hits = [
         Hit(score=cosine, input=input_reply(request, app, stored)) for stored, cosine in result.hits
     ]
