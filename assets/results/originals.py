@@ -30,7 +30,8 @@ Result = TypeVar("Result", bound="ImageResult")
 class Original:
     """An image that was read, its number from 1 among those named, and its results' folder.
 
-    Of an animation, ``frame`` is the one that was read, and ``name`` names it.
+    Of an animation, ``frame`` is the one that was read, ``name`` names it, and ``note`` says if
+    some frames could not be looked at.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Original:
     folder: str
     image: Image.Image
     frame: Frame | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,13 @@ def read_originals(
     for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
         try:
             data = read_original_file(uri, reading, image_id)
-            frame = _highest_frame(data, reading, target)
+            frame, note = _highest_frame(data, reading, target)
             image = decode_image(data, reading.decode, frame.number if frame else None)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
-        yield Original(number, uri, name, folder, image, frame)
+        yield Original(number, uri, name, folder, image, frame, note)
 
 
 def frame_in_words(frame: Frame) -> str:
@@ -157,13 +159,16 @@ def frame_in_words(frame: Frame) -> str:
     return f"frame {frame.number}{shown}"
 
 
-def _highest_frame(data: bytes, reading: CatalogueSettings, target: Target | None) -> Frame | None:
-    if target is None:
-        return None
-    found = highest_frame(
-        data, reading.decode, reading.frames, target.classifier, target.class_name
-    )
-    return found[0] if found else None
+def _highest_frame(
+    data: bytes, reading: CatalogueSettings, target: Target | None
+) -> tuple[Frame | None, str | None]:
+    """Return the frame of an animation, and a note on those that could not be read."""
+    found = None
+    if target is not None:
+        found = highest_frame(
+            data, reading.decode, reading.frames, target.classifier, target.class_name
+        )
+    return (None, None) if found is None else (found[0], found[1].note)
 
 
 def tracked_results(

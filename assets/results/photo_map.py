@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from assets.methods.layout.assignment import Assignment
 from assets.methods.layout.four_panels import draw_four_panels
 from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
-from assets.methods.layout.mosaic import MosaicPlan, draw_mosaic
+from assets.methods.layout.mosaic import MosaicPlan, draw_mosaic, draw_tile
 from assets.methods.layout.refinement import Refinement
 from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
 from assets.methods.photos.decode import WORKING_SHORT_SIDE
@@ -80,7 +81,14 @@ def drawn_mosaic(
     if plan.tile <= WORKING_SHORT_SIDE:
         return draw_mosaic(store.open_working_copy, table, plan, progress), None
     photos = zip(table.image_id, table.uri, strict=True)
-    tiles = LargeTiles(store, photos, reading, plan.tile, whole=plan.settings.fit == "fit")
+    tiles = LargeTiles(
+        store,
+        photos,
+        reading,
+        plan.tile,
+        whole=plan.settings.fit == "fit",
+        finish=partial(draw_tile, plan=plan),
+    )
     return draw_mosaic(tiles, table, plan, progress, READERS), tiles.note(len(table))
 
 

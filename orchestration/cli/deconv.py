@@ -65,6 +65,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             for name, data in files.items():
                 write_whole(out / image.folder / name, data)
             _summarise(image, found, out / image.folder)
+            if image.note:
+                click.echo(f"  {image.note}")
     if not asked.files.all_read:
         sys.exit(2)
 

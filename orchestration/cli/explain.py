@@ -74,6 +74,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             report = report_json(image, target, {**vars(settings), **result.metrics})
             paths = _write(out / image.folder, {**result.files, "report.json": report})
             _summarise(image.name, result, target.class_name, paths)
+            if image.note:
+                click.echo(f"  {image.note}")
     if not asked.files.all_read:
         sys.exit(2)
 

@@ -52,11 +52,17 @@ def image_questions(images: Sequence[str], out: Path, options: Options) -> Image
     return ImageQuestions(files, target, models, resources["tracking"], progress)
 
 
+def _about_frame(image: Original) -> dict[str, Any]:
+    if image.frame is None:
+        return {}
+    return {"frame": image.frame.number, "seconds": image.frame.seconds, "note": image.note}
+
+
 def report_json(image: Original, target: Target, found: dict[str, Any]) -> bytes:
     """Return what was found in an image as the content of ``report.json``."""
     head = {
         "image": image.uri,
-        **({"frame": image.frame.number, "seconds": image.frame.seconds} if image.frame else {}),
+        **_about_frame(image),
         "model": target.model,
         "fingerprint": target.classifier.fingerprint,
         "class": target.class_name,

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from PIL import Image
 
@@ -19,7 +19,7 @@ _PIXELS_A_SIDE = 2
 
 
 class LargeTiles:
-    """Returns images with enough pixels for a tile; called from up to ``READERS`` threads.
+    """Draws tiles from images with enough pixels; called from up to ``READERS`` threads.
 
     It is the working copy if that has enough pixels or as many as the original, or if the original
     cannot be read any more: ``unread`` then has a uri of it, and why.
@@ -30,6 +30,7 @@ class LargeTiles:
         settings: how originals are read.
         tile: side of a tile in px, more than a working copy's shorter side.
         whole: whether the tile shows the whole photo, instead of the square in its centre.
+        finish: makes the tile of an image; the image takes more memory, and is given up then.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class LargeTiles:
         tile: int,
         *,
         whole: bool,
+        finish: Callable[[Image.Image], Image.Image],
     ) -> None:
         self._store = store
         self._settings = settings
         self._tile = tile
         self._whole = whole
+        self._finish = finish
         self._uris: dict[str, list[str]] = defaultdict(list)
         for image_id, uri in photos:
             self._uris[image_id].append(uri)
@@ -53,10 +56,10 @@ class LargeTiles:
         self.unread: dict[str, str] = {}
 
     def __call__(self, image_id: str) -> Image.Image:
-        """Return the image of a photo, RGB. Raises FileNotFoundError without a working copy."""
+        """Return the tile of a photo. Raises FileNotFoundError without a working copy."""
         copy = self._store.open_working_copy(image_id)
         if self._is_enough(copy.size):
-            return copy
+            return self._finish(copy)
         rejected = None
         for uri in self._uris[image_id]:
             try:
@@ -65,7 +68,7 @@ class LargeTiles:
                 rejected = rejected or (uri, error.detail)
         if rejected is not None:
             uri, self.unread[uri] = rejected
-        return copy
+        return self._finish(copy)
 
     def note(self, n_tiles: int) -> str | None:
         """Return a sentence on the originals that could not be read, if there are any."""
@@ -86,4 +89,5 @@ class LargeTiles:
         data = read_original_file(uri, self._settings, image_id)
         with self._processors:
             side = _PIXELS_A_SIDE * self._tile
-            return decode_scaled(data, self._settings.decode, side, longer=self._whole)
+            image = decode_scaled(data, self._settings.decode, side, longer=self._whole)
+            return self._finish(image)

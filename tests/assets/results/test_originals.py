@@ -115,3 +115,14 @@ def test_an_animation_is_read_at_the_frame_with_the_highest_score(tmp_path):
     frames[2].save(tmp_path / "still.png")
     (original,) = read(tmp_path / "still.png", target)
     assert (original.frame, original.name) == (None, "still.png")
+
+
+def test_frames_that_cannot_be_read_are_noted(tmp_path):
+    frames = [Image.new("L", (40, 30), level) for level in (0, 90, 250)]
+    path = tmp_path / "cut.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"fdAT") + 8])
+    (original,) = read(path, Target(Whiteness(), "whiteness", "white"))
+    assert original.frame.number == 1
+    assert original.note == "Only the first 2 of 3 frames could be read."

@@ -52,7 +52,7 @@ def tiles_of(
     images = catalogue_photos(str(source), store, SETTINGS).images
     photos = list(zip(images.image_id, images.uri, strict=True))
     ids = {uri.rpartition("/")[2]: image_id for image_id, uri in photos}
-    return LargeTiles(store, photos, SETTINGS, tile, whole=whole), ids
+    return LargeTiles(store, photos, SETTINGS, tile, whole=whole, finish=Image.Image.copy), ids
 
 
 @pytest.mark.parametrize("fit", ["fill", "fit"])
@@ -108,6 +108,7 @@ def test_originals_that_are_gone_or_changed_give_working_copies_and_are_counted(
     assert [min(tiles(ids[f"{number}.png"]).size) for number in range(3)] == [256, 256, 600]
     assert set(tiles.unread) == {str(folder / "0.png"), str(folder / "1.png")}
     note = tiles.note(3)
+    assert note is not None
     assert note.startswith("2 of 3 tiles are enlarged, because their originals could not be read.")
     assert str(folder / "0.png") in note
 
@@ -165,6 +166,13 @@ def test_limits_hold_for_originals_as_well(folder, store):
     (folder / "a.png").write_bytes(encoded(detailed()))
     _, ids = tiles_of(store, folder)
     limited = replace(SETTINGS, decode=DecodeLimits(max_pixels=1000))
-    tiles = LargeTiles(store, [(ids["a.png"], str(folder / "a.png"))], limited, 400, whole=False)
+    tiles = LargeTiles(
+        store,
+        [(ids["a.png"], str(folder / "a.png"))],
+        limited,
+        400,
+        whole=False,
+        finish=Image.Image.copy,
+    )
     assert min(tiles(ids["a.png"]).size) == 256
     assert "at most 1,000 pixels" in tiles.unread[str(folder / "a.png")]
