@@ -113,9 +113,9 @@ def count_frames(image: ImageFile, data: bytes) -> int:
     return 1
 
 
-def reachable_frames(n_frames: int, size: tuple[int, int]) -> int:
+def reachable_frames(n_frames: int, size: tuple[int, int], most_pixels: int) -> int:
     """Return how many of the frames, each of ``size`` in px, the limit of pixels allows."""
-    return min(n_frames, max(1, MOST_PIXELS // max(_LEAST_PIXELS, size[0] * size[1])))
+    return min(n_frames, max(1, most_pixels // max(_LEAST_PIXELS, size[0] * size[1])))
 
 
 def first_frame(image: ImageFile) -> int:

@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from assets.methods.photos.animation import (
+    MOST_PIXELS,
     Animation,
     Frame,
     count_frames,
@@ -224,11 +225,12 @@ def decode_frames(
     keep: Callable[[Frame, Image.Image], None],
     shown: int | None = None,
     part: Callable[[Image.Image], Image.Image] | None = None,
+    most_pixels: int = MOST_PIXELS,
 ) -> Animation:
     """Decode frames of an animation, one at a time, and return which they are.
 
-    Frames are read in their order, up to ``animation.MOST_PIXELS`` pixels. If that or damage ends
-    the reading early, the frames that were read are what ``wanted`` is spread over.
+    Frames are read in their order. If a limit or damage ends the reading early, the frames that
+    were read are what ``wanted`` is spread over.
 
     Args:
         data: the file.
@@ -237,6 +239,7 @@ def decode_frames(
         keep: takes each of them once, RGB and of the size of a working copy.
         shown: the frame that ``decode`` has shown, which is kept as well; None looks for it.
         part: cuts the part out of a frame at its own size, upright, that is kept; None keeps all.
+        most_pixels: of all frames that are read, together.
 
     Raises:
         Rejected: the file cannot be opened, or not even its first frame can be read.
@@ -245,8 +248,8 @@ def decode_frames(
     kept: dict[int, Frame] = {}
     with _opened(data, image_format, limits) as image, _in_turn(image.size):
         size, n_frames = image.size, count_frames(image, data)
-        shown = _find_shown(data, limits) if shown is None else shown
-        n_read = reachable_frames(n_frames, size)
+        shown = _find_shown(data, limits, most_pixels) if shown is None else shown
+        n_read = reachable_frames(n_frames, size, most_pixels)
         while missing := scored_numbers(n_read, wanted, shown) - kept.keys():
             n_walked = 0
             # Pillow cannot go back in every PNG, so each walk begins with the file.
@@ -275,12 +278,12 @@ def _go_to(frame: int | None, image: ImageFile.ImageFile, data: bytes, limits: D
     return frame
 
 
-def _find_shown(data: bytes, limits: DecodeLimits) -> int:
+def _find_shown(data: bytes, limits: DecodeLimits, most_pixels: int = MOST_PIXELS) -> int:
     """Return the number of the first frame that is not uniform, or of the first if all are."""
     with _opened(data, _format_of(data), limits) as image:
         n_frames, size, first = count_frames(image, data), image.size, first_frame(image)
-        n_walked = 0
-        for frame in walk_frames(image, reachable_frames(n_frames, size), _DAMAGE):
+        n_walked, n_reachable = 0, reachable_frames(n_frames, size, most_pixels)
+        for frame in walk_frames(image, n_reachable, _DAMAGE):
             n_walked = frame.number + 1
             if frame.number >= first and not is_uniform(_working_frame(image, size)):
                 return frame.number

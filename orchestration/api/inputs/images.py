@@ -25,6 +25,8 @@ from orchestration.api.settings import ServeSettings
 
 # Images that are not stored may be small. Stored ones have the limits of their collection.
 _ANY_SIDE = DecodeLimits(min_side=1)
+# Of all frames of an animation. Others wait for the model, and a small file may have many pixels.
+_MOST_FRAME_PIXELS = 250_000_000
 
 
 class ImageError(Exception):
@@ -101,7 +103,9 @@ def scored_frames(
 
     part = None if crop is None else partial(_cut, crop=crop)
     with _rejects_as_errors():
-        animation = decode_frames(data, _ANY_SIDE, wanted, keep, part=part)
+        animation = decode_frames(
+            data, _ANY_SIDE, wanted, keep, part=part, most_pixels=_MOST_FRAME_PIXELS
+        )
     frames = animation.chosen(wanted)
     return [kept[frame.number] for frame in frames], frames, animation.note
 

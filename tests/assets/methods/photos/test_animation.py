@@ -1,5 +1,6 @@
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -7,7 +8,6 @@ import pytest
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.photos import animation
 from assets.methods.photos.animation import (
     Animation,
     Frame,
@@ -52,10 +52,12 @@ def scenes(n: int) -> list[Image.Image]:
     return [scene(seed=seed) for seed in range(n)]
 
 
-def frames_of(data: bytes, wanted: int | None = 8) -> tuple[Animation, dict[int, Image.Image]]:
+def frames_of(
+    data: bytes, wanted: int | None = 8, **limits: Any
+) -> tuple[Animation, dict[int, Image.Image]]:
     kept: dict[int, Image.Image] = {}
     found = decode_frames(
-        data, LIMITS, wanted, lambda frame, copy: kept.update({frame.number: copy})
+        data, LIMITS, wanted, lambda frame, copy: kept.update({frame.number: copy}), **limits
     )
     assert list(kept) == sorted(kept) or found.n_read < found.n_frames
     return found, kept
@@ -232,10 +234,9 @@ def test_an_animation_whose_first_frame_is_damaged_is_refused():
         assert caught.value.reason is Reason.TRUNCATED
 
 
-def test_pixels_of_all_frames_are_limited(monkeypatch):
+def test_pixels_of_all_frames_are_limited():
     data = animated([WHITE, *(Image.new("RGB", (64, 48), (n, 0, 0)) for n in range(29))], "PNG")
-    monkeypatch.setattr(animation, "MOST_PIXELS", 400_000)
-    found, kept = frames_of(data)
+    found, kept = frames_of(data, most_pixels=400_000)
     # Each frame counts as 40,000 pixels at least.
     assert (found.n_frames, found.n_read, max(kept)) == (30, 10, 9)
     assert decode(data, LIMITS).shown == 0
