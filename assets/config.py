@@ -17,6 +17,7 @@ from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
+from assets.methods.photos.animation import DEFAULT_FRAMES, parse_frames
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits
@@ -56,6 +57,8 @@ class RawImagesConfig(_Config):
     """Time limit of one download in seconds."""
     download_retries: int = 3
     """Number of further attempts after a download has failed."""
+    frames: str = str(DEFAULT_FRAMES)
+    """Number of frames of an animation that are scored, spread over its whole length, or all."""
     allow_private_addresses: bool = False
     """Allow downloads from private and loopback addresses, such as http://192.168.0.5/."""
 
@@ -75,6 +78,7 @@ class RawImagesConfig(_Config):
             self.near_distance,
             workers,
             follow_links,
+            parse_frames(self.frames),
         )
 
 

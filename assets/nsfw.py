@@ -28,6 +28,7 @@ from assets.resources.tracking import Tracking
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import choose_images
+from assets.results.scores import frame_ids, score_table, unread_note
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -86,10 +87,11 @@ def nsfw_scores(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> NsfwScores:
-    """P(NSFW) of each image, from its working copy."""
+    """P(NSFW) of each image, from its working copy; of an animation, the highest of its frames."""
     with step(context, tracking, progress, config) as log:
         image_ids = sorted(raw_images.images.image_id.unique())
         open_image = photos.store.open_working_copy
+        animations = photos.store.animations(image_ids)
         found = score_unseen(
             image_ids,
             open_image,
@@ -97,15 +99,23 @@ def nsfw_scores(
             config.class_name,
             models.probabilities,
             log.progress("photos"),
+            frame_ids(animations, raw_images.frames),
         )
-        table = pd.DataFrame({"image_id": image_ids, "score": found.scores})
+        table = score_table(image_ids, found, animations)
+        note = unread_note(table)
+        if note:
+            context.log.warning(note)
         log.metrics(found.metrics())
         log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
         highest = table.nlargest(config.listed, "score").merge(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"
         )
         log.table("highest.csv", highest)
-        log.image("highest.png", draw_ranking(open_image, highest))
+        shown = dict(zip(image_ids, found.highest_ids, strict=True))
+        log.image(
+            "highest.png",
+            draw_ranking(open_image, highest.assign(image_id=highest.image_id.map(shown))),
+        )
     return NsfwScores(table, config.model, config.class_name, found.fingerprint, found.n_computed)
 
 

@@ -6,9 +6,16 @@ from dataclasses import asdict
 import dagster as dg
 import pandas as pd
 
-from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, RawImagesConfig, TsneConfig
+from assets.config import (
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    RawImagesConfig,
+    TsneConfig,
+    catalogue_settings,
+)
 from assets.methods.layout.layout import lay_out
-from assets.methods.layout.mosaic import draw_mosaic, encode_mosaic, plan_mosaic
+from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
@@ -20,6 +27,7 @@ from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.photo_map import (
     catalogue_metrics,
+    drawn_mosaic,
     flat,
     labels_of,
     layout_figure,
@@ -76,8 +84,9 @@ def embeddings(
     """One vector an image, from the network's last layer before its classes."""
     with step(context, tracking, progress, config) as log:
         image_ids = sorted(raw_images.images.image_id.unique())
+        shown_ids = photos.store.shown_ids(image_ids)
         found = embed_unseen(
-            image_ids,
+            [shown_ids[one] for one in image_ids],
             photos.store.open_working_copy,
             config.backbone,
             photos.vectors,
@@ -149,9 +158,15 @@ def mosaic(
     with step(context, tracking, progress, config) as log:
         settings = config.settings()
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
-        drawn = draw_mosaic(
-            photos.store.open_working_copy, grid_assignment.table, plan, log.progress("tiles")
+        drawn, enlarged = drawn_mosaic(
+            photos.store,
+            grid_assignment.table,
+            plan,
+            catalogue_settings(photos.registered(context.partition_key).settings),
+            log.progress("tiles"),
         )
+        if enlarged:
+            context.log.warning(enlarged)
         encoded = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
         figure = layout_figure(grid_assignment, drawn)
         log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
@@ -159,4 +174,4 @@ def mosaic(
         log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-    return Mosaic(encoded, figure, asdict(settings), plan.shrunk)
+    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged)

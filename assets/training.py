@@ -95,6 +95,7 @@ def nsfw_training(
     """A new version of the NSFW model: champion if it is no worse, or else challenger."""
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
+        shown_ids = photos.store.shown_ids(data.images.image_id)
         check_test_split(data)
         # Before hours of training, to warn of a registry that is down, and to register the packaged
         # model in an empty one.
@@ -104,8 +105,8 @@ def nsfw_training(
         log.table(TRAINING_IMAGES, training_images(data))
         folder = Path(photos.home, "trainings", context.partition_key)
         trained = train_classifier(
-            examples_of(data, "train"),
-            examples_of(data, "validation"),
+            examples_of(data, "train", shown_ids),
+            examples_of(data, "validation", shown_ids),
             (data.class_names[0], data.class_names[1]),
             load_image,
             config.settings(),
@@ -122,6 +123,7 @@ def nsfw_training(
             compute.settings(),
             folder,
             log.run.run_id,
+            shown_ids,
         )
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
         log.table("history.csv", result.history)
@@ -166,6 +168,7 @@ def nsfw_evaluation(
                 load_image,
                 models.probabilities,
                 log.progress("photos"),
+                photos.store.shown_ids(labelled_images.images.image_id),
             )
             for name, model in zip(shown_names(asked), asked, strict=True)
         ]

@@ -76,13 +76,15 @@ class EncodedImage:
 class Mosaic:
     """The mosaic, the four-panel figure, and the settings of the mosaic.
 
-    ``shrunk`` says in a sentence why the tiles are smaller than in the settings.
+    ``shrunk`` says in a sentence why the tiles are smaller than in the settings, and ``enlarged``
+    which could not be drawn from originals.
     """
 
     mosaic: EncodedImage
     figure: EncodedImage
     settings: dict[str, Any]
     shrunk: str | None = None
+    enlarged: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,12 @@ class NsfwModel:
 
 @dataclass(frozen=True)
 class NsfwScores:
-    """The scores of a model: ``table`` has image_id and score, P(class_name) in [0, 1]."""
+    """The scores of a model: ``table`` has image_id and score, P(class_name) in [0, 1].
+
+    Of animations it also has ``frame``, the number from 0 of the frame with this score, the highest
+    of those that were scored; ``seconds``, when the frame is shown, if the file says it; and
+    ``note``, a sentence if not all of the animation could be read.
+    """
 
     table: pd.DataFrame
     model: str
@@ -116,10 +123,10 @@ class OcclusionMaps:
     """The occlusion maps of some images of a collection, the highest scores first.
 
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
-    score_at_full_size, experiment, and the metrics of its map. ``maps`` (rows, columns of the
-    image, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have the
-    key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
-    file can no longer be read.
+    frame (of an animation, from 0), score_at_full_size, experiment, and the metrics of its map.
+    ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
+    float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
+    ``rejects`` are the images whose file can no longer be read.
     """
 
     table: pd.DataFrame
@@ -135,9 +142,10 @@ class OcclusionMaps:
 class DeconvnetMaps:
     """The deconvnet reconstructions of some images of a collection, the highest scores first.
 
-    ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores),
-    score_of_network, changed_score. ``reconstructions`` (rows, columns of the image, 3; float32)
-    and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in ``OcclusionMaps``.
+    ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores), frame (of an
+    animation, from 0), score_of_network, changed_score. ``reconstructions`` (rows, columns of the
+    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in
+    ``OcclusionMaps``.
     """
 
     table: pd.DataFrame

@@ -63,9 +63,13 @@ class Collection:
     def with_settings(
         self, settings: dict[str, dict[str, Any]], assets: Container[str]
     ) -> "Collection":
-        """Return the collection with these settings of ``assets``; those of others stay."""
+        """Return the collection with these settings of ``assets``; those of others stay.
+
+        A setting of another asset replaces only what it had under the same name.
+        """
         others = {name: values for name, values in self.settings.items() if name not in assets}
-        return replace(self, settings=others | settings)
+        merged = {name: others.get(name, {}) | values for name, values in settings.items()}
+        return replace(self, settings=others | merged)
 
 
 class CollectionRegistry:

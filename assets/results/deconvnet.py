@@ -77,7 +77,7 @@ def chosen_deconvnet_maps(
 
     rows, rejects = [], list[Reject]()
     reconstructions, figures = dict[str, np.ndarray](), dict[str, EncodedImage]()
-    for photo, result in chosen_results(chosen, reading, run, rejects, log):
+    for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         reconstructions[photo["image_id"]] = result.found.reconstruction
         figures[photo["image_id"]] = EncodedImage(result.files["figure.png"], ".png")
         scores = {
@@ -86,7 +86,7 @@ def chosen_deconvnet_maps(
         }
         rows.append(photo | scores)
     return DeconvnetMaps(
-        pd.DataFrame(rows),
+        pd.DataFrame(rows).astype({"frame": "Int64"}),
         rejects_table(rejects),
         reconstructions,
         figures,

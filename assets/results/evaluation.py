@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,12 @@ def evaluate_model(
     load_image: Callable[[str], Image.Image],
     store: VectorStore,
     progress: Progress = silent,
+    shown_ids: Mapping[str, str] = MappingProxyType({}),
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
     ``split`` is "test", where the temperature is fitted on the validation images, or "all".
+    ``shown_ids`` are those of `PhotoStore`: of an animation, the frame that a map shows is scored.
     Raises UserError when the classifier does not have the positive class, and as
     ``evaluate_scores`` does.
     """
@@ -68,7 +71,10 @@ def evaluate_model(
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
-    found = score_unseen(list(images.image_id), load_image, classifier, positive, store, progress)
+    ids_of = {image_id: (shown,) for image_id, shown in shown_ids.items()}
+    found = score_unseen(
+        list(images.image_id), load_image, classifier, positive, store, progress, ids_of
+    )
     # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
         is_positive=is_positive, score=found.scores.astype(np.float64)

@@ -141,7 +141,7 @@ def chosen_occlusion_maps(
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
-    for photo, result in chosen_results(chosen, reading, run, rejects, log):
+    for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         image_id = photo["image_id"]
         figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
@@ -157,7 +157,7 @@ def chosen_occlusion_maps(
             }
             rows.append(row | occlusion_metrics(found, config.threshold))
     return OcclusionMaps(
-        pd.DataFrame(rows),
+        pd.DataFrame(rows).astype({"frame": "Int64"}),
         rejects_table(rejects),
         maps,
         window_scores,

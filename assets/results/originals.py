@@ -11,8 +11,11 @@ import pandas as pd
 from PIL import Image
 
 from assets.config import ExaminedImagesConfig
+from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
+from assets.methods.models.scoring import highest_frame
+from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import CatalogueSettings, read_original_file
 from assets.methods.photos.decode import decode_image
 from assets.methods.photos.decode import image_id as id_of
@@ -27,7 +30,11 @@ Result = TypeVar("Result", bound="ImageResult")
 
 @dataclass(frozen=True)
 class Original:
-    """An image that was read, its number from 1 among those named, and its results' folder."""
+    """An image that was read, its number from 1 among those named, and its results' folder.
+
+    Of an animation, ``frame`` is the one that was read, ``name`` names it, and ``note`` says if
+    some frames could not be looked at.
+    """
 
     number: int
     uri: str
@@ -35,6 +42,8 @@ class Original:
     folder: str
     image: Image.Image
     image_id: str
+    frame: Frame | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,9 @@ def choose_images(
     score: then the scores are older than the catalogue.
     """
     unique = images.drop_duplicates("image_id")
-    ranked = unique[["image_id", "uri"]].merge(scores, on="image_id", how="left")
+    ranked = unique[["image_id", "uri"]].merge(
+        scores[["image_id", "score"]], on="image_id", how="left"
+    )
     n_missing = int(ranked.score.isna().sum())
     if n_missing:
         raise UserError(
@@ -92,12 +103,13 @@ def chosen_results(
     compute: Callable[[Original], Result],
     rejects: list[Reject],
     log: Step,
+    target: Target,
 ) -> Iterator[tuple[dict[str, Any], Result]]:
     """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
 
     A column address, if there is one, says where to read from instead of uri. Yields each result
-    with the rank, image_id, uri and score of its image. A file that cannot be read any more is
-    appended to ``rejects``. Raises UserError when none could be read.
+    with the rank, image_id, uri, score and frame of its image. A file that cannot be read any more
+    is appended to ``rejects``. Raises UserError when none could be read.
     """
 
     def leave_out(number: int, rejected: Rejected) -> None:
@@ -106,14 +118,15 @@ def chosen_results(
         log.context.log.warning(f"{file_name(uri)} was left out: {shown(rejected.detail)}")
 
     locations = list(chosen.get("address", chosen.uri))
-    originals = read_originals(locations, reading, leave_out, list(chosen.image_id))
+    originals = read_originals(locations, reading, leave_out, list(chosen.image_id), target)
     n_read = 0
     for original, result in tracked_results(originals, compute, log.run):
         n_read += 1
         if n_read == 1:
             log.thumbnail("highest", result.images["figure"])
         photo = chosen.iloc[original.number - 1]
-        yield {"rank": n_read, **photo[["image_id", "uri", "score"]]}, result
+        frame = original.frame.number if original.frame is not None else pd.NA
+        yield {"rank": n_read, **photo[["image_id", "uri", "score"]], "frame": frame}, result
     if n_read == 0:
         raise UserError(
             f"None of the {len(rejects)} images could be read again, the first because: "
@@ -127,25 +140,49 @@ def read_originals(
     reading: CatalogueSettings,
     leave_out: Callable[[int, Rejected], None],
     image_ids: Sequence[str | None] | None = None,
+    target: Target | None = None,
 ) -> Iterator[Original]:
-    """Yield images one at a time, at their own size.
+    """Yield images one at a time, at their own size; of an animation, the frame with the highest
+    score.
 
     Args:
         uris: of the images, or their addresses, which the results do not hold.
         reading: how they are read.
         leave_out: called with the number, from 1, of an image that cannot be read, and why.
+        target: whose probability is the score of a frame; without it, an animation is read at the
+            frame that a map shows.
         image_ids: of the images; one whose file has changed cannot be read. None for any content.
     """
     folders, expected = folder_names(uris), image_ids or [None] * len(uris)
     for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
         try:
             data = read_original_file(uri, reading, image_id)
-            image = decode_image(data, reading.decode)
+            frame, note = _highest_frame(data, reading, target)
+            image = decode_image(data, reading.decode, frame.number if frame else None)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
-        name = file_name(uri)
-        yield Original(number, without_secrets(uri), name, folder, image, id_of(data))
+        name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
+        shown_uri = without_secrets(uri)
+        yield Original(number, shown_uri, name, folder, image, id_of(data), frame, note)
+
+
+def frame_in_words(frame: Frame) -> str:
+    """Return which frame it is, and when it is shown."""
+    shown = "" if frame.seconds is None else f" at {frame.seconds:.2f} s"
+    return f"frame {frame.number}{shown}"
+
+
+def _highest_frame(
+    data: bytes, reading: CatalogueSettings, target: Target | None
+) -> tuple[Frame | None, str | None]:
+    """Return the frame of an animation, and a note on those that could not be read."""
+    found = None
+    if target is not None:
+        found = highest_frame(
+            data, reading.decode, reading.frames, target.classifier, target.class_name
+        )
+    return (None, None) if found is None else (found[0], found[1].note)
 
 
 def tracked_results(

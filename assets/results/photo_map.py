@@ -2,20 +2,26 @@
 
 import io
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from assets.methods.common.progress import Progress
 from assets.methods.layout.assignment import Assignment
 from assets.methods.layout.four_panels import draw_four_panels
 from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
+from assets.methods.layout.mosaic import MosaicPlan, draw_mosaic, draw_tile
 from assets.methods.layout.refinement import Refinement
-from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
+from assets.methods.photos.decode import WORKING_SHORT_SIDE
 from assets.methods.photos.labels import is_identifier
+from assets.methods.photos.large_tiles import READERS, LargeTiles
 from assets.methods.photos.near_duplicates import duplicates_table
+from assets.methods.photos.photo_store import PhotoStore
 from assets.values import EncodedImage, GridAssignment
 
 
@@ -73,6 +79,32 @@ def flat(metrics: dict[str, Any]) -> dict[str, Any]:
         for part, metrics_of_part in metrics.items()
         for name, metric in (metrics_of_part or {}).items()
     }
+
+
+def drawn_mosaic(
+    store: PhotoStore,
+    table: pd.DataFrame,
+    plan: MosaicPlan,
+    reading: CatalogueSettings,
+    progress: Progress,
+) -> tuple[Image.Image, str | None]:
+    """Draw the photos of ``table`` (image_id, uri, row, col) in their cells.
+
+    Tiles that are larger than working copies are read from originals, as ``reading`` says. Returns
+    the mosaic and a sentence on the originals that could not be read.
+    """
+    if plan.tile <= WORKING_SHORT_SIDE:
+        return draw_mosaic(store.open_working_copy, table, plan, progress), None
+    photos = zip(table.image_id, table.uri, strict=True)
+    tiles = LargeTiles(
+        store,
+        photos,
+        reading,
+        plan.tile,
+        whole=plan.settings.fit == "fit",
+        finish=partial(draw_tile, plan=plan),
+    )
+    return draw_mosaic(tiles, table, plan, progress, READERS), tiles.note(len(table))
 
 
 def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:

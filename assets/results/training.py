@@ -1,9 +1,10 @@
 """From a trained classifier to a file, a version in the registry, and an alias."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -30,11 +31,14 @@ NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
 TRAINING_IMAGES = "training_images.csv"
 
 
-def examples_of(data: LabelledData, split: str) -> LabelledImages:
-    """Return the images of a split with their labels."""
+def examples_of(
+    data: LabelledData, split: str, shown_ids: Mapping[str, str] = MappingProxyType({})
+) -> LabelledImages:
+    """Return the images of a split with their labels; ``shown_ids`` are those of `PhotoStore`."""
     images = data.images[data.images.split == split]
     return LabelledImages(
-        list(images.image_id), (images.label == data.class_names[1]).to_numpy(dtype=bool)
+        [shown_ids.get(one, one) for one in images.image_id],
+        (images.label == data.class_names[1]).to_numpy(dtype=bool),
     )
 
 
@@ -70,6 +74,7 @@ def register_version(
     compute: ComputeSettings,
     folder: Path,
     run_id: str,
+    shown_ids: Mapping[str, str] = MappingProxyType({}),
 ) -> NsfwTraining:
     """Save a trained classifier, compare it with the champion, and register it with its alias.
 
@@ -83,14 +88,23 @@ def register_version(
         compute: where both models compute their scores.
         folder: where the file is written.
         run_id: the MLflow run that made the version.
+        shown_ids: those of `PhotoStore`.
     """
     weights, positive = folder / "classifier.safetensors", data.class_names[1]
     description = save_trained(trained, weights)
 
     def auc_of(file: Path) -> Estimate:
         classifier = load_classifier(file, plan_compute(compute, CPU_BATCH_SIZE))
-        settings, store = EvaluationSettings(), models.probabilities
-        model = evaluate_model(file.name, classifier, data, "test", settings, load_image, store)
+        model = evaluate_model(
+            file.name,
+            classifier,
+            data,
+            "test",
+            EvaluationSettings(),
+            load_image,
+            models.probabilities,
+            shown_ids=shown_ids,
+        )
         return model.evaluation.metrics["auc"]
 
     auc = auc_of(weights)

@@ -556,10 +556,21 @@ class PredictInputReply(Reply):
     data: InputData
 
 
+class FrameInfo(Reply):
+    """A frame of an animation: its number, from 0, and when it is shown, in milliseconds."""
+
+    index: int
+    time: int | None = None
+
+
 class OutputData(Reply):
-    """A model's output: the concepts, the highest value first, or a vector."""
+    """A model's output: the concepts, the highest value first, or a vector.
+
+    Of an animation, the concepts are those of the frame with the highest score.
+    """
 
     concepts: list[Concept] | None = None
+    frame_info: FrameInfo | None = None
     embeddings: list[Embedding] | None = None
 
 

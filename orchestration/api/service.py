@@ -42,6 +42,7 @@ class Service:
             fetch_limits(settings),
             _log.warning,
             self.metrics.count_batch,
+            frames=settings.frames,
         )
         self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)

@@ -15,6 +15,7 @@ from orchestration.cli.image_questions import image_questions, report_of
 from orchestration.cli.options import (
     Options,
     classifier_options,
+    frames_option,
     out_option,
     pass_options,
     run_options,
@@ -26,6 +27,7 @@ from orchestration.cli.options import (
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @out_option("Folder for the results. Each image gets a folder of its own in it.")
 @classifier_options
+@frames_option
 @setting("--layer", DeconvnetMapsConfig)
 @setting("--place", DeconvnetMapsConfig, nargs=3, type=int, metavar="CHANNEL ROW COLUMN")
 @run_options
@@ -33,8 +35,9 @@ from orchestration.cli.options import (
 def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which pixels of each IMAGE, a path or a URL, make a network name the class.
 
-    A deconvnet carries the class, or one activation, back through the network to the pixels. An
-    image that cannot be read is reported, and the exit code is 2.
+    A deconvnet carries the class, or one activation, back through the network to the pixels. Of an
+    animation it takes the frame with the highest score. An image that cannot be read is reported,
+    and the exit code is 2.
 
     The folder of an image has the name of its file. Where a folder of this name holds anything else
     than the result of an earlier call for the same file, the name gets a number: nothing else is
@@ -53,7 +56,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
-        read = asked.files.read(reading_settings(options))
+        read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             found = result.found
             about = {
@@ -62,7 +65,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],
             }
-            paths = asked.folders.write(image, result.files, report_of(target, about))
+            paths = asked.folders.write(image, result.files, report_of(image, target, about))
             _summarise(image, found, paths["figure.png"])
     if not asked.files.all_read:
         sys.exit(2)
@@ -75,3 +78,5 @@ def _summarise(image: Original, found: DeconvnetMap, figure: Path) -> None:
         f"small step; reconstructed from {start}"
     )
     click.echo(printable(f"  {figure}"))
+    if image.note:
+        click.echo(f"  {image.note}")

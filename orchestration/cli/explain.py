@@ -16,6 +16,7 @@ from orchestration.cli.image_questions import image_questions, report_of
 from orchestration.cli.options import (
     Options,
     classifier_options,
+    frames_option,
     out_option,
     pass_options,
     run_options,
@@ -29,6 +30,7 @@ _log = logging.getLogger("tessera")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @out_option("Folder for the results. Each image gets a folder of its own in it.")
 @classifier_options
+@frames_option
 @setting("--preset", OcclusionMapsConfig)
 @setting("--box", OcclusionMapsConfig)
 @setting("--stride", OcclusionMapsConfig)
@@ -43,7 +45,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
-    image is scored. An image that cannot be read is reported, and the exit code is 2.
+    image is scored. Of an animation, the frame with the highest score is explained. An image that
+    cannot be read is reported, and the exit code is 2.
 
     The folder of an image has the name of its file. Where a folder of this name holds anything else
     than the result of an earlier call for the same file, the name gets a number: nothing else is
@@ -69,18 +72,20 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
-        read = asked.files.read(reading_settings(options))
+        read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            report = report_of(target, {**vars(settings), **result.metrics})
+            report = report_of(image, target, {**vars(settings), **result.metrics})
             paths = asked.folders.write(image, result.files, report)
-            _summarise(image.name, result, target.class_name, paths.values())
+            _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:
         sys.exit(2)
 
 
-def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Iterable[Path]) -> None:
+def _summarise(
+    image: Original, result: OcclusionResult, class_name: str, paths: Iterable[Path]
+) -> None:
     metrics = result.metrics
-    click.echo(f"{name}: P({class_name}) {metrics['score']:.4f}")
+    click.echo(f"{image.name}: P({class_name}) {metrics['score']:.4f}")
     for experiment, found in result.maps.items():
         click.echo(
             f"  {experiment:<7} from {metrics[f'{experiment}.minimum']:.4f} to "
@@ -89,3 +94,5 @@ def _summarise(name: str, result: OcclusionResult, class_name: str, paths: Itera
         )
     for path in paths:
         click.echo(printable(f"  {path}"))
+    if image.note:
+        click.echo(f"  {image.note}")

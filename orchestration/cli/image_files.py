@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from assets.config import RawImagesConfig
+from assets.methods.attribution.target import Target
 from assets.methods.common.shown_text import printable_uri, shown, without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings, find_original
 from assets.methods.photos.listing import protocol_of
@@ -27,8 +28,8 @@ class ImageFiles:
         """How many there are."""
         return len(self._found)
 
-    def read(self, reading: CatalogueSettings) -> Iterator[Original]:
-        """Yield the images that can be read, one at a time.
+    def read(self, reading: CatalogueSettings, target: Target | None = None) -> Iterator[Original]:
+        """Yield the images that can be read, one at a time, as ``read_originals`` does.
 
         One that cannot be read is reported, and the others follow all the same. At the end
         ``all_read`` says whether there was none of them.
@@ -37,7 +38,9 @@ class ImageFiles:
         def leave_out(number: int, rejected: Rejected) -> None:
             self._leave_out(self._found[number - 1], rejected.detail)
 
-        return read_originals([_uri(image) for image in self._found], reading, leave_out)
+        return read_originals(
+            [_uri(image) for image in self._found], reading, leave_out, target=target
+        )
 
     def _is_there(self, image: str) -> bool:
         try:

@@ -13,6 +13,7 @@ from assets.methods.attribution.target import Target
 from assets.methods.models.classifier import check_class
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
+from assets.results.originals import Original
 from orchestration.cli.image_files import ImageFiles
 from orchestration.cli.options import Options, check_output_folder
 from orchestration.cli.result_folders import ImageFolders
@@ -56,9 +57,12 @@ def image_questions(
     )
 
 
-def report_of(target: Target, found: dict[str, Any]) -> dict[str, Any]:
+def report_of(image: Original, target: Target, found: dict[str, Any]) -> dict[str, Any]:
     """Return what was found in an image, and which model was asked, for ``report.json``."""
+    frame = image.frame
+    about = {"frame": frame.number, "seconds": frame.seconds, "note": image.note} if frame else {}
     head = {
+        **about,
         "model": target.model,
         "fingerprint": target.classifier.fingerprint,
         "class": target.class_name,

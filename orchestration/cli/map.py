@@ -171,7 +171,11 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         "seconds": run.seconds,
         "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
         **results.grid.metrics,
-        "mosaic": {**results.mosaic.settings, "shrunk": results.mosaic.shrunk},
+        "mosaic": {
+            **results.mosaic.settings,
+            "shrunk": results.mosaic.shrunk,
+            "enlarged": results.mosaic.enlarged,
+        },
         "notes": _notes(results),
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {
@@ -207,8 +211,9 @@ def _summarise(
             f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
             f"(at random {quality['random_purity']:.0%})"
         )
-    if report["mosaic"]["shrunk"]:
-        click.echo(report["mosaic"]["shrunk"])
+    for note in ("shrunk", "enlarged"):
+        if report["mosaic"][note]:
+            click.echo(report["mosaic"][note])
     for what, path in paths.items():
         click.echo(printable(f"  {what:<12}{path}"))
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))

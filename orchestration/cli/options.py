@@ -177,5 +177,6 @@ device_options = all_of(
 )
 compute_options = all_of(device_options, setting("--batch-size", Compute, type=click.IntRange(1)))
 allow_private_addresses = setting("--allow-private-addresses", RawImagesConfig)
+frames_option = setting("--frames", RawImagesConfig, metavar="NUMBER|all")
 strict_tracking = setting("--strict-tracking", Tracking, field="strict")
 run_options = all_of(allow_private_addresses, compute_options, strict_tracking)

@@ -12,6 +12,7 @@ from assets.methods.common.shown_text import printable, printable_uri
 from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
+from assets.results.scores import unread_note
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -25,6 +26,7 @@ from orchestration.cli.options import (
     check_output_file,
     classifier_options,
     follow_links_option,
+    frames_option,
     name_option,
     out_option,
     pass_options,
@@ -41,6 +43,7 @@ SHOWN = 5
 @name_option
 @follow_links_option
 @classifier_options
+@frames_option
 @run_options
 @pass_options
 def command(
@@ -70,15 +73,17 @@ def command(
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:
-    """Return a row a file, the highest score first: uri, image_id, score, and reason and detail.
+    """Return a row a file, the highest score first: uri, image_id, score, frame, seconds, reason
+    and detail.
 
     A reject has a reason and no score, so that every file that claims to be a photo is in the
-    table.
+    table. Frame and seconds are those of `NsfwScores`, whose note on an animation is its detail.
     """
     scored = catalogue.images[["uri", "image_id"]].merge(scores.table, on="image_id")
     scored = scored.sort_values(["score", "uri"], ascending=[False, True])
+    scored = scored.rename(columns={"note": "detail"})
     return pd.concat([scored, catalogue.rejects], ignore_index=True)[
-        ["uri", "image_id", "score", "reason", "detail"]
+        ["uri", "image_id", "score", "frame", "seconds", "reason", "detail"]
     ]
 
 
@@ -92,6 +97,10 @@ def _summarise(
     report_unused(catalogue)
     click.echo(f"Highest P({scores.class_name}):")
     highest = table.head(SHOWN).dropna(subset="score")
-    for score, uri in zip(highest.score, highest.uri, strict=True):
-        click.echo(f"  {score:.4f}  {printable_uri(uri)}")
+    frames = ["" if pd.isna(frame) else f", frame {frame}" for frame in highest.frame]
+    for score, uri, frame in zip(highest.score, highest.uri, frames, strict=True):
+        click.echo(f"  {score:.4f}  {printable_uri(uri)}{frame}")
+    note = unread_note(scores.table)
+    if note:
+        click.echo(note)
     click.echo(printable(f"  scores  {out}"))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SECONDS_FOR_REQUESTS_TO_END = 10
 IDLE_SECONDS = 30
 BACKLOG = 1024
+# A request may have many animations, and the images that a model is given are held in memory.
+MOST_FRAMES = 64
 
 
 @click.command("serve")
@@ -58,6 +60,12 @@ BACKLOG = 1024
     type=click.FloatRange(0, min_open=True),
     default=ServeSettings.image_megabytes,
     help="Largest size of an image in megabytes. Larger images are refused.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, MOST_FRAMES),
+    default=ServeSettings.frames,
+    help="Number of frames of an animation that a model looks at, spread over its whole length.",
 )
 @click.option(
     "--public-url",

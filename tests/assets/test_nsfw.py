@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -28,6 +29,7 @@ from assets.resources.registry import CHAMPION_URI
 from assets.resources.tracking import DAGSTER_RUN
 from assets.values import DeconvnetMaps, NsfwScores, OcclusionMaps
 
+UPSTREAM = ("raw_images", "nsfw_scores")
 # A classifier of the user's own: the share of white in an image.
 WHITENESS = """
 import numpy as np
@@ -72,16 +74,18 @@ def run(tracking, tmp_path, monkeypatch):
             )
 
     catalogue(folder)
-    upstream = [
-        dg.AssetSpec(asset, partitions_def=COLLECTIONS) for asset in ("raw_images", "nsfw_scores")
-    ]
+    models = Models(home, tracking)
 
     def materialise(
         instance: dg.DagsterInstance, asset=nsfw.occlusion_maps, **config
     ) -> dg.ExecuteInProcessResult:
         instance.add_dynamic_partitions(PARTITIONS_NAME, ["demo"])
+        name = asset.key.path[-1]
+        upstream = [
+            dg.AssetSpec(one, partitions_def=COLLECTIONS) for one in UPSTREAM if one != name
+        ]
         if asset is nsfw.occlusion_maps:
-            config = {"box": 8, "stride": 8}
+            config = {"box": 8, "stride": 8} | config
         return dg.materialize(
             [*upstream, dg.AssetSpec("nsfw_model"), asset],
             partition_key="demo",
@@ -89,7 +93,7 @@ def run(tracking, tmp_path, monkeypatch):
             resources={
                 "io_manager": outputs,
                 "photos": photos,
-                "models": Models(home, tracking),
+                "models": models,
                 "compute": Compute(device="cpu"),
                 "tracking": tracking,
                 "progress": LogProgress(),
@@ -98,7 +102,9 @@ def run(tracking, tmp_path, monkeypatch):
             raise_on_error=False,
         )
 
-    vars(materialise).update(folder=folder, outputs=outputs, catalogue=catalogue)
+    vars(materialise).update(
+        folder=folder, outputs=outputs, catalogue=catalogue, photos=photos, models=models
+    )
     return materialise
 
 
@@ -250,3 +256,43 @@ def test_what_the_deconvnet_cannot_do_is_told_in_a_sentence(
     assert sentence in failure_of(result)
     assert "\n" not in failure_of(result)
     assert status(tracking, result.run_id) == {"FAILED"}
+
+
+# Animations
+
+
+def write_animation(path: Path, levels=(0, 120, 250, 60)) -> None:
+    frames = [Image.new("RGB", (24, 16), (level,) * 3) for level in levels]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=500)
+
+
+def test_an_animation_is_scored_by_its_highest_frame_which_is_explained(run, tracking, instance):
+    write_animation(run.folder / "moving.gif")
+    run.catalogue(run.folder)
+    result = run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+    assert result.success
+    found = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
+    table = found.table.sort_values("score", ignore_index=True)
+    # Before, the black first frame gave 0.
+    assert table.score.tolist() == pytest.approx([50 / 255, 200 / 255, 250 / 255], abs=0.01)
+    assert table.frame.tolist() == [pd.NA, pd.NA, 2]
+    assert table.seconds[2] == 1.0
+    assert found.n_computed == 3
+    assert run(instance, images=[str(run.folder / "moving.gif")]).success
+    maps = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo").table
+    assert maps.frame.tolist() == [2, 2]
+    assert maps.score_at_full_size.tolist() == pytest.approx([250 / 255] * 2, abs=0.01)
+
+
+def test_scores_of_the_version_before_are_kept_for_all_but_animations(run, instance):
+    write_animation(run.folder / "moving.gif")
+    photos = run.photos.store
+    for _ in range(2):
+        run.catalogue(run.folder)
+        run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+        scores = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
+    assert scores.n_computed == 0
+    ids = list(scores.table.image_id)
+    stored = run.models.probabilities.find(scores.fingerprint, ids)
+    # The plain photos have the keys that they had before.
+    assert stored.keys() == set(ids) - photos.animations(ids).keys()

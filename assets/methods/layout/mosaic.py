@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,12 +16,16 @@ from PIL.PngImagePlugin import PngImageFile
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.photos.decode import WORKING_SHORT_SIDE
 from assets.methods.plotting.sheet import centred, fitted
 
 # Browsers and image viewers give up on larger pictures.
 LARGEST_SIDE = 16_384  # px
 
 COMPARED_TILES = 64
+# The side in px at which large tiles are compared, and what scaling them may change, in levels.
+_COMPARED_SIDE = 64
+_SCALING_LOSS = 6.0
 
 Box = tuple[int, int, int, int]
 LoadImage = Callable[[str], Image.Image]
@@ -108,6 +112,7 @@ def draw_mosaic(
     layout: pd.DataFrame,
     plan: MosaicPlan,
     progress: Progress = silent,
+    threads: int | None = None,
 ) -> Image.Image:
     """Draw every photo into its cell; cells without a photo stay background.
 
@@ -116,6 +121,7 @@ def draw_mosaic(
         layout: columns image_id, row, col.
         plan: from ``plan_mosaic`` for the layout's grid.
         progress: counts the photos drawn.
+        threads: that load photos; None takes one per processor.
 
     Returns:
         RGB, of the plan's size.
@@ -126,7 +132,7 @@ def draw_mosaic(
         # Tiles do not overlap, so the threads need not wait for each other.
         canvas.paste(draw_tile(load_image(image_id), plan), tile_box(plan, row, col))
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
         placed = pool.map(place, layout["image_id"], layout["row"], layout["col"])
         for done, _ in enumerate(placed, start=1):
             progress(done, len(layout))
@@ -172,6 +178,9 @@ def compare_tiles(
 ) -> pd.DataFrame:
     """Draw ``COMPARED_TILES`` of the tiles anew and compare them with those of a mosaic.
 
+    Tiles that are larger than working copies, which may come from originals, are compared at a
+    smaller size.
+
     Args:
         mosaic: as read back from its file.
         layout: columns image_id, row, col.
@@ -185,11 +194,17 @@ def compare_tiles(
     chosen = layout[["image_id", "row", "col"]].sample(
         min(COMPARED_TILES, len(layout)), random_state=0
     )
-    differences = [
-        _difference(mosaic.crop(tile_box(plan, row, col)), draw_tile(load_image(image_id), plan))
-        for image_id, row, col in chosen.itertuples(index=False)
-    ]
-    allowed = _format_loss(plan.settings)
+    is_large = plan.tile > WORKING_SHORT_SIDE
+    compared = replace(plan, tile=_COMPARED_SIDE) if is_large else plan
+
+    def difference(image_id: str, row: int, col: int) -> float:
+        tile = mosaic.crop(tile_box(plan, row, col))
+        if is_large:
+            tile = tile.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
+        return _difference(tile, draw_tile(load_image(image_id), compared))
+
+    differences = [difference(*one) for one in chosen.itertuples(index=False)]
+    allowed = _format_loss(plan.settings) + is_large * _SCALING_LOSS
     return chosen.assign(
         difference=differences, right=[one <= allowed for one in differences]
     ).reset_index(drop=True)

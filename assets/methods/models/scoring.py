@@ -1,9 +1,10 @@
 """From photos to scores, each computed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -16,15 +17,19 @@ from assets.methods.models.classifier import (
     checked_probabilities,
     image_tensors,
 )
+from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.stream import Rows, reported, rows_in_threads
-from assets.methods.models.vector_store import EmbedStream, VectorStore
-from assets.methods.photos.decode import DECODE_VERSION
+from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.animation import Animation, Frame
+from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode_frames, frames_in
+from assets.methods.photos.photo_store import as_stored
 
 
 @dataclass(frozen=True)
 class ScoringResult:
     """P(class), (n,) float32 in [0, 1], and how many photos were classified just now.
 
+    ``highest_ids`` are the ids that have these scores: the image_ids, and of animations the frames.
     ``fingerprint`` names everything but the image and the class that decides a score: the
     classifier and the decoder.
     """
@@ -32,6 +37,7 @@ class ScoringResult:
     scores: np.ndarray
     n_computed: int
     fingerprint: str
+    highest_ids: list[str]
 
     def metrics(self) -> dict[str, float]:
         """Return how many photos were scored, and how their scores are spread."""
@@ -51,11 +57,13 @@ def score_unseen(
     class_name: str,
     store: VectorStore,
     progress: Progress = silent,
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> ScoringResult:
     """Return the scores of n photos, classifying and storing those the store lacks.
 
-    The probabilities of all classes are stored, in the order of ``class_names``, so that another
-    class costs nothing more. An interrupted run goes on from the last shard that it stored.
+    The score of an animation is the highest of its frames. The probabilities of all classes are
+    stored, in the order of ``class_names``, so that another class costs nothing more. An
+    interrupted run goes on from the last shard that it stored.
 
     Args:
         image_ids: the photos, in the order of the result.
@@ -63,7 +71,9 @@ def score_unseen(
         classifier: fed the photos in batches, from as many threads as it allows.
         class_name: whose probability is the score.
         store: where the probabilities are kept; written to as the work goes on.
-        progress: counts the photos classified, out of those that the store lacks.
+        progress: counts the photos and frames classified, out of those that the store lacks.
+        ids_of: the ids of the frames that are scored, by the image_id of their animation;
+            ``load_image`` takes them. What is not in it is scored by its image_id.
 
     Raises:
         UserError: there is no such class, or an answer is no probability; and what the classifier
@@ -71,14 +81,20 @@ def score_unseen(
     """
     check_class(classifier.class_names, class_name)
     key = f"{classifier.fingerprint}-{DECODE_VERSION}"
+    scored = {image_id: ids_of.get(image_id, (image_id,)) for image_id in image_ids}
+    unseen = set[str]()
 
-    def prepare() -> EmbedStream:
-        return partial(_stream, load_image, classifier)
+    def stream(ids: list[str], progress: Progress) -> Rows:
+        unseen.update(ids)
+        return _stream(load_image, classifier, ids, progress)
 
-    known, n_computed = store.complete_from_stream(key, image_ids, prepare, progress)
+    ids = [one for image_id in image_ids for one in scored[image_id]]
+    known, _ = store.complete_from_stream(key, ids, lambda: stream, progress)
     column = classifier.class_names.index(class_name)
-    scores = np.array([known[image_id][column] for image_id in image_ids], dtype=np.float32)
-    return ScoringResult(scores, n_computed, key)
+    highest = [max(scored[one], key=lambda id_: float(known[id_][column])) for one in image_ids]
+    scores = np.array([known[one][column] for one in highest], dtype=np.float32)
+    n_computed = sum(not unseen.isdisjoint(ids) for ids in scored.values())
+    return ScoringResult(scores, n_computed, key, highest)
 
 
 def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
@@ -88,6 +104,55 @@ def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np
         UserError: an answer is no probability; and what the classifier raises.
     """
     return _checked(classifier, _probabilities(classifier, images))
+
+
+def highest_frame(
+    data: bytes,
+    limits: DecodeLimits,
+    wanted: int | None,
+    classifier: Classifier,
+    class_name: str,
+) -> tuple[Frame, Animation] | None:
+    """Return the frame of an animation with the highest score; None for what is no animation.
+
+    Args:
+        data: the file.
+        limits: those of ``decode``.
+        wanted: how many frames are scored, spread over the whole length; None for all.
+        classifier: fed the working copies of the frames.
+        class_name: whose probability is the score.
+
+    Raises:
+        Rejected: the file cannot be read.
+        UserError: as for ``score_unseen``.
+    """
+    check_class(classifier.class_names, class_name)
+    if frames_in(data, limits) == 1:
+        return None
+    column = classifier.class_names.index(class_name)
+    waiting: list[tuple[Frame, Image.Image]] = []
+    found: list[tuple[float, Frame]] = []
+
+    def classify() -> None:
+        rows = pool.submit(classify_photos, classifier, [image for _, image in waiting]).result()
+        scores = rows[:, column].tolist()
+        found.extend(zip(scores, (frame for frame, _ in waiting), strict=True))
+        waiting.clear()
+
+    def keep(frame: Frame, working_copy: Image.Image) -> None:
+        waiting.append((frame, as_stored(working_copy)))
+        if len(waiting) == classifier.batch_size:
+            classify()
+
+    with unsplit_pool(classifier.workers) as pool:
+        animation = decode_frames(data, limits, wanted, keep)
+        if waiting:
+            classify()
+    chosen = animation.chosen(wanted)
+    _, highest = max(
+        (one for one in found if one[1] in chosen), key=lambda one: (one[0], -one[1].number)
+    )
+    return highest, animation
 
 
 def _probabilities(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:

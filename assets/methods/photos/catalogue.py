@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import pandas as pd
@@ -16,12 +16,15 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import hides_secret, without_secrets
+from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
 from assets.methods.photos.companions import companions_table, is_named_raw
 from assets.methods.photos.decode import (
     DECODE_VERSION,
     DecodeLimits,
     decode,
+    decode_frames,
     decode_image,
+    frames_in,
     image_id,
 )
 from assets.methods.photos.download import FetchLimits
@@ -64,7 +67,8 @@ class CatalogueSettings:
     """How a catalogue is made.
 
     ``near_distance`` is in bits of the perceptual hash; ``workers`` None chooses by the source;
-    ``follow_links`` is for links that lead out of a local folder.
+    ``follow_links`` is for links that lead out of a local folder; ``frames`` of an animation are
+    kept for its score, and None keeps all.
     """
 
     decode: DecodeLimits = field(default_factory=DecodeLimits)
@@ -72,6 +76,7 @@ class CatalogueSettings:
     near_distance: int = 4
     workers: int | None = None
     follow_links: bool = False
+    frames: int | None = DEFAULT_FRAMES
 
     def fingerprint(self) -> str:
         """Return a hash of the settings that decide whether and how a file is decoded."""
@@ -86,7 +91,8 @@ class Catalogue:
     images: image_id, uri, width, height, format, n_bytes, taken_at, phash, duplicate_of, label,
     sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. companions: uri,
     belongs_to (the uri of a photo, or null), sorted by uri. ``n_found`` counts all files,
-    ``n_decoded`` the photos that were not in the store yet.
+    ``n_decoded`` the photos that were not in the store yet. ``frames`` is that of
+    `CatalogueSettings`.
     """
 
     images: pd.DataFrame
@@ -95,6 +101,7 @@ class Catalogue:
     n_decoded: int
     # Catalogues of homes of 0.1 have none.
     companions: pd.DataFrame = field(default_factory=companions_table)
+    frames: int | None = DEFAULT_FRAMES
 
 
 def catalogue_photos(
@@ -115,7 +122,7 @@ def catalogue_photos(
     rejects = list(listing.rejects)
     workers = settings.workers or _workers(listing)
     with store.records(settings.fingerprint()) as records:
-        decoder = Decoder(records, settings.decode)
+        decoder = Decoder(records, settings.decode, settings.frames)
         read = partial(_read, listing=listing, records=records, decoder=decoder, settings=settings)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
         try:
@@ -140,6 +147,7 @@ def catalogue_photos(
         n_found=n_files + len(listing.rejects),
         n_decoded=decoder.n_decoded,
         companions=companions_table(sorted(companions)),
+        frames=settings.frames,
     )
 
 
@@ -211,12 +219,16 @@ def find_original(uri: str) -> SourceFile:
 class Decoder:
     """Decodes photos into the store, each of them once; safe among threads.
 
-    ``n_decoded`` is the number of photos that were decoded, as the store did not hold them.
+    ``frames`` of an animation are stored for its score, all if None. ``n_decoded`` is the number of
+    photos that were decoded, as the store did not hold them.
     """
 
-    def __init__(self, records: Records, limits: DecodeLimits) -> None:
+    def __init__(
+        self, records: Records, limits: DecodeLimits, frames: int | None = DEFAULT_FRAMES
+    ) -> None:
         self._records = records
         self._limits = limits
+        self._frames = frames
         self._counting = threading.Lock()
         # Copies of one photo that are read at the same time must be decoded once.
         self._image_locks = [threading.Lock() for _ in range(_IMAGE_LOCKS)]
@@ -229,14 +241,38 @@ class Decoder:
         identity = image_id(data)
         with self._image_locks[int(identity[:4], 16) % _IMAGE_LOCKS]:
             known = self._records.image(identity)
-            if known is not None:
+            if known is not None and self.has_frames(known):
                 return known
             with self._processors:
+                if known is not None and frames_in(data, self._limits) == 1:
+                    self._records.keep_frame_count(identity, 1)
+                    return known
                 photo = decode(data, self._limits)
+                if photo.n_frames > 1:
+                    self._keep_frames(identity, data, photo.shown)
             image = self._records.keep_image(identity, len(data), photo)
+            self._records.keep_frame_count(identity, photo.n_frames)
         with self._counting:
             self.n_decoded += 1
         return image
+
+    def has_frames(self, image: KnownImage) -> bool:
+        """Whether the frames are stored that are scored, or the photo is known to have none."""
+        return self._records.has_frames(image, self._frames)
+
+    def _keep_frames(self, image_id: str, data: bytes, shown: int) -> None:
+        store = self._records.store
+
+        def keep(frame: Frame, working_copy: Image.Image) -> None:
+            store.keep_frame(image_id, frame, working_copy)
+
+        found = decode_frames(data, self._limits, self._frames, keep, shown)
+        # Another collection may want another number of frames.
+        earlier = store.animation(image_id)
+        if earlier is not None and (earlier.n_read, earlier.shown) == (found.n_read, found.shown):
+            kept = {frame.number: frame for frame in (*earlier.kept, *found.kept)}
+            found = replace(found, kept=tuple(kept[number] for number in sorted(kept)))
+        store.keep_animation(image_id, found)
 
 
 def _read(
@@ -253,6 +289,8 @@ def _read(
     known = records.file(file.uri)
     if file.uri in listing.companions and not _begins_as_photo(file, known, records, settings):
         return None
+    if known and isinstance(known.verdict, KnownImage) and not decoder.has_frames(known.verdict):
+        known = None
     try:
         content = read_if_changed(file, settings.fetch, known.stamp if known else None)
     except Rejected as rejected:

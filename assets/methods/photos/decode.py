@@ -7,7 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,17 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from assets.methods.photos.animation import (
+    MOST_PIXELS,
+    Animation,
+    Frame,
+    count_frames,
+    first_frame,
+    is_uniform,
+    reachable_frames,
+    scored_numbers,
+    walk_frames,
+)
 from assets.methods.photos.file_formats import (
     declared_size,
     decoded_format,
@@ -116,7 +127,8 @@ class DecodedPhoto:
 
     ``working_copy`` is RGB; ``width`` and ``height`` are the original's, upright, in px;
     ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
-    perceptual hash in 16 hex digits.
+    perceptual hash in 16 hex digits. ``n_frames`` is 1 for a photo that is no animation, and
+    ``shown`` the number, from 0, of the frame that all of this is about.
     """
 
     working_copy: Image.Image
@@ -125,6 +137,8 @@ class DecodedPhoto:
     format: str
     taken_at: str | None
     phash: str
+    n_frames: int = 1
+    shown: int = 0
 
 
 def image_id(data: bytes) -> str:
@@ -133,15 +147,18 @@ def image_id(data: bytes) -> str:
 
 
 def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
-    """Decode the first frame of a photo.
+    """Decode a photo; of an animation, the first frame that is not uniform.
 
     Raises Rejected. Limits are checked against the header, before any pixel is decoded.
     """
     image_format = _format_of(data)
     with _opened(data, image_format, limits) as image:
         header_size = image.size
+        n_frames = count_frames(image, data)
         with _in_turn(header_size):
-            small = _shrunk(image)
+            shown = _go_to(None, image, data, limits)
+            wanted = _working_size(header_size)
+            small = _shrunk(image) if n_frames == 1 else _small_frame(image, header_size, wanted)
         orientation = _orientation(image)
         working_copy = _upright_srgb(small, image, orientation)
     width, height = header_size if orientation < 5 else header_size[::-1]
@@ -152,20 +169,153 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
         format=image_format,
         taken_at=_taken_at(image),
         phash=_perceptual_hash(working_copy),
+        n_frames=n_frames,
+        shown=shown,
     )
 
 
-def decode_image(data: bytes, limits: DecodeLimits) -> Image.Image:
-    """Decode the first frame of a photo at its own size: RGB, without the file's metadata.
+def decode_image(data: bytes, limits: DecodeLimits, frame: int | None = None) -> Image.Image:
+    """Decode a photo at its own size: RGB, without the file's metadata.
 
-    Raises Rejected, for the same reasons as ``decode``.
+    ``frame`` is the number, from 0, of an animation's frame; without it, it is the one that
+    ``decode`` takes. Raises Rejected, for the same reasons as ``decode``.
     """
     with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
+        size = image.size
+        _go_to(frame, image, data, limits)
         image.load()
-        decoded = _upright_srgb(_resizable(image), image, _orientation(image))
+        decoded = _upright_srgb(_resizable(_cut(image, size)), image, _orientation(image))
     # If it is saved with the file's profile, readers convert the colours a second time.
     decoded.info.clear()
     return decoded
+
+
+def decode_scaled(
+    data: bytes, limits: DecodeLimits, side: int, *, longer: bool = False
+) -> Image.Image:
+    """Decode a photo, or the frame that ``decode`` takes, so that its shorter side has ``side`` px.
+
+    With ``longer`` it is the longer side. A photo with fewer pixels is not enlarged. It is RGB.
+    Raises Rejected, for the same reasons as ``decode``.
+    """
+    with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
+        size = image.size
+        scale = min(1.0, side / (max(size) if longer else min(size)))
+        wanted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        _go_to(None, image, data, limits)
+        if isinstance(image, JpegImageFile):
+            image.draft(None, wanted)
+        return _upright_srgb(_small_frame(image, size, wanted), image, _orientation(image))
+
+
+def frames_in(data: bytes, limits: DecodeLimits) -> int:
+    """Return how many frames a file says it has; 1 for what is no animation."""
+    try:
+        with _opened(data, _format_of(data), limits) as image:
+            return count_frames(image, data)
+    except Rejected:
+        # What another decoder reads all the same is taken for a still image.
+        return 1
+
+
+def decode_frames(
+    data: bytes,
+    limits: DecodeLimits,
+    wanted: int | None,
+    keep: Callable[[Frame, Image.Image], None],
+    shown: int | None = None,
+    part: Callable[[Image.Image], Image.Image] | None = None,
+    most_pixels: int = MOST_PIXELS,
+) -> Animation:
+    """Decode frames of an animation, one at a time, and return which they are.
+
+    Frames are read in their order. If a limit or damage ends the reading early, the frames that
+    were read are what ``wanted`` is spread over.
+
+    Args:
+        data: the file.
+        limits: those of ``decode``.
+        wanted: how many frames, spread over the whole length; None for all.
+        keep: takes each of them once, RGB and of the size of a working copy.
+        shown: the frame that ``decode`` has shown, which is kept as well; None looks for it.
+        part: cuts the part out of a frame at its own size, upright, that is kept; None keeps all.
+        most_pixels: of all frames that are read, together.
+
+    Raises:
+        Rejected: the file cannot be opened, or not even its first frame can be read.
+    """
+    image_format = _format_of(data)
+    kept: dict[int, Frame] = {}
+    with _opened(data, image_format, limits) as image, _in_turn(image.size):
+        size, n_frames = image.size, count_frames(image, data)
+        shown = _find_shown(data, limits, most_pixels) if shown is None else shown
+        n_read = reachable_frames(n_frames, size, most_pixels)
+        while missing := scored_numbers(n_read, wanted, shown) - kept.keys():
+            n_walked = 0
+            # Pillow cannot go back in every PNG, so each walk begins with the file.
+            with _opened(data, image_format, limits) as walked:
+                for frame in walk_frames(walked, max(missing) + 1, _DAMAGE):
+                    n_walked = frame.number + 1
+                    if frame.number in missing:
+                        kept[frame.number] = frame
+                        keep(frame, _working_frame(walked, size, part))
+            if n_walked <= max(missing):
+                n_read = n_walked
+            if shown >= n_read:
+                # Not even the first frame can be read: this raises why.
+                image.load()
+                break
+    return Animation(n_frames, n_read, shown, tuple(kept[number] for number in sorted(kept)))
+
+
+def _go_to(frame: int | None, image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> int:
+    """Go to a frame of a photo that was just opened, None for the one that is shown; return it."""
+    if frame is None:
+        frame = _find_shown(data, limits) if count_frames(image, data) > 1 else 0
+    # The images of a HEIC can be sought, too, and the one that is shown need not be the first.
+    if frame:
+        image.seek(frame)
+    return frame
+
+
+def _find_shown(data: bytes, limits: DecodeLimits, most_pixels: int = MOST_PIXELS) -> int:
+    """Return the number of the first frame that is not uniform, or of the first if all are."""
+    with _opened(data, _format_of(data), limits) as image:
+        n_frames, size, first = count_frames(image, data), image.size, first_frame(image)
+        n_walked, n_reachable = 0, reachable_frames(n_frames, size, most_pixels)
+        for frame in walk_frames(image, n_reachable, _DAMAGE):
+            n_walked = frame.number + 1
+            if frame.number >= first and not is_uniform(_working_frame(image, size)):
+                return frame.number
+    return first if first < n_walked else 0
+
+
+def _working_frame(
+    image: ImageFile.ImageFile,
+    size: tuple[int, int],
+    part: Callable[[Image.Image], Image.Image] | None = None,
+) -> Image.Image:
+    """Return the frame that is loaded as a working copy; ``size`` is the animation's, in px."""
+    if part is None:
+        small = _small_frame(image, size, _working_size(size))
+        return _upright_srgb(small, image, _orientation(image))
+    whole = _upright_srgb(_resizable(_cut(image, size)), image, _orientation(image))
+    cut = part(whole)
+    return cut.resize(_working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _small_frame(
+    image: ImageFile.ImageFile, size: tuple[int, int], wanted: tuple[int, int]
+) -> Image.Image:
+    """Return an image of ``size``, at its present frame, at the size ``wanted`` (both in px)."""
+    image.load()
+    resizable = _resizable(_cut(image, size))
+    return resizable.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Cut an image to ``size``: Pillow enlarges a GIF for frames that are larger than the GIF."""
+    return image.crop((0, 0, *size)) if isinstance(image, GifImageFile) else image
 
 
 @contextmanager

@@ -103,6 +103,29 @@ def ends_early(data: bytes, image_format: str) -> bool:
     return check is not None and check(data)
 
 
+def gif_frames(data: bytes) -> int:
+    """Return how many frames a GIF has, by its structure."""
+    if len(data) < 13:
+        return 0
+    position, count = 13 + _gif_palette_bytes(data[10]), 0
+    while position < len(data):
+        kind = data[position]
+        if kind == 0x2C and position + 10 <= len(data):
+            count += 1
+            # The image's place and size, its palette, and the first size of its codes.
+            position += 11 + _gif_palette_bytes(data[position + 9])
+        elif kind == 0x21:
+            position += 2
+        else:
+            # The end, or bytes between the blocks, which Pillow passes over.
+            if kind == 0x3B:
+                break
+            position += 1
+            continue
+        position = _after_gif_blocks(data, position)
+    return count
+
+
 # An ImageSpatialExtents box: its length, its name, version and flags; then width and height.
 _SIZE_BOX = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(?=.{8})", re.DOTALL)
 
@@ -158,6 +181,17 @@ def _iso_ends_early(data: bytes) -> bool:
 
 def _bmp_ends_early(data: bytes) -> bool:
     return len(data) < int.from_bytes(data[2:6], "little")
+
+
+def _gif_palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_gif_blocks(data: bytes, position: int) -> int:
+    """Return the place after blocks, each with its length before it and an empty one at the end."""
+    while position < len(data) and data[position]:
+        position += 1 + data[position]
+    return position + 1
 
 
 def _gif_ends_early(data: bytes) -> bool:

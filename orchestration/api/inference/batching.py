@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,8 +42,9 @@ class BatchModel:
 class _Job:
     number: int
     model: BatchModel
-    load: Callable[[], Image.Image]
-    row: Future[np.ndarray] = field(default_factory=Future)
+    load: Callable[[], Sequence[Image.Image]]
+    choose: Callable[[np.ndarray], np.ndarray]
+    answer: Future[np.ndarray] = field(default_factory=Future)
 
 
 class Batcher:
@@ -94,17 +96,35 @@ class Batcher:
         Raises:
             ApiError: too many images wait, or the batcher is closed.
         """
+        return self._submit(model, lambda: [load()], itemgetter(0))
+
+    def submit_frames(
+        self, model: BatchModel, load: Callable[[], Sequence[Image.Image]]
+    ) -> Future[np.ndarray]:
+        """Do what ``submit`` does with several images, which wait as one.
+
+        Returns:
+            A row of the output for each of the images.
+        """
+        return self._submit(model, load, lambda rows: rows)
+
+    def _submit(
+        self,
+        model: BatchModel,
+        load: Callable[[], Sequence[Image.Image]],
+        choose: Callable[[np.ndarray], np.ndarray],
+    ) -> Future[np.ndarray]:
         with self._changed:
             if self._closed or self._n_waiting >= self._max_waiting:
                 raise throttled(
                     f"{self._n_waiting:,} images are waiting for a model. Try again later.",
                     RETRY_AFTER_SECONDS,
                 )
-            job = _Job(next(self._numbers), model, load)
+            job = _Job(next(self._numbers), model, load, choose)
             self._waiting.setdefault(model, deque()).append(job)
             self._n_waiting += 1
             self._changed.notify_all()
-        return job.row
+        return job.answer
 
     def close(self) -> None:
         """Cancel what waits, and return when the running batches have ended."""
@@ -112,7 +132,7 @@ class Batcher:
             self._closed = True
             for jobs in self._waiting.values():
                 for job in jobs:
-                    job.row.cancel()
+                    job.answer.cancel()
             self._waiting.clear()
             self._n_waiting = 0
             self._changed.notify_all()
@@ -143,29 +163,32 @@ class Batcher:
 
     def _run(self, jobs: list[_Job]) -> None:
         model = jobs[0].model
-        loaded = [(job, image) for job in jobs if (image := _load(job)) is not None]
-        if not loaded:
-            return
+        loaded = [(job, images) for job in jobs if (images := _load(job)) is not None]
         try:
-            self._on_batch(model.name, len(loaded))
-            rows = model.predict([image for _, image in loaded])
-            pairs = list(zip(loaded, rows, strict=True))
+            rows = self._predict(model, [image for _, images in loaded for image in images])
+            for job, images in loaded:
+                job.answer.set_result(job.choose(np.stack(list(islice(rows, len(images))))))
         except Exception as error:
             for job, _ in loaded:
-                job.row.set_exception(error)
-            return
-        for (job, _), row in pairs:
-            job.row.set_result(row)
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+
+    def _predict(self, model: BatchModel, images: Sequence[Image.Image]) -> Iterator[np.ndarray]:
+        """Yield a row for each image; the frames of animations make more than one batch."""
+        for begin in range(0, len(images), model.batch_size):
+            batch = images[begin : begin + model.batch_size]
+            self._on_batch(model.name, len(batch))
+            yield from [row for _, row in zip(batch, model.predict(batch), strict=True)]
 
 
-def _load(job: _Job) -> Image.Image | None:
-    """Return the image; None if the future was cancelled, or got what ``load`` raised."""
-    if not job.row.set_running_or_notify_cancel():
+def _load(job: _Job) -> Sequence[Image.Image] | None:
+    """Return the images; None if the future was cancelled, or got what ``load`` raised."""
+    if not job.answer.set_running_or_notify_cancel():
         return None
     try:
         return job.load()
     except Exception as error:
-        job.row.set_exception(error)
+        job.answer.set_exception(error)
         return None
 
 

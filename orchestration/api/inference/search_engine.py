@@ -210,32 +210,34 @@ class SearchEngine:
         for one in gone:
             del index.image_of[one]
         ids_of = defaultdict(list)
-        for one in wanted.keys() - index.image_of.keys():
-            ids_of[wanted[one]].append(one)
+        new = wanted.keys() - index.image_of.keys()
+        shown_ids = self._photos.store.shown_ids({wanted[one] for one in new})
+        for one in new:
+            ids_of[shown_ids[wanted[one]]].append(one)
         index.n_missing = sum(map(len, ids_of.values()))
         known = self._photos.vectors.find(self._key, ids_of)
-        _add(index, ids_of, known)
+        _add(index, wanted, ids_of, known)
         unseen = sorted(ids_of.keys() - known.keys())
         for begin in range(0, len(unseen), SHARD_SIZE):
             shard = unseen[begin : begin + SHARD_SIZE]
             vectors = self._embed(inputs, model, shard)
             self._photos.vectors.append(self._key, shard, vectors)
-            _add(index, ids_of, dict(zip(shard, vectors, strict=True)))
+            _add(index, wanted, ids_of, dict(zip(shard, vectors, strict=True)))
         index.revision = revision
 
     def _embed(
-        self, inputs: InputStore, model: ServedModel, image_ids: Sequence[str]
+        self, inputs: InputStore, model: ServedModel, shown_ids: Sequence[str]
     ) -> np.ndarray:
-        loads = [partial(self._working_copy, inputs, image_id) for image_id in image_ids]
+        loads = [partial(self._working_copy, inputs, shown_id) for shown_id in shown_ids]
         rows = [self._models.submit(model, load) for load in loads]
         return np.stack([row.result() for row in rows])
 
-    def _working_copy(self, inputs: InputStore, image_id: str) -> Image.Image:
+    def _working_copy(self, inputs: InputStore, shown_id: str) -> Image.Image:
         try:
-            return self._photos.store.open_working_copy(image_id)
+            return self._photos.store.open_working_copy(shown_id)
         except FileNotFoundError:
             # Working copies are a cache, which may have been cleared.
-            return working_copy(inputs.path(image_id).read_bytes())
+            return working_copy(inputs.path(shown_id.partition("-")[0]).read_bytes())
 
 
 def _candidates(inputs: InputStore, wanted: InputFilter) -> Iterator[StoredInput]:
@@ -252,13 +254,16 @@ def _cropped_copy(file: Path, crop: Crop) -> Image.Image:
 
 
 def _add(
-    index: _AppIndex, ids_of: Mapping[str, Sequence[str]], vectors: Mapping[str, np.ndarray]
+    index: _AppIndex,
+    image_of: Mapping[str, str],
+    ids_of: Mapping[str, Sequence[str]],
+    vectors: Mapping[str, np.ndarray],
 ) -> None:
-    """Index the inputs with these images, in parts: there are many when a service starts."""
-    image_of = {one: image_id for image_id in vectors for one in ids_of[image_id]}
-    ids = list(image_of)
+    """Index the inputs with these vectors, in parts: there are many when a service starts."""
+    shown_of = {one: shown_id for shown_id in vectors for one in ids_of[shown_id]}
+    ids = list(shown_of)
     for begin in range(0, len(ids), _INDEXED_AT_ONCE):
         part = ids[begin : begin + _INDEXED_AT_ONCE]
-        index.vectors.add(part, np.stack([vectors[image_of[one]] for one in part]))
-    index.image_of.update(image_of)
+        index.vectors.add(part, np.stack([vectors[shown_of[one]] for one in part]))
+    index.image_of.update({one: image_of[one] for one in ids})
     index.n_missing -= len(ids)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.embedding import Embedder
 from assets.methods.models.scoring import classify_photos
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
 from assets.methods.photos.decode import WORKING_SHORT_SIDE
 from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
@@ -29,7 +30,7 @@ from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inference.batching import Batcher, BatchModel
-from orchestration.api.inputs.images import read_image, working_copy
+from orchestration.api.inputs.images import read_file, scored_frames
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"
@@ -62,6 +63,19 @@ class ServedModel:
     network: BatchModel
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """The probabilities of the classes, or the vector: (d,) float32.
+
+    Of an animation, ``frame`` is the one with the highest score, and they are its. ``note`` says if
+    not all of the animation could be read.
+    """
+
+    output: np.ndarray
+    frame: Frame | None = None
+    note: str | None = None
+
+
 class ServedModels:
     """The NSFW model, its champion and its other versions, and the embedding of `embeddings`.
 
@@ -74,6 +88,7 @@ class ServedModels:
         warn: called with a sentence for the operator.
         on_batch: called with the model's id and the number of images of each batch.
         poll_seconds: the time between two questions for the champion.
+        frames: how many frames of an animation are scored.
     """
 
     def __init__(
@@ -84,10 +99,12 @@ class ServedModels:
         warn: Warn,
         on_batch: Callable[[str, int], object],
         poll_seconds: float = POLL_SECONDS,
+        frames: int = DEFAULT_FRAMES,
     ) -> None:
         self._models = models
         self._compute = compute
         self._limits = limits
+        self._frames = frames
         self._warn = warn
         self._poll_seconds = poll_seconds
         self._batcher = Batcher(compute.threads or usable_cores(), on_batch)
@@ -143,17 +160,29 @@ class ServedModels:
             return await asyncio.wrap_future(self._loading.submit(self._version, version))
         raise _no_version(version)
 
-    async def predict(self, model: ServedModel, image: ImageData) -> np.ndarray:
-        """Return the probabilities of the classes, or the vector: (d,) float32.
+    async def predict(self, model: ServedModel, image: ImageData) -> Prediction:
+        """Return what a model says of an image; an embedding is of the frame that a map shows.
 
         Raises ImageError; ApiError when too many images wait; UserError when the model fails.
         """
-        load = partial(_read_working_copy, image, self._limits)
+        read = partial(read_file, image, self._limits)
         if image.url is not None:
             loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._downloading, read_image, image, self._limits)
-            load = partial(working_copy, data)
-        return await asyncio.wrap_future(self.submit(model, load))
+            data = await loop.run_in_executor(self._downloading, read)
+            read = partial(_given, data)
+        frames, note = list[Frame](), None
+
+        def load() -> list[Image.Image]:
+            nonlocal frames, note
+            wanted = self._frames if model.class_names else 1
+            images, frames, note = scored_frames(read(), image.crop, wanted)
+            return images
+
+        rows = await asyncio.wrap_future(self._batcher.submit_frames(model.network, load))
+        if not model.class_names or not frames:
+            return Prediction(rows[0])
+        highest = int(rows[:, model.class_names.index(scored_class(model.class_names))].argmax())
+        return Prediction(rows[highest], frames[highest], note)
 
     def submit(self, model: ServedModel, load: Callable[[], Image.Image]) -> Future[np.ndarray]:
         """Call the model with the working copy that ``load`` returns, in another thread.
@@ -240,8 +269,14 @@ class ServedModels:
         return model
 
 
-def _read_working_copy(image: ImageData, limits: FetchLimits) -> Image.Image:
-    return working_copy(read_image(image, limits))
+def scored_class(class_names: Sequence[str]) -> str:
+    """Return the class whose probability decides between the frames of an animation."""
+    # A version that was trained on other classes has its positive class last.
+    return NSFW if NSFW in class_names else class_names[-1]
+
+
+def _given(data: bytes) -> bytes:
+    return data
 
 
 def _is_number(version: str) -> bool:

@@ -3,19 +3,30 @@
 import base64
 import binascii
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from PIL import Image
 
-from assets.methods.photos.decode import DecodeLimits, decode, decode_image
+from assets.methods.photos.animation import Frame
+from assets.methods.photos.decode import (
+    DecodeLimits,
+    decode,
+    decode_frames,
+    decode_image,
+    frames_in,
+)
 from assets.methods.photos.download import FetchLimits, fetch, too_large
-from assets.methods.photos.photo_store import encode_working_copy, read_working_copy
+from assets.methods.photos.photo_store import as_stored
 from assets.methods.photos.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData
 from orchestration.api.settings import ServeSettings
 
 # Images that are not stored may be small. Stored ones have the limits of their collection.
 _ANY_SIDE = DecodeLimits(min_side=1)
+# Of all frames of an animation. Others wait for the model, and a small file may have many pixels.
+_MOST_FRAME_PIXELS = 250_000_000
 
 
 class ImageError(Exception):
@@ -48,15 +59,22 @@ def check_sources(images: Sequence[ImageData], code: Code = Code.INVALID_REQUEST
 def read_image(image: ImageData, limits: FetchLimits) -> bytes:
     """Return the bytes of an image: the file itself, or the part that was cropped from it, as PNG.
 
+    The part of an animation is cropped from the frame that a map shows. Raises as ``read_file``.
+    """
+    data = read_file(image, limits)
+    return data if image.crop is None else cropped(data, image.crop)
+
+
+def read_file(image: ImageData, limits: FetchLimits) -> bytes:
+    """Return the bytes of the file of an image, whatever is cropped from it.
+
     ``limits.max_bytes`` limits base64 as well. Raises ImageError, and ApiError for an image without
     a source or with two.
     """
     check_sources([image])
     if image.url is not None:
-        data = _downloaded(image.url, limits)
-    else:
-        data = _from_base64(image.base64 or "", limits.max_bytes)
-    return data if image.crop is None else cropped(data, image.crop)
+        return _downloaded(image.url, limits)
+    return _from_base64(image.base64 or "", limits.max_bytes)
 
 
 def working_copy(data: bytes) -> Image.Image:
@@ -64,11 +82,40 @@ def working_copy(data: bytes) -> Image.Image:
 
     Raises ImageError.
     """
+    with _rejects_as_errors():
+        return as_stored(decode(data, _ANY_SIDE).working_copy)
+
+
+def scored_frames(
+    data: bytes, crop: Crop | None, wanted: int
+) -> tuple[list[Image.Image], list[Frame], str | None]:
+    """Return the working copies that a score looks at, RGB: of an animation ``wanted`` frames.
+
+    Returns the images, their frames (none for what is no animation), and a note if not all of the
+    animation could be read. Raises ImageError.
+    """
+    if frames_in(data, _ANY_SIDE) == 1:
+        return [working_copy(data if crop is None else cropped(data, crop))], [], None
+    kept: dict[int, Image.Image] = {}
+
+    def keep(frame: Frame, copy: Image.Image) -> None:
+        kept[frame.number] = as_stored(copy)
+
+    part = None if crop is None else partial(_cut, crop=crop)
+    with _rejects_as_errors():
+        animation = decode_frames(
+            data, _ANY_SIDE, wanted, keep, part=part, most_pixels=_MOST_FRAME_PIXELS
+        )
+    frames = animation.chosen(wanted)
+    return [kept[frame.number] for frame in frames], frames, animation.note
+
+
+@contextmanager
+def _rejects_as_errors() -> Iterator[None]:
     try:
-        photo = decode(data, _ANY_SIDE)
+        yield
     except Rejected as rejected:
         raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
-    return read_working_copy(io.BytesIO(encode_working_copy(photo)))
 
 
 def _downloaded(url: str, limits: FetchLimits) -> bytes:
@@ -91,17 +138,19 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
 
 def cropped(data: bytes, crop: Crop) -> bytes:
     """Return a part of an image as the bytes of a PNG; raises ImageError."""
-    try:
+    with _rejects_as_errors():
         image = decode_image(data, _ANY_SIDE)
-    except Rejected as rejected:
-        raise ImageError(Code.INPUT_UNSUPPORTED, rejected.detail) from rejected
+    png = io.BytesIO()
+    # Higher levels take many times as long, and save a few per cent.
+    _cut(image, crop).save(png, "PNG", compress_level=1)
+    return png.getvalue()
+
+
+def _cut(image: Image.Image, crop: Crop) -> Image.Image:
     top, left, bottom, right = crop
     upper, lower = _pixels(top, bottom, image.height)
     first, last = _pixels(left, right, image.width)
-    png = io.BytesIO()
-    # Higher levels take many times as long, and save a few per cent.
-    image.crop((first, upper, last, lower)).save(png, "PNG", compress_level=1)
-    return png.getvalue()
+    return image.crop((first, upper, last, lower))
 
 
 def _pixels(start: float, end: float, n: int) -> tuple[int, int]:

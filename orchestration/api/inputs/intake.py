@@ -85,7 +85,7 @@ class Intake:
         self._open = ExitStack()
         self._opening = threading.RLock()
         self._stores: dict[str, InputStore] = {}
-        self._decoders: dict[str, _Decode] = {}
+        self._decoders: dict[tuple[str, int | None], _Decode] = {}
         self._registering = threading.Lock()
         self._counting = threading.Lock()
         self._n_downloading: Counter[str] = Counter()
@@ -183,14 +183,14 @@ class Intake:
         """
         collection = self._collection(app)
         settings = catalogue_settings(collection.settings if collection is not None else {})
-        fingerprint = settings.fingerprint()
+        key = settings.fingerprint(), settings.frames
         with self._opening:
-            if fingerprint not in self._decoders:
+            if key not in self._decoders:
                 store = PhotoStore(self._home / "photos")
-                records = self._open.enter_context(store.records(fingerprint))
-                decoder = Decoder(records, settings.decode)
-                self._decoders[fingerprint] = partial(_decode, decoder, settings.fetch.max_bytes)
-            return self._decoders[fingerprint]
+                records = self._open.enter_context(store.records(settings.fingerprint()))
+                decoder = Decoder(records, settings.decode, settings.frames)
+                self._decoders[key] = partial(_decode, decoder, settings.fetch.max_bytes)
+            return self._decoders[key]
 
     def _add(
         self, app: str, decode: _Decode, inputs: Sequence[PostedInput], max_inputs: int

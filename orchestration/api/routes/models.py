@@ -6,17 +6,18 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
+from assets.methods.photos.animation import Frame
 from orchestration.api.context import service_of
 from orchestration.api.contract import (
     PAGE_SIZE,
     Code,
     Concept,
     Embedding,
+    FrameInfo,
     ImageReply,
     InputData,
     ModelQuery,
@@ -39,7 +40,7 @@ from orchestration.api.contract import (
     StatusReply,
 )
 from orchestration.api.inference.batching import gather_or_cancel
-from orchestration.api.inference.served_models import ServedModel, ServedModels
+from orchestration.api.inference.served_models import Prediction, ServedModel, ServedModels
 from orchestration.api.inputs.images import ImageError, check_sources
 from orchestration.api.replies import batch_code, reply_status
 
@@ -149,7 +150,7 @@ async def _outputs(
 
 async def _predict(
     models: ServedModels, model: ServedModel, posted: PredictInput
-) -> np.ndarray | Status:
+) -> Prediction | Status:
     try:
         return await models.predict(model, posted.data.image)
     except ImageError as error:
@@ -159,13 +160,13 @@ async def _predict(
 
 
 def _output(
-    posted: PredictInput, result: np.ndarray | Status, model: ServedModel, described: ModelReply
+    posted: PredictInput, result: Prediction | Status, model: ServedModel, described: ModelReply
 ) -> OutputReply:
     image = posted.data.image
     if isinstance(result, Status):
         status, data = result, None
     else:
-        status, data = Status.of(Code.OK), _output_data(model, result)
+        status, data = Status.of(Code.OK, result.note), _output_data(model, result)
     return OutputReply(
         id=uuid.uuid4().hex,
         status=status,
@@ -179,13 +180,21 @@ def _output(
     )
 
 
-def _output_data(model: ServedModel, output: np.ndarray) -> OutputData:
-    numbers = output.tolist()
+def _output_data(model: ServedModel, result: Prediction) -> OutputData:
+    numbers = result.output.tolist()
     if model.type == "embed":
         return OutputData(embeddings=[Embedding(vector=numbers, num_dimensions=len(numbers))])
     by_name = zip(model.class_names, numbers, strict=True)
     ranked = sorted(by_name, key=lambda pair: pair[1], reverse=True)
-    return OutputData(concepts=[_concept(model, name, value) for name, value in ranked])
+    return OutputData(
+        concepts=[_concept(model, name, value) for name, value in ranked],
+        frame_info=None if result.frame is None else _frame_info(result.frame),
+    )
+
+
+def _frame_info(frame: Frame) -> FrameInfo:
+    time = None if frame.seconds is None else round(1000 * frame.seconds)
+    return FrameInfo(index=frame.number, time=time)
 
 
 def _models_reply(request: Request, models: Sequence[ServedModel]) -> ModelsReply:

@@ -4,10 +4,10 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from orchestration.api.context import caller_of, service_of
-from orchestration.api.contract import ApiError, Code, Hit, HitsReply, PostSearch
+from orchestration.api.contract import ApiError, Code, Hit, HitsReply, ImageData, PostSearch
 from orchestration.api.inference.batching import gather_or_cancel
 from orchestration.api.inference.search_query import SearchQuery, read_query
-from orchestration.api.inference.served_models import EMBEDDING
+from orchestration.api.inference.served_models import EMBEDDING, ServedModel
 from orchestration.api.inputs.images import ImageError
 from orchestration.api.replies import reply_status
 from orchestration.api.routes.inputs import input_reply
@@ -41,7 +41,7 @@ async def _vector(service: Service, app: str, query: SearchQuery) -> np.ndarray 
     try:
         vectors = await gather_or_cancel(
             [
-                *(service.models.predict(model, image) for image in query.images),
+                *(_vector_of(service, model, image) for image in query.images),
                 *(service.searches.vector_of(app, one.id, one.crop) for one in query.inputs),
             ]
         )
@@ -52,3 +52,7 @@ async def _vector(service: Service, app: str, query: SearchQuery) -> np.ndarray 
     total = np.stack(vectors).sum(axis=0, dtype=np.float64)
     # Opposite vectors have no mean direction; then every input is as similar as every other.
     return (total / max(float(np.linalg.norm(total)), 1e-12)).astype(np.float32)
+
+
+async def _vector_of(service: Service, model: ServedModel, image: ImageData) -> np.ndarray:
+    return (await service.models.predict(model, image)).output

@@ -1,9 +1,13 @@
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from assets.config import OcclusionMapsConfig
+from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
+from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.results.originals import choose_images, folder_names, read_originals
 from support.image_server import picture
@@ -104,3 +108,47 @@ def test_an_original_is_named_without_secrets_and_control_characters(memory):
     assert (original.image.size, original.folder) == ((64, 48), "a__0_x_")
     assert "s3cr3t" not in repr(original)
     assert not {"\x1b", "\x07"} & set(original.name)
+
+
+class Whiteness:
+    """Scores images by their mean, and notes how many."""
+
+    class_names, fingerprint, device, batch_size, workers = ("white",), "w", "cpu", 2, 1
+
+    def classify(self, images):
+        return {"white": np.array([float(one.float().mean()) / 255 for one in images], np.float32)}
+
+
+def read(path, target):
+    return list(read_originals([str(path)], CatalogueSettings(), pytest.fail, None, target))
+
+
+def test_an_animation_is_read_at_the_frame_with_the_highest_score(tmp_path):
+    frames = [Image.new("L", (40, 30), level) for level in (0, 90, 250, 130)]
+    frames[1].paste(10, (0, 0, 20, 30))
+    path = tmp_path / "moving.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=400)
+    target = Target(Whiteness(), "whiteness", "white")
+    (original,) = read(path, target)
+    assert original.frame == Frame(2, 0.8)
+    assert original.name == "moving.png, frame 2 at 0.80 s"
+    assert original.folder == "moving"
+    assert (original.image.size, original.image.getpixel((5, 5))) == ((40, 30), (250,) * 3)
+    # Without a target it is the frame that a map shows.
+    (original,) = read(path, None)
+    assert (original.frame, original.name) == (None, "moving.png")
+    assert original.image.getpixel((5, 5)) == (10,) * 3
+    frames[2].save(tmp_path / "still.png")
+    (original,) = read(tmp_path / "still.png", target)
+    assert (original.frame, original.name) == (None, "still.png")
+
+
+def test_frames_that_cannot_be_read_are_noted(tmp_path):
+    frames = [Image.new("L", (40, 30), level) for level in (0, 90, 250)]
+    path = tmp_path / "cut.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"fdAT") + 8])
+    (original,) = read(path, Target(Whiteness(), "whiteness", "white"))
+    assert original.frame.number == 1
+    assert original.note == "Only the first 2 of 3 frames could be read."

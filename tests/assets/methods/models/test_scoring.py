@@ -10,12 +10,13 @@ from assets.methods.common.errors import UserError
 from assets.methods.models import vector_store
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.forward import unsplit_pool
-from assets.methods.models.scoring import classify_photos, score_unseen
+from assets.methods.models.scoring import classify_photos, highest_frame, score_unseen
 from assets.methods.models.vector_store import VectorStore
-from assets.methods.photos.decode import DECODE_VERSION
+from assets.methods.photos.animation import Frame
+from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits
 from support.classifiers import Brightness
 from support.devices import CARD, HAS_CARD, needs_card
-from support.photos import NotedPhotos
+from support.photos import NotedPhotos, encoded
 
 
 def grey(image_id):
@@ -182,3 +183,42 @@ class TestOnACard:
             )
             scores = np.array([row[classifier.class_names.index("nsfw")] for row in served])
         assert scores.tobytes() == stored.tobytes()
+
+
+def test_the_score_of_an_animation_is_the_highest_of_its_frames(store):
+    photos, told = Photos(), []
+    ids_of = {"5": ["1", "9", "3"], "unused": ["8"]}
+    found = score_unseen(
+        ["5", "2", "5"],
+        photos,
+        Brightness(),
+        "bright",
+        store,
+        lambda *tell: told.append(tell),
+        ids_of,
+    )
+    assert found.scores.tolist() == pytest.approx(expected("929"))
+    assert found.highest_ids == ["9", "2", "9"]
+    # Two photos, of four frames in all.
+    assert (found.n_computed, told[-1]) == (2, (4, 4))
+    assert sorted(photos.loaded) == list("1239")
+    more = score_unseen(["5", "2"], photos, Brightness(), "dark", store, ids_of={"5": list("1934")})
+    assert (more.n_computed, more.highest_ids) == (1, ["1", "2"])
+    assert photos.loaded[-1] == "4"
+
+
+def test_the_highest_frame_of_a_file_is_found_in_batches():
+    classifier = Brightness(batch_size=3)
+    frames = [Image.new("L", (16, 16), 10 * level) for level in (1, 2, 3, 9, 5, 6, 9, 8)]
+    data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=50)
+
+    def highest(data, wanted, class_name):
+        found = highest_frame(data, DecodeLimits(), wanted, classifier, class_name)
+        return found and found[0]
+
+    # Of equal scores it is the first.
+    assert highest(data, None, "bright") == Frame(3, 0.15)
+    assert classifier.sizes == [3, 3, 2]
+    assert highest(data, 2, "bright") == Frame(7, 0.35)
+    assert highest(data, 2, "dark") == Frame(0, 0)
+    assert highest(encoded(frames[0], "PNG"), 8, "bright") is None

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -500,3 +501,85 @@ def test_the_limits_of_the_collection_hold_for_its_originals(tmp_path, large):
 
 def test_a_private_address_is_not_asked():
     assert refused("http://127.0.0.1:9/cat.png").reason is Reason.DOWNLOAD_FAILED
+
+
+# Animations
+
+
+def animated(n: int = 12, blank: int = 1) -> bytes:
+    frames = [Image.new("RGB", (64, 48), (255, 255, 255 - number)) for number in range(blank)]
+    frames += [scene(seed=seed) for seed in range(n - blank)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+
+
+def catalogued(photos: Path, store: PhotoStore, frames: int | None = 8) -> Catalogue:
+    return catalogue_photos(str(photos), store, replace(SETTINGS, frames=frames))
+
+
+def test_frames_of_an_animation_are_stored(photos, store):
+    (photos / "moving.gif").write_bytes(animated())
+    (photos / "still.gif").write_bytes(photo("GIF"))
+    found = catalogued(photos, store)
+    assert (found.n_decoded, found.frames) == (2, 8)
+    (moving,) = found.images[found.images.uri.str.contains("moving")].image_id
+    (still,) = found.images[found.images.uri.str.contains("still")].image_id
+    known = store.animations(found.images.image_id)
+    assert list(known) == [moving]
+    assert known[moving].shown == 1
+    numbers = [frame.number for frame in known[moving].chosen(8)]
+    assert numbers == [0, 1, 2, 3, 5, 6, 8, 9, 11]
+    assert store.shown_ids([still, moving]) == {still: still, moving: f"{moving}-1"}
+    shown = store.open_working_copy(f"{moving}-1")
+    assert shown.tobytes() == store.open_working_copy(moving).tobytes()
+    assert {store.open_working_copy(f"{moving}-{number}").size for number in numbers} == {(64, 48)}
+
+
+def test_other_numbers_of_frames_are_added_to_those_that_are_stored(photos, store):
+    (photos / "moving.gif").write_bytes(animated(20))
+    (photos / "plain.png").write_bytes(photo())
+    assert catalogued(photos, store, 3).n_decoded == 2
+    assert catalogued(photos, store, 3).n_decoded == 0
+    assert catalogued(photos, store, 8).n_decoded == 1
+    for frames in (3, 8, 1):
+        assert catalogued(photos, store, frames).n_decoded == 0
+    assert catalogued(photos, store, None).n_decoded == 1
+    assert catalogued(photos, store, 7).n_decoded == 0
+
+
+def test_a_store_of_the_version_before_decodes_nothing_but_animations(
+    photos, store, decoded, monkeypatch
+):
+    for image_format in FORMATS:
+        (photos / f"plain.{image_format.lower()}").write_bytes(photo(image_format))
+    moving = animated()
+    (photos / "moving.gif").write_bytes(moving)
+    catalogued(photos, store)
+    before = store.open_working_copy(image_id(moving))
+    # The version before kept the first frame, and knew nothing of others.
+    with store.records(SETTINGS.fingerprint()) as records:
+        records._connection.execute("DELETE FROM frame_counts")
+    shutil.rmtree(store.folder / "frames")
+    Image.new("RGB", (64, 48), "white").save(store.working_copy_path(image_id(moving)))
+    decoded.clear()
+    assert catalogued(photos, store).n_decoded == 1
+    assert decoded == [moving]
+    assert store.open_working_copy(image_id(moving)).tobytes() == before.tobytes()
+    # The files were looked at once.
+    monkeypatch.setattr(cataloguing, "frames_in", pytest.fail)
+    assert catalogued(photos, store).n_decoded == 0
+
+
+def test_an_animation_that_was_cleared_or_interrupted_is_decoded_again(photos, store):
+    moving = animated()
+    (photos / "moving.gif").write_bytes(moving)
+    catalogued(photos, store)
+    (store.folder / "frames" / image_id(moving)[:2] / image_id(moving) / "animation.json").unlink()
+    assert catalogued(photos, store).n_decoded == 1
+    assert store.animation(image_id(moving)).has(8)
+
+
+def test_a_damaged_animation_is_decoded_once(photos, store):
+    whole = animated(20)
+    (photos / "cut.gif").write_bytes(whole[: len(whole) // 2])
+    assert catalogued(photos, store).n_decoded == 1
+    assert catalogued(photos, store).n_decoded == 0

@@ -176,3 +176,17 @@ def test_operations_are_not_split_over_threads(started):
     )
     started(2).submit(model, picture(0)).result(30)
     assert found == [1]
+
+
+def test_frames_wait_as_one_and_are_answered_in_batches(started):
+    told = []
+    batcher = started(on_batch=lambda *batch: told.append(batch), gather_seconds=1)
+    model = BatchModel("m", 3, levels)
+    frames = [picture(level)() for level in range(5)]
+    answers = [batcher.submit_frames(model, lambda: frames), batcher.submit(model, picture(9))]
+    answers.append(batcher.submit_frames(model, lambda: frames[:1]))
+    assert answers[0].result(30).tolist() == [[0], [1], [2], [3], [4]]
+    assert answers[1].result(30).tolist() == [9]
+    assert answers[2].result(30).tolist() == [[0]]
+    # Seven images in batches of three.
+    assert [size for _, size in told] == [3, 3, 1]

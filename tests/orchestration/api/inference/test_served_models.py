@@ -15,6 +15,7 @@ from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
@@ -75,7 +76,7 @@ def found(models, *names):
 
 
 def answered(models, model, image):
-    return asyncio.run(models.predict(model, image))
+    return asyncio.run(models.predict(model, image)).output
 
 
 def refusal(models, *names):
@@ -258,7 +259,7 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
         bodies = [io.BytesIO((folder / uri.rpartition("/")[2]).read_bytes()) for uri in images.uri]
         asked = [ImageData(**sent(body.getvalue())["data"]["image"]) for body in bodies]
         answers = await asyncio.gather(*[models.predict(model, image) for image in asked])
-        return model, np.stack(answers)
+        return model, np.stack([answer.output for answer in answers])
 
     _, embedded = asyncio.run(ask(EMBEDDING))
     assert embedded.tobytes() == vectors.tobytes()
@@ -267,3 +268,60 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
     column = model.class_names.index("nsfw")
     assert probabilities[:, column].tobytes() == scores.tobytes()
     assert warnings_told == []
+
+
+def animation(levels, size=(16, 16), **options):
+    frames = [Image.new("RGB", size, (level, 0, 0)) for level in levels]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], duration=200, **options)
+    return file.getvalue()
+
+
+def test_the_frame_of_an_animation_with_the_highest_score_answers(serve, versions):
+    batches = []
+    models = serve(versions, on_batch=lambda name, size: batches.append((name, size)))
+    model, embedding = found(models, NSFW), found(models, EMBEDDING)
+    batches.clear()
+    levels = [10 * number for number in range(20)]
+    levels[11] = 245
+    image = ImageData(**sent(animation(levels))["data"]["image"])
+    answer = asyncio.run(models.predict(model, image))
+    assert (answer.frame, answer.note) == (Frame(11, 2.2), None)
+    assert answer.output[1] == pytest.approx(0.96, abs=0.02)
+    # Eight frames, in batches that are no larger than others.
+    assert sum(size for _, size in batches) == 8
+    assert max(size for _, size in batches) <= model.network.batch_size
+    # A vector is of the frame that the map shows, here the first, which is black.
+    batches.clear()
+    answer = asyncio.run(models.predict(embedding, image))
+    assert answer.frame is None
+    assert batches == [(EMBEDDING, 1)]
+    still = ImageData(**sent(coloured(200, 0, 0))["data"]["image"])
+    assert asyncio.run(models.predict(model, still)).frame is None
+
+
+def test_how_many_frames_are_scored_is_a_setting(serve, versions):
+    levels = [0] * 20
+    levels[10] = 245
+    # Pillow joins frames that are alike.
+    levels[:10], levels[11:] = range(10), range(11, 20)
+    image = ImageData(**sent(animation(levels))["data"]["image"])
+    for n_frames, frame in ((8, 19), (20, 10)):
+        models = serve(versions, frames=n_frames)
+        answer = asyncio.run(models.predict(found(models, NSFW), image))
+        assert answer.frame.number == frame
+
+
+def test_a_part_is_cut_out_of_each_frame(serve, versions):
+    models = serve(versions)
+    model = found(models, NSFW)
+    frames = [Image.new("RGB", (40, 20), (0, 0, level)) for level in range(3)]
+    frames[2].paste((204, 0, 0), (20, 0, 40, 20))
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    body = sent(file.getvalue())["data"]["image"]
+    right = ImageData(**body, crop=(0, 0.5, 1, 1))
+    left = ImageData(**body, crop=(0, 0, 1, 0.5))
+    answer = asyncio.run(models.predict(model, right))
+    assert (answer.frame.number, round(float(answer.output[1]), 2)) == (2, 0.8)
+    assert asyncio.run(models.predict(model, left)).output[1] == pytest.approx(0, abs=0.02)

@@ -8,11 +8,13 @@ from assets.methods.photos.decode import DecodeLimits, decode, image_id
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
 from orchestration.api.contract import ApiError, Code, ImageData
+from orchestration.api.inputs import images
 from orchestration.api.inputs.images import (
     ImageError,
     check_sources,
     fetch_limits,
     read_image,
+    scored_frames,
     working_copy,
 )
 from orchestration.api.settings import ServeSettings
@@ -132,3 +134,14 @@ def test_what_cannot_be_decoded_has_no_working_copy(data):
     with pytest.raises(ImageError) as caught:
         working_copy(data)
     assert caught.value.code == Code.INPUT_UNSUPPORTED
+
+
+def test_the_pixels_of_an_animation_for_a_model_are_limited(monkeypatch):
+    frames = [Image.new("RGB", (200, 200), (level, 0, 0)) for level in range(20)]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(images, "_MOST_FRAME_PIXELS", 400_000)
+    copies, found, note = scored_frames(file.getvalue(), None, 3)
+    assert [frame.number for frame in found] == [0, 4, 9]
+    assert {copy.size for copy in copies} == {(200, 200)}
+    assert note == "Only the first 10 of 20 frames could be read."

@@ -239,3 +239,21 @@ def test_a_version_is_asked_by_its_number(client):
 def test_outputs_of_an_unknown_model_are_none(client, path):
     reply = post(client, sent(coloured(1)), to=f"/v2/models/{path}/outputs")
     assert (reply.status_code, reply.json()["status"]["code"]) == (404, 21200)
+
+
+def test_an_output_names_the_frame_of_an_animation(client):
+    frames = [Image.new("RGB", (16, 16), (level, 0, 0)) for level in (0, 240, 100)]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], duration=120)
+    whole = file.getvalue()
+    cut = whole[: whole.rindex(b"fdAT") + 8]
+    outputs = post(client, sent(whole), sent(cut), sent(coloured(9, 0, 0))).json()["outputs"]
+    for output in outputs[:2]:
+        assert output["data"]["frame_info"] == {"index": 1, "time": 120}
+        assert output["data"]["concepts"][0]["name"] == "red"
+    assert [output["status"].get("details") for output in outputs] == [
+        None,
+        "Only the first 2 of 3 frames could be read.",
+        None,
+    ]
+    assert "frame_info" not in outputs[2]["data"]
