@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ _PNG_HEADER_END = 33
 GREY_OF_12_BITS = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 
+@cache
 def sound_files() -> dict[str, bytes]:
     """Files that a browser, or the program that wrote them, shows."""
     text, jpeg = zlib.compress(b"a" * 2_000_000), photo("JPEG", width=300, height=200)
@@ -50,6 +52,7 @@ def sound_files() -> dict[str, bytes]:
     }
 
 
+@cache
 def refused_files() -> dict[str, tuple[bytes, str]]:
     """Files that are not decoded, each with the words that say what it is."""
     image = scene()
@@ -94,6 +97,7 @@ def refused_files() -> dict[str, tuple[bytes, str]]:
     return found
 
 
+@cache
 def damaged_files() -> dict[str, bytes]:
     """Files whose pixels are damaged or missing, whatever they may say of themselves."""
     png = bytearray(photo("PNG", width=300, height=200))

@@ -13,7 +13,7 @@ _TIFF_SAMPLE_FORMAT = 339
 _DTYPES = {("I", 1): "uint32", ("L", 2): "int8"}
 # Sensors have even numbers of bits: 12-bit grey whose highest value needs 11 is not brightened.
 _NO_DEPTHS = (9, 11, 13, 15)
-_BLOCK_PIXELS = 2_000_000
+_BAND_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class GreyScale:
 
     def apply(self, image: Image.Image) -> Image.Image:
         """Return a loaded image, or a part of it, in mode L."""
-        values = _values(image, self.dtype)
-        levels = np.empty(values.shape, np.uint8)
-        for rows in _blocks(values):
-            above_black = _finite(values[rows]) - self.black
+        levels = Image.new("L", image.size)
+        for top, values in _bands(image, self.dtype):
+            above_black = values - self.black
             if self.bits >= 8:
                 # The highest 8 bits, as Pillow does with 16-bit colours.
-                levels[rows] = np.floor(above_black / 2 ** (self.bits - 8))
+                of_8_bits = np.floor(above_black / 2 ** (self.bits - 8))
             else:
-                levels[rows] = np.rint(above_black * (255 / (2**self.bits - 1)))
-        return Image.fromarray(levels)
+                of_8_bits = np.rint(above_black * (255 / (2**self.bits - 1)))
+            levels.paste(Image.fromarray(of_8_bits.astype(np.uint8)), (0, top))
+        return levels
 
 
 def grey_scale(image: Image.Image) -> GreyScale | None:
@@ -57,8 +57,7 @@ def grey_scale(image: Image.Image) -> GreyScale | None:
     if not is_deep and dtype is None:
         return None
     stated = 1 if image.mode == "F" else max(tags.get(_TIFF_BITS, (16,)))
-    values = _values(image, dtype)
-    extremes = [(block.min(), block.max()) for block in map(_finite, _parts(values))]
+    extremes = [(band.min(), band.max()) for _, band in _bands(image, dtype)]
     low = float(min(lowest for lowest, _ in extremes))
     high = float(max(highest for _, highest in extremes))
     black = min(0.0, low)
@@ -85,21 +84,13 @@ def range_note(low: float, high: float, black: float, bits: int) -> str:
     )
 
 
-def _values(image: Image.Image, dtype: str | None) -> np.ndarray:
-    values = np.asarray(image)
-    return values if dtype is None else values.view(dtype)
+def _bands(image: Image.Image, dtype: str | None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first row of each band of an image and its values as float64, which are finite.
 
-
-def _blocks(values: np.ndarray) -> Iterator[slice]:
-    rows = max(1, _BLOCK_PIXELS // values.shape[1])
-    for start in range(0, len(values), rows):
-        yield slice(start, start + rows)
-
-
-def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
-    return (values[rows] for rows in _blocks(values))
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Return values as float64, which holds integers of 32 bits; what is no number is 0."""
-    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    Float64 holds integers of 32 bits, and takes too much memory for a whole photo.
+    """
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        values = np.asarray(band) if dtype is None else np.asarray(band).view(dtype)
+        yield top, np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

@@ -39,8 +39,10 @@ from assets.methods.photos.tiff import kind_of_numbers, silence_libtiff, undecod
 
 _T = TypeVar("_T")
 
-# Increase it when the same bytes give another working copy, perceptual hash or verdict.
+# Increase it when the same bytes give another working copy or perceptual hash.
 DECODE_VERSION = 1
+# Increase it when a file that was refused may be decoded, or be refused for another reason.
+VERDICT_VERSION = 1
 
 WORKING_SHORT_SIDE = 256
 # Bounds the working copy of a panorama; a JPEG holds at most 65,535 px a side.
@@ -55,8 +57,11 @@ _REDUCING_GAP = 3.0
 _BAND_PIXELS = 2_000_000
 
 # What decoding takes at its peak, in bytes a pixel, as measured by bench/photo_memory.py.
-_BYTES_A_PIXEL = {"libvips": 8, "HEIF": 12, "AVIF": 12, "WEBP": 8}
-_room = Room(48_000_000 * usable_cores())
+_BYTES_A_PIXEL = {"HEIF": 23, "AVIF": 23, "WEBP": 15, "TIFF": 8}
+_BYTES_A_PIXEL_ELSE = 5
+_BYTES_A_PIXEL_LIBVIPS = 10
+# Two photos of 12 megapixels from a phone, which are HEIF, can be decoded at a time on two cores.
+_room = Room(300_000_000 * usable_cores())
 
 # Pillow's own bound is a megabyte, and programs write more, such as the history of an edit.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
@@ -189,7 +194,7 @@ def _by_either_decoder(
             second = SecondDecoder(data, image_format)
             _check_limits(second.size, limits)
             with _damage_as_reject(data, image_format, limits):
-                with _room.for_bytes(_BYTES_A_PIXEL["libvips"] * _pixels(second.size)):
+                with _room.for_bytes(_BYTES_A_PIXEL_LIBVIPS * _pixels(second.size)):
                     decoded, note = second.decode()
                 return use(decoded, image_format, note)
         except TooSlow as slow:
@@ -257,7 +262,7 @@ def _decoded_bytes(image: Image.Image, size: tuple[int, int]) -> int:
     """Return about how many bytes decoding takes; ``size`` is the photo's, in px."""
     if image.format == "JPEG" and not image.info.get("progressive"):
         size = image.size
-    return _BYTES_A_PIXEL.get(image.format or "", 4) * _pixels(size)
+    return _BYTES_A_PIXEL.get(image.format or "", _BYTES_A_PIXEL_ELSE) * _pixels(size)
 
 
 @contextmanager
@@ -423,7 +428,7 @@ def _working_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _resizable(image: Image.Image, grey: GreyScale | None) -> Image.Image:
+def _resizable(image: Image.Image, grey: GreyScale | None = None) -> Image.Image:
     """Convert to a mode whose values can be averaged, 8 bits a channel."""
     if grey is not None:
         return grey.apply(image)

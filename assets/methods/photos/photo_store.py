@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 from assets.methods.common.files import write_whole
-from assets.methods.photos.decode import DecodedPhoto
+from assets.methods.photos.decode import VERDICT_VERSION, DecodedPhoto
 from assets.methods.photos.rejects import Reason, Rejected
 
 _SCHEMA = """
@@ -40,12 +40,16 @@ CREATE TABLE IF NOT EXISTS images (
     phash TEXT NOT NULL,
     PRIMARY KEY (image_id, settings)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (
+    image_id TEXT NOT NULL PRIMARY KEY,
+    note TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True)
 class KnownImage:
-    """The record of a photo; sizes in px (upright) and bytes."""
+    """The record of a photo; sizes in px (upright) and bytes; ``note`` as in `DecodedPhoto`."""
 
     image_id: str
     width: int
@@ -54,6 +58,7 @@ class KnownImage:
     n_bytes: int
     taken_at: str | None
     phash: str
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,17 @@ class PhotoStore:
             with FileLock(self.folder / "photos.lock"):
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
+                _forget_old_verdicts(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             yield records
+
+
+def _forget_old_verdicts(connection: sqlite3.Connection) -> None:
+    """Forget which files an earlier version refused, so that each of them is tried once more."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < VERDICT_VERSION:
+        connection.execute("DELETE FROM files WHERE image_id IS NULL")
+        connection.execute(f"PRAGMA user_version = {VERDICT_VERSION}")
 
 
 class Records:
@@ -137,7 +151,8 @@ class Records:
         )
         if row is None or not self._store.working_copy_path(image_id).is_file():
             return None
-        return KnownImage(*row)
+        note = self._value("SELECT note FROM notes WHERE image_id = ?", image_id)
+        return replace(KnownImage(*row), note=note)
 
     def keep_file(self, uri: str, known: KnownFile) -> None:
         """Store the record of a file."""
@@ -152,8 +167,10 @@ class Records:
         """Store a decoded photo: first its working copy, then its record."""
         write_whole(self._store.working_copy_path(image_id), encode_working_copy(photo))
         facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
+        if photo.note is not None:
+            self._insert("notes", image_id, photo.note)
         self._insert("images", image_id, self._settings, *facts)
-        return KnownImage(image_id, *facts)
+        return KnownImage(image_id, *facts, photo.note)
 
     def close(self) -> None:
         """Close the records, after any operation of another thread."""
@@ -166,6 +183,11 @@ class Records:
                 f"{select} WHERE {key} = ? AND settings = ?", (value, self._settings)
             ).fetchone()
         return found
+
+    def _value(self, select: str, key: str) -> Any:
+        with self._lock:
+            row = self._connection.execute(select, (key,)).fetchone()
+        return None if row is None else row[0]
 
     def _insert(self, table: str, *values: str | int | None) -> None:
         marks = ", ".join("?" * len(values))

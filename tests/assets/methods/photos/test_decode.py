@@ -22,6 +22,7 @@ from assets.methods.photos.decode import (
     image_id,
 )
 from assets.methods.photos.rejects import Reason, Rejected
+from support.odd_files import damaged_files, refused_files, sound_files, tiff
 from support.photos import FORMATS, bombs, deep_png, encoded, photo, png_bomb, png_chunk, scene
 
 LIMITS = DecodeLimits()
@@ -39,12 +40,6 @@ def reject(data: bytes, limits: DecodeLimits = LIMITS) -> Rejected:
 
 def pixels(data: bytes) -> np.ndarray:
     return np.asarray(decode(data, LIMITS).working_copy).astype(int)
-
-
-def tiff(array: np.ndarray, **options: object) -> bytes:
-    out = io.BytesIO()
-    tifffile.imwrite(out, array, **options)
-    return out.getvalue()
 
 
 def test_image_id_is_the_sha256_of_the_bytes():
@@ -135,7 +130,7 @@ def test_grey_of_any_kind_follows_one_rule(dtype):
 def test_the_lowest_negative_value_is_black(dtype):
     decoded = decode(tiff(GREY.astype(dtype) - 1024), LIMITS)
     assert (np.asarray(decoded.working_copy)[..., 0] == GREY >> 4).all()
-    assert "-1,024 is shown as black and 3,071 as white" in decoded.note
+    assert "-1,024 is shown as black and 3,071 as white" in str(decoded.note)
 
 
 def test_signed_grey_of_8_bits():
@@ -167,14 +162,14 @@ def test_colours_of_12_bits_in_16(mode):
     data = deep_png(GREY, mode)
     decoded = decode(data, LIMITS)
     assert (np.asarray(decoded.working_copy) == (GREY >> 4)[..., None]).all()
-    assert "4,095 as white" in decoded.note
+    assert "4,095 as white" in str(decoded.note)
     assert (np.asarray(picture(data)) == (GREY >> 4)[..., None]).all()
 
 
 def test_colours_of_12_bits_in_a_tiff():
     decoded = decode(tiff(np.stack([GREY] * 3, axis=2), photometric="rgb"), LIMITS)
     assert (np.asarray(decoded.working_copy) == (GREY >> 4)[..., None]).all()
-    assert "4,095 as white" in decoded.note
+    assert "4,095 as white" in str(decoded.note)
 
 
 def test_black_colours_of_16_bits_are_black():
@@ -481,9 +476,29 @@ def test_raw_files_in_a_tiffs_clothes():
         assert "raw file" in reject(data).detail
 
 
-def test_rare_kinds_of_a_known_format():
-    rejected = reject(tiff(np.zeros((16, 16, 3), np.float32), photometric="rgb"))
+@pytest.mark.parametrize("name", refused_files())
+def test_unsupported_says_what_the_file_is(name):
+    data, kind = refused_files()[name]
+    rejected = reject(data)
     assert rejected.reason == Reason.UNSUPPORTED
+    assert rejected.detail == f"The file is {kind}, which is not decoded here."
+
+
+@pytest.mark.parametrize("name", sound_files())
+def test_sound_files_are_shown(name):
+    assert np.ptp(pixels(sound_files()[name])) > 100
+
+
+@pytest.mark.parametrize("name", damaged_files())
+def test_only_damage_is_called_damage(name):
+    assert reject(damaged_files()[name]).reason in (Reason.TRUNCATED, Reason.UNREADABLE)
+
+
+def test_damaged_grey_of_32_bits_is_damaged():
+    data = bytearray(tiff(np.zeros((64, 64), np.float32), compression="zlib"))
+    start = data.index(zlib.compress(bytes(64 * 64 * 4))[:4])
+    data[start : start + 8] = bytes(8)
+    assert reject(bytes(data)).reason == Reason.UNREADABLE
 
 
 def test_damage_in_the_middle():
