@@ -18,7 +18,7 @@ from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
-from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
+from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.photos import Photos
@@ -62,6 +62,7 @@ def raw_images(
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)
+        log.table("notes.csv", noted_photos(catalogue))
     return catalogue
 
 

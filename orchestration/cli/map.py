@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.methods.common.files import write_whole, written_whole
-from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
 from assets.values import Embeddings, GridAssignment, Mosaic
@@ -128,6 +128,10 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     with written_whole(paths["layout"]) as beside:
         pq.write_table(layout.replace_schema_metadata(None), beside)
     write_whole(paths["rejects"], results.catalogue.rejects.to_csv(index=False).encode())
+    noted = noted_photos(results.catalogue)
+    if len(noted):
+        paths["notes"] = out / "notes.csv"
+        write_whole(paths["notes"], noted.to_csv(index=False).encode())
     write_whole(paths["report"], json.dumps(report, indent=2).encode())
     return paths
 
@@ -143,6 +147,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "found": catalogue.n_found,
             "photos": len(catalogue.images),
             "rejected": len(catalogue.rejects),
+            "noted": len(noted_photos(catalogue)),
             "exact_duplicates": int(
                 (catalogue.images.duplicate_of == catalogue.images.image_id).sum()
             ),
@@ -190,6 +195,8 @@ def _summarise(report: dict[str, Any], paths: dict[str, Path], seconds: float) -
     for note in ("shrunk", "enlarged"):
         if report["mosaic"][note]:
             click.echo(report["mosaic"][note])
+    if counts["noted"]:
+        click.echo(f"Something had to be guessed to decode {counts['noted']:,} photos: notes.csv.")
     for what, path in paths.items():
         click.echo(f"  {what:<8}{path}")
     click.echo(f"State and caches are in {home_folder()} (TESSERA_HOME).")

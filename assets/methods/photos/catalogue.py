@@ -46,8 +46,9 @@ _IMAGE_DTYPES = {
     "taken_at": "string",
     "phash": "string",
     "label": "string",
+    "note": "string",
 }
-_IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
+_IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-2], "duplicate_of", "label", "note"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Catalogue:
     """What a source holds; every file found is in exactly one of ``images`` and ``rejects``.
 
     images: image_id, uri, width, height, format, n_bytes, taken_at, phash, duplicate_of, label,
-    sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. ``n_decoded`` counts
-    the photos that were not in the store yet. ``frames`` is that of `CatalogueSettings`.
+    note (what had to be guessed to decode the photo), sorted by (image_id, uri). rejects: uri,
+    reason, detail, sorted by uri. ``n_decoded`` counts the photos that were not in the store yet.
+    ``frames`` is that of `CatalogueSettings`.
     """
 
     images: pd.DataFrame
@@ -128,6 +130,15 @@ def catalogue_photos(
         n_decoded=decoder.n_decoded,
         frames=settings.frames,
     )
+
+
+def noted_photos(catalogue: Catalogue) -> pd.DataFrame:
+    """Return uri and note of the photos of which something had to be guessed, sorted by uri."""
+    if "note" not in catalogue.images:
+        # A catalogue that was stored before there were notes.
+        return pd.DataFrame({"uri": [], "note": []}, dtype="string")
+    noted = catalogue.images.dropna(subset="note")
+    return noted[["uri", "note"]].sort_values("uri", ignore_index=True)
 
 
 def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.DataFrame:
