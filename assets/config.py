@@ -47,7 +47,7 @@ class RawImagesConfig(_Config):
     """Largest size of a file in megabytes. Larger files are rejected without being read."""
     max_megapixels: float = 200
     """Largest size of an image in millions of pixels. Larger images are rejected without being
-    decoded."""
+    decoded. Images are decoded anew after a change."""
     min_side: int = 8
     """Smallest length of an image's shorter side in pixels. Smaller images are rejected."""
     near_distance: int = Field(default=4, ge=0, le=32)

@@ -18,7 +18,7 @@ from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
-from assets.methods.photos.catalogue import Catalogue, catalogue_photos, shown_photos
+from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -68,6 +68,7 @@ def raw_images(
         log.table("rejects.csv", catalogue.rejects)
         log.table("companions.csv", catalogue.companions)
         log.table("duplicates.csv", duplicates_table(catalogue.images))
+        log.table("notes.csv", noted_photos(catalogue))
     return catalogue
 
 

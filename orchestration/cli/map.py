@@ -15,7 +15,7 @@ from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes
-from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import Collection, collection_for
@@ -139,6 +139,9 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         "companions.csv": csv_bytes(results.catalogue.companions),
         "duplicates.csv": csv_bytes(duplicates_table(results.catalogue.images)),
     }
+    noted = noted_photos(results.catalogue)
+    if len(noted):
+        files["notes.csv"] = csv_bytes(noted)
     paths = write_results(out, files, report)
     return {path.stem: path for path in paths.values()}
 
@@ -163,6 +166,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "photos": len(catalogue.images),
             "rejected": len(catalogue.rejects),
             "companions": len(catalogue.companions),
+            "noted": len(noted_photos(catalogue)),
             **{name: metrics[name] for name in DUPLICATE_METRICS},
             "shown": len(results.grid.table),
             "decoded_anew": catalogue.n_decoded,
@@ -214,6 +218,8 @@ def _summarise(
     for note in ("shrunk", "enlarged"):
         if report["mosaic"][note]:
             click.echo(report["mosaic"][note])
+    if counts["noted"]:
+        click.echo(f"Something had to be guessed to decode {counts['noted']:,} photos: notes.csv.")
     for what, path in paths.items():
         click.echo(printable(f"  {what:<12}{path}"))
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))

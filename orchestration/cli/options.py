@@ -179,4 +179,7 @@ compute_options = all_of(device_options, setting("--batch-size", Compute, type=c
 allow_private_addresses = setting("--allow-private-addresses", RawImagesConfig)
 frames_option = setting("--frames", RawImagesConfig, metavar="NUMBER|all")
 strict_tracking = setting("--strict-tracking", Tracking, field="strict")
-run_options = all_of(allow_private_addresses, compute_options, strict_tracking)
+max_megapixels = setting(
+    "--max-megapixels", RawImagesConfig, type=click.FloatRange(0, min_open=True)
+)
+run_options = all_of(max_megapixels, allow_private_addresses, compute_options, strict_tracking)

@@ -37,6 +37,22 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
 
 
+def deep_png(grey: np.ndarray, mode: str) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow cannot write: all colours are ``grey``, (h, w)."""
+    kinds = {"LA": (4, 1), "RGB": (2, 3), "RGBA": (6, 3)}
+    kind, n_colours = kinds[mode]
+    opaque = [np.full_like(grey, 65535)] * mode.endswith("A")
+    rows = np.stack([grey] * n_colours + opaque, axis=2).astype(">u2").reshape(len(grey), -1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 16, kind, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(lines))
+        + png_chunk(b"IEND", b"")
+    )
+
+
 def png_bomb(width: int, height: int) -> bytes:
     """A PNG that declares width x height pixels in a few bytes."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

@@ -1,8 +1,10 @@
-"""Work in a pool of threads, a bounded number of items ahead of who takes the results."""
+"""Work in a pool of threads, a bounded number of items or bytes at a time."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -52,3 +54,28 @@ def unordered_map(
         # Failures come last, so that one does not lose the results that completed beside it.
         for future in sorted(done, key=lambda one: one.exception() is not None):
             yield submitted.pop(future), future.result()
+
+
+class Room:
+    """Room for so many bytes, which threads share; one that wants more than all has it alone."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = n_bytes
+        self._free = n_bytes
+        self._changed = threading.Condition()
+        # Who wants much waits at the head of the queue, and is not overtaken by who wants little.
+        self._queue = threading.Lock()
+
+    @contextmanager
+    def for_bytes(self, n_bytes: int) -> Iterator[None]:
+        """Wait until there is room, and hold it meanwhile; not to be asked for twice by one."""
+        held = min(n_bytes, self._n_bytes)
+        with self._queue, self._changed:
+            self._changed.wait_for(lambda: self._free >= held)
+            self._free -= held
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += held
+                self._changed.notify_all()

@@ -100,7 +100,7 @@ def scored_numbers(n_read: int, wanted: int | None, shown: int) -> set[int]:
     return {*(spread(n_read, wanted) if wanted != 1 else ()), shown}
 
 
-def count_frames(image: ImageFile, data: bytes) -> int:
+def count_frames(image: Image.Image, data: bytes) -> int:
     """Return how many frames a file says it has; 1 for what is no animation.
 
     The still image of a PNG that is not part of its animation counts as frame 0.

@@ -58,8 +58,9 @@ _IMAGE_DTYPES = {
     "taken_at": "string",
     "phash": "string",
     "label": "string",
+    "note": "string",
 }
-_IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-1], "duplicate_of", "label"]
+_IMAGE_COLUMNS = [*list(_IMAGE_DTYPES)[:-2], "duplicate_of", "label", "note"]
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ class Catalogue:
     """What a source holds; every file found is an image, a reject or a companion, and only one.
 
     images: image_id, uri, width, height, format, n_bytes, taken_at, phash, duplicate_of, label,
-    sorted by (image_id, uri). rejects: uri, reason, detail, sorted by uri. companions: uri,
-    belongs_to (the uri of a photo, or null), sorted by uri. ``n_found`` counts all files,
-    ``n_decoded`` the photos that were not in the store yet. ``frames`` is that of
-    `CatalogueSettings`.
+    note (what had to be guessed to decode the photo), sorted by (image_id, uri). rejects: uri,
+    reason, detail, sorted by uri. companions: uri, belongs_to (the uri of a photo, or null), sorted
+    by uri. ``n_found`` counts all files, ``n_decoded`` the photos that were not in the store yet.
+    ``frames`` is that of `CatalogueSettings`.
     """
 
     images: pd.DataFrame
@@ -149,6 +150,15 @@ def catalogue_photos(
         companions=companions_table(sorted(companions)),
         frames=settings.frames,
     )
+
+
+def noted_photos(catalogue: Catalogue) -> pd.DataFrame:
+    """Return uri and note of the photos of which something had to be guessed, sorted by uri."""
+    if "note" not in catalogue.images:
+        # A catalogue that was stored before there were notes.
+        return pd.DataFrame({"uri": [], "note": []}, dtype="string")
+    noted = catalogue.images.dropna(subset="note")
+    return noted[["uri", "note"]].sort_values("uri", ignore_index=True)
 
 
 def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.DataFrame:

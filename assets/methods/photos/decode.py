@@ -4,18 +4,18 @@ import hashlib
 import io
 import re
 import struct
-import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -24,6 +24,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from assets.methods.common.devices import usable_cores
+from assets.methods.common.parallel import Room
 from assets.methods.photos.animation import (
     MOST_PIXELS,
     Animation,
@@ -35,25 +37,46 @@ from assets.methods.photos.animation import (
     scored_numbers,
     walk_frames,
 )
+from assets.methods.photos.bit_depth import GreyScale, grey_scale
 from assets.methods.photos.file_formats import (
     declared_size,
     decoded_format,
     ends_early,
+    rare_kind,
     undecoded_kind,
 )
 from assets.methods.photos.rejects import Reason, Rejected
+from assets.methods.photos.second_decoder import SECONDS, Refused, SecondDecoder, TooSlow
+from assets.methods.photos.tiff import kind_of_numbers, silence_libtiff, undecoded_compression
 
-# Increase it when the same bytes give another working copy, perceptual hash or verdict.
+_T = TypeVar("_T")
+
+# Increase it when the same bytes give another working copy or perceptual hash.
 DECODE_VERSION = 1
+# Increase it when a file that was refused may be decoded, or be refused for another reason.
+VERDICT_VERSION = 1
 
 WORKING_SHORT_SIDE = 256
 # Bounds the working copy of a panorama; a JPEG holds at most 65,535 px a side.
 WORKING_LONG_SIDE = 4096
 NEUTRAL_GROUND = (128, 128, 128)
 
-# Photos of more pixels are decoded one at a time, whatever the number of threads.
-_LARGE_PIXELS = 24_000_000
-_large_photo = threading.Lock()
+# The highest 8 of 16 bits, if the values have 14.
+_HIGHEST_OF_14_BITS = 63
+
+# As `Image.resize` takes it. Another one gives other bytes of working copies.
+_REDUCING_GAP = 3.0
+_BAND_PIXELS = 2_000_000
+
+# What decoding takes at its peak, in bytes a pixel, as measured by bench/photo_memory.py.
+_BYTES_A_PIXEL = {"HEIF": 23, "AVIF": 23, "WEBP": 15, "TIFF": 8}
+_BYTES_A_PIXEL_ELSE = 5
+_BYTES_A_PIXEL_LIBVIPS = 10
+# Two photos of 12 megapixels from a phone, which are HEIF, can be decoded at a time on two cores.
+_room = Room(300_000_000 * usable_cores())
+
+# Pillow's own bound is a megabyte, and programs write more, such as the history of an edit.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
 
 # The plugins are used directly: Image.open would try other formats too, and its limit of pixels
 # holds for the whole process.
@@ -84,8 +107,11 @@ _DAMAGE = (
     zlib.error,
 )
 
+# Parts of the messages that Pillow and its plugins give for data beyond a limit.
+_TOO_MUCH = re.compile("limit|too large for|too much memory", re.IGNORECASE)
+
 # Parts of the messages that Pillow gives for sound data which it cannot decode.
-_RARE_KIND = re.compile("unsupported|not supported|unknown pixel mode", re.IGNORECASE)
+_RARE_KIND = re.compile("unsupported|not supported|unknown pixel mode|cannot handle", re.IGNORECASE)
 
 _PILLOW_MODULES = re.compile(r"(PIL|pillow_heif)\.")
 
@@ -127,8 +153,9 @@ class DecodedPhoto:
 
     ``working_copy`` is RGB; ``width`` and ``height`` are the original's, upright, in px;
     ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
-    perceptual hash in 16 hex digits. ``n_frames`` is 1 for a photo that is no animation, and
-    ``shown`` the number, from 0, of the frame that all of this is about.
+    perceptual hash in 16 hex digits; ``note`` is a sentence on what had to be guessed, if anything.
+    ``n_frames`` is 1 for a photo that is no animation, and ``shown`` the number, from 0, of the
+    frame that all of this is about.
     """
 
     working_copy: Image.Image
@@ -137,6 +164,7 @@ class DecodedPhoto:
     format: str
     taken_at: str | None
     phash: str
+    note: str | None = None
     n_frames: int = 1
     shown: int = 0
 
@@ -151,27 +179,7 @@ def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
 
     Raises Rejected. Limits are checked against the header, before any pixel is decoded.
     """
-    image_format = _format_of(data)
-    with _opened(data, image_format, limits) as image:
-        header_size = image.size
-        n_frames = count_frames(image, data)
-        with _in_turn(header_size):
-            shown = _go_to(None, image, data, limits)
-            wanted = _working_size(header_size)
-            small = _shrunk(image) if n_frames == 1 else _small_frame(image, header_size, wanted)
-        orientation = _orientation(image)
-        working_copy = _upright_srgb(small, image, orientation)
-    width, height = header_size if orientation < 5 else header_size[::-1]
-    return DecodedPhoto(
-        working_copy=working_copy,
-        width=width,
-        height=height,
-        format=image_format,
-        taken_at=_taken_at(image),
-        phash=_perceptual_hash(working_copy),
-        n_frames=n_frames,
-        shown=shown,
-    )
+    return _by_either_decoder(data, limits, partial(_decoded_photo, data, limits))
 
 
 def decode_image(data: bytes, limits: DecodeLimits, frame: int | None = None) -> Image.Image:
@@ -180,14 +188,113 @@ def decode_image(data: bytes, limits: DecodeLimits, frame: int | None = None) ->
     ``frame`` is the number, from 0, of an animation's frame; without it, it is the one that
     ``decode`` takes. Raises Rejected, for the same reasons as ``decode``.
     """
-    with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
-        size = image.size
+    return _by_either_decoder(data, limits, partial(_decoded_image, data, limits, frame))
+
+
+def _by_either_decoder(
+    data: bytes, limits: DecodeLimits, use: Callable[[Image.Image, str, str | None], _T]
+) -> _T:
+    """Return what ``use`` makes of a photo, which libvips decodes if Pillow refuses it.
+
+    ``use`` takes the photo, whose pixels Pillow has not decoded yet, the name of its format, and a
+    note. Raises Rejected.
+    """
+    image_format = _format_of(data)
+    try:
+        with _opened(data, image_format, limits) as image:
+            return use(image, image_format, None)
+    except _RefusedByPillow as rejected:
+        if image_format == "TIFF" and not isinstance(rejected, _LosesDepth):
+            # The same library decodes TIFF for both, and what is a raw file is not known here.
+            raise
+        try:
+            second = SecondDecoder(data, image_format)
+            _check_limits(second.size, limits)
+            with _damage_as_reject(data, image_format, limits):
+                with _room.for_bytes(_BYTES_A_PIXEL_LIBVIPS * _pixels(second.size)):
+                    decoded, note = second.decode()
+                return use(decoded, image_format, note)
+        except TooSlow as slow:
+            raise Rejected(
+                Reason.TOO_LARGE, f"Decoding this {image_format} takes more than {SECONDS:.0f} s."
+            ) from slow
+        except Refused:
+            raise rejected from None
+
+
+def _decoded_photo(
+    data: bytes, limits: DecodeLimits, image: Image.Image, image_format: str, note: str | None
+) -> DecodedPhoto:
+    width, height = image.size
+    size = _working_size(image.size)
+    if isinstance(image, JpegImageFile):
+        # A JPEG decodes faster to a fraction of its size. Twice the pixels a side are kept for the
+        # final resize to average.
+        image.draft(None, (2 * size[0], 2 * size[1]))
+    with _room.for_bytes(_decoded_bytes(image, (width, height))):
+        shown = _go_to(None, image, data, limits)
+        _load(image, image_format)
+        grey = grey_scale(image)
+        small = _shrunk(_cut(image, (width, height)), size, grey)
+    orientation = _orientation(image)
+    working_copy = _upright_srgb(small, image, orientation)
+    return DecodedPhoto(
+        working_copy=working_copy,
+        width=width if orientation < 5 else height,
+        height=height if orientation < 5 else width,
+        format=image_format,
+        taken_at=_taken_at(image),
+        phash=_perceptual_hash(working_copy),
+        note=note if grey is None else grey.note,
+        n_frames=count_frames(image, data),
+        shown=shown,
+    )
+
+
+def _decoded_image(
+    data: bytes,
+    limits: DecodeLimits,
+    frame: int | None,
+    image: Image.Image,
+    image_format: str,
+    _note: str | None,
+) -> Image.Image:
+    size = image.size
+    with _room.for_bytes(_decoded_bytes(image, size)):
         _go_to(frame, image, data, limits)
-        image.load()
-        decoded = _upright_srgb(_resizable(_cut(image, size)), image, _orientation(image))
+        _load(image, image_format)
+        pixels = _resizable(_cut(image, size), grey_scale(image))
+        decoded = _upright_srgb(pixels, image, _orientation(image))
     # If it is saved with the file's profile, readers convert the colours a second time.
     decoded.info.clear()
     return decoded
+
+
+def _load(image: Image.Image, image_format: str) -> None:
+    """Decode the pixels.
+
+    Raises _LosesDepth for colours of fewer than 16 bits in 16: Pillow keeps the highest 8,
+    and hardly anything is left of 12.
+    """
+    is_deep = isinstance(image, ImageFile.ImageFile) and any(
+        ";16" in str(tile.args) for tile in image.tile
+    )
+    image.load()
+    if is_deep and image.mode in ("RGB", "RGBA", "LA"):
+        colours = image.getextrema()[: 1 if image.mode == "LA" else 3]
+        if 0 < np.max(colours) <= _HIGHEST_OF_14_BITS:
+            raise _LosesDepth(
+                Reason.UNSUPPORTED,
+                f"The file is a {image_format} whose colours have 16 bits and use fewer, which is"
+                " not decoded here.",
+            )
+
+
+def _decoded_bytes(image: Image.Image, size: tuple[int, int]) -> int:
+    """Return about how many bytes decoding takes; ``size`` is the photo's, in px."""
+    if image.format == "JPEG" and not image.info.get("progressive"):
+        size = image.size
+    return _BYTES_A_PIXEL.get(image.format or "", _BYTES_A_PIXEL_ELSE) * _pixels(size)
 
 
 def decode_scaled(
@@ -198,14 +305,20 @@ def decode_scaled(
     With ``longer`` it is the longer side. A photo with fewer pixels is not enlarged. It is RGB.
     Raises Rejected, for the same reasons as ``decode``.
     """
-    with _opened(data, _format_of(data), limits) as image, _in_turn(image.size):
+
+    def scaled(image: Image.Image, image_format: str, _note: str | None) -> Image.Image:
         size = image.size
         scale = min(1.0, side / (max(size) if longer else min(size)))
         wanted = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        _go_to(None, image, data, limits)
         if isinstance(image, JpegImageFile):
             image.draft(None, wanted)
-        return _upright_srgb(_small_frame(image, size, wanted), image, _orientation(image))
+        with _room.for_bytes(_decoded_bytes(image, size)):
+            _go_to(None, image, data, limits)
+            _load(image, image_format)
+            small = _small_frame(image, size, wanted)
+        return _upright_srgb(small, image, _orientation(image))
+
+    return _by_either_decoder(data, limits, scaled)
 
 
 def frames_in(data: bytes, limits: DecodeLimits) -> int:
@@ -246,7 +359,10 @@ def decode_frames(
     """
     image_format = _format_of(data)
     kept: dict[int, Frame] = {}
-    with _opened(data, image_format, limits) as image, _in_turn(image.size):
+    with (
+        _opened(data, image_format, limits) as image,
+        _room.for_bytes(_decoded_bytes(image, image.size)),
+    ):
         size, n_frames = image.size, count_frames(image, data)
         shown = _find_shown(data, limits, most_pixels) if shown is None else shown
         n_read = reachable_frames(n_frames, size, most_pixels)
@@ -268,7 +384,7 @@ def decode_frames(
     return Animation(n_frames, n_read, shown, tuple(kept[number] for number in sorted(kept)))
 
 
-def _go_to(frame: int | None, image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> int:
+def _go_to(frame: int | None, image: Image.Image, data: bytes, limits: DecodeLimits) -> int:
     """Go to a frame of a photo that was just opened, None for the one that is shown; return it."""
     if frame is None:
         frame = _find_shown(data, limits) if count_frames(image, data) > 1 else 0
@@ -299,18 +415,17 @@ def _working_frame(
     if part is None:
         small = _small_frame(image, size, _working_size(size))
         return _upright_srgb(small, image, _orientation(image))
-    whole = _upright_srgb(_resizable(_cut(image, size)), image, _orientation(image))
+    whole = _upright_srgb(
+        _resizable(_cut(image, size), grey_scale(image)), image, _orientation(image)
+    )
     cut = part(whole)
-    return cut.resize(_working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return cut.resize(_working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
 
 
-def _small_frame(
-    image: ImageFile.ImageFile, size: tuple[int, int], wanted: tuple[int, int]
-) -> Image.Image:
+def _small_frame(image: Image.Image, size: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
     """Return an image of ``size``, at its present frame, at the size ``wanted`` (both in px)."""
     image.load()
-    resizable = _resizable(_cut(image, size))
-    return resizable.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return _shrunk(_cut(image, size), wanted, grey_scale(image))
 
 
 def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -322,16 +437,13 @@ def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _opened(data: bytes, image_format: str, limits: DecodeLimits) -> Iterator[ImageFile.ImageFile]:
     """Yield a photo whose pixels are not decoded yet; damage found in the body is Rejected."""
     _ignore_pillow_warnings()
+    silence_libtiff()
     with _damage_as_reject(data, image_format, limits):
         image = _PLUGINS[image_format](io.BytesIO(data), "")
         _check_limits(image.size, limits)
         if isinstance(image, TiffImageFile):
             _check_tiff(image, limits)
         yield image
-
-
-def _in_turn(size: tuple[int, int]) -> AbstractContextManager[object]:
-    return _large_photo if _pixels(size) > _LARGE_PIXELS else nullcontext()
 
 
 def _format_of(data: bytes) -> str:
@@ -375,23 +487,36 @@ def _damage_as_reject(data: bytes, image_format: str, limits: DecodeLimits) -> I
         raise _verdict(data, image_format, str(error)) from error
 
 
+class _RefusedByPillow(Rejected):
+    """A verdict on a file that another decoder may find sound."""
+
+
+class _LosesDepth(_RefusedByPillow):
+    """Pillow reads the file, and hardly anything of its colours is left."""
+
+
 def _verdict(data: bytes, image_format: str, message: str) -> Rejected:
-    if "limit" in message.lower():
+    if _TOO_MUCH.search(message):
         return Rejected(
             Reason.TOO_LARGE, f"The file says {image_format} and asks for more than can be decoded."
         )
     if "truncated" in message.lower() or ends_early(data, image_format):
-        return Rejected(
+        return _RefusedByPillow(
             Reason.TRUNCATED,
             f"The file says {image_format} but ends after {len(data):,} bytes, before the picture"
             " is complete.",
         )
-    if _RARE_KIND.search(message):
-        return Rejected(
-            Reason.UNSUPPORTED,
-            f"The file says {image_format} but is of a rare kind that is not decoded here.",
+    is_tiff = image_format == "TIFF"
+    kind = undecoded_compression(data) if is_tiff else rare_kind(data, image_format)
+    if kind is None and _RARE_KIND.search(message):
+        kind = kind_of_numbers(data) if is_tiff else f"a rare kind of {image_format}"
+    if kind is not None:
+        return _RefusedByPillow(
+            Reason.UNSUPPORTED, f"The file is {kind}, which is not decoded here."
         )
-    return Rejected(Reason.UNREADABLE, f"The file says {image_format} but its data is damaged.")
+    return _RefusedByPillow(
+        Reason.UNREADABLE, f"The file says {image_format} but its data is damaged."
+    )
 
 
 def _check_tiff(image: TiffImageFile, limits: DecodeLimits) -> None:
@@ -429,15 +554,41 @@ def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
-def _shrunk(image: ImageFile.ImageFile) -> Image.Image:
-    """Return the image at the working copy's size, in its own colours and orientation."""
-    size = _working_size(image.size)
-    if isinstance(image, JpegImageFile):
-        # A JPEG decodes faster to a fraction of its size. Twice the pixels a side are kept for the
-        # final resize to average.
-        image.draft(None, (2 * size[0], 2 * size[1]))
-    image.load()
-    return _resizable(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+def _shrunk(image: Image.Image, size: tuple[int, int], grey: GreyScale | None) -> Image.Image:
+    """Return a loaded image at ``size``, in its own colours and orientation.
+
+    It gives what ``Image.resize`` gives with a ``reducing_gap``, but converts a band of rows at a
+    time: the modes that have to be converted first would take several times the memory.
+    """
+    across, down = (
+        int(side / wanted / _REDUCING_GAP) or 1
+        for side, wanted in zip(image.size, size, strict=True)
+    )
+    if across == down == 1:
+        return _resizable(image, grey).resize(size, Image.Resampling.LANCZOS)
+    bands = [
+        _averageable(_resizable(band, grey)).reduce((across, down)) for band in _bands(image, down)
+    ]
+    reduced = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    top = 0
+    for band in bands:
+        reduced.paste(band, (0, top))
+        top += band.height
+    box = (0, 0, image.width / across, image.height / down)
+    resized = reduced.resize(size, Image.Resampling.LANCZOS, box)
+    return resized.convert({"RGBa": "RGBA", "La": "LA"}.get(resized.mode, resized.mode))
+
+
+def _bands(image: Image.Image, multiple: int) -> Iterator[Image.Image]:
+    """Yield an image from top to bottom, in bands whose height is a multiple of ``multiple``."""
+    rows = max(1, _BAND_PIXELS // image.width // multiple) * multiple
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _averageable(image: Image.Image) -> Image.Image:
+    """Multiply colours by their alpha, so that what is transparent has no weight."""
+    return image.convert({"RGBA": "RGBa", "LA": "La"}.get(image.mode, image.mode))
 
 
 def _working_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -445,13 +596,10 @@ def _working_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _resizable(image: Image.Image) -> Image.Image:
+def _resizable(image: Image.Image, grey: GreyScale | None = None) -> Image.Image:
     """Convert to a mode whose values can be averaged, 8 bits a channel."""
-    if image.mode.startswith("I;16"):
-        # The high byte, as Pillow does with 16-bit colours; its conversion of 16-bit grey clips.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return _stretched(image)
+    if grey is not None:
+        return grey.apply(image)
     if image.has_transparency_data and image.mode not in ("RGBA", "LA"):
         return image.convert("RGBA")
     if image.mode == "1":
@@ -459,17 +607,7 @@ def _resizable(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode in ("P", "RGBX", "YCbCr", "HSV") else image
 
 
-def _stretched(image: Image.Image) -> Image.Image:
-    """Scale grey values to 8 bits: from 0 and 1 if all lie between, else from their extremes."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low >= 0.0 and high <= 1.0:
-        low, high = 0.0, 1.0
-    scaled = (values - low) * (255.0 / ((high - low) or 1.0))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
-
-
-def _upright_srgb(pixels: Image.Image, file: ImageFile.ImageFile, orientation: int) -> Image.Image:
+def _upright_srgb(pixels: Image.Image, file: Image.Image, orientation: int) -> Image.Image:
     in_srgb = _to_srgb(pixels, file.info.get("icc_profile"))
     return _upright(_on_neutral_ground(in_srgb), orientation)
 

@@ -23,7 +23,6 @@ _NOT_DECODED = (
     (b"%!PS", "a PostScript drawing"),
     (b"\xc5\xd0\xd3\xc6", "an EPS drawing"),
     (b"\0\0\1\0", "an icon"),
-    (b"\0\0\2\0", "a mouse cursor"),
     (b"icns", "an icon"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
@@ -47,6 +46,23 @@ _NOT_DECODED = (
     (b"\0\0\1\xba", "a video"),
     (b"\0\0\1\xb3", "a video"),
     (b"SIMPLE  =", "a FITS image"),
+    (b"SDPX", "a DPX image"),
+    (b"XPDS", "a DPX image"),
+    (b"\x80\x2a\x5f\xd7", "a Cineon image"),
+    (b"\x01\xda\0", "an SGI image"),
+    (b"\x01\xda\1", "an SGI image"),
+    (b"\x59\xa6\x6a\x95", "a Sun raster image"),
+    (b"/* XPM */", "an XPM image"),
+    (b"\x8aMNG\r\n\x1a\n", "an MNG animation"),
+    (b"\x8bJNG\r\n\x1a\n", "a JNG image"),
+    (b"FLIF", "a FLIF image"),
+    (b"BLP1", "a BLP texture"),
+    (b"BLP2", "a BLP texture"),
+    (b"\xabKTX", "a KTX texture"),
+    (b"AT&TFORM", "a DjVu document"),
+    (b"Paint Shop Pro Image File", "a Paint Shop Pro document"),
+    (b"PF\n", "a PFM image"),
+    (b"Pf\n", "a PFM image"),
 )
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
@@ -82,6 +98,22 @@ def undecoded_kind(data: bytes) -> str | None:
         return "a Netpbm image"
     if data[128:132] == b"DICM":
         return "a DICOM image"
+    if data.startswith(b"RIFF") and data[8:12] == b"ACON":
+        return "a mouse cursor"
+    if data.startswith(b"FORM") and data[8:12] in (b"ILBM", b"PBM ", b"ACBM"):
+        return "an IFF image"
+    if data[4:6] in (b"\x11\xaf", b"\x12\xaf") and data[:4] != bytes(4):
+        return "a FLI animation"
+    if data.startswith(b"\1\0\0\0") and data[40:44] == b" EMF":
+        return "a Windows metafile"
+    if re.match(rb"#define\s+\w+_width\s+\d+", data):
+        return "an XBM image"
+    if data.startswith(b"\n") and data[1:2] in b"\0\2\3\4\5" and data[2:3] == b"\1":
+        return "a PCX image" if data[3:4] in b"\1\2\4\10" else None
+    if data.startswith(b"\0\0\2\0") and data[4:6] not in (b"", b"\0\0") and data[9:10] == b"\0":
+        return "a mouse cursor"
+    if _is_tga(data):
+        return "a TGA image"
     return "an SVG drawing" if _is_svg(data) else None
 
 
@@ -95,6 +127,15 @@ def declared_size(data: bytes, image_format: str) -> tuple[int, int] | None:
         return None
     sizes = [struct.unpack_from(">II", data, box.end()) for box in _SIZE_BOX.finditer(data)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def rare_kind(data: bytes, image_format: str) -> str | None:
+    """Return the kind of a file of a decoded format that is not decoded ("a lossless JPEG").
+
+    It looks at what the header declares. None says nothing: the kind may be decoded or not.
+    """
+    name = _RARE_KINDS.get(image_format)
+    return name(data) if name is not None else None
 
 
 def ends_early(data: bytes, image_format: str) -> bool:
@@ -126,12 +167,44 @@ def gif_frames(data: bytes) -> int:
     return count
 
 
+# How the pixels of a JPEG are coded, by the marker of its frame.
+_RARE_JPEGS = {
+    0xC3: "a lossless JPEG",
+    0xC5: "a hierarchical JPEG",
+    0xC6: "a hierarchical JPEG",
+    0xC7: "a lossless JPEG",
+    0xCB: "a lossless JPEG",
+    0xCD: "a hierarchical JPEG",
+    0xCE: "a hierarchical JPEG",
+    0xCF: "a lossless JPEG",
+    0xF7: "a JPEG-LS image",
+}
+_JPEG_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+
 # An ImageSpatialExtents box: its length, its name, version and flags; then width and height.
 _SIZE_BOX = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(?=.{8})", re.DOTALL)
 
 
 def _is_canon_raw(data: bytes) -> bool:
     return data[:4] == b"II*\0" and data[8:10] == b"CR"
+
+
+def _is_tga(data: bytes) -> bool:
+    """Return whether a header is possible: TGA has no first bytes of its own."""
+    if data[-18:] == b"TRUEVISION-XFILE.\0":
+        return True
+    if len(data) < 18:
+        return False
+    has_palette, kind, n_colours, colour_bits, width, height, bits = struct.unpack_from(
+        "<xBBxxHB4xHHB", data
+    )
+    if not (width and height):
+        return False
+    if kind in (1, 9):
+        return has_palette == 1 and n_colours > 0 and colour_bits in (15, 16, 24, 32) and bits == 8
+    return has_palette == 0 and (
+        (kind in (2, 10) and bits in (15, 16, 24, 32)) or (kind in (3, 11) and bits in (8, 16))
+    )
 
 
 def _is_svg(data: bytes) -> bool:
@@ -145,6 +218,30 @@ def _iso_brands(data: bytes) -> set[bytes]:
         return set()
     end = min(int.from_bytes(data[:4], "big"), 512, len(data))
     return {data[8:12]} | {data[start : start + 4] for start in range(16, end - 3, 4)}
+
+
+def _rare_jpeg(data: bytes) -> str | None:
+    position = 2
+    # Segments up to the one that says how the image is coded.
+    while position + 5 <= len(data) and data[position] == 0xFF:
+        marker, length, bits = struct.unpack_from(">xBHB", data, position)
+        if marker in _RARE_JPEGS:
+            return _RARE_JPEGS[marker]
+        if marker in _JPEG_FRAMES:
+            return f"a JPEG of {bits} bits a colour" if bits != 8 else None
+        position += 2 + length
+    return None
+
+
+def _rare_bmp(data: bytes) -> str | None:
+    if len(data) < 34 or int.from_bytes(data[14:18], "little") < 40:
+        return None
+    compressed = {4: "a BMP that holds a JPEG", 5: "a BMP that holds a PNG"}
+    return compressed.get(int.from_bytes(data[30:34], "little"))
+
+
+def _rare_png(data: bytes) -> str | None:
+    return "a PNG in the form that only iPhones read" if data[12:16] == b"CgBI" else None
 
 
 def _jpeg_ends_early(data: bytes) -> bool:
@@ -206,4 +303,10 @@ _ENDS_EARLY: dict[str, Callable[[bytes], bool]] = {
     "AVIF": _iso_ends_early,
     "BMP": _bmp_ends_early,
     "GIF": _gif_ends_early,
+}
+
+_RARE_KINDS: dict[str, Callable[[bytes], str | None]] = {
+    "JPEG": _rare_jpeg,
+    "PNG": _rare_png,
+    "BMP": _rare_bmp,
 }

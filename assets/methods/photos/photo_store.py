@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from assets.methods.common.files import write_whole
 from assets.methods.photos.animation import ANIMATED_FORMATS, Animation, Frame, frame_id
-from assets.methods.photos.decode import DecodedPhoto
+from assets.methods.photos.decode import VERDICT_VERSION, DecodedPhoto
 from assets.methods.photos.rejects import Reason, Rejected
 
 _SCHEMA = """
@@ -46,12 +46,16 @@ CREATE TABLE IF NOT EXISTS frame_counts (
     image_id TEXT NOT NULL PRIMARY KEY,
     n_frames INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (
+    image_id TEXT NOT NULL PRIMARY KEY,
+    note TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True)
 class KnownImage:
-    """The record of a photo; sizes in px (upright) and bytes."""
+    """The record of a photo; sizes in px (upright) and bytes; ``note`` as in `DecodedPhoto`."""
 
     image_id: str
     width: int
@@ -60,6 +64,7 @@ class KnownImage:
     n_bytes: int
     taken_at: str | None
     phash: str
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,17 @@ class PhotoStore:
             with FileLock(self.folder / "photos.lock"):
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
+                _forget_old_verdicts(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             yield records
+
+
+def _forget_old_verdicts(connection: sqlite3.Connection) -> None:
+    """Forget which files an earlier version refused, so that each of them is tried once more."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < VERDICT_VERSION:
+        connection.execute("DELETE FROM files WHERE image_id IS NULL")
+        connection.execute(f"PRAGMA user_version = {VERDICT_VERSION}")
 
 
 class Records:
@@ -190,7 +204,8 @@ class Records:
         )
         if row is None or not self.store.working_copy_path(image_id).is_file():
             return None
-        return KnownImage(*row)
+        note = self._value("SELECT note FROM notes WHERE image_id = ?", image_id)
+        return replace(KnownImage(*row), note=note)
 
     def has_frames(self, image: KnownImage, wanted: int | None) -> bool:
         """Whether all is stored that is scored when ``wanted`` frames of animations are.
@@ -225,8 +240,10 @@ class Records:
         """Store a decoded photo: first its working copy, then its record."""
         write_whole(self.store.working_copy_path(image_id), encode_working_copy(photo.working_copy))
         facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
+        if photo.note is not None:
+            self._insert("notes", image_id, photo.note)
         self._insert("images", image_id, self._settings, *facts)
-        return KnownImage(image_id, *facts)
+        return KnownImage(image_id, *facts, photo.note)
 
     def close(self) -> None:
         """Close the records, after any operation of another thread."""
@@ -239,6 +256,11 @@ class Records:
                 f"{select} WHERE {key} = ? AND settings = ?", (value, self._settings)
             ).fetchone()
         return found
+
+    def _value(self, select: str, key: str) -> Any:
+        with self._lock:
+            row = self._connection.execute(select, (key,)).fetchone()
+        return None if row is None else row[0]
 
     def _insert(self, table: str, *values: str | int | None) -> None:
         marks = ", ".join("?" * len(values))

@@ -1,11 +1,12 @@
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count, islice
 
 import pytest
 
-from assets.methods.common.parallel import ordered_map, unordered_map
+from assets.methods.common.parallel import Room, ordered_map, unordered_map
 
 
 @pytest.fixture
@@ -91,3 +92,53 @@ def test_an_error_comes_in_the_place_of_its_result(pool):
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_room_is_shared_and_given_back():
+    room, most, held = Room(10), 0, 0
+    counting = threading.Lock()
+
+    def work(n_bytes):
+        nonlocal most, held
+        with room.for_bytes(n_bytes):
+            with counting:
+                held += n_bytes
+                most = max(most, held)
+            time.sleep(0.001)
+            with counting:
+                held -= n_bytes
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [1, 4, 9, 10, 3] * 10))
+    assert 0 < most <= 10
+
+
+def test_who_wants_more_than_there_is_has_it_alone():
+    room = Room(10)
+
+    def work():
+        with room.for_bytes(1):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with room.for_bytes(1000):
+            waiting = pool.submit(work)
+            assert not wait([waiting], timeout=0.05).done
+        waiting.result(timeout=10)
+
+
+def test_little_does_not_overtake_much():
+    room, order = Room(10), []
+
+    def work(n_bytes):
+        with room.for_bytes(n_bytes):
+            order.append(n_bytes)
+
+    with ThreadPoolExecutor(2) as pool:
+        with room.for_bytes(5):
+            much = pool.submit(work, 10)
+            assert not wait([much], timeout=0.05).done
+            little = pool.submit(work, 1)
+            assert not wait([little], timeout=0.05).done
+        wait([much, little], timeout=10)
+    assert order == [10, 1]

@@ -1,11 +1,13 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,19 +26,21 @@ from assets.methods.photos.catalogue import (
     CatalogueSettings,
     Decoder,
     catalogue_photos,
+    noted_photos,
     read_original,
 )
 from assets.methods.photos.decode import DecodeLimits, image_id
 from assets.methods.photos.download import Fetched, FetchLimits
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
+from support.odd_files import sound_files
 from support.photos import FORMATS, encoded, photo, png_bomb, scene
 from support.sources import write
 
 SETTINGS = CatalogueSettings(workers=2)
 IMAGE_COLUMNS = [
     *("image_id", "uri", "width", "height", "format", "n_bytes"),
-    *("taken_at", "phash", "duplicate_of", "label"),
+    *("taken_at", "phash", "duplicate_of", "label", "note"),
 ]
 
 
@@ -204,6 +208,43 @@ def test_other_limits_decide_anew(photos, store):
     catalogue = catalogue_photos(str(photos), store, strict)
     assert catalogue.rejects["reason"].tolist() == ["too small"]
     assert catalogue_photos(str(photos), store, SETTINGS).n_decoded == 0
+
+
+def test_what_an_earlier_version_refused_is_tried_once_more(photos, store, decoded):
+    fill(photos, 2)
+    (photos / "odd.jpg").write_bytes(sound_files()["no-end-marker.jpg"])
+    (photos / "note.txt").write_bytes(b"hello")
+    catalogue_photos(str(photos), store, SETTINGS)
+    database = store.folder / "photos.sqlite"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        # As the version before the second decoder left it.
+        connection.execute("DROP TABLE notes")
+        connection.execute("PRAGMA user_version = 0")
+        connection.execute("DELETE FROM images WHERE width = 300")
+        connection.execute(
+            "UPDATE files SET image_id = NULL, reason = 'truncated', detail = 'It ends.'"
+            " WHERE uri LIKE '%odd.jpg'"
+        )
+    decoded.clear()
+    for n_tried in (2, 0):
+        catalogue = catalogue_photos(str(photos), store, SETTINGS)
+        assert len(catalogue.images) == 3
+        assert len(decoded) == n_tried
+        decoded.clear()
+    assert catalogue.rejects["reason"].tolist() == ["not an image"]
+
+
+def test_what_had_to_be_guessed_is_noted_and_stays_so(photos, store):
+    fill(photos, 2)
+    (photos / "grey.png").write_bytes(sound_files()["grey-12-bits.png"])
+    for n_decoded in (3, 0):
+        catalogue = catalogue_photos(str(photos), store, SETTINGS)
+        noted = noted_photos(catalogue)
+        assert noted["uri"].tolist() == [str(photos / "grey.png")]
+        assert "4,095 as white" in noted["note"][0]
+        assert catalogue.n_decoded == n_decoded
+    earlier = replace(catalogue, images=catalogue.images.drop(columns="note"))
+    assert len(noted_photos(earlier)) == 0
 
 
 def test_a_new_version_of_the_decoder_decodes_anew(photos, store, monkeypatch):

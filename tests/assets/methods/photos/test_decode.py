@@ -22,7 +22,8 @@ from assets.methods.photos.decode import (
     image_id,
 )
 from assets.methods.photos.rejects import Reason, Rejected
-from support.photos import FORMATS, bombs, encoded, photo, png_bomb, png_chunk, scene
+from support.odd_files import damaged_files, refused_files, sound_files, tiff
+from support.photos import FORMATS, bombs, deep_png, encoded, photo, png_bomb, png_chunk, scene
 
 LIMITS = DecodeLimits()
 
@@ -39,12 +40,6 @@ def reject(data: bytes, limits: DecodeLimits = LIMITS) -> Rejected:
 
 def pixels(data: bytes) -> np.ndarray:
     return np.asarray(decode(data, LIMITS).working_copy).astype(int)
-
-
-def tiff(array: np.ndarray, **options: object) -> bytes:
-    out = io.BytesIO()
-    tifffile.imwrite(out, array, **options)
-    return out.getvalue()
 
 
 def test_image_id_is_the_sha256_of_the_bytes():
@@ -109,17 +104,91 @@ def test_sixteen_bit_colour_keeps_its_scale():
     assert (pixels(planar) == [10, 100, 250]).all()
 
 
+GREY = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_grey_of_few_bits_in_16(bits, image_format):
+    grey = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
+    decoded = decode(encoded(Image.fromarray(grey), image_format), LIMITS)
+    assert (np.asarray(decoded.working_copy)[..., 0] == grey >> (bits - 8)).all()
+    assert (decoded.note is None) == (bits == 16)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int32, np.float32])
+def test_grey_of_any_kind_follows_one_rule(dtype):
+    decoded = decode(tiff(GREY.astype(dtype)), LIMITS)
+    assert (np.asarray(decoded.working_copy)[..., 0] == GREY >> 4).all()
+    assert decoded.note == (
+        "The file does not say which value is white; its values are from 0 to 4,095, and 0 is shown"
+        " as black and 4,095 as white."
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_the_lowest_negative_value_is_black(dtype):
+    decoded = decode(tiff(GREY.astype(dtype) - 1024), LIMITS)
+    assert (np.asarray(decoded.working_copy)[..., 0] == GREY >> 4).all()
+    assert "-1,024 is shown as black and 3,071 as white" in str(decoded.note)
+
+
+def test_signed_grey_of_8_bits():
+    grey = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+    assert (pixels(tiff(grey))[..., 0] == np.arange(256).reshape(16, 16)).all()
+
+
+def test_large_unsigned_grey_of_32_bits():
+    grey = np.linspace(0, 2**32 - 1, 256).astype(np.uint32).reshape(16, 16)
+    assert (pixels(tiff(grey))[..., 0] == grey >> 24).all()
+
+
+def test_grey_that_a_tiff_says_to_have_12_bits():
+    values = np.arange(512, dtype=np.uint16).reshape(16, 32)
+    first, second = values.ravel()[::2], values.ravel()[1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1)
+    data = tiff(packed.astype(np.uint8).reshape(16, 48))
+    for tag, old, new in ((258, 8, 12), (256, 48, 32)):
+        for kind, pack in ((3, "<HHIHH"), (4, "<HHII")):
+            fields = struct.pack(pack, tag, kind, 1, old, *[0] * (kind == 3))
+            data = data.replace(fields, struct.pack(pack, tag, kind, 1, new, *[0] * (kind == 3)))
+    decoded = decode(data, LIMITS)
+    assert (np.asarray(decoded.working_copy)[..., 0] == values >> 4).all()
+    assert decoded.note is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colours_of_12_bits_in_16(mode):
+    data = deep_png(GREY, mode)
+    decoded = decode(data, LIMITS)
+    assert (np.asarray(decoded.working_copy) == (GREY >> 4)[..., None]).all()
+    assert "4,095 as white" in str(decoded.note)
+    assert (np.asarray(picture(data)) == (GREY >> 4)[..., None]).all()
+
+
+def test_colours_of_12_bits_in_a_tiff():
+    decoded = decode(tiff(np.stack([GREY] * 3, axis=2), photometric="rgb"), LIMITS)
+    assert (np.asarray(decoded.working_copy) == (GREY >> 4)[..., None]).all()
+    assert "4,095 as white" in str(decoded.note)
+
+
+def test_black_colours_of_16_bits_are_black():
+    decoded = decode(deep_png(GREY * 0, "RGB"), LIMITS)
+    assert (np.asarray(decoded.working_copy) == 0).all()
+    assert decoded.note is None
+
+
 def test_float_tiff():
     unit = np.linspace(0.2, 0.6, 256, dtype=np.float32).reshape(16, 16)
-    assert (pixels(tiff(unit))[..., 0] == np.rint(unit * 255)).all()
-    wide = np.linspace(-50, 1000, 256, dtype=np.float32).reshape(16, 16)
-    wide[0, 0] = np.nan
-    grey = pixels(tiff(wide))[..., 0]
-    assert (grey.min(), grey.max()) == (0, 255)
-
-
-def test_a_constant_integer_tiff_decodes():
-    assert (pixels(tiff(np.full((16, 16), 7, np.uint32))) == 0).all()
+    decoded = decode(tiff(unit), LIMITS)
+    assert (np.asarray(decoded.working_copy)[..., 0] == np.rint(unit * 255)).all()
+    assert decoded.note is None
+    bright = np.linspace(0, 3, 256, dtype=np.float32).reshape(16, 16)
+    bright[0, 0] = np.nan
+    bright[0, 1] = np.inf
+    expected = np.rint(bright * 85)
+    expected[0, :2] = 0
+    assert (pixels(tiff(bright))[..., 0] == expected).all()
 
 
 def test_palette_bilevel_and_cmyk():
@@ -407,9 +476,29 @@ def test_raw_files_in_a_tiffs_clothes():
         assert "raw file" in reject(data).detail
 
 
-def test_rare_kinds_of_a_known_format():
-    rejected = reject(tiff(np.zeros((16, 16, 3), np.float32), photometric="rgb"))
+@pytest.mark.parametrize("name", refused_files())
+def test_unsupported_says_what_the_file_is(name):
+    data, kind = refused_files()[name]
+    rejected = reject(data)
     assert rejected.reason == Reason.UNSUPPORTED
+    assert rejected.detail == f"The file is {kind}, which is not decoded here."
+
+
+@pytest.mark.parametrize("name", sound_files())
+def test_sound_files_are_shown(name):
+    assert np.ptp(pixels(sound_files()[name])) > 100
+
+
+@pytest.mark.parametrize("name", damaged_files())
+def test_only_damage_is_called_damage(name):
+    assert reject(damaged_files()[name]).reason in (Reason.TRUNCATED, Reason.UNREADABLE)
+
+
+def test_damaged_grey_of_32_bits_is_damaged():
+    data = bytearray(tiff(np.zeros((64, 64), np.float32), compression="zlib"))
+    start = data.index(zlib.compress(bytes(64 * 64 * 4))[:4])
+    data[start : start + 8] = bytes(8)
+    assert reject(bytes(data)).reason == Reason.UNREADABLE
 
 
 def test_damage_in_the_middle():
@@ -419,9 +508,9 @@ def test_damage_in_the_middle():
 
 
 def test_a_text_chunk_bomb_is_refused():
-    text = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 50_000_000))
+    text = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(64 * 2**20 + 1)))
     data = photo()
-    assert reject(data[:33] + text + data[33:]).reason == Reason.UNREADABLE
+    assert reject(data[:33] + text + data[33:]).reason == Reason.TOO_LARGE
 
 
 def test_a_photo_that_takes_more_memory_than_there_is_is_refused(monkeypatch):

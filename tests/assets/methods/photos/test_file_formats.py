@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 
 from assets.methods.photos.file_formats import (
     declared_size,
     decoded_format,
     ends_early,
+    rare_kind,
     undecoded_kind,
 )
 from support.photos import FORMATS, photo
@@ -47,3 +49,22 @@ def test_brands_of_containers(brands, image_format, kind):
     assert decoded_format(data) == image_format
     if kind is not None:
         assert undecoded_kind(data) == kind
+
+
+def test_random_bytes_are_seldom_a_tga():
+    random = np.random.default_rng(0)
+    taken = [undecoded_kind(random.bytes(64)) for _ in range(20_000)]
+    assert taken.count("a TGA image") == 0
+    assert undecoded_kind(b"\0\0\2" + bytes(61)) is None
+
+
+def test_rare_kinds_are_found_behind_other_segments():
+    jpeg = photo("JPEG").replace(b"\xff\xc0", b"\xff\xc3", 1)
+    comment = b"\xff\xfe\0\x06\xff\xc5\0\0"
+    assert rare_kind(jpeg[:2] + comment + jpeg[2:], "JPEG") == "a lossless JPEG"
+    assert rare_kind(jpeg[:20], "JPEG") is None
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_plain_photos_are_of_no_rare_kind(image_format):
+    assert rare_kind(photo(image_format), image_format) is None
