@@ -13,6 +13,7 @@ from PIL import Image
 
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.errors import UserError
+from assets.methods.common.memory import return_free_memory
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import hides_secret, without_secrets
@@ -139,6 +140,7 @@ def catalogue_photos(
         finally:
             # After an interrupt, files that are being downloaded are not waited for.
             pool.shutdown(wait=False, cancel_futures=True)
+            return_free_memory()
     if not images:
         raise UserError(_nothing_readable(source, listing, rejects, len(companions)))
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)

@@ -1,7 +1,13 @@
 import click
 import pytest
 
-from assets.config import GridConfig, MosaicConfig, NsfwEvaluationConfig, TsneConfig
+from assets.config import (
+    GridConfig,
+    MosaicConfig,
+    NsfwEvaluationConfig,
+    RawImagesConfig,
+    TsneConfig,
+)
 from assets.methods.common.errors import UserError
 from assets.resources.compute import Compute
 from orchestration.cli.main import cli
@@ -61,6 +67,16 @@ def test_what_is_given_reaches_the_asset_under_the_name_of_its_setting(given):
     assert options.config(MosaicConfig).tile == 20
     assert options.compute() == Compute(threads=2, precision="bfloat16")
     assert others == {"source": "photos", "name": "birds", "follow_links": None, "out": None}
+
+
+def test_the_limit_of_pixels_reaches_what_reads_photos(given):
+    options, _ = given("map", "photos", "--max-megapixels", "300")
+    assert options.settings == {"raw_images": {"max_megapixels": 300.0}}
+    assert options.config(RawImagesConfig).settings().decode.max_pixels == 300_000_000
+    options, _ = given("explain", "photo.jpg", "--out", "a", "--max-megapixels", "0.5")
+    assert options.given == {RawImagesConfig: {"max_megapixels": 0.5}}
+    with pytest.raises(click.BadParameter):
+        given("map", "photos", "--max-megapixels", "0")
 
 
 def test_a_default_that_somebody_gives_is_remembered_as_given(given):

@@ -416,6 +416,16 @@ def test_the_pixel_limit_is_told():
     assert rejected.detail == "The photo is 100 x 100 px; at most 9,999 pixels are decoded."
 
 
+def test_pillows_own_limit_is_no_limit_of_ours(monkeypatch):
+    # As for a TIFF of 200 megapixels, beyond the 179 of Pillow.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for image_format in ("TIFF", "GIF", "PNG"):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        lzw = {"compression": "tiff_lzw"} if image_format == "TIFF" else {}
+        data = encoded(scene(60, 50), image_format, **lzw)
+        assert decode(data, DecodeLimits(max_pixels=3000)).width == 60
+
+
 def test_between_pillows_warning_and_the_limit_nothing_is_said():
     # 100 megapixels: Pillow would warn at 89 and refuse at 179; the data is missing.
     assert reject(png_bomb(10_000, 10_000)).reason != Reason.TOO_LARGE
