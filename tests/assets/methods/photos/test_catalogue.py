@@ -213,7 +213,7 @@ def test_other_limits_decide_anew(photos, store):
 def test_what_an_earlier_version_refused_is_tried_once_more(photos, store, decoded):
     fill(photos, 2)
     (photos / "odd.jpg").write_bytes(sound_files()["no-end-marker.jpg"])
-    (photos / "note.txt").write_bytes(b"hello")
+    (photos / "note.jpg").write_bytes(b"hello")
     catalogue_photos(str(photos), store, SETTINGS)
     database = store.folder / "photos.sqlite"
     with closing(sqlite3.connect(database)) as connection, connection:
