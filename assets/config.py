@@ -19,9 +19,9 @@ from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.photos.animation import DEFAULT_FRAMES, parse_frames
 from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.decode import DecodeLimits
 from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.labels import LabelSettings
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.splits import SplitFractions
 from assets.methods.training.settings import (
     Augmentation,

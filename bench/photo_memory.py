@@ -90,7 +90,8 @@ print(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text
 """
 _DECODE = f"""
 import sys, pathlib
-from assets.methods.photos.decode import DecodeLimits, decode
+from assets.methods.photos.decode import decode
+from assets.methods.photos.opened_file import DecodeLimits
 decode(pathlib.Path(sys.argv[1]).read_bytes(), DecodeLimits(max_pixels=10**10))
 {_MOST}
 """

@@ -9,8 +9,9 @@ import pandas as pd
 import skimage
 from PIL import Image
 
-from assets.methods.photos.decode import DecodeLimits, decode, image_id
+from assets.methods.photos.decode import decode, image_id
 from assets.methods.photos.demo import write_demo_collection
+from assets.methods.photos.opened_file import DecodeLimits
 
 PHOTO_SIZE = (1600, 1200)
 DRAWN_PHOTOS = 32

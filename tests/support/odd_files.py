@@ -16,7 +16,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from assets.methods.photos.decode import DecodeLimits, decode
+from assets.methods.photos.decode import decode
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Rejected
 from support.photos import FORMATS, deep_png, encoded, photo, png_chunk, scene
 

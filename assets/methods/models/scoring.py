@@ -21,7 +21,8 @@ from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.stream import Rows, reported, rows_in_threads
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.animation import Animation, Frame
-from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits, decode_frames, frames_in
+from assets.methods.photos.decode import DECODE_VERSION, decode_frames, frames_in
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import as_stored
 
 

@@ -21,7 +21,6 @@ from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
 from assets.methods.photos.companions import companions_table, is_named_raw
 from assets.methods.photos.decode import (
     DECODE_VERSION,
-    DecodeLimits,
     decode,
     decode_frames,
     decode_image,
@@ -33,6 +32,7 @@ from assets.methods.photos.file_formats import decoded_format
 from assets.methods.photos.listing import Listing, SourceFile, protocol_of, remote_file
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
 from assets.methods.photos.source import list_source, read_bytes, read_head, read_if_changed

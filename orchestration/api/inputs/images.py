@@ -10,14 +10,9 @@ from functools import partial
 from PIL import Image
 
 from assets.methods.photos.animation import Frame
-from assets.methods.photos.decode import (
-    DecodeLimits,
-    decode,
-    decode_frames,
-    decode_image,
-    frames_in,
-)
+from assets.methods.photos.decode import decode, decode_frames, decode_image, frames_in
 from assets.methods.photos.download import FetchLimits, fetch, too_large
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import as_stored
 from assets.methods.photos.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData

@@ -13,7 +13,8 @@ from assets.methods.models.forward import unsplit_pool
 from assets.methods.models.scoring import classify_photos, highest_frame, score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.animation import Frame
-from assets.methods.photos.decode import DECODE_VERSION, DecodeLimits
+from assets.methods.photos.decode import DECODE_VERSION
+from assets.methods.photos.opened_file import DecodeLimits
 from support.classifiers import Brightness
 from support.devices import CARD, HAS_CARD, needs_card
 from support.photos import NotedPhotos, encoded

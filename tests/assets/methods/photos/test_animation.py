@@ -16,13 +16,8 @@ from assets.methods.photos.animation import (
     scored_numbers,
     spread,
 )
-from assets.methods.photos.decode import (
-    DecodeLimits,
-    decode,
-    decode_frames,
-    decode_image,
-    frames_in,
-)
+from assets.methods.photos.decode import decode, decode_frames, decode_image, frames_in
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Reason, Rejected
 from support.photos import encoded, png_chunk, scene
 

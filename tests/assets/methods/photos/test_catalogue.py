@@ -29,8 +29,9 @@ from assets.methods.photos.catalogue import (
     noted_photos,
     read_original,
 )
-from assets.methods.photos.decode import DecodeLimits, image_id
+from assets.methods.photos.decode import image_id
 from assets.methods.photos.download import Fetched, FetchLimits
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
 from support.odd_files import sound_files

@@ -14,13 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
-from assets.methods.photos.decode import (
-    DecodedPhoto,
-    DecodeLimits,
-    decode,
-    decode_image,
-    image_id,
-)
+from assets.methods.photos.decode import DecodedPhoto, decode, decode_image, image_id
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Reason, Rejected
 from support.odd_files import damaged_files, refused_files, sound_files, tiff
 from support.photos import FORMATS, bombs, deep_png, encoded, photo, png_bomb, png_chunk, scene

@@ -9,8 +9,9 @@ from PIL import Image, ImageOps
 from assets.methods.layout.mosaic import MosaicSettings, draw_tile, plan_mosaic
 from assets.methods.photos import large_tiles
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
-from assets.methods.photos.decode import DecodeLimits, decode_scaled
+from assets.methods.photos.decode import decode_scaled
 from assets.methods.photos.large_tiles import LargeTiles
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import PhotoStore
 from support.photos import encoded
 

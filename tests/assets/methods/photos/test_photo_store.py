@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assets.methods.photos.decode import DecodeLimits, decode, image_id
+from assets.methods.photos.decode import decode, image_id
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore
 from assets.methods.photos.rejects import Reason, Rejected
 from support.photos import photo

@@ -7,7 +7,8 @@ import pyvips
 from PIL import Image
 
 from assets.methods.photos import second_decoder
-from assets.methods.photos.decode import DecodeLimits, decode, decode_image
+from assets.methods.photos.decode import decode, decode_image
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Reason, Rejected
 from assets.methods.photos.second_decoder import Refused, SecondDecoder, TooSlow
 from support.odd_files import avif_with_two_associations, sound_files, with_chunk

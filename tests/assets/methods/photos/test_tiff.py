@@ -1,6 +1,7 @@
 import pytest
 
-from assets.methods.photos.decode import DecodeLimits, decode
+from assets.methods.photos.decode import decode
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Rejected
 from assets.methods.photos.tiff import kind_of_numbers, undecoded_compression
 from support.odd_files import tiff_compressed_by

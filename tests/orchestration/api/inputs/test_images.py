@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.methods.photos.decode import DecodeLimits, decode, image_id
+from assets.methods.photos.decode import decode, image_id
 from assets.methods.photos.download import FetchLimits
+from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import PhotoStore
 from orchestration.api.contract import ApiError, Code, ImageData
 from orchestration.api.inputs import images
