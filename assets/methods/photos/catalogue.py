@@ -23,7 +23,6 @@ from assets.methods.photos.decode import (
     DECODE_VERSION,
     decode,
     decode_frames,
-    decode_image,
     frames_in,
     image_id,
 )
@@ -172,16 +171,6 @@ def shown_photos(catalogue: Catalogue, show_duplicates: bool = False) -> pd.Data
     is_copy = (images["duplicate_of"] == images["image_id"]).fillna(False).astype(bool)
     shown = images if show_duplicates else images[~is_copy]
     return shown[["image_id", "uri", "label"]].reset_index(drop=True)
-
-
-def read_original(
-    uri: str, settings: CatalogueSettings, expected_id: str | None = None
-) -> Image.Image:
-    """Return the photo at ``uri`` at its own size, upright, RGB: working copies are smaller.
-
-    Raises Rejected when it cannot be decoded, or as ``read_original_file`` does.
-    """
-    return decode_image(read_original_file(uri, settings, expected_id), settings.decode)
 
 
 def read_original_file(

@@ -27,9 +27,9 @@ from assets.methods.photos.catalogue import (
     Decoder,
     catalogue_photos,
     noted_photos,
-    read_original,
+    read_original_file,
 )
-from assets.methods.photos.decode import image_id
+from assets.methods.photos.decode import decode_image, image_id
 from assets.methods.photos.download import Fetched, FetchLimits
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import PhotoStore
@@ -455,9 +455,13 @@ def test_what_was_decoded_before_an_interrupt_stays(photos, store):
     assert 0 < again.n_decoded <= 190
 
 
+def read_at_own_size(uri, settings, expected_id=None):
+    return decode_image(read_original_file(uri, settings, expected_id), settings.decode)
+
+
 def refused(uri, settings=SETTINGS, expected_id=None):
     with pytest.raises(Rejected) as caught:
-        read_original(str(uri), settings, expected_id)
+        read_at_own_size(str(uri), settings, expected_id)
     return caught.value
 
 
@@ -470,7 +474,7 @@ def large(tmp_path):
 
 def test_a_photo_comes_back_at_its_own_size(large):
     picture, file = large
-    found = read_original(str(file), SETTINGS, image_id(file.read_bytes()))
+    found = read_at_own_size(str(file), SETTINGS, image_id(file.read_bytes()))
     assert found.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(found), np.asarray(picture))
 
@@ -487,22 +491,22 @@ def test_every_photo_of_a_catalogue_has_the_size_it_says(tmp_path, memory):
         catalogue = catalogue_photos(source, PhotoStore(tmp_path / "store"))
         assert len(catalogue.images) > 0
         for row in catalogue.images.itertuples():
-            found = read_original(row.uri, SETTINGS, row.image_id)
+            found = read_at_own_size(row.uri, SETTINGS, row.image_id)
             assert found.size == (row.width, row.height)
-    assert read_original(str(photos / "turned.jpg"), SETTINGS).size == (300, 700)
+    assert read_at_own_size(str(photos / "turned.jpg"), SETTINGS).size == (300, 700)
 
 
 def test_transparency_and_palettes_become_rgb(tmp_path):
     clear = Image.new("RGBA", (20, 10), (255, 0, 0, 0))
     file = write(tmp_path / "clear.png", encoded(clear))
-    assert read_original(str(file), SETTINGS).mode == "RGB"
+    assert read_at_own_size(str(file), SETTINGS).mode == "RGB"
     file = write(tmp_path / "palette.gif", encoded(scene(20, 10), "GIF"))
-    assert read_original(str(file), SETTINGS).mode == "RGB"
+    assert read_at_own_size(str(file), SETTINGS).mode == "RGB"
 
 
 def test_a_file_uri_is_the_path_it_stands_for(large):
     picture, file = large
-    assert read_original(f"file://{file}", SETTINGS).size == picture.size
+    assert read_at_own_size(f"file://{file}", SETTINGS).size == picture.size
 
 
 def test_a_file_that_has_changed_is_not_taken_for_the_photo(large):
@@ -513,7 +517,7 @@ def test_a_file_that_has_changed_is_not_taken_for_the_photo(large):
     assert rejected.reason is Reason.UNREADABLE
     assert rejected.detail == ("The file has changed since it was catalogued: catalogue it again.")
     # Nobody expects anything of a file that was named on the command line.
-    assert read_original(str(file), SETTINGS).size == (900, 500)
+    assert read_at_own_size(str(file), SETTINGS).size == (900, 500)
 
 
 def test_what_cannot_be_read_is_rejected_with_a_reason(tmp_path, memory):
