@@ -22,7 +22,15 @@ from orchestration.cli import dev as dev_command
 from orchestration.instance import open_instance
 from orchestration.locked_process import holder_of
 from support.app_inputs import make_app
-from support.served import ROOT, TESSERA, process_of_run, processes_of_queue, served, wait_for
+from support.served import (
+    ROOT,
+    TESSERA,
+    Served,
+    process_of_run,
+    processes_of_queue,
+    served,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -213,6 +221,11 @@ def daemons(home: Path) -> int:
     return sum("dagster-daemon" in " ".join(one.cmdline()) for one in processes_of_queue(home))
 
 
+def post_visualization(service: Served, **options: int) -> str:
+    """Post one, and return its id."""
+    return service.client.post("/v2/visualizations", json=options).json()["output"]["id"]
+
+
 # The last one: it kills what the others use.
 def test_dev_and_serve_share_one_queue_and_whoever_is_killed_loses_no_visualization(
     dev, shared_home, instance, photo_folder
@@ -228,25 +241,25 @@ def test_dev_and_serve_share_one_queue_and_whoever_is_killed_loses_no_visualizat
         assert is_unchanged()
         dev.process.kill()
         dev.process.wait(timeout=30)
-        first = service.client.post("/v2/visualizations").json()["output"]["id"]
-        waiting = service.client.post("/v2/visualizations", json={"tile": 32}).json()["output"][
-            "id"
-        ]
+        first = post_visualization(service)
+        waiting = post_visualization(service, tile=32)
         process_of_run(instance, first)
         assert is_unchanged()
         service.kill()
         port = httpx.URL(service.base).port
     # What both have left is used by the next.
     with served(home, "--port", str(port)) as service:
-        assert service.ended_visualization(first)["status"]["code"] == READY
+        for identity in (first, waiting):
+            assert service.ended_visualization(identity)["status"]["code"] == READY
         assert is_unchanged()
         # In the other order, too: dev comes second, and ends before the service.
         with dev_command._queue(home, dict(os.environ)):
-            os.kill(process_of_run(instance, waiting), signal.SIGKILL)
-            assert service.ended_visualization(waiting)["status"]["code"] == READY
+            killed = post_visualization(service, tile=40)
+            os.kill(process_of_run(instance, killed), signal.SIGKILL)
+            assert service.ended_visualization(killed)["status"]["code"] == READY
             assert is_unchanged()
         assert is_unchanged()
     assert processes_of_queue(home) == []
-    assert instance.get_run_by_id(waiting).status is dg.DagsterRunStatus.FAILURE
-    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": waiting}))
+    assert instance.get_run_by_id(killed).status is dg.DagsterRunStatus.FAILURE
+    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": killed}))
     assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]
