@@ -11,13 +11,10 @@ from assets.config import (
     ExaminedImagesConfig,
     NsfwScoresConfig,
     OcclusionMapsConfig,
-    RawImagesConfig,
-    catalogue_settings,
-    config_of,
 )
 from assets.methods.attribution.target import Target
 from assets.methods.models.scoring import score_unseen
-from assets.methods.photos.catalogue import Catalogue, CatalogueSettings, find_addresses
+from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
 from assets.methods.plotting.contact_sheet import draw_ranking
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -27,7 +24,7 @@ from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
-from assets.results.originals import choose_images
+from assets.results.originals import addresses_of, choose_images
 from assets.results.scores import frame_ids, score_table, unread_note
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
@@ -165,12 +162,9 @@ def _chosen(
     photos: Photos,
 ) -> tuple[pd.DataFrame, CatalogueSettings]:
     """Return the images to examine, with the address of each, and how they are read."""
-    collection = photos.registered(context.partition_key)
-    reading = catalogue_settings(collection.settings)
     chosen = choose_images(raw_images.images, scores.table, config)
-    source = config_of(RawImagesConfig, collection.settings).manifest or collection.source
-    addresses = find_addresses(source, chosen.uri, reading)
-    return chosen.assign(address=[addresses.get(uri, uri) for uri in chosen.uri]), reading
+    addresses, reading = addresses_of(chosen.uri, photos.registered(context.partition_key))
+    return chosen.assign(address=addresses), reading
 
 
 def _target(

@@ -12,7 +12,6 @@ from assets.config import (
     MosaicConfig,
     RawImagesConfig,
     TsneConfig,
-    catalogue_settings,
 )
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
@@ -25,6 +24,7 @@ from assets.resources.compute import Compute
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
+from assets.results.originals import addresses_of
 from assets.results.photo_map import (
     catalogue_metrics,
     drawn_mosaic,
@@ -159,12 +159,10 @@ def mosaic(
     with step(context, tracking, progress, config) as log:
         settings = config.settings()
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
+        table = grid_assignment.table
+        addresses, reading = addresses_of(table.uri, photos.registered(context.partition_key))
         drawn, enlarged = drawn_mosaic(
-            photos.store,
-            grid_assignment.table,
-            plan,
-            catalogue_settings(photos.registered(context.partition_key).settings),
-            log.progress("tiles"),
+            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles")
         )
         if enlarged:
             context.log.warning(enlarged)

@@ -10,18 +10,23 @@ from urllib.parse import urlsplit
 import pandas as pd
 from PIL import Image
 
-from assets.config import ExaminedImagesConfig
+from assets.config import ExaminedImagesConfig, RawImagesConfig, catalogue_settings, config_of
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
 from assets.methods.models.scoring import highest_frame
 from assets.methods.photos.animation import Frame
-from assets.methods.photos.catalogue import CatalogueSettings, read_original_file
+from assets.methods.photos.catalogue import (
+    CatalogueSettings,
+    find_addresses,
+    read_original_file,
+)
 from assets.methods.photos.decode import decode_image
 from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.rejects import Reject, Rejected
+from assets.resources.collections import Collection
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
 
@@ -53,6 +58,17 @@ class ImageResult:
     metrics: dict[str, float]
     images: dict[str, Image.Image]
     files: dict[str, bytes]
+
+
+def addresses_of(
+    uris: Iterable[str], collection: Collection
+) -> tuple[list[str], CatalogueSettings]:
+    """Return where each file of a collection is read from, and how; a uri may hide a secret."""
+    reading = catalogue_settings(collection.settings)
+    source = config_of(RawImagesConfig, collection.settings).manifest or collection.source
+    wanted = list(uris)
+    addresses = find_addresses(source, wanted, reading)
+    return [addresses.get(uri, uri) for uri in wanted], reading
 
 
 def choose_images(

@@ -88,7 +88,7 @@ def drawn_mosaic(
     reading: CatalogueSettings,
     progress: Progress,
 ) -> tuple[Image.Image, str | None]:
-    """Draw the photos of ``table`` (image_id, uri, row, col) in their cells.
+    """Draw the photos of ``table`` (image_id, uri or address, row, col) in their cells.
 
     Tiles that are larger than working copies are read from originals, as ``reading`` says. Returns
     the mosaic and a sentence on the originals that could not be read.

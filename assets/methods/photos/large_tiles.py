@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from PIL import Image
 
 from assets.methods.common.devices import usable_cores
+from assets.methods.common.shown_text import printable_uri, shown, without_secrets
 from assets.methods.photos.catalogue import CatalogueSettings, read_original_file
 from assets.methods.photos.decode import WORKING_LONG_SIDE, WORKING_SHORT_SIDE, decode_scaled
 from assets.methods.photos.photo_store import PhotoStore
@@ -26,7 +27,7 @@ class LargeTiles:
 
     Args:
         store: the working copies.
-        photos: the image_id and a uri of each photo, one after another.
+        photos: the image_id and a uri or address of each photo, one after another.
         settings: how originals are read.
         tile: side of a tile in px, more than a working copy's shorter side.
         whole: whether the tile shows the whole photo, instead of the square in its centre.
@@ -77,7 +78,8 @@ class LargeTiles:
         uri = min(self.unread)
         return (
             f"{len(self.unread):,} of {n_tiles:,} tiles are enlarged, because their originals could"
-            f" not be read. For example {uri}: {self.unread[uri]}"
+            f" not be read. For example {printable_uri(without_secrets(uri))}:"
+            f" {shown(self.unread[uri])}"
         )
 
     def _is_enough(self, size: tuple[int, int]) -> bool:

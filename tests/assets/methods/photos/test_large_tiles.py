@@ -177,3 +177,17 @@ def test_limits_hold_for_originals_as_well(folder, store):
     )
     assert min(tiles(ids["a.png"]).size) == 256
     assert "at most 1,000 pixels" in tiles.unread[str(folder / "a.png")]
+
+
+def test_the_note_on_originals_shows_no_secret_and_no_control_character(folder, store):
+    (folder / "a.png").write_bytes(encoded(detailed()))
+    address = "memory://gone\x1b]0;x/a.png?token=s3cr3t"
+    (image_id,) = catalogue_photos(str(folder), store, CatalogueSettings()).images.image_id
+    tiles = LargeTiles(
+        store, [(image_id, address)], CatalogueSettings(), 300, whole=False, finish=lambda one: one
+    )
+    assert min(tiles(image_id).size) == 256
+    note = tiles.note(1) or ""
+    assert note.startswith("1 of 1 tiles")
+    assert "s3cr3t" not in note
+    assert "\x1b" not in note
