@@ -38,12 +38,9 @@ def can_be_carried(out: Path) -> bool:
 
 @pytest.mark.process
 def test_a_rehearsal_of_what_starts_no_command_is_green(tmp_path):
-    report = rehearse(tmp_path / "out", "--steps", "machine,networks,training")
+    report = rehearse(tmp_path / "out", "--steps", "machine,training")
     assert all_green(report)
-    assert [step["name"] for step in report["steps"]] == ["machine", "networks", "training"]
-    rows = report["steps"][1]["tables"]["Networks, images a second"]
-    assert [row["precision"] for row in rows] == ["float32", "bfloat16"]
-    assert all(row["embedded"] > 0 and row["scored"] > 0 for row in rows)
+    assert [step["name"] for step in report["steps"]] == ["machine", "training"]
     assert can_be_carried(tmp_path / "out")
 
 
@@ -55,6 +52,10 @@ def test_a_rehearsal_of_everything_is_green(tmp_path):
     report = rehearse(out)
     assert all_green(report)
     assert [step["name"] for step in report["steps"]] == [step.name for step in STEPS]
+    networks = report["steps"][[step.name for step in STEPS].index("networks")]
+    rows = networks["tables"]["Networks, images a second"]
+    assert [row["precision"] for row in rows] == ["float32", "bfloat16"]
+    assert all(row["embedded"] > 0 and row["scored"] > 0 for row in rows)
     written = {"gpu.json", "gpu.md", "mosaic.jpg", "explain.png", "occlusion.png", "tsne.png"}
     assert {file.name for file in out.iterdir()} == written
     assert can_be_carried(out)

@@ -162,6 +162,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.slow
 def test_a_map_that_was_killed_does_not_start_over(home, tessera, photo, tmp_path):
     options = ["--preset", "figure", "--experiment", "seen"]
     arguments = ["explain", str(photo("a.png", 100, 94)), "--out", str(tmp_path / "out"), *options]

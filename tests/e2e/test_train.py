@@ -78,6 +78,7 @@ def test_what_can_be_done_with_the_version_is_told(
     assert [line.strip() for line in others] == [line.format(home=shared_home) for line in lines]
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes(
     tessera, shared_home, labelled_dolls
 ):
