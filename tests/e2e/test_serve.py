@@ -15,11 +15,13 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from assets.io_managers import FolderIOManager
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
+from assets.resources.photos import Photos
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.values import Embeddings, GridAssignment
 from orchestration.api.keys import KeyLimits, KeyRing
@@ -235,7 +237,7 @@ def test_a_visualization_that_is_deleted_at_work_is_cancelled_in_dagster_and_in_
     headers = {"Authorization": f"Key {key('cancelled')}"}
     _post_photos(service, sorted(photo_folder(12).iterdir()), **headers)
     tracking = Tracking(home=str(shared_home))
-    identity = service.client.post("/v2/visualizations", headers=headers).json()["output"]["id"]
+    photos = Photos(home=str(shared_home)).store.folder
 
     def tracked() -> set[str]:
         runs = tracking.client.search_runs(
@@ -243,7 +245,10 @@ def test_a_visualization_that_is_deleted_at_work_is_cancelled_in_dagster_and_in_
         )
         return {run.info.status for run in runs}
 
-    with open_instance() as instance:
+    # The run waits for the store, so that it surely goes on. While a library is imported, Python
+    # may lose the interrupt, and Dagster ends the run half a minute later.
+    with open_instance() as instance, FileLock(photos / "photos.lock"):
+        identity = service.client.post("/v2/visualizations", headers=headers).json()["output"]["id"]
         process_of_run(instance, identity)
         wait_for(lambda: "RUNNING" in tracked(), 60, "nothing is tracked")
         path = f"/v2/visualizations/{identity}"
