@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import hides_secret, without_secrets
 from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
-from assets.methods.photos.companions import companions_table, is_named_raw
+from assets.methods.photos.companions import companions_table, find_companions, is_named_raw
 from assets.methods.photos.decode import (
     DECODE_VERSION,
     decode,
@@ -31,7 +31,7 @@ from assets.methods.photos.file_formats import decoded_format
 from assets.methods.photos.listing import Listing, SourceFile, protocol_of, remote_file
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
-from assets.methods.photos.opened_file import DecodeLimits
+from assets.methods.photos.opened_file import DecodeLimits, format_of
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
 from assets.methods.photos.source import list_source, read_bytes, read_head, read_if_changed
@@ -119,18 +119,20 @@ def catalogue_photos(
     settings = settings or CatalogueSettings()
     listing = list_source(source, settings.fetch, settings.follow_links)
     n_files = len(listing.files)
+    # The rows of a manifest claim to be photos.
+    named = {} if listing.is_manifest else find_companions(listing.files)
     images, companions = [], []
     rejects = list(listing.rejects)
     workers = settings.workers or _workers(listing)
     with store.records(settings.fingerprint()) as records:
         decoder = Decoder(records, settings.decode, settings.frames)
-        read = partial(_read, listing=listing, records=records, decoder=decoder, settings=settings)
+        read = partial(_read, named=named, records=records, decoder=decoder, settings=settings)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
         try:
             outcomes = unordered_map(pool, read, listing.files, 2 * workers)
             for done, (file, verdict) in enumerate(outcomes, start=1):
                 if verdict is None:
-                    companions.append((file.uri, listing.companions[file.uri]))
+                    companions.append((file.uri, named[file.uri]))
                 elif isinstance(verdict, Rejected):
                     rejects.append(Reject(file.uri, verdict.reason, verdict.detail))
                 else:
@@ -278,17 +280,18 @@ class Decoder:
 
 def _read(
     file: SourceFile,
-    listing: Listing,
+    named: Collection[str],
     records: Records,
     decoder: Decoder,
     settings: CatalogueSettings,
 ) -> KnownImage | Rejected | None:
     """Return the photo in a file, or why there is none; None if the file is a companion.
 
-    As little as possible is read and decoded.
+    ``named`` are the uris of files whose names are those of companions. As little as possible is
+    read and decoded.
     """
     known = records.file(file.uri)
-    if file.uri in listing.companions and not _begins_as_photo(file, known, records, settings):
+    if file.uri in named and not _begins_as_photo(file, known, records):
         return None
     if known and isinstance(known.verdict, KnownImage) and not decoder.has_frames(known.verdict):
         known = None
@@ -312,9 +315,7 @@ def _read(
     return photo
 
 
-def _begins_as_photo(
-    file: SourceFile, known: KnownFile | None, records: Records, settings: CatalogueSettings
-) -> bool:
+def _begins_as_photo(file: SourceFile, known: KnownFile | None, records: Records) -> bool:
     """Return whether a file with the name of a companion holds a photo all the same."""
     if known is not None and file.stamp is not None and known.stamp == file.stamp:
         if isinstance(known.verdict, KnownImage):
@@ -325,15 +326,13 @@ def _begins_as_photo(
         head = read_head(file, _HEAD_BYTES)
     except Rejected:
         return False
-    image_format = decoded_format(head)
-    if image_format is not None:
-        return not _is_raw(file, image_format)
     try:
-        decode(head, settings.decode)
+        image_format = format_of(head)
     except Rejected as rejected:
         # It is recorded, so that a store is not asked for it at each run.
         records.keep_file(file.uri, KnownFile(file.stamp, rejected))
-    return False
+        return False
+    return not _is_raw(file, image_format)
 
 
 def _is_raw(file: SourceFile, image_format: str | None) -> bool:

@@ -6,7 +6,7 @@ passwords and tokens hidden.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from assets.methods.common.shown_text import without_secrets
@@ -53,15 +53,14 @@ class SourceFile:
 class Listing:
     """The files and rejects of a source, sorted by uri, and the number of ignored entries.
 
-    Hidden and system files and folders are ignored; an ignored folder counts as one entry.
-    ``companions`` has the uris of those files whose names are those of companions, and of the photo
-    that each belongs to, or None.
+    Hidden and system files and folders are ignored; an ignored folder counts as one entry. The
+    entries of a manifest claim to be photos, whatever their names.
     """
 
     files: tuple[SourceFile, ...]
     rejects: tuple[Reject, ...]
     ignored: int
-    companions: Mapping[str, str | None] = field(default_factory=dict)
+    is_manifest: bool = False
 
 
 def protocol_of(text: str) -> str | None:
@@ -83,11 +82,14 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
-def sorted_listing(found: Iterable[SourceFile | Reject], ignored: int) -> Listing:
+def sorted_listing(
+    found: Iterable[SourceFile | Reject], ignored: int, is_manifest: bool = False
+) -> Listing:
     """Return the listing of files and rejects that come in any order."""
     entries = sorted(found, key=lambda entry: entry.uri)
     return Listing(
         files=tuple(entry for entry in entries if isinstance(entry, SourceFile)),
         rejects=tuple(entry for entry in entries if isinstance(entry, Reject)),
         ignored=ignored,
+        is_manifest=is_manifest,
     )

@@ -63,7 +63,7 @@ class Manifest:
         found: dict[str, SourceFile | Reject] = {}
         for entry in self.entries:
             found.setdefault(entry.uri, entry)
-        return sorted_listing(found.values(), ignored=0)
+        return sorted_listing(found.values(), ignored=0, is_manifest=True)
 
     def labelled_rows(self) -> pd.DataFrame:
         """Return every row with all its columns, as strings, empty ones null, indexed from 1.

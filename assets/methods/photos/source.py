@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +11,6 @@ import pandas as pd
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.class_folders import class_folder_rows
-from assets.methods.photos.companions import find_companions
 from assets.methods.photos.download import Fetched, FetchLimits, fetch, too_large
 from assets.methods.photos.listing import WEB, Listing, SourceFile, protocol_of
 from assets.methods.photos.local import (
@@ -125,10 +123,8 @@ def _find_manifest(source: str, limits: FetchLimits) -> Manifest | None:
 
 def _list_folder(source: str, follow_links: bool) -> Listing:
     if _is_local(source):
-        listing = _list_local_folder(_absolute_path(source), follow_links)
-    else:
-        listing = list_remote_folder(source)
-    return replace(listing, companions=find_companions(listing.files))
+        return _list_local_folder(_absolute_path(source), follow_links)
+    return list_remote_folder(source)
 
 
 def _is_local(source: str) -> bool:
