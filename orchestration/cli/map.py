@@ -180,7 +180,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "shrunk": results.mosaic.shrunk,
             "enlarged": results.mosaic.enlarged,
         },
-        "notes": _notes(results),
+        "notes": _notes(metrics, results.grid),
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {
             "tessera": version(DISTRIBUTION),
@@ -225,9 +225,8 @@ def _summarise(
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))
 
 
-def _notes(results: _Results) -> list[str]:
-    """Return sentences on copies, and on labels that are not used."""
-    metrics = catalogue_metrics(results.catalogue)
+def _notes(metrics: dict[str, Any], grid: GridAssignment) -> list[str]:
+    """Return sentences on copies, by the catalogue's metrics, and on labels that are not used."""
     exact, near, conflicts = (metrics[name] for name in DUPLICATE_METRICS)
     notes = []
     if exact + near:
@@ -236,7 +235,7 @@ def _notes(results: _Results) -> list[str]:
             f"Duplicates: {exact:,} exact copies and {near:,} near copies{differ}; duplicates.csv "
             "names them."
         )
-    if is_identifier(results.grid.table.label):
+    if is_identifier(grid.table.label):
         notes.append("Labels are not used: there are about as many of them as photos.")
     return notes
 

@@ -17,12 +17,13 @@ from orchestration.dead_runs import (
     process_of,
     this_process,
 )
+from support.jobs import nothing
 
 RUN_ID = "7f0c0000-0000-4000-8000-000000000000"
 
 
 def _started_run(instance: dg.DagsterInstance, process: str) -> dg.DagsterRun:
-    run = instance.create_run_for_job(_job, run_id=RUN_ID, tags={PROCESS_TAG: process})
+    run = instance.create_run_for_job(nothing, run_id=RUN_ID, tags={PROCESS_TAG: process})
     instance.handle_new_event(
         dg.EventLogEntry(
             error_info=None,
@@ -30,20 +31,10 @@ def _started_run(instance: dg.DagsterInstance, process: str) -> dg.DagsterRun:
             user_message="",
             run_id=run.run_id,
             timestamp=0.0,
-            dagster_event=dg.DagsterEvent("PIPELINE_START", _job.name),
+            dagster_event=dg.DagsterEvent("PIPELINE_START", nothing.name),
         )
     )
     return run
-
-
-@dg.op
-def _nothing():
-    pass
-
-
-@dg.job
-def _job():
-    _nothing()
 
 
 def _ended_process() -> int:
@@ -96,9 +87,9 @@ def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
 def _launched_run(instance: dg.DagsterInstance, pid: int, place: str = "socket"):
     """A run as a code server leaves it: the launcher's tag, and an event with the process."""
     tags = {".dagster/grpc_info": json.dumps({"host": "localhost", place: "x"})}
-    run = instance.create_run_for_job(_job, tags=tags)
+    run = instance.create_run_for_job(nothing, tags=tags)
     # The event of a run in this process has the same shape.
-    with_number = _job.execute_in_process(instance=instance).run_id
+    with_number = nothing.execute_in_process(instance=instance).run_id
     entries = instance.all_logs(with_number, of_type=dg.DagsterEventType.ENGINE_EVENT)
     entry = next(one for one in entries if "pid" in one.dagster_event.engine_event_data.metadata)
     data = entry.dagster_event.engine_event_data
@@ -106,9 +97,9 @@ def _launched_run(instance: dg.DagsterInstance, pid: int, place: str = "socket")
     metadata["pid"] = dg.MetadataValue.text(str(pid))
     kind = dg.DagsterEventType.ENGINE_EVENT.value
     instance.report_dagster_event(
-        dg.DagsterEvent(kind, "_job", event_specific_data=data), run.run_id
+        dg.DagsterEvent(kind, nothing.name, event_specific_data=data), run.run_id
     )
-    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", "_job"), run.run_id)
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", nothing.name), run.run_id)
     return instance.get_run_by_id(run.run_id)
 
 

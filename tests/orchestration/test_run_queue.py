@@ -8,6 +8,7 @@ from assets.methods.common.errors import UserError
 from orchestration.definitions import definitions
 from orchestration.instance import open_instance
 from orchestration.run_queue import check_has_queue, submit, with_origins
+from support.jobs import nothing
 
 QUEUED = dg.DagsterRunStatus.QUEUED
 WITHOUT_QUEUE = """\
@@ -68,10 +69,6 @@ def test_a_home_whose_runs_start_without_a_queue_is_told_so(home):
 
 @pytest.mark.process
 def test_a_run_in_this_process_says_where_its_job_is_loaded_from(instance):
-    @dg.job
-    def nothing() -> None:
-        pass
-
     with with_origins(instance):
         inside = nothing.execute_in_process(instance=instance).run_id
     outside = nothing.execute_in_process(instance=instance).run_id

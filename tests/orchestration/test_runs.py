@@ -4,6 +4,7 @@ import pytest
 from assets.methods.common.errors import UserError
 from orchestration.dead_runs import PROCESS_GONE, fail_run
 from orchestration.runs import ProcessGoneError, RunError, failure_of
+from support.jobs import nothing
 
 
 def _events(raised: BaseException | None, instance: dg.DagsterInstance) -> list[dg.DagsterEvent]:
@@ -18,11 +19,6 @@ def _events(raised: BaseException | None, instance: dg.DagsterInstance) -> list[
 
     run_id = mapping.execute_in_process(instance=instance, raise_on_error=False).run_id
     return _stored(instance, run_id)
-
-
-@dg.job
-def _nothing() -> None:
-    pass
 
 
 def _stored(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
@@ -46,7 +42,7 @@ def test_the_events_of_a_run_tell_why_it_failed(instance, raised, failure, told)
 
 
 def test_a_run_whose_process_is_gone_says_so_whoever_has_seen_it(instance):
-    ours, theirs = (instance.create_run_for_job(_nothing) for _ in range(2))
+    ours, theirs = (instance.create_run_for_job(nothing) for _ in range(2))
     fail_run(instance, ours)
     # As a code server does.
     instance.report_run_failed(theirs)
@@ -57,7 +53,7 @@ def test_a_run_whose_process_is_gone_says_so_whoever_has_seen_it(instance):
 
 
 def test_a_run_that_was_called_failed_from_outside_has_the_reason_given(instance):
-    run = instance.create_run_for_job(_nothing)
+    run = instance.create_run_for_job(nothing)
     instance.report_run_failed(run, "Run timed out due to taking longer than 120 s to start.")
     failure = failure_of(_stored(instance, run.run_id))
     assert type(failure) is ProcessGoneError

@@ -14,16 +14,7 @@ from orchestration.sensors import (
     finish_failed_runs,
     new_images,
 )
-
-
-@dg.op
-def _nothing():
-    pass
-
-
-@dg.job
-def _job():
-    _nothing()
+from support.jobs import nothing
 
 
 @pytest.fixture
@@ -107,12 +98,12 @@ def test_finishing_passes_on_what_dagster_says(instance, sensor, status):
         def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
             finished.append((dagster_run_id, status))
 
-    run = instance.create_run_for_job(_job, status=dg.DagsterRunStatus[status])
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus[status])
     context = dg.build_run_status_sensor_context(
         sensor_name=sensor.name,
         dagster_instance=instance,
         dagster_run=run,
-        dagster_event=dg.DagsterEvent("PIPELINE_FAILURE", "_job"),
+        dagster_event=dg.DagsterEvent("PIPELINE_FAILURE", nothing.name),
     )
     sensor(context, tracking=Recorder(home="/nowhere"))
     assert finished == [(run.run_id, dg.DagsterRunStatus[status])]
@@ -125,7 +116,7 @@ def test_the_sensor_is_off_until_it_is_switched_on():
 def test_dead_runs_are_looked_for_every_few_seconds_without_being_asked(instance, monkeypatch):
     assert dead_runs.default_status == dg.DefaultSensorStatus.RUNNING
     assert dead_runs.minimum_interval_seconds == 15
-    run = instance.create_run_for_job(_job)
+    run = instance.create_run_for_job(nothing)
     monkeypatch.setattr(sensors, "fail_dead_runs", lambda instance: [run])
     monkeypatch.setattr(sensors, "kill_processes_of_ended_runs", lambda instance: [1, 2])
     told = dead_runs(dg.build_sensor_context(instance=instance))
