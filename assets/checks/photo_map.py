@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from assets.methods.common.shown_text import printable, printable_uri
 from assets.methods.layout.assignment import CERTIFIED_GAP, EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
 from assets.methods.layout.quality import layout_quality
@@ -75,11 +76,15 @@ def copies_have_one_label(raw_images: Catalogue) -> dg.AssetCheckResult:
         f"{n_near:,} near copies have",
         metadata={
             "copies": [
-                f"{row.uri} ({row.label}), {row.shown_uri} ({row.shown_label})"
+                f"{_named(row.uri, row.label)}, {_named(row.shown_uri, row.shown_label)}"
                 for row in exact.head(MOST_CONFLICTS_NAMED).itertuples()
             ]
         },
     )
+
+
+def _named(uri: object, label: object) -> str:
+    return f"{printable_uri(str(uri))} ({printable(str(label))})"
 
 
 @dg.asset_check(asset="embeddings", additional_ins={"raw_images": dg.AssetIn()})

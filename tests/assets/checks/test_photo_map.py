@@ -136,6 +136,15 @@ def test_copies_have_one_label(labels, passed, told):
     assert result.metadata["copies"].value == named
 
 
+def test_names_and_labels_of_copies_are_shown_without_control_characters():
+    rows = [("a", "/1.jpg", None, "cat\x07"), ("a", "/\x1b[2J.jpg", "a", "dog\x1b[31m")]
+    columns = ["image_id", "uri", "duplicate_of", "label"]
+    images = pd.DataFrame(rows, columns=columns, dtype="string")
+    result = checks.copies_have_one_label(Catalogue(images, images[:0], n_found=2, n_decoded=0))
+    (named,) = result.metadata["copies"].value
+    assert named == r"file:///%1B[2J.jpg (dog\x1b[31m), /1.jpg (cat\x07)"
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 0.5])
 def test_vectors_are_sound(catalogue, embeddings, broken):
     assert checks.vectors_are_sound(catalogue, embeddings).passed
