@@ -92,7 +92,7 @@ def nsfw_scores(
         found = score_unseen(
             image_ids,
             open_image,
-            models.load(config.model, compute.settings(), context.log.warning),
+            models.load(config.model, compute.settings(), context.log.warning).classifier,
             config.class_name,
             models.probabilities,
             log.progress("photos"),
@@ -175,5 +175,5 @@ def _target(
     compute: Compute,
 ) -> Target:
     model = config.model or scores.model
-    classifier = models.load(model, compute.settings(), context.log.warning)
-    return Target(classifier, model, config.class_name or scores.class_name)
+    loaded = models.load(model, compute.settings(), context.log.warning)
+    return Target(loaded.classifier, loaded.identity, config.class_name or scores.class_name)

@@ -161,7 +161,7 @@ def nsfw_evaluation(
         evaluated = [
             evaluate_model(
                 name,
-                models.load(model, compute.settings(), context.log.warning),
+                models.load(model, compute.settings(), context.log.warning).classifier,
                 labelled_images,
                 config.split,
                 config.settings(),

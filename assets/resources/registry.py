@@ -172,8 +172,10 @@ class ModelRegistry:
         except (MlflowException, OSError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
 
-    def load_pyfunc(self, uri: str) -> "PyFuncModel":
+    def load_pyfunc(self, uri: str) -> tuple["PyFuncModel", str]:
         """Load any MLflow model, ``models:/...`` or ``runs:/...``, unless it is a pickle.
+
+        Returns the model and its version, which is empty for ``runs:/...``.
 
         A model from code runs that code, as ``python:`` does.
 
@@ -194,9 +196,11 @@ class ModelRegistry:
             ):
                 import mlflow.pyfunc
 
-                return mlflow.pyfunc.load_model(self._download(resolved, str(folder)))
+                model = mlflow.pyfunc.load_model(self._download(resolved, str(folder)))
         except (MlflowException, OSError, ImportError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
+        is_version = resolved.startswith("models:/") and "/" in resolved.removeprefix("models:/")
+        return model, resolved.rpartition("/")[2] if is_version else ""
 
     def _find_or_create(self, weights: Path, run_id: str) -> RegisteredModel:
         description = describe_classifier(weights)

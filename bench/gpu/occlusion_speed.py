@@ -10,6 +10,7 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE, TorchClassifier
 from assets.results.occlusion import run_occlusion
 from bench.gpu.photos import astronaut
@@ -65,7 +66,7 @@ def _time(
 
 
 def _draw(classifier: TorchClassifier, store: WindowScoreStore, context: Context) -> None:
-    target = Target(classifier, OPEN_NSFW, CLASS_NAME)
+    target = Target(classifier, ModelIdentity(OPEN_NSFW, "", classifier.fingerprint), CLASS_NAME)
     config = OcclusionMapsConfig(box=BOX, stride=context.sizes.stride)
     result = run_occlusion(astronaut(), "astronaut", target, config, store)
     (context.out / "occlusion.png").write_bytes(result.files["figure.png"])

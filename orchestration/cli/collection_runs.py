@@ -72,8 +72,8 @@ def check_classifier(model: str, class_name: str, options: Options) -> None:
     compute = options.compute()
     models: Models = build_resources(compute=compute)["models"]
     # The run itself warns of a registry that is down.
-    classifier = models.load(model, compute.settings(), lambda warning: None)
-    check_class(classifier.class_names, class_name)
+    loaded = models.load(model, compute.settings(), lambda warning: None)
+    check_class(loaded.classifier.class_names, class_name)
 
 
 def report_unused(catalogue: Catalogue) -> None:

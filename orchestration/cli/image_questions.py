@@ -49,9 +49,9 @@ def image_questions(
         sys.exit(2)
     asked = options.config(NsfwScoresConfig)
     models: Models = resources["models"]
-    classifier = models.load(asked.model, compute.settings(), progress.notify)
-    check_class(classifier.class_names, asked.class_name)
-    target = Target(classifier, asked.model, asked.class_name)
+    loaded = models.load(asked.model, compute.settings(), progress.notify)
+    check_class(loaded.classifier.class_names, asked.class_name)
+    target = Target(loaded.classifier, loaded.identity, asked.class_name)
     return ImageQuestions(
         files, target, models, resources["tracking"], progress, ImageFolders(out, command)
     )

@@ -408,7 +408,7 @@ def test_each_version_has_files_of_its_own(project, trained):
     sources = [client.get_model_version(MODEL, version).source for version in "12"]
     assert sources[0] != sources[1]
     loaded = [
-        project.models.registry.load_pyfunc(f"models:/{MODEL}/{version}").metadata.metadata
+        project.models.registry.load_pyfunc(f"models:/{MODEL}/{version}")[0].metadata.metadata
         for version in "12"
     ]
     assert [one["architecture"] for one in loaded] == ["open_nsfw", "plain_convnet"]

@@ -3,15 +3,21 @@
 from dataclasses import dataclass
 
 from assets.methods.models.classifier import Classifier
+from assets.methods.models.identity import ModelIdentity
 
 
 @dataclass(frozen=True)
 class Target:
-    """A class of a classifier; ``model`` is the classifier's name for people."""
+    """A class of a classifier, and which model the classifier is."""
 
     classifier: Classifier
-    model: str
+    identity: ModelIdentity
     class_name: str
+
+    @property
+    def model(self) -> str:
+        """The classifier's name for people, as it was asked for."""
+        return self.identity.name
 
     @property
     def names(self) -> dict[str, str]:

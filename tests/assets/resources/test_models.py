@@ -65,7 +65,7 @@ def classify(classifier, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_mlflow_alone_predicts_what_tessera_does(models, tracking, images, monkeypatch):
-    classifier = models.load(CHAMPION_URI, COMPUTE, unheard)
+    classifier = models.load(CHAMPION_URI, COMPUTE, unheard).classifier
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
     with warnings.catch_warnings():
         # Of type hints in MLflow's own modules.
@@ -85,13 +85,16 @@ def test_the_champion_is_the_packaged_network(models, packaged):
     assert model.is_new
     assert model.weights == models.packaged()
     assert model.description == describe_classifier(packaged)
-    assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint == model.description.fingerprint
+    assert (
+        models.load(CHAMPION_URI, COMPUTE, unheard).classifier.fingerprint
+        == model.description.fingerprint
+    )
 
 
 def test_when_the_alias_moves_the_other_version_is_loaded(models, variant, images):
-    before = models.load(CHAMPION_URI, COMPUTE, unheard)
+    before = models.load(CHAMPION_URI, COMPUTE, unheard).classifier
     models.registry.register(variant, CHAMPION)
-    after = models.load(CHAMPION_URI, COMPUTE, unheard)
+    after = models.load(CHAMPION_URI, COMPUTE, unheard).classifier
     assert after.fingerprint == describe_classifier(variant).fingerprint != before.fingerprint
     odds = [
         answer["nsfw"] / answer["sfw"]
@@ -109,7 +112,7 @@ def test_a_registry_that_is_down_leaves_the_packaged_network_to_load(
     assert down.champion().unreachable
     fingerprint = describe_classifier(packaged).fingerprint
     heard = []
-    assert down.load(CHAMPION_URI, COMPUTE, heard.append).fingerprint == fingerprint
+    assert down.load(CHAMPION_URI, COMPUTE, heard.append).classifier.fingerprint == fingerprint
     assert heard[0].startswith(f"The model registry could not be asked, {packaged.name} is used: ")
     assert "secret" not in heard[0]
 
@@ -120,16 +123,18 @@ def test_any_version_that_tessera_registered_shows_its_layers(models, packaged, 
     models.registry.register(variant, "challenger")
     files = {"models:/nsfw/1": packaged, "models:/nsfw/2": variant}
     for name, file in {**files, "models:/nsfw@challenger": variant}.items():
-        classifier = models.load(name, COMPUTE, unheard)
+        classifier = models.load(name, COMPUTE, unheard).classifier
         assert isinstance(classifier, TorchClassifier)
         assert classifier.fingerprint == describe_classifier(file).fingerprint
-    assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint != classifier.fingerprint
+    assert (
+        models.load(CHAMPION_URI, COMPUTE, unheard).classifier.fingerprint != classifier.fingerprint
+    )
 
 
 def test_the_model_of_a_run_is_loaded_through_mlflow(models, tracking, images):
-    expected = classify(models.load(CHAMPION_URI, COMPUTE, unheard), images)
+    expected = classify(models.load(CHAMPION_URI, COMPUTE, unheard).classifier, images)
     run_id = tracking.client.get_model_version(MODEL, "1").run_id
-    classifier = models.load(f"runs:/{run_id}/{MODEL}", COMPUTE, unheard)
+    classifier = models.load(f"runs:/{run_id}/{MODEL}", COMPUTE, unheard).classifier
     assert isinstance(classifier, PyfuncClassifier)
     assert classifier.class_names == ("sfw", "nsfw")
     np.testing.assert_allclose(classify(classifier, images)["nsfw"], expected["nsfw"], atol=1e-6)
@@ -140,17 +145,19 @@ def test_a_classifier_that_is_no_model_of_mlflow_needs_no_registry(
 ):
     tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri, strict=True)
     down = Models(tmp_path, tracking)
-    loaded = down.load(str(variant), COMPUTE, unheard)
+    loaded = down.load(str(variant), COMPUTE, unheard).classifier
     assert loaded.fingerprint == describe_classifier(variant).fingerprint
     with pytest.raises(UserError, match="There is no network nonsense"):
-        down.load("nonsense", COMPUTE, unheard)
+        down.load("nonsense", COMPUTE, unheard).classifier
 
 
 def test_the_packaged_model_has_a_name_of_its_own(models, variant):
     models.registry.register(variant, "champion")
-    packaged = models.load("open_nsfw", COMPUTE, unheard)
+    packaged = models.load("open_nsfw", COMPUTE, unheard).classifier
     assert packaged.fingerprint == describe_classifier(models.packaged()).fingerprint
-    assert models.load(CHAMPION_URI, COMPUTE, unheard).fingerprint != packaged.fingerprint
+    assert (
+        models.load(CHAMPION_URI, COMPUTE, unheard).classifier.fingerprint != packaged.fingerprint
+    )
 
 
 def test_what_was_answered_is_kept_below_the_home(tmp_path, tracking):
@@ -159,3 +166,16 @@ def test_what_was_answered_is_kept_below_the_home(tmp_path, tracking):
     models.window_scores.open("key", 2)
     np.testing.assert_array_equal(again.probabilities.find("print", ["a"])["a"], [0.25, 0.75])
     assert (tmp_path / "windows" / "key.f32").exists()
+
+
+def test_the_version_that_an_alias_stood_for_is_known(models: Models) -> None:
+    champion = models.champion()
+
+    by_alias, by_number, packaged = (
+        models.load(name, COMPUTE, unheard).identity
+        for name in (CHAMPION_URI, f"models:/{MODEL}/{champion.version}", "open_nsfw")
+    )
+
+    assert (by_alias.name, by_alias.version) == (CHAMPION_URI, champion.version)
+    assert (by_number.version, by_number.fingerprint) == (champion.version, by_alias.fingerprint)
+    assert (packaged.name, packaged.version) == ("open_nsfw", "")

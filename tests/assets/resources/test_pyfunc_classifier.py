@@ -151,7 +151,7 @@ def test_a_model_of_mlflow_is_looked_into_by_any_of_its_names(
     image = np.zeros((8, 12, 3), np.uint8)
     image[:4, 8:] = 255
     for name in ("models:/brightness@best", "models:/brightness/1"):
-        classifier = Models(tmp_path, tracking).load(name, ComputeSettings(), print)
+        classifier = Models(tmp_path, tracking).load(name, ComputeSettings(), print).classifier
         assert isinstance(classifier, PyfuncClassifier)
         store = WindowScoreStore(tmp_path / name)
         windowed = WindowedImage(Image.fromarray(image), OcclusionSettings(4, 4))

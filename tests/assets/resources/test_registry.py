@@ -353,7 +353,10 @@ def test_a_model_of_somebody_else_at_the_alias_is_told_apart(registry, log_model
     with pytest.raises(UserError, match="a model that Tessera did not register") as caught:
         registry.champion(not_needed)
     assert "\n" not in str(caught.value)
-    assert registry.load_pyfunc(CHAMPION_URI).predict(IMAGES).columns.tolist() == ["dark", "bright"]
+    assert registry.load_pyfunc(CHAMPION_URI)[0].predict(IMAGES).columns.tolist() == [
+        "dark",
+        "bright",
+    ]
 
 
 @pytest.mark.parametrize("allowed", [None, "true", "false"])
@@ -374,7 +377,7 @@ def test_any_model_from_code_is_loaded_by_all_its_names(
         f"runs:/{logged.run_id}/model",
     )
     for name in names:
-        answer = registry.load_pyfunc(name).predict(IMAGES)
+        answer = registry.load_pyfunc(name)[0].predict(IMAGES)
         np.testing.assert_allclose(answer["bright"], IMAGES.mean(axis=(1, 2, 3)) / 255)
     assert os.environ.get(PICKLES) == allowed
     assert "MLFLOW_TRACKING_URI" not in os.environ
@@ -385,7 +388,7 @@ def test_any_model_from_code_is_loaded_by_all_its_names(
 def test_a_registered_version_is_loaded_without_the_alias(registry, first, second):
     registry.champion(lambda: first)
     registry.register(second, "challenger")
-    one, two = (registry.load_pyfunc(f"models:/nsfw/{n}").predict(IMAGES) for n in (1, 2))
+    one, two = (registry.load_pyfunc(f"models:/nsfw/{n}")[0].predict(IMAGES) for n in (1, 2))
     assert list(one) == list(two) == list(CLASSES)
     assert np.abs(one["nsfw"] - two["nsfw"]).max() > 1e-6
 
@@ -422,7 +425,7 @@ def test_an_alias_that_moves_is_followed(registry, first, second, tracking):
     answers = []
     for version in ("1", "2"):
         registry.set_alias("challenger", version)
-        answers.append(registry.load_pyfunc("models:/nsfw@challenger").predict(IMAGES))
+        answers.append(registry.load_pyfunc("models:/nsfw@challenger")[0].predict(IMAGES))
     assert np.abs(answers[0]["nsfw"] - answers[1]["nsfw"]).max() > 1e-6
 
 

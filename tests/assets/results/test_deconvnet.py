@@ -19,6 +19,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.http_classifier import HttpClassifier
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.torch_classifier import TorchClassifier
@@ -56,7 +57,7 @@ def target_of(classifier=None, class_name="bright") -> Target:
     if classifier is None:
         reading = Preprocessing(16, 16, (0.5,) * 3, (0.25,) * 3, "bilinear")
         classifier = TorchClassifier(bright_net(), reading, ("dark", "bright"), "f", PLAN)
-    return Target(classifier, "my model", class_name)
+    return Target(classifier, ModelIdentity("my model", "", "0"), class_name)
 
 
 def run_on(

@@ -21,6 +21,7 @@ from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.attribution.windows import place_windows
 from assets.methods.common.errors import UserError
 from assets.methods.models.callable_classifier import CallableClassifier
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
@@ -32,6 +33,8 @@ from assets.steps import Step
 from assets.values import OcclusionMaps
 from support.calls import count_calls
 from support.classifiers import Brightness
+
+IDENTITY = ModelIdentity("brightness", "", "0")
 
 CONFIG = OcclusionMapsConfig(box=8, stride=8)
 
@@ -64,7 +67,7 @@ def drawn(monkeypatch):
 
 
 def run(image, store, classifier=None, class_name="bright", listeners=(), **config):
-    target = Target(classifier or Brightness(), "brightness", class_name)
+    target = Target(classifier or Brightness(), IDENTITY, class_name)
     chosen = OcclusionMapsConfig(**{"box": 4, "stride": 4, **config})
     return run_occlusion(image, "corner.png", target, chosen, store, *listeners)
 
@@ -243,7 +246,7 @@ def _brightness(images: list[Image.Image]) -> dict[str, list[float]]:
     return {"dark": [1 - value for value in bright], "bright": bright}
 
 
-TARGET = Target(CallableClassifier(_brightness, None, "brightness"), "brightness", "bright")
+TARGET = Target(CallableClassifier(_brightness, None, "brightness"), IDENTITY, "bright")
 
 
 def picture(level: int) -> Image.Image:

@@ -7,6 +7,7 @@ from assets.config import OcclusionMapsConfig
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.results.originals import choose_images, folder_names, read_originals
@@ -128,7 +129,7 @@ def test_an_animation_is_read_at_the_frame_with_the_highest_score(tmp_path):
     frames[1].paste(10, (0, 0, 20, 30))
     path = tmp_path / "moving.png"
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=400)
-    target = Target(Whiteness(), "whiteness", "white")
+    target = Target(Whiteness(), ModelIdentity("whiteness", "", "0"), "white")
     (original,) = read(path, target)
     assert original.frame == Frame(2, 0.8)
     assert original.name == "moving.png, frame 2 at 0.80 s"
@@ -149,6 +150,6 @@ def test_frames_that_cannot_be_read_are_noted(tmp_path):
     frames[0].save(path, save_all=True, append_images=frames[1:])
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(b"fdAT") + 8])
-    (original,) = read(path, Target(Whiteness(), "whiteness", "white"))
+    (original,) = read(path, Target(Whiteness(), ModelIdentity("whiteness", "", "0"), "white"))
     assert original.frame.number == 1
     assert original.note == "Only the first 2 of 3 frames could be read."

@@ -248,7 +248,7 @@ def test_answers_are_bit_for_bit_those_of_the_assets(serve, tmp_path, warnings_t
     scores = score_unseen(
         ids,
         store.open_working_copy,
-        kept.load(CHAMPION_URI, CPU, warnings_told.append),
+        kept.load(CHAMPION_URI, CPU, warnings_told.append).classifier,
         "nsfw",
         VectorStore(tmp_path / "scores"),
     ).scores

@@ -1,0 +1,20 @@
+"""Which model gave an answer."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What tells one model from another.
+
+    Attributes:
+        name: as the user asked for it, such as ``models:/nsfw@champion``.
+        version: the version that the name stood for when the model was loaded, such as ``3``. It is
+            empty where a model has no versions, and where the registry could not be asked.
+        fingerprint: hex, of the weights, the classes and the preprocessing; two models with the
+            same fingerprint give the same probabilities.
+    """
+
+    name: str
+    version: str
+    fingerprint: str

@@ -1,0 +1,61 @@
+"""What an answer says of its origin: which model was asked, for what, by which software and when.
+
+A score that goes to a colleague or to a regulator is worth as much as what is known of its origin.
+Tables, reports, figures and replies take the names of the parts from here.
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from assets.methods.models.identity import ModelIdentity
+
+DISTRIBUTION = "tessera-photo-map"
+
+
+def tessera_version() -> str:
+    """Return the version of the installed package."""
+    return version(DISTRIBUTION)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin of scores.
+
+    Attributes:
+        identity: the model, and its version at that time.
+        class_name: the class whose probability was asked for.
+        threshold: the score from which on an image counts as flagged.
+        preprocessing: in words, what the network reads of an image; empty for a black box.
+        made_at: when the answers were asked for, ISO 8601 in UTC to the second.
+        tessera_version: of this package.
+    """
+
+    identity: ModelIdentity
+    class_name: str
+    threshold: float
+    preprocessing: str
+    made_at: str
+    tessera_version: str
+
+    def parts(self) -> dict[str, str | float]:
+        """Return the names and values, as they stand in tables, reports, tags and replies."""
+        return {
+            "model": self.identity.name,
+            "model_version": self.identity.version,
+            "model_fingerprint": self.identity.fingerprint,
+            "class": self.class_name,
+            "threshold": self.threshold,
+            "preprocessing": self.preprocessing,
+            "made_at": self.made_at,
+            "tessera_version": self.tessera_version,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the same for the foot of a figure, in two lines."""
+        version_ = f" version {self.identity.version}" if self.identity.version else ""
+        return [
+            f"model {self.identity.name}{version_}, fingerprint {self.identity.fingerprint[:16]}; "
+            f"P({self.class_name}), flagged from {self.threshold:g}",
+            f"{self.preprocessing + '; ' if self.preprocessing else ''}{self.made_at}, "
+            f"tessera {self.tessera_version}",
+        ]
