@@ -14,6 +14,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.common.shown_text import printable, printable_uri, shown
 from assets.methods.common.tables import table_bytes
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.provenance import Provenance, tessera_version
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
@@ -134,14 +135,7 @@ def command(
     outputs, run = run_collection("scores", collection, options)
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
-    provenance = Provenance(
-        identity,
-        scores.class_name,
-        config.threshold,
-        preprocessing="",
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        tessera_version=tessera_version(),
-    )
+    provenance = _provenance(identity, scores, config.threshold)
     table = scores_table(catalogue, scores, config.threshold)
     write_whole(out, table_bytes(table, out.suffix, provenance.parts()))
     reviewed = choose_for_review(table, review_highest)
@@ -173,6 +167,17 @@ def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> 
     return pd.concat(parts, ignore_index=True)
 
 
+def _provenance(identity: ModelIdentity, scores: NsfwScores, threshold: float) -> Provenance:
+    return Provenance(
+        identity,
+        scores.class_name,
+        threshold,
+        preprocessing="",
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tessera_version=tessera_version(),
+    )
+
+
 def _check_review(review: Path | None, highest: int | None, source: str, out: Path) -> None:
     """Refuse a folder for reviewers that could not be written, or whose files are somebody's."""
     if review is None:
@@ -181,6 +186,7 @@ def _check_review(review: Path | None, highest: int | None, source: str, out: Pa
         return
     check_output_folder(review, source, "--review")
     check_replaceable(review, (TABLE, PAGE), REVIEW, "--review")
+    check_replaceable(review / THUMBNAILS, (), REVIEW, "--review")
     if out.resolve() in {(review / name).resolve() for name in (TABLE, PAGE, REPORT)}:
         raise UserError(
             f"--out {out} and --review {review} would write the same file: name another file."
