@@ -25,7 +25,7 @@ from assets.resources.tracking import Tracking
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import addresses_of, choose_images
-from assets.results.scores import frame_ids, score_table, unread_note
+from assets.results.scores import frame_ids, is_flagged, score_table, unread_note
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -102,7 +102,10 @@ def nsfw_scores(
         note = unread_note(table)
         if note:
             context.log.warning(note)
-        log.metrics(found.metrics())
+        flagged = is_flagged(table.score, config.threshold)
+        log.metrics(
+            {**found.metrics(), "threshold": config.threshold, "flagged": int(flagged.sum())}
+        )
         log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
         highest = table.nlargest(config.listed, "score").merge(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"

@@ -30,6 +30,14 @@ def score_table(
     return pd.DataFrame({"image_id": list(image_ids), "score": found.scores}).join(frames)
 
 
+def is_flagged(scores: pd.Series, threshold: float) -> pd.Series:
+    """Return which scores are as high as the threshold or higher, bool.
+
+    They are compared in float64, as `tessera evaluate` does: 0.7 is another number in float32.
+    """
+    return scores.astype("float64") >= threshold
+
+
 def unread_note(table: pd.DataFrame) -> str | None:
     """Return a sentence on the animations of a score table of which frames were not read."""
     n = int(table.note.notna().sum())

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown, without_secrets
 from assets.methods.models.classifier import check_class
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.rejects import Reason
 from assets.resources.collections import Collection, CollectionRegistry
@@ -62,18 +63,30 @@ def run_collection(
 
 def name_for(source: str) -> str:
     """Return a collection's name made from its source; one source always has the same name."""
-    last = Path(without_secrets(source).rstrip("/")).stem
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:40] or "photos"
-    return f"{slug}-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+    return f"{_slug(source, 40)}-{_short_digest(source)}"
 
 
-def check_classifier(model: str, class_name: str, options: Options) -> None:
-    """Refuse a classifier or a class that is not there, before hours of decoding."""
+def name_for_files(uris: Sequence[str]) -> str:
+    """Return a collection's name made from the files in it, which are the same in any order."""
+    first, *others = sorted(set(uris))
+    if not others:
+        return name_for(first)
+    return (
+        f"{_slug(first, 24)}-and-{len(others)}-more-{_short_digest(chr(10).join([first, *others]))}"
+    )
+
+
+def check_classifier(model: str, class_name: str, options: Options) -> ModelIdentity:
+    """Refuse a classifier or a class that is not there, before hours of decoding.
+
+    Returns which model it is.
+    """
     compute = options.compute()
     models: Models = build_resources(compute=compute)["models"]
     # The run itself warns of a registry that is down.
     loaded = models.load(model, compute.settings(), lambda warning: None)
     check_class(loaded.classifier.class_names, class_name)
+    return loaded.identity
 
 
 def report_unused(catalogue: Catalogue) -> None:
@@ -100,6 +113,15 @@ def exit_for_checks(run: FinishedRun) -> None:
         click.echo(shown(failure), err=True)
     if run.failed_checks:
         sys.exit(1)
+
+
+def _slug(source: str, longest: int) -> str:
+    last = Path(without_secrets(source).rstrip("/")).stem
+    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
 @contextmanager

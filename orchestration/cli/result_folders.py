@@ -6,11 +6,13 @@ that a person has changed since, or put there, has another digest or none, and s
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.results.originals import Original, folder_names
 
@@ -37,6 +39,24 @@ def write_results(
     text = json.dumps({**report, "files": digests}, indent=2)
     write_whole(folder / REPORT, text.encode())
     return {name: folder / name for name in (*files, REPORT)}
+
+
+def check_replaceable(folder: Path, names: Iterable[str], command: str, flag: str) -> None:
+    """Raise UserError if a file is in the way that ``command`` did not write, or changed since.
+
+    ``flag`` named the folder. The report of ``command`` says so under that name.
+    """
+    report = _read_report(folder)
+    is_ours = report.get("command") == command
+    digests = _digests(report) if is_ours else {}
+    ours = {name for name, digest in digests.items() if _is_unchanged(folder / name, digest)}
+    for name in (*names, REPORT):
+        file = folder / name
+        if os.path.lexists(file) and name not in ours and not (name == REPORT and is_ours):
+            raise UserError(
+                f"{flag} {folder} holds a file {name} that would be replaced, and that another "
+                "command wrote or somebody has changed: name another folder, or move the file."
+            )
 
 
 class ImageFolders:
@@ -95,8 +115,12 @@ def _digests(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _remove_unchanged(file: Path, digest: str) -> None:
-    if not file.is_symlink() and file.is_file():
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found == digest:
-            file.unlink(missing_ok=True)
+    if _is_unchanged(file, digest):
+        file.unlink(missing_ok=True)
+
+
+def _is_unchanged(file: Path, digest: str) -> bool:
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == digest

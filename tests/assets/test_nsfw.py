@@ -269,8 +269,18 @@ def write_animation(path: Path, levels=(0, 120, 250, 60)) -> None:
 def test_an_animation_is_scored_by_its_highest_frame_which_is_explained(run, tracking, instance):
     write_animation(run.folder / "moving.gif")
     run.catalogue(run.folder)
-    result = run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+    result = run(
+        instance,
+        nsfw.nsfw_scores,
+        model="python:whiteness:white",
+        class_name="white",
+        threshold=0.75,
+    )
     assert result.success
+    metadata = result.asset_materializations_for_node("nsfw_scores")[0].metadata
+    assert (metadata["flagged"].value, metadata["threshold"].value) == (2, 0.75)
+    child = tracking.client.get_run(metadata["mlflow_run"].value)
+    assert child.data.metrics["flagged"] == 2
     found = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
     table = found.table.sort_values("score", ignore_index=True)
     # Before, the black first frame gave 0.

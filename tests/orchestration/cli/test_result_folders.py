@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from assets.methods.common.errors import UserError
 from assets.results.originals import Original
-from orchestration.cli.result_folders import REPORT, ImageFolders, write_results
+from orchestration.cli.result_folders import (
+    REPORT,
+    ImageFolders,
+    check_replaceable,
+    write_results,
+)
 
 PIXELS = Image.new("RGB", (1, 1))
 
@@ -66,6 +72,33 @@ def test_a_report_that_was_tampered_with_leads_nowhere_else(tmp_path, name):
     write_results(out, {"b.jpg": b"x"}, {})
     assert (tmp_path / "outside.jpg").exists()
     assert (out / "sub" / "inside.jpg").exists()
+
+
+def test_a_file_is_in_the_way_unless_the_same_command_wrote_it_and_nobody_changed_it(tmp_path):
+    out = tmp_path / "out"
+
+    def check(command: str = "review") -> None:
+        check_replaceable(out, ["table.csv"], command, "--review")
+
+    check()
+    out.mkdir()
+    (out / "table.csv").write_bytes(b"")
+    with pytest.raises(UserError, match=r"--review .*out holds a file table.csv that would be"):
+        check()
+    write_results(out, {"table.csv": b"old"}, {"command": "review"})
+    check()
+    with pytest.raises(UserError, match=r"table\.csv"):
+        check("explain")
+    (out / "other.csv").write_bytes(b"mine")
+    check()
+    (out / "table.csv").write_bytes(b"old, and filled in")
+    with pytest.raises(UserError, match="somebody has changed"):
+        check()
+    (out / "table.csv").unlink()
+    check()
+    (out / REPORT).write_bytes(b"{}")
+    with pytest.raises(UserError, match=r"holds a file report\.json"):
+        check()
 
 
 def written(folders: ImageFolders, uri: str, image_id: str = "1") -> str:
