@@ -162,6 +162,8 @@ class NsfwScoresConfig(_Config):
     the environment variable TESSERA_CLASSIFIER_KEY."""
     class_name: str = "nsfw"
     """Name of the class whose probability is wanted."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Lowest score with which an image is flagged, from 0 to 1."""
     listed: int = Field(default=50, ge=1)
     """Number of images in the list of the highest scores."""
 

@@ -12,7 +12,7 @@ from assets.methods.common.shown_text import printable, printable_uri
 from assets.methods.common.tables import csv_bytes
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
-from assets.results.scores import unread_note
+from assets.results.scores import unread_note, with_origin
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -73,8 +73,8 @@ def command(
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:
-    """Return a row a file, the highest score first: uri, image_id, score, frame, seconds, reason
-    and detail.
+    """Return a row a file, the highest score first: uri, image_id, score, frame, seconds, reason,
+    detail, and the columns of ``with_origin``.
 
     A reject has a reason and no score, so that every file that claims to be a photo is in the
     table. Frame and seconds are those of `NsfwScores`, whose note on an animation is its detail.
@@ -82,9 +82,10 @@ def scores_table(catalogue: Catalogue, scores: NsfwScores) -> pd.DataFrame:
     scored = catalogue.images[["uri", "image_id"]].merge(scores.table, on="image_id")
     scored = scored.sort_values(["score", "uri"], ascending=[False, True])
     scored = scored.rename(columns={"note": "detail"})
-    return pd.concat([scored, catalogue.rejects], ignore_index=True)[
+    rows = pd.concat([scored, catalogue.rejects], ignore_index=True)[
         ["uri", "image_id", "score", "frame", "seconds", "reason", "detail"]
     ]
+    return with_origin(rows, catalogue, scores.provenance)
 
 
 def _summarise(

@@ -24,7 +24,7 @@ def scored(tessera, photo_folder, tmp_path):
 def test_every_file_is_in_the_table_with_its_score_or_the_reason_why_not(scored):
     table, ran = scored("--name", "five")
     columns = ["uri", "image_id", "score", "frame", "seconds", "reason", "detail"]
-    assert list(table.columns) == columns
+    assert list(table.columns)[: len(columns)] == columns
     assert table.score[:5].between(0, 1).all()
     assert table.score[:5].is_monotonic_decreasing
     assert table.reason.tolist()[5] == "not an image"
