@@ -13,6 +13,7 @@ from assets.config import (
     NsfwTrainingConfig,
     catalogue_settings,
 )
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import plan_compute
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
@@ -26,6 +27,7 @@ from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.evaluation import (
+    MODEL_NAME,
     evaluate_model,
     evaluation_summary,
     evaluation_value,
@@ -126,8 +128,11 @@ def nsfw_training(
             shown_ids,
         )
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
-        log.table("history.csv", result.history)
-        log.table("comparison.csv", result.comparison)
+        made = result.provenance
+        log.origin(made)
+        log.table("history.csv", result.history.assign(**made))
+        shared = {name: made[name] for name in ("class", "made_at", "tessera_version")}
+        log.table("comparison.csv", result.comparison.assign(**shared))
         log.metrics(
             {
                 "epochs": len(trained.history),
@@ -158,10 +163,17 @@ def nsfw_evaluation(
     with step(context, tracking, progress, config) as log:
         load_image = photos.store.open_working_copy
         asked = list(dict.fromkeys(config.models))
+        positive = labelled_images.class_names[1]
+        targets = [
+            Target(loaded.classifier, loaded.identity, positive)
+            for model in asked
+            for loaded in [models.load(model, compute.settings(), context.log.warning)]
+        ]
+        made = [provenance_of(target, config.threshold) for target in targets]
         evaluated = [
             evaluate_model(
                 name,
-                models.load(model, compute.settings(), context.log.warning).classifier,
+                target.classifier,
                 labelled_images,
                 config.split,
                 config.settings(),
@@ -170,12 +182,16 @@ def nsfw_evaluation(
                 log.progress("photos"),
                 photos.store.shown_ids(labelled_images.images.image_id),
             )
-            for name, model in zip(shown_names(asked), asked, strict=True)
+            for name, target in zip(shown_names(asked), targets, strict=True)
         ]
-        figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
-        positive = labelled_images.class_names[1]
-        value = evaluation_value(evaluated, figure, load_image, positive, config)
+        figure = draw_evaluation(
+            {one.name: one.evaluation for one in evaluated},
+            [line for one in made for line in one.lines()],
+        )
+        value = evaluation_value(evaluated, figure, load_image, positive, config, made)
         log.metrics(evaluation_summary(evaluated))
+        for number, one in enumerate(made, 1):
+            log.origin(one.parts(), "" if len(made) == 1 else f"{MODEL_NAME.format(number)}.")
         log_evaluation(log.run, evaluated, value)
         log.thumbnail("evaluation", figure)
         for note in value.notes:

@@ -9,6 +9,9 @@ import pyarrow as pa
 
 from assets.methods.common.errors import UserError
 
+# The parts of a `Provenance`; empty in homes of before.
+Parts = dict[str, Any]
+
 # Metadata of a field that was renamed, or has renamed columns: their names in older homes.
 FORMER_NAME = "former_name"
 FORMER_COLUMNS = "former_columns"
@@ -116,6 +119,7 @@ class NsfwScores:
     class_name: str
     fingerprint: str
     n_computed: int
+    provenance: Parts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,12 @@ class OcclusionMaps:
     """The occlusion maps of some images of a collection, the highest scores first.
 
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
-    frame (of an animation, from 0), score_at_full_size, experiment, and the metrics of its map.
+    frame (of an animation, from 0), score_at_full_size, experiment, the metrics of its map, and
+    where its strongest window lies (``placed_columns``).
     ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
     float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
-    ``rejects`` are the images whose file can no longer be read.
+    ``rejects`` are the images whose file can no longer be read. ``notes`` are sentences on the
+    origin of the maps, such as that the scores are of another version.
     """
 
     table: pd.DataFrame
@@ -136,6 +142,8 @@ class OcclusionMaps:
     overlays: dict[str, EncodedImage]
     figures: dict[str, EncodedImage]
     settings: dict[str, Any]
+    provenance: Parts = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,8 +152,8 @@ class DeconvnetMaps:
 
     ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores), frame (of an
     animation, from 0), score_of_network, changed_score. ``reconstructions`` (rows, columns of the
-    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in
-    ``OcclusionMaps``.
+    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` and ``notes`` are as
+    in ``OcclusionMaps``.
     """
 
     table: pd.DataFrame
@@ -153,6 +161,8 @@ class DeconvnetMaps:
     reconstructions: dict[str, np.ndarray]
     figures: dict[str, EncodedImage]
     settings: dict[str, Any]
+    provenance: Parts = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -160,10 +170,10 @@ class NsfwTraining:
     """A trained version of the NSFW model, its comparison with the champion, and its alias.
 
     ``history`` has a row per epoch. ``comparison`` has a row for the new version and one for the
-    champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set;
-    the champion's are null where it does not have the positive class. ``reason`` says why the
-    version got its ``alias``. When the registry could not be reached, both ``version`` and
-    ``alias`` are empty.
+    champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set,
+    model_fingerprint; the champion's AUC is null where it does not have the positive class.
+    ``reason`` says why the version got its ``alias``. When the registry could not be reached, both
+    ``version`` and ``alias`` are empty.
     """
 
     history: pd.DataFrame
@@ -174,6 +184,7 @@ class NsfwTraining:
     alias: str
     reason: str
     best_epoch: int
+    provenance: Parts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,7 +195,7 @@ class NsfwEvaluation:
     ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
     ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
     image_id, uri, label, split, model, score. ``worst`` has a contact sheet for each model,
-    by its number in ``models``.
+    by its number in ``models``; ``provenance`` is in the order of ``models``.
     """
 
     positive: str
@@ -201,6 +212,7 @@ class NsfwEvaluation:
     worst: dict[str, EncodedImage]
     notes: list[str]
     settings: dict[str, Any]
+    provenance: list[Parts] = field(default_factory=list)
 
 
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from assets.methods.models.classifier_file import (
     classifier_file_name,
     describe_classifier,
 )
+from assets.methods.models.provenance import tessera_version
 from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ CHAMPION = "champion"
 CHAMPION_URI = f"models:/{MODEL}@{CHAMPION}"
 FINGERPRINT_TAG = "fingerprint"
 FILE_TAG = "file"
+TESSERA_TAG = "tessera_version"
 ARTIFACT = "weights"
 CODE = Path(__file__).with_name("registered_code.py")
 # What the code of a registered model imports beside Tessera, which is not on PyPI under that name.
@@ -172,6 +174,20 @@ class ModelRegistry:
         except (MlflowException, OSError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
 
+    def version_with(self, fingerprint: str) -> str:
+        """Return the newest version of the NSFW model that has a fingerprint.
+
+        It is empty if there is none, or the registry cannot be asked.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
+        except (MlflowException, OSError):
+            return ""
+        same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == fingerprint]
+        return max((str(one.version) for one in same), key=int, default="")
+
     def load_pyfunc(self, uri: str) -> tuple["PyFuncModel", str]:
         """Load any MLflow model, ``models:/...`` or ``runs:/...``, unless it is a pickle.
 
@@ -243,7 +259,11 @@ class ModelRegistry:
             MODEL,
             source=f"runs:/{run_id}/{MODEL}",
             run_id=run_id,
-            tags={FINGERPRINT_TAG: description.fingerprint, FILE_TAG: file.name},
+            tags={
+                FINGERPRINT_TAG: description.fingerprint,
+                FILE_TAG: file.name,
+                TESSERA_TAG: tessera_version(),
+            },
         )
 
     def _create_run(self) -> str:

@@ -1,6 +1,8 @@
 """Deconvnets of images: how they are drawn, and what is kept of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +16,17 @@ from assets.methods.attribution.deconvnet_maps import (
     DeconvnetSettings,
     deconvnet_map,
 )
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
+from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.results.originals import (
+    ImageResult,
+    Original,
+    chosen_results,
+    size_in_px,
+    sizes_in_words,
+)
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage
@@ -31,7 +40,12 @@ class DeconvnetResult(ImageResult):
 
 
 def run_deconvnet(
-    image: Image.Image, name: str, target: Target, settings: DeconvnetSettings
+    image: Image.Image,
+    name: str,
+    target: Target,
+    settings: DeconvnetSettings,
+    made: Provenance | None = None,
+    notes: Sequence[str] = (),
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
@@ -40,20 +54,26 @@ def run_deconvnet(
         name: what the figure calls the image.
         target: the class, of a ``TorchClassifier``.
         settings: where the deconvnet starts.
+        made: the origin of the answers; by default they are asked for now.
+        notes: sentences on the origin that the figure shows first.
 
     Raises:
         UserError: as for ``deconvnet_map``.
     """
     found = deconvnet_map(image, target.classifier, target.class_name, settings)
-    figure = draw_deconvnet_figure(image, found, name, target.model)
+    made = made or provenance_of(target, threshold=None)
+    about = _about(image.size, found)
+    foot = [*notes, *made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
+    figure = draw_deconvnet_figure(image, found, name, target.model, foot=foot)
+    origin = {"image": name, **made.parts(), **about}
     files = {
-        "figure.png": png(figure).data,
+        "figure.png": png(figure, origin).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
-        "reconstruction.png": png(signed_image(found.reconstruction)).data,
-        "changed.png": png(found.changed).data,
+        "reconstruction.png": png(signed_image(found.reconstruction), origin).data,
+        "changed.png": png(found.changed, origin).data,
     }
     metrics = {"score": found.score, "changed_score": found.changed_score}
-    return DeconvnetResult(metrics, {"figure": figure}, files, found)
+    return DeconvnetResult(metrics, {"figure": figure}, files, about, found)
 
 
 def chosen_deconvnet_maps(
@@ -62,16 +82,21 @@ def chosen_deconvnet_maps(
     config: DeconvnetMapsConfig,
     reading: CatalogueSettings,
     log: Step,
+    threshold: float | None = None,
+    notes: Sequence[str] = (),
 ) -> DeconvnetMaps:
     """Run the deconvnet on the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    The images have their own size. A file that cannot be read any more is a reject. Raises
-    UserError when none could be read.
+    The images have their own size. A file that cannot be read any more is a reject. ``threshold``
+    is as for `Provenance`, and ``notes`` as for `run_deconvnet`. Raises UserError when none could
+    be read.
     """
     settings, progress = config.settings(), log.progress("images")
+    made = provenance_of(target, threshold)
+    log.origin(made.parts())
 
     def run(original: Original) -> DeconvnetResult:
-        result = run_deconvnet(original.image, original.name, target, settings)
+        result = run_deconvnet(original.image, original.name, target, settings, made, notes)
         progress(original.number, len(chosen))
         return result
 
@@ -84,11 +109,24 @@ def chosen_deconvnet_maps(
             "score_of_network": result.found.score,
             "changed_score": result.found.changed_score,
         }
-        rows.append(photo | scores)
+        sizes = {
+            f"{what}_{side}": length
+            for what in ("image", "read")
+            for side, length in result.about[f"{what}_size"].items()
+        }
+        rows.append(photo | scores | sizes)
+    table = pd.DataFrame(rows).astype({"frame": "Int64"})
+    log.table("deconvnet_maps.csv", table.assign(**made.parts()))
     return DeconvnetMaps(
-        pd.DataFrame(rows).astype({"frame": "Int64"}),
+        table,
         rejects_table(rejects),
         reconstructions,
         figures,
         {**config.model_dump(), **target.names},
+        made.parts(),
+        list(notes),
     )
+
+
+def _about(size: tuple[int, int], found: DeconvnetMap) -> dict[str, Any]:
+    return {"image_size": size_in_px(size), "read_size": size_in_px(found.read_size)}

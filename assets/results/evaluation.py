@@ -23,9 +23,11 @@ from assets.methods.evaluation.evaluate import (
 from assets.methods.evaluation.intervals import format_to_four_decimals
 from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
 from assets.methods.models.classifier import Classifier
+from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.labels import LabelledData, class_counts
+from assets.methods.plotting.foot import with_foot
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
 from assets.values import NsfwEvaluation
@@ -134,13 +136,19 @@ def evaluation_value(
     load_image: Callable[[str], Image.Image],
     positive: str,
     config: NsfwEvaluationConfig,
+    made: Sequence[Provenance] = (),
 ) -> NsfwEvaluation:
-    """Return the evaluations and their ``figure`` as the value of the asset."""
+    """Return the evaluations and their ``figure`` as the value of the asset.
+
+    ``made`` is the origin of each model's scores, in the order of ``models``.
+    """
+    origins = [one.parts() for one in made]
     sheets = {}
     for number, model in enumerate(models, 1):
         errors = worst_errors(model.scores, config.threshold, config.worst)
         sheet = draw_worst_errors(load_image, errors, positive, blur=not config.sharp)
-        sheets[MODEL_NAME.format(number)] = png(sheet)
+        foot, origin = (made[number - 1].lines(), origins[number - 1]) if made else ([], {})
+        sheets[MODEL_NAME.format(number)] = png(with_foot(sheet, foot), origin)
     return NsfwEvaluation(
         positive=positive,
         models=[model.name for model in models],
@@ -153,10 +161,11 @@ def evaluation_value(
             [model.scores.drop(columns="is_positive").assign(model=model.name) for model in models],
             ignore_index=True,
         ),
-        figure=png(figure),
+        figure=png(figure, {"models": origins} if origins else {}),
         worst=sheets,
         notes=[f"{model.name}: {note}" for model in models for note in model.evaluation.notes],
         settings=config.model_dump(),
+        provenance=origins,
     )
 
 
@@ -174,14 +183,26 @@ def log_evaluation(
 
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
     """Return the files of an evaluation by their names."""
-    tables = ("metrics", "slices", "curves", "reliability", "scores")
-    files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
-    files["worst_errors.csv"] = csv_bytes(_worst_table(value))
+    names = ("metrics", "slices", "curves", "reliability", "scores")
+    tables = {name: getattr(value, name) for name in names}
+    tables["worst_errors"] = _worst_table(value)
+    files = {f"{name}.csv": csv_bytes(_with_origin(one, value)) for name, one in tables.items()}
     files["evaluation.png"] = value.figure.data
     for name, sheet in value.worst.items():
         alone = len(value.models) == 1
         files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
     return files
+
+
+def _with_origin(table: pd.DataFrame, value: NsfwEvaluation) -> pd.DataFrame:
+    """Return a table of models with the origin of their scores in each row.
+
+    The table's own columns stay as they are, such as the threshold of each point of a curve.
+    """
+    if not value.provenance:
+        return table
+    origins = pd.DataFrame(value.provenance).drop(columns=table.columns, errors="ignore")
+    return table.merge(origins.assign(model=value.models), on="model", how="left")
 
 
 def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,17 +23,29 @@ from assets.methods.attribution.occlusion_maps import (
     occlusion_maps,
     whole_image_score,
 )
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.methods.plotting.foot import with_foot
+from assets.methods.plotting.text import format_values
+from assets.results.originals import (
+    ImageResult,
+    Original,
+    chosen_results,
+    in_px,
+    size_in_px,
+    sizes_in_words,
+)
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
 
+_EDGES = ("left", "upper", "right", "lower")
+_UNSCALED = (("image", ""),)
 _LABELS = {
     "seen": "P({}), window cut out",
     "hidden": "1 - P({}), window painted over",
@@ -58,6 +71,8 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    made: Provenance | None = None,
+    notes: Sequence[str] = (),
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -69,6 +84,8 @@ def run_occlusion(
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        made: the origin of the answers; by default they are asked for now.
+        notes: sentences on the origin that the figures show first.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
@@ -99,18 +116,25 @@ def run_occlusion(
         n_windows=windows.count,
     )
     panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    made = made or provenance_of(target, config.threshold)
+    about = _about(windowed.image.size, windowed, maps)
+    foot = [*notes, *made.lines(), *_lines_about(about, list(maps))]
     figure = draw_occlusion_figure(
-        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
+        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title, foot=foot
     )
-    metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
+    origin = {"image": name, **made.parts(), **about}
+    metrics, images = {"score": score}, {"figure": figure}
+    files = {"figure.png": png(figure, origin).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
+        overlay = draw_overlay(windowed.image, found.values, drawing, label)
+        foot = [*notes, *made.lines(), *_lines_about(about, [experiment])]
+        overlay = images[experiment] = with_foot(overlay, foot)
         files[f"{experiment}.npy"] = npy_bytes(found.values)
-        files[f"{experiment}.png"] = png(overlay).data
-    return OcclusionResult(metrics, images, files, maps)
+        files[f"{experiment}.png"] = png(overlay, origin).data
+    return OcclusionResult(metrics, images, files, about, maps)
 
 
 def chosen_occlusion_maps(
@@ -120,11 +144,15 @@ def chosen_occlusion_maps(
     reading: CatalogueSettings,
     store: WindowScoreStore,
     log: Step,
+    notes: Sequence[str] = (),
 ) -> OcclusionMaps:
     """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
 
-    A file that cannot be read any more is a reject. Raises UserError when none could be read.
+    A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`. Raises
+    UserError when none could be read.
     """
+    made = provenance_of(target, config.threshold)
+    log.origin(made.parts())
 
     def run(original: Original) -> OcclusionResult:
         which = f"{original.name}, {original.number} of {len(chosen)}"
@@ -136,6 +164,8 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            made,
+            notes,
         )
 
     rows, rejects = [], list[Reject]()
@@ -155,16 +185,44 @@ def chosen_occlusion_maps(
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
-            rows.append(row | occlusion_metrics(found, config.threshold))
+            placed = placed_columns(result.about, experiment)
+            rows.append(row | occlusion_metrics(found, config.threshold) | placed)
+    table = pd.DataFrame(rows).astype({"frame": "Int64"})
+    log.table("occlusion_maps.csv", table.assign(**made.parts()))
     return OcclusionMaps(
-        pd.DataFrame(rows).astype({"frame": "Int64"}),
+        table,
         rejects_table(rejects),
         maps,
         window_scores,
         overlays,
         figures,
         {**config.model_dump(), **target.names},
+        made.parts(),
+        list(notes),
     )
+
+
+def placed_columns(about: Mapping[str, Any], experiment: str) -> dict[str, float]:
+    """Return as columns what ``about`` says of an experiment's windows.
+
+    They are ``image_width``, ``read_width``, ``box_width``, ``stride_across``,
+    ``window_left`` and so on in px of the image, the same with ``read_`` before it in px of what
+    was read, and ``window_score``.
+    """
+    strongest = about["strongest_windows"][experiment]
+    columns = {
+        f"{size}_{side}": about[f"{size}_size"][side]
+        for size in ("image", "read")
+        for side in ("width", "height")
+    }
+    for prefix, pixels in (("", "image"), ("read_", "read")):
+        for what, named in (
+            ("box", about["box_px"][pixels]),
+            ("stride", about["stride_px"][pixels]),
+            ("window", strongest[f"{pixels}_px"]),
+        ):
+            columns |= {f"{prefix}{what}_{name}": number for name, number in named.items()}
+    return columns | {"window_score": strongest["score"]}
 
 
 def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
@@ -178,3 +236,67 @@ def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
         float(found.scores[window]),
         (left * across, upper * down, right * across, lower * down),
     )
+
+
+def _about(
+    size: tuple[int, int], windowed: WindowedImage, maps: Mapping[Experiment, OcclusionMap]
+) -> dict[str, Any]:
+    """Return the sizes of an image and of its windows, and where the strongest windows lie.
+
+    ``size`` is the (width, height) of the image, upright. All is in px of what was read, and in px
+    of the image to a hundredth.
+    """
+    scales = (size[0] / windowed.scaled.width, size[1] / windowed.scaled.height)
+    windows, stride = windowed.windows, windowed.settings.stride
+    strongest = {}
+    for experiment, found in maps.items():
+        window = strongest_window(found)
+        corners = found.windows.rectangle(*window)
+        strongest[experiment] = {
+            "score": float(found.scores[window]),
+            "read_px": dict(zip(_EDGES, corners, strict=True)),
+            "image_px": dict(zip(_EDGES, _in_image(corners, scales), strict=True)),
+        }
+    return {
+        "image_size": size_in_px(size),
+        "read_size": size_in_px(windowed.scaled.size),
+        "box_px": _in_both(("width", "height"), (windows.width, windows.height), scales),
+        "stride_px": _in_both(("across", "down"), (stride, stride), scales),
+        "strongest_windows": strongest,
+    }
+
+
+def _in_both(
+    names: tuple[str, str], lengths: tuple[int, int], scales: tuple[float, float]
+) -> dict[str, dict[str, float]]:
+    return {
+        "read": dict(zip(names, lengths, strict=True)),
+        "image": dict(zip(names, _in_image(lengths, scales), strict=True)),
+    }
+
+
+def _in_image(lengths: Sequence[int], scales: tuple[float, float]) -> list[float]:
+    """Return lengths across and down by turns, in px of what was read, in px of the image."""
+    return [round(length * scales[place % 2], 2) for place, length in enumerate(lengths)]
+
+
+def _lines_about(about: Mapping[str, Any], experiments: Sequence[Experiment]) -> list[str]:
+    """Return ``_about`` in words, for the foot of a figure of these experiments."""
+    box, stride = about["box_px"], about["stride_px"]
+    is_scaled = about["image_size"] != about["read_size"]
+    kinds = (("read", " of what was read"), ("image", " of the image")) if is_scaled else _UNSCALED
+    windows = (
+        f"box {in_px(box[pixels])}, stride {in_px(stride[pixels])}{words}"
+        for pixels, words in kinds
+    )
+    lines = [sizes_in_words(about), "; ".join(windows)]
+    for experiment in experiments:
+        one = about["strongest_windows"][experiment]
+        places = (
+            "{left:,g}, {upper:,g} to {right:,g}, {lower:,g} px".format(**one[f"{pixels}_px"])
+            + words
+            for pixels, words in reversed(kinds)
+        )
+        score = format_values([one["score"]])[0]
+        lines.append(f"strongest window of {experiment}: {'; '.join(places)}; score {score}")
+    return lines

@@ -1,7 +1,7 @@
 """Images at their own size: chosen, read from their source, and their results logged."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -53,11 +53,15 @@ class Original:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What is logged of an image: metrics and images by their names, and files by theirs."""
+    """What is logged of an image: metrics and images by their names, and files by theirs.
+
+    ``about`` says what was read of the image, for reports: sizes in px, and where windows lie.
+    """
 
     metrics: dict[str, float]
     images: dict[str, Image.Image]
     files: dict[str, bytes]
+    about: dict[str, Any]
 
 
 def addresses_of(
@@ -216,6 +220,22 @@ def tracked_results(
             run.series_image(key, image, step)
         for name, data in result.files.items():
             run.file(f"{original.folder}/{name}", data)
+
+
+def size_in_px(size: tuple[int, int]) -> dict[str, int]:
+    """Return a size as reports name it."""
+    return {"width": size[0], "height": size[1]}
+
+
+def in_px(lengths: Mapping[str, float]) -> str:
+    """Return two named lengths, across and down, in words: "64 x 48 px"."""
+    across, down = lengths.values()
+    return f"{across:,g} x {down:,g} px"
+
+
+def sizes_in_words(about: Mapping[str, Any]) -> str:
+    """Return the sizes of an image and of what was read of it, for the foot of a figure."""
+    return f"image {in_px(about['image_size'])}, read as {in_px(about['read_size'])}"
 
 
 def file_name(uri: str) -> str:

@@ -132,7 +132,7 @@ def review_files(review: Review, provenance: Provenance) -> dict[str, bytes]:
 
 
 def _page(review: Review, provenance: Provenance) -> str:
-    class_name = _text(provenance.class_name)
+    class_name = _text(str(provenance.class_name))
     other = "sfw" if class_name == "nsfw" else f"not {class_name}"
     title = f"Photos to review for {class_name}"
     are = "image is" if review.n_flagged == 1 else "images are"

@@ -12,16 +12,24 @@ from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
+from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import Champion, judge
-from assets.methods.models.classifier_file import load_classifier
+from assets.methods.models.classifier_file import ClassifierDescription, load_classifier
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.provenance import Provenance, tessera_version
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import LabelledImages, TrainedClassifier, save_trained
 from assets.resources.models import Models
-from assets.resources.registry import ChampionReplacedError, ModelRegistry
+from assets.resources.registry import (
+    MODEL,
+    ChampionReplacedError,
+    ModelRegistry,
+    RegisteredModel,
+)
 from assets.resources.tracking import TrackedRun
 from assets.results.evaluation import evaluate_model
 from assets.values import NsfwTraining
@@ -122,13 +130,30 @@ def register_version(
             break
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
-        comparison=_comparison((new.version, auc), (before.version, champion.auc)),
+        comparison=_comparison((new.version, auc), (before.version, champion.auc)).assign(
+            model_fingerprint=[description.fingerprint, before.description.fingerprint]
+        ),
         weights=weights.name,
         fingerprint=description.fingerprint,
         version=new.version,
         alias="" if new.unreachable else verdict.alias,
         reason=new.unreachable or verdict.reason,
         best_epoch=trained.best_epoch,
+        provenance=_provenance(new, description, positive).parts(),
+    )
+
+
+def _provenance(
+    new: RegisteredModel, description: ClassifierDescription, class_name: str
+) -> Provenance:
+    name = f"models:/{MODEL}/{new.version}" if new.version else new.weights.name
+    return Provenance(
+        ModelIdentity(name, new.version, description.fingerprint),
+        class_name,
+        None,
+        description.preprocessing.in_words(),
+        now_to_the_second(),
+        tessera_version(),
     )
 
 

@@ -519,11 +519,12 @@ class OutputInfo(Reply):
 
 
 class ModelVersion(Reply):
-    """A version of a model."""
+    """A version of a model; two with the same fingerprint give the same outputs."""
 
     id: str
     created_at: str
     status: Status
+    fingerprint: str
 
 
 class ModelReply(Reply):
@@ -574,6 +575,21 @@ class OutputData(Reply):
     embeddings: list[Embedding] | None = None
 
 
+class OutputProvenance(Reply):
+    """The origin of an output, with the names that files of the command line use.
+
+    ``preprocessing`` is what the network reads of an image, in words, and ``made_at`` is to the
+    second.
+    """
+
+    model: str
+    model_version: str
+    model_fingerprint: str
+    preprocessing: str
+    made_at: str
+    tessera_version: str
+
+
 class OutputReply(Reply):
     """A model's output for one input; it has no data if the input could not be read."""
 
@@ -583,6 +599,7 @@ class OutputReply(Reply):
     model: ModelReply
     input: PredictInputReply
     data: OutputData | None = None
+    provenance: OutputProvenance
 
 
 class OutputsReply(StatusReply):

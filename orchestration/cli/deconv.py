@@ -21,6 +21,7 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
+from orchestration.cli.result_folders import REPORT
 
 
 @click.command("deconv")
@@ -48,24 +49,27 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     config = options.config(DeconvnetMapsConfig)
     settings = config.settings()
     asked = image_questions(images, out, "deconv", options)
-    target, notify = asked.target, asked.progress.notify
+    target, made, notify = asked.target, asked.made, asked.progress.notify
 
     def run_one(image: Original) -> DeconvnetResult:
         notify(f"{image.name}: {image.number} of {len(asked.files)}")
-        return run_deconvnet(image.image, image.name, target, settings)
+        return run_deconvnet(image.image, image.name, target, settings, made)
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
+        run.tags(made.parts())
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             found = result.found
             about = {
                 **result.metrics,
+                **result.about,
                 "start": vars(found.start) if found.start else None,
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],
             }
-            paths = asked.folders.write(image, result.files, report_of(image, target, about))
+            paths = asked.folders.write(image, result.files, report_of(image, made, about))
+            run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
             _summarise(image, found, paths["figure.png"])
     if not asked.files.all_read:
         sys.exit(2)

@@ -107,6 +107,7 @@ def _report(value: NsfwEvaluation, data: LabelledData, run: FinishedRun) -> dict
         "positive": value.positive,
         **value.settings,
         "fingerprints": dict(zip(value.models, value.fingerprints, strict=True)),
+        "provenance": dict(zip(value.models, value.provenance, strict=True)),
         "metrics": {
             model: {row.metric: _numbers(row) for row in rows.itertuples()}
             for model, rows in value.metrics.groupby("model", sort=False)

@@ -22,6 +22,7 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
+from orchestration.cli.result_folders import REPORT
 
 _log = logging.getLogger("tessera")
 
@@ -57,7 +58,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     config = options.config(OcclusionMapsConfig)
     settings = config.occlusion()
     asked = image_questions(images, out, "explain", options)
-    target, store, progress = asked.target, asked.models.window_scores, asked.progress
+    target, made, progress = asked.target, asked.made, asked.progress
+    store = asked.models.window_scores
 
     def run_one(image: Original) -> OcclusionResult:
         return run_occlusion(
@@ -68,14 +70,17 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             store,
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
+            made,
         )
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
+        run.tags(made.parts())
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            report = report_of(image, target, {**vars(settings), **result.metrics})
-            paths = asked.folders.write(image, result.files, report)
+            about = {**vars(settings), **result.metrics, **result.about}
+            paths = asked.folders.write(image, result.files, report_of(image, made, about))
+            run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
             _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:
         sys.exit(2)

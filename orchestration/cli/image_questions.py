@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from assets.config import NsfwScoresConfig
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.classifier import check_class
+from assets.methods.models.provenance import Provenance
 from assets.resources.models import Models
 from assets.resources.tracking import Tracking
 from assets.results.originals import Original
@@ -23,10 +24,14 @@ from orchestration.definitions import build_resources
 
 @dataclass(frozen=True)
 class ImageQuestions:
-    """The images, whose probability is attributed to their parts, and where all of it goes."""
+    """The images, whose probability is attributed to their parts, and where all of it goes.
+
+    ``made`` is the origin of the answers.
+    """
 
     files: ImageFiles
     target: Target
+    made: Provenance
     models: Models
     tracking: Tracking
     progress: TerminalProgress
@@ -52,19 +57,16 @@ def image_questions(
     loaded = models.load(asked.model, compute.settings(), progress.notify)
     check_class(loaded.classifier.class_names, asked.class_name)
     target = Target(loaded.classifier, loaded.identity, asked.class_name)
+    made = provenance_of(target, asked.threshold)
     return ImageQuestions(
-        files, target, models, resources["tracking"], progress, ImageFolders(out, command)
+        files, target, made, models, resources["tracking"], progress, ImageFolders(out, command)
     )
 
 
-def report_of(image: Original, target: Target, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what was found in an image, and which model was asked, for ``report.json``."""
+def report_of(image: Original, made: Provenance, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found in an image, and the origin of it, for ``report.json``."""
     frame = image.frame
     about = {"frame": frame.number, "seconds": frame.seconds, "note": image.note} if frame else {}
-    head = {
-        **about,
-        "model": target.model,
-        "fingerprint": target.classifier.fingerprint,
-        "class": target.class_name,
-    }
+    # Reports of before name the fingerprint so.
+    head = {**about, **made.parts(), "fingerprint": made.identity.fingerprint}
     return head | found

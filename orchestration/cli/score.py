@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.common.shown_text import printable, printable_uri, shown
 from assets.methods.common.tables import table_bytes
-from assets.methods.models.identity import ModelIdentity
-from assets.methods.models.provenance import Provenance, tessera_version
+from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
 from assets.resources.home import home_folder
@@ -30,7 +28,7 @@ from assets.results.review import (
     review_files,
     thumbnail_files,
 )
-from assets.results.scores import is_flagged, unread_note
+from assets.results.scores import is_flagged, unread_note, with_origin
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -131,11 +129,11 @@ def command(
     collection = collection.with_settings(options.settings, {"nsfw_scores"})
     check_settings(collection.settings)
     config = config_of(NsfwScoresConfig, collection.settings)
-    identity = check_classifier(config.model, config.class_name, options)
+    check_classifier(config.model, config.class_name, options)
     outputs, run = run_collection("scores", collection, options)
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
-    provenance = _provenance(identity, scores, config.threshold)
+    provenance = Provenance.of_parts(scores.provenance)
     table = scores_table(catalogue, scores, config.threshold)
     write_whole(out, table_bytes(table, out.suffix, provenance.parts()))
     reviewed = choose_for_review(table, review_highest)
@@ -151,7 +149,7 @@ def command(
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> pd.DataFrame:
     """Return a row a file, the highest score first: uri, image_id, score, flagged, frame, seconds,
-    reason and detail.
+    reason, detail, and the sizes of ``with_origin``.
 
     A reject has a reason and no score, so that every file that claims to be a photo is in the
     table. Frame and seconds are those of `NsfwScores`, whose note on an animation is its detail.
@@ -164,18 +162,7 @@ def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> 
     parts = [
         part.reindex(columns=list(_DTYPES)).astype(_DTYPES) for part in (scored, catalogue.rejects)
     ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _provenance(identity: ModelIdentity, scores: NsfwScores, threshold: float) -> Provenance:
-    return Provenance(
-        identity,
-        scores.class_name,
-        threshold,
-        preprocessing="",
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        tessera_version=tessera_version(),
-    )
+    return with_origin(pd.concat(parts, ignore_index=True), catalogue, {})
 
 
 def _check_review(review: Path | None, highest: int | None, source: str, out: Path) -> None:

@@ -39,6 +39,9 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     for name in ("study", "evaluation", "dolls"):
         with Image.open(out / f"{name}.png") as picture:
             assert picture.width > 1000
+            assert picture.info["seed"] == "0"
+            assert json.loads(picture.info["models"]) == metrics["provenance"]
+    assert metrics["provenance"].keys() == {"before", "after", "skin-baseline", "OpenNSFW"}
     table = pd.read_csv(out / "dolls" / "labels.csv")
     assert len(table) == 24
     assert all((out / "dolls" / name).is_file() for name in table.uri)

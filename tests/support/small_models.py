@@ -68,7 +68,9 @@ class KnownVersions:
     def _made(self, folder, number):
         weights = folder / f"{number}.safetensors"
         weights.write_bytes(b"")
-        return RegisteredModel(number, weights, SimpleNamespace(fingerprint=f"f{number}"))
+        return RegisteredModel(
+            number, weights, SimpleNamespace(fingerprint=f"f{number}", preprocessing=SMALL)
+        )
 
 
 def use_small_models(monkeypatch):

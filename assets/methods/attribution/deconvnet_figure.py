@@ -6,6 +6,7 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 
 have to change for the photograph to look more like the class.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from assets.methods.attribution.deconvnet_maps import DeconvnetMap
 from assets.methods.attribution.heat_map import HeatMap, HeatMapSettings, scaled_photo, smoothed
+from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, centred, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines
 
@@ -54,7 +56,7 @@ _DARKER = np.array([95, 50, 160], dtype=np.float32)
 
 
 def draw_deconvnet_figure(
-    image: Image.Image, found: DeconvnetMap, name: str, model: str
+    image: Image.Image, found: DeconvnetMap, name: str, model: str, foot: Sequence[str] = ()
 ) -> Image.Image:
     """Draw all that ``deconvnet_map`` found.
 
@@ -63,6 +65,7 @@ def draw_deconvnet_figure(
         found: by ``deconvnet_map``.
         name: the photograph's.
         model: the classifier's name for people.
+        foot: lines below the figure.
 
     Returns:
         An RGB picture, 1,800 px wide, the same for the same arguments.
@@ -95,7 +98,7 @@ def draw_deconvnet_figure(
     )
     sheet.top(found)
     sheet.change(photo, found)
-    return sheet.image()
+    return with_foot(sheet.image(), foot)
 
 
 def signed_image(values: NDArray[np.float32]) -> Image.Image:

@@ -81,6 +81,7 @@ class DeconvnetMap:
     Attributes:
         class_name: the class asked for.
         score: P(class) of the photograph, padded to a square.
+        read_size: (width, height) in px that was read of the photograph, without the padding.
         start: where the deconvnet started; None for the class's logit.
         reconstruction: (h, w, 3) float32, RGB, signed: the image of the start, scaled as grey
             levels are to the network's units. Its overall factor means nothing. It is zero in the
@@ -99,6 +100,7 @@ class DeconvnetMap:
 
     class_name: str
     score: float
+    read_size: tuple[int, int]
     start: Activation | None
     reconstruction: NDArray[np.float32]
     has_switches: bool
@@ -160,6 +162,7 @@ def _map(
     changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
     return DeconvnetMap(
         class_name=class_name,
+        read_size=read.scaled.size,
         score=_probability(_log_odds(image, classifier, index)),
         start=start,
         reconstruction=reconstruction,

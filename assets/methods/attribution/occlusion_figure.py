@@ -5,6 +5,7 @@ was fed to the network.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from assets.methods.attribution.heat_map import (
     fill_bar,
     scaled_photo,
 )
+from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines, text_length
 
@@ -80,6 +82,7 @@ def draw_occlusion_figure(
     hidden: Panel | None,
     settings: HeatMapSettings,
     title: FigureTitle,
+    foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw the maps of the experiments that were made, each with a window that was fed.
 
@@ -89,6 +92,7 @@ def draw_occlusion_figure(
         hidden: the experiment that scores the photograph with each window painted over.
         settings: how the maps should look.
         title: what was computed.
+        foot: lines below the figure.
 
     Returns:
         An RGB picture, at most 1,800 px wide, the same for the same arguments.
@@ -110,7 +114,7 @@ def draw_occlusion_figure(
         uncovered = 1 - title.score if words is _HIDDEN else None
         page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
         page.draw_window(place, panel, words)
-    return page.image()
+    return with_foot(page.image(), foot)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.provenance import Provenance, tessera_version
+from assets.methods.models.torch_classifier import TorchClassifier
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,17 @@ class Target:
     def names(self) -> dict[str, str]:
         """The model and the class, as they stand in settings and parameters."""
         return {"model": self.model, "class_name": self.class_name}
+
+
+def provenance_of(target: Target, threshold: float | None) -> Provenance:
+    """Return the origin of what a target answers from now on; ``threshold`` as in `Provenance`."""
+    classifier = target.classifier
+    known = classifier.preprocessing if isinstance(classifier, TorchClassifier) else None
+    return Provenance(
+        target.identity,
+        target.class_name,
+        threshold,
+        known.in_words() if known else "",
+        now_to_the_second(),
+        tessera_version(),
+    )

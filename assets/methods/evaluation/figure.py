@@ -1,6 +1,6 @@
 """One figure of the evaluations of one model or several on the same labelled set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from PIL import Image
 
 from assets.methods.evaluation.evaluate import Evaluation
 from assets.methods.evaluation.intervals import format_estimate
+from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.panel import style_panel
 from assets.methods.plotting.sheet import rasterised
 from assets.methods.plotting.text import CHANCE, COLOURS, DPI, PALE, in_lines, printable
@@ -38,13 +39,15 @@ class _Model:
     colour: str
 
 
-def draw_evaluation(evaluations: Mapping[str, Evaluation]) -> Image.Image:
+def draw_evaluation(evaluations: Mapping[str, Evaluation], foot: Sequence[str] = ()) -> Image.Image:
     """Draw ``evaluation_figure`` as an RGB image, 1,800 px wide, the same for the same arguments.
+
+    The lines of ``foot`` stand below it.
 
     Raises:
         ValueError: there is no evaluation.
     """
-    return rasterised(evaluation_figure(evaluations))
+    return with_foot(rasterised(evaluation_figure(evaluations)), foot)
 
 
 def evaluation_figure(evaluations: Mapping[str, Evaluation]) -> "Figure":

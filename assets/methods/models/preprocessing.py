@@ -41,6 +41,16 @@ class Preprocessing:
         # Rounded down, as torchvision's Resize does.
         return int(self.resize * width / short), int(self.resize * height / short)
 
+    def in_words(self) -> str:
+        """Return what is read of an image, such as "short side 256 px bicubic, centre 224 px"."""
+        scaled = "stretched to" if self.stretch else "short side"
+        words = [f"{scaled} {self.resize} px {self.interpolation}"]
+        if not (self.stretch and self.crop == self.resize):
+            words.append(f"centre {self.crop} px")
+        if self.channels != "RGB":
+            words.append(self.channels)
+        return ", ".join(words)
+
     def as_parts(self) -> dict[str, Any]:
         """Return the fields for a fingerprint.
 

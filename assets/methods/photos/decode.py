@@ -101,7 +101,7 @@ def _decoded_photo(
     data: bytes, limits: DecodeLimits, image: Image.Image, image_format: str, note: str | None
 ) -> DecodedPhoto:
     width, height = image.size
-    size = _working_size(image.size)
+    size = working_size(image.size)
     if isinstance(image, JpegImageFile):
         # A JPEG decodes faster to a fraction of its size. Twice the pixels a side are kept for the
         # final resize to average.
@@ -232,6 +232,12 @@ def decode_frames(
     return Animation(n_frames, n_read, shown, tuple(kept[number] for number in sorted(kept)))
 
 
+def working_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) in px of the working copy of an image of ``size``."""
+    scale = min(1.0, WORKING_SHORT_SIDE / min(size), WORKING_LONG_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _go_to(frame: int | None, image: Image.Image, data: bytes, limits: DecodeLimits) -> int:
     """Go to a frame of a photo that was just opened, None for the one that is shown; return it."""
     if frame is None:
@@ -261,13 +267,13 @@ def _working_frame(
 ) -> Image.Image:
     """Return the frame that is loaded as a working copy; ``size`` is the animation's, in px."""
     if part is None:
-        small = _small_frame(image, size, _working_size(size))
+        small = _small_frame(image, size, working_size(size))
         return upright_srgb(small, image, orientation_of(image))
     whole = upright_srgb(
         resizable(_cut(image, size), grey_scale(image)), image, orientation_of(image)
     )
     cut = part(whole)
-    return cut.resize(_working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    return cut.resize(working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
 
 
 def _small_frame(image: Image.Image, size: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
@@ -279,11 +285,6 @@ def _small_frame(image: Image.Image, size: tuple[int, int], wanted: tuple[int, i
 def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Cut an image to ``size``: Pillow enlarges a GIF for frames that are larger than the GIF."""
     return image.crop((0, 0, *size)) if isinstance(image, GifImageFile) else image
-
-
-def _working_size(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, WORKING_SHORT_SIDE / min(size), WORKING_LONG_SIDE / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _taken_at(image: Image.Image) -> str | None:

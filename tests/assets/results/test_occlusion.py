@@ -20,8 +20,10 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.attribution.windows import place_windows
 from assets.methods.common.errors import UserError
+from assets.methods.common.timestamps import DATE_VARIABLE
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.provenance import tessera_version
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
@@ -58,9 +60,9 @@ def drawn(monkeypatch):
     for name, made in calls.items():
         original = getattr(occlusion, name)
 
-        def draw(*arguments, made=made, original=original):
+        def draw(*arguments, made=made, original=original, **options):
             made.append(arguments)
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(occlusion, name, draw)
     return calls
@@ -121,7 +123,8 @@ def test_one_experiment_alone_has_one_map_one_overlay_and_its_figures(store, exp
     assert (seen is None, hidden is None) == (experiment == "hidden", experiment == "seen")
 
 
-def test_pictures_are_rgb_and_the_same_each_time(store):
+def test_pictures_are_rgb_and_the_same_each_time(store, monkeypatch):
+    monkeypatch.setenv(DATE_VARIABLE, "0")
     one = run(corner(), store)
     two = run(corner(), store)
     assert list(one.images) == ["figure", "seen", "hidden"]
@@ -164,6 +167,50 @@ def test_a_window_larger_than_the_image_is_told_as_it_is(store, drawn):
     run(corner(), store, box=64, stride=16)
     (title,) = drawn["draw_occlusion_figure"][0][4:]
     assert (title.box, title.n_windows) == (12, 1)
+
+
+def test_what_was_read_and_where_windows_lie_is_told_in_pixels_of_both(store):
+    about = run(corner(24, 16), store, long_side=12).about
+    assert about == {
+        "image_size": {"width": 24, "height": 16},
+        "read_size": {"width": 12, "height": 8},
+        "box_px": {"read": {"width": 4, "height": 4}, "image": {"width": 8, "height": 8}},
+        "stride_px": {"read": {"across": 4, "down": 4}, "image": {"across": 8, "down": 8}},
+        "strongest_windows": {
+            experiment: {
+                "score": pytest.approx(score, abs=0.05),
+                "read_px": {"left": 8, "upper": 0, "right": 12, "lower": 4},
+                "image_px": {"left": 16, "upper": 0, "right": 24, "lower": 8},
+            }
+            for experiment, score in (("seen", 1), ("hidden", 0))
+        },
+    }
+    # A window that is larger than the image is as large as the image.
+    assert run(corner(), store, box=64, stride=16).about["box_px"]["read"] == {
+        "width": 12,
+        "height": 8,
+    }
+
+
+def test_the_figures_name_the_model_the_sizes_and_the_outlined_windows(store, monkeypatch):
+    monkeypatch.setenv(DATE_VARIABLE, "1764324000")
+    feet = []
+    monkeypatch.setattr(occlusion, "with_foot", lambda image, foot: feet.append(foot) or image)
+    monkeypatch.setattr(
+        occlusion, "draw_occlusion_figure", lambda *_, foot: feet.append(foot) or corner()
+    )
+    found = run(corner(24, 16), store, long_side=12, experiment="seen")
+    foot = [
+        "model brightness, fingerprint 0; P(bright), flagged from 0.5",
+        f"2025-11-28T10:00:00Z, tessera {tessera_version()}",
+        "image 24 x 16 px, read as 12 x 8 px",
+        "box 4 x 4 px, stride 4 x 4 px of what was read; box 8 x 8 px, stride 8 x 8 px of the "
+        "image",
+        "strongest window of seen: 16, 0 to 24, 8 px of the image; 8, 0 to 12, 4 px of what was "
+        "read; score {:.4g}".format(found.about["strongest_windows"]["seen"]["score"]),
+    ]
+    # Of the figure, and of the one overlay.
+    assert feet == [foot, foot]
 
 
 def test_the_score_is_that_of_the_image_scaled_down(store):
@@ -372,7 +419,8 @@ def test_originals_are_mapped_and_those_that_have_gone_are_rejects(
     assert log.lines[0] == "photo.png, 2 of 4: 12 windows."
     assert log.lines[1].startswith("photo.png, 2 of 4: expected: ")
     # The first that could be read is the highest.
-    assert list(log.metadata) == ["highest", "images", "rejected"]
+    about = {"highest", "images", "rejected"}
+    assert log.metadata.keys() == about | value.provenance.keys()
     assert log.metadata["highest"].value.startswith("![thumbnail](data:image/jpeg;base64,")
 
 
@@ -387,7 +435,8 @@ def test_mlflow_has_files_a_series_of_pictures_and_a_series_of_figures(
     files = [name for name in found if not name.startswith("images/")]
     kinds = ["figure.png", "hidden.npy", "hidden.png", "seen.npy", "seen.png"]
     assert files == sorted(
-        f"{folder}/{kind}" for folder in ("photo-2", "photo-4") for kind in kinds
+        ["occlusion_maps.csv"]
+        + [f"{folder}/{kind}" for folder in ("photo-2", "photo-4") for kind in kinds]
     )
     series = {tuple(Path(name).name.split("+")[:3]) for name in found if name.startswith("images/")}
     ranks = [str(rank) for rank in table["rank"].unique()]

@@ -32,6 +32,7 @@ def found_in(size, n_top=9, **changes):
     found = DeconvnetMap(
         class_name="nsfw",
         score=0.1,
+        read_size=size,
         start=None,
         reconstruction=reconstruction,
         has_switches=True,

@@ -7,6 +7,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.timestamps import DATE_VARIABLE
+from assets.methods.models.provenance import tessera_version
 from assets.methods.photos.download import FetchLimits
 from orchestration.api.contract import LAST_PAGE
 from orchestration.api.inference.served_models import ServedModels
@@ -53,6 +55,7 @@ def test_the_models_are_listed(client):
     assert nsfw["output_info"]["type"] == "concept"
     assert nsfw["model_version"]["id"] == "1"
     assert nsfw["model_version"]["status"]["code"] == 21100
+    assert nsfw["model_version"]["fingerprint"] == "f1"
     assert nsfw["created_at"].endswith("Z")
     assert general["output_info"] == {"type": "embed", "output_config": {}}
 
@@ -154,12 +157,21 @@ def test_concepts_come_by_falling_value(client):
     assert [one["name"] for one in second] == ["other", "red"]
 
 
-def test_an_output_says_of_what_and_by_which_model_it_is(client):
+def test_an_output_says_of_what_and_by_which_model_it_is(client, monkeypatch):
+    monkeypatch.setenv(DATE_VARIABLE, "1764324000")
     asked = {"id": "mine", **sent(coloured(20))}
     asked["data"]["image"]["crop"] = [0, 0, 0.5, 1]
     (output,) = post(client, asked).json()["outputs"]
     assert output["input"] == {"id": "mine", "data": {"image": {"crop": [0, 0, 0.5, 1]}}}
     assert (output["model"]["id"], output["model"]["model_version"]["id"]) == ("nsfw", "1")
+    assert output["provenance"] == {
+        "model": "nsfw",
+        "model_version": "1",
+        "model_fingerprint": "f1",
+        "preprocessing": "short side 2 px bicubic, centre 2 px",
+        "made_at": "2025-11-28T10:00:00Z",
+        "tessera_version": tessera_version(),
+    }
     assert "data" not in output["model"]["output_info"]
     assert output["created_at"].endswith("Z")
     assert len(output["id"]) == 32
