@@ -31,6 +31,7 @@ from assets.results.evaluation import (
     evaluation_value,
     label_metrics,
     log_evaluation,
+    scores_in_words,
     shown_names,
 )
 from assets.results.training import (
@@ -158,22 +159,28 @@ def nsfw_evaluation(
     with step(context, tracking, progress, config) as log:
         load_image = photos.store.open_working_copy
         asked = list(dict.fromkeys(config.models))
-        evaluated = [
-            evaluate_model(
-                name,
-                models.load(model, compute.settings(), context.log.warning).classifier,
-                labelled_images,
-                config.split,
-                config.settings(),
-                load_image,
-                models.probabilities,
-                log.progress("photos"),
-                photos.store.shown_ids(labelled_images.images.image_id),
+        evaluated = []
+        for name, model in zip(shown_names(asked), asked, strict=True):
+            loaded = models.load(model, compute.settings(), context.log.warning)
+            evaluated.append(
+                evaluate_model(
+                    name,
+                    loaded.classifier,
+                    labelled_images,
+                    config.split,
+                    config.settings(),
+                    load_image,
+                    models.probabilities,
+                    log.progress("photos"),
+                    photos.store.shown_ids(labelled_images.images.image_id),
+                    config.classes.get(model, ()),
+                    loaded.identity.version,
+                )
             )
-            for name, model in zip(shown_names(asked), asked, strict=True)
-        ]
-        figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
         positive = labelled_images.class_names[1]
+        figure = draw_evaluation(
+            {one.name: one.evaluation for one in evaluated}, scores_in_words(evaluated, positive)
+        )
         value = evaluation_value(evaluated, figure, load_image, positive, config)
         log.metrics(evaluation_summary(evaluated))
         log_evaluation(log.run, evaluated, value)

@@ -22,7 +22,7 @@ from assets.methods.evaluation.evaluate import (
 )
 from assets.methods.evaluation.intervals import format_to_four_decimals
 from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
-from assets.methods.models.classifier import Classifier
+from assets.methods.models.classifier import Classifier, check_class
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.labels import LabelledData, class_counts
@@ -32,19 +32,34 @@ from assets.values import NsfwEvaluation
 
 # The prefix of a model's metrics and artifacts in MLflow, because its own name may be a URL.
 MODEL_NAME = "model_{}"
+# Those beyond are counted instead of named.
+_FEW_CLASSES = 6
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
     """A model, the labelled images with its scores, and the evaluation of the scores.
 
-    ``scores`` has image_id, uri, label, split, is_positive and score.
+    ``scores`` has image_id, uri, label, split, is_positive and score, the sum of the probabilities
+    of ``class_names``. ``version`` is empty where it is not known, or there are none.
     """
 
     name: str
     fingerprint: str
     scores: pd.DataFrame
     evaluation: Evaluation
+    class_names: tuple[str, ...]
+    version: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """The classes in words, such as "cat + dog"."""
+        return _added_up(self.class_names)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The columns that every table begins with."""
+        return {"model": self.name, "class": self.class_name}
 
 
 def evaluate_model(
@@ -57,15 +72,17 @@ def evaluate_model(
     store: VectorStore,
     progress: Progress = silent,
     shown_ids: Mapping[str, str] = MappingProxyType({}),
+    classes: Sequence[str] = (),
+    version: str = "",
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
     ``split`` is "test", where the temperature is fitted on the validation images, or "all".
     ``shown_ids`` are those of `PhotoStore`: of an animation, the frame that a map shows is scored.
-    Raises UserError when the classifier does not have the positive class, and as
-    ``evaluate_scores`` does.
+    ``classes`` and what is raised are those of ``classes_of``; and as ``evaluate_scores`` raises.
     """
     positive = data.class_names[1]
+    class_names = classes_of(name, classifier.class_names, positive, classes)
     splits = ("test", "validation") if split == "test" else ("train", "validation", "test")
     images = data.images[data.images.split.isin(splits)].reset_index(drop=True)
     is_positive = (images.label == positive).astype(bool)
@@ -73,7 +90,7 @@ def evaluate_model(
     _check_enough(data, split)
     ids_of = {image_id: (shown,) for image_id, shown in shown_ids.items()}
     found = score_unseen(
-        list(images.image_id), load_image, classifier, positive, store, progress, ids_of
+        list(images.image_id), load_image, classifier, class_names, store, progress, ids_of
     )
     # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
@@ -90,7 +107,44 @@ def evaluate_model(
         images.loc[is_tested, list(data.slice_columns)].reset_index(drop=True),
         calibration,
     )
-    return EvaluatedModel(name, found.fingerprint, tested.reset_index(drop=True), evaluation)
+    return EvaluatedModel(
+        name,
+        found.fingerprint,
+        tested.reset_index(drop=True),
+        evaluation,
+        class_names,
+        version,
+    )
+
+
+def classes_of(
+    model: str, known: Sequence[str], positive: str, given: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the classes of a model whose probabilities add up to its score.
+
+    Args:
+        model: the model's name.
+        known: all its classes.
+        positive: the label of the positive images.
+        given: the classes that stand for it; none if the model calls it so, too.
+
+    Raises:
+        UserError: the model does not have one of them, or the positive class where none are given.
+    """
+    for name in given:
+        try:
+            check_class(known, name)
+        except UserError as error:
+            raise UserError(f"{model} cannot be evaluated: {error}") from error
+    if not given and positive not in known:
+        few = " and ".join(f"'{name}'" for name in known)
+        few = few if len(known) <= _FEW_CLASSES else f"{len(known):,} others"
+        raise UserError(
+            f"{model} cannot be evaluated: it has no class {positive} but {few}, so name each of "
+            f"its classes that stands for {positive} by --class '{model}=CLASS', or in Dagster in "
+            "the setting classes; several add up."
+        )
+    return tuple(dict.fromkeys(given)) or (positive,)
 
 
 def _check_enough(data: LabelledData, split: str) -> None:
@@ -124,6 +178,32 @@ def shown_names(models: Sequence[str]) -> list[str]:
     return names
 
 
+def scores_in_words(models: Sequence[EvaluatedModel], positive: str) -> str:
+    """Say which label is positive, and which classes of the models stand for it."""
+    others = [
+        f"{model.name}: {score_in_words(model.class_names, positive)}"
+        for model in models
+        if model.class_names != (positive,)
+    ]
+    return "; ".join([f"Positive are the images labelled {positive}", *others]) + "."
+
+
+def score_in_words(class_names: Sequence[str], positive: str) -> str:
+    """Return what the score of a model is, such as "P(cat) + P(dog) for animal"."""
+    words = _added_up([f"P({name})" for name in class_names])
+    return words if [*class_names] == [positive] else f"{words} for {positive}"
+
+
+def _added_up(words: Sequence[str]) -> str:
+    n_more = len(words) - _FEW_CLASSES
+    shown = list(words[:_FEW_CLASSES])
+    return " + ".join([*shown, f"{n_more:,} more"] if n_more > 0 else shown)
+
+
+def _with_version(model: EvaluatedModel) -> str:
+    return f"{model.name}, version {model.version}" if model.version else model.name
+
+
 def _is_path(model: str) -> bool:
     return model.endswith(".safetensors") and Path(model).is_absolute()
 
@@ -139,7 +219,11 @@ def evaluation_value(
     sheets = {}
     for number, model in enumerate(models, 1):
         errors = worst_errors(model.scores, config.threshold, config.worst)
-        sheet = draw_worst_errors(load_image, errors, positive, blur=not config.sharp)
+        title = (
+            f"Worst errors of {_with_version(model)}",
+            f"{score_in_words(model.class_names, positive)}, flagged from {config.threshold:g}",
+        )
+        sheet = draw_worst_errors(load_image, errors, positive, title, blur=not config.sharp)
         sheets[MODEL_NAME.format(number)] = png(sheet)
     return NsfwEvaluation(
         positive=positive,
@@ -150,13 +234,14 @@ def evaluation_value(
         curves=_by_model(models, _curves),
         reliability=_by_model(models, _reliability),
         scores=pd.concat(
-            [model.scores.drop(columns="is_positive").assign(model=model.name) for model in models],
+            [model.scores.drop(columns="is_positive").assign(**model.origin) for model in models],
             ignore_index=True,
         ),
         figure=png(figure),
         worst=sheets,
         notes=[f"{model.name}: {note}" for model in models for note in model.evaluation.notes],
         settings=config.model_dump(),
+        classes=tuple(list(model.class_names) for model in models),
     )
 
 
@@ -178,10 +263,17 @@ def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
     files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
     files["worst_errors.csv"] = csv_bytes(_worst_table(value))
     files["evaluation.png"] = value.figure.data
-    for name, sheet in value.worst.items():
-        alone = len(value.models) == 1
-        files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
+    for number, name in enumerate(sheet_names(value), 1):
+        files[name] = value.worst[MODEL_NAME.format(number)].data
     return files
+
+
+def sheet_names(value: NsfwEvaluation) -> list[str]:
+    """Return the names of the files of the worst errors, in the order of the models."""
+    if len(value.models) == 1:
+        return ["worst_errors.png"]
+    numbers = range(1, len(value.models) + 1)
+    return [f"worst_errors_{MODEL_NAME.format(number)}.png" for number in numbers]
 
 
 def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
@@ -196,8 +288,9 @@ def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
         }
         for kind, worst in kinds.items():
             numbered = worst.assign(model=model, error=kind, number=range(1, len(worst) + 1))
-            parts.append(numbered.merge(rows[["image_id", "uri", "label"]], on="image_id"))
-    columns = ["model", "error", "number", "score", "label", "uri", "image_id"]
+            known = rows[["image_id", "uri", "label", "class"]]
+            parts.append(numbered.merge(known, on="image_id"))
+    columns = ["model", "class", "error", "number", "score", "label", "uri", "image_id"]
     return pd.concat(parts, ignore_index=True)[columns]
 
 
@@ -210,6 +303,7 @@ def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
         evaluation = model.evaluation
         summary |= {
             f"{prefix}model": model.name,
+            f"{prefix}class": model.class_name,
             f"{prefix}images": evaluation.n,
             f"{prefix}positives": evaluation.n_positive,
         }
@@ -241,7 +335,7 @@ def label_metrics(data: LabelledData) -> dict[str, Any]:
 def _metrics(model: EvaluatedModel) -> pd.DataFrame:
     evaluation = model.evaluation
     rows = [
-        {"model": model.name, "metric": name, **vars(metric)}
+        {**model.origin, "metric": name, **vars(metric)}
         for name, metric in evaluation.metrics.items()
     ]
     counts = {
@@ -250,7 +344,7 @@ def _metrics(model: EvaluatedModel) -> pd.DataFrame:
         "temperature": evaluation.temperature,
     }
     rows += [
-        {"model": model.name, "metric": name, "value": float(value), "low": None, "high": None}
+        {**model.origin, "metric": name, "value": float(value), "low": None, "high": None}
         for name, value in counts.items()
     ]
     return pd.DataFrame(rows).astype({"low": "float64", "high": "float64"})
@@ -259,9 +353,10 @@ def _metrics(model: EvaluatedModel) -> pd.DataFrame:
 def _by_model(
     models: Sequence[EvaluatedModel], table: Callable[[Evaluation], pd.DataFrame]
 ) -> pd.DataFrame:
-    parts = [table(model.evaluation).assign(model=model.name) for model in models]
+    parts = [table(model.evaluation).assign(**model.origin) for model in models]
     joined = pd.concat(parts, ignore_index=True)
-    return joined[["model", *(name for name in joined if name != "model")]]
+    origin = list(models[0].origin)
+    return joined[[*origin, *(name for name in joined if name not in origin)]]
 
 
 def _curves(evaluation: Evaluation) -> pd.DataFrame:

@@ -69,11 +69,15 @@ def name_for(source: str) -> str:
 
 def check_classifier(model: str, class_name: str, options: Options) -> None:
     """Refuse a classifier or a class that is not there, before hours of decoding."""
+    check_class(class_names_of(model, options), class_name)
+
+
+def class_names_of(model: str, options: Options) -> tuple[str, ...]:
+    """Return the classes of a classifier; raises UserError when it is not there."""
     compute = options.compute()
     models: Models = build_resources(compute=compute)["models"]
     # The run itself warns of a registry that is down.
-    loaded = models.load(model, compute.settings(), lambda warning: None)
-    check_class(loaded.classifier.class_names, class_name)
+    return models.load(model, compute.settings(), lambda warning: None).classifier.class_names
 
 
 def report_unused(catalogue: Catalogue) -> None:
