@@ -1,5 +1,6 @@
 """The evaluation of models on labelled images: how it is computed, stored and shown."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.common.tables import csv_bytes
 from assets.methods.evaluation.evaluate import (
     LEAST_OF_EACH_CLASS,
+    SLICE_RATES,
     Evaluation,
     EvaluationSettings,
     evaluate_scores,
@@ -32,6 +34,9 @@ from assets.values import NsfwEvaluation
 
 # The prefix of a model's metrics and artifacts in MLflow, because its own name may be a URL.
 MODEL_NAME = "model_{}"
+# Slices beyond these are in slices.csv alone.
+_MOST_TRACKED_SLICES = 20
+_LONGEST_METRIC_NAME = 60
 # Those beyond are counted instead of named.
 _FEW_CLASSES = 6
 
@@ -251,10 +256,32 @@ def log_evaluation(
     """Log metrics, tables and images; each of several models has a prefix of its own."""
     for number, model in enumerate(models, 1):
         prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
-        metrics = model.evaluation.flat_metrics()
+        metrics = model.evaluation.flat_metrics() | slice_metrics(model.evaluation.slices)
         run.metrics({f"{prefix}{name}": metric for name, metric in metrics.items()})
     for name, data in evaluation_files(value).items():
         run.file(name, data)
+
+
+def slice_metrics(slices: pd.DataFrame) -> dict[str, float]:
+    """Return the rates of the largest slices and the ends of their intervals, by names for MLflow.
+
+    A name is such as ``slice.source.web.recall``; MLflow takes letters, digits and a few other
+    characters. Values whose names would be the same are left out, as are rates that do not exist.
+    """
+    largest = slices.nlargest(_MOST_TRACKED_SLICES, "n")
+    rows = largest.to_dict("records")
+    names = [f"slice.{_metric_name(row['slice'])}.{_metric_name(row['value'])}" for row in rows]
+    rates = [f"{rate}{end}" for rate in SLICE_RATES for end in ("", "_low", "_high")]
+    return {
+        f"{name}.{rate}": row[rate]
+        for name, row in zip(names, rows, strict=True)
+        for rate in rates
+        if names.count(name) == 1 and pd.notna(row[rate])
+    }
+
+
+def _metric_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_ -]", "_", text)[:_LONGEST_METRIC_NAME]
 
 
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:

@@ -53,6 +53,7 @@ from assets.results.evaluation import (
     log_evaluation,
     scores_in_words,
     shown_names,
+    slice_metrics,
 )
 from assets.values import EncodedImage, NsfwEvaluation
 
@@ -321,13 +322,39 @@ def test_each_of_several_models_has_its_rows_its_sheet_and_its_prefix(hand, stor
     assert "model_2.precision" not in summary
 
 
+def test_slices_have_names_that_mlflow_takes_and_that_are_theirs_alone(store, tracking):
+    values = ["a/b", "a b", "a.b", "写真", "", "..", "x" * 300, "plain"] * 3
+    labelled = Labelled(range(10, 250, 10), [False] * 12 + [True] * 12, source=values)
+    model = evaluated(labelled, store)
+    found = slice_metrics(model.evaluation.slices)
+    assert {name.split(".")[2] for name in found} == {"a b", "x" * 60, "plain", ""}
+    assert all(math.isfinite(one) for one in found.values())
+    with tracking.lone_run("evaluation", unheard) as run:
+        run.metrics(found)
+    assert tracking.client.get_run(run.run_id).data.metrics == pytest.approx(found)
+
+
+def test_of_many_slices_mlflow_has_the_largest(store):
+    names = [f"s{number}" for number in range(21) for _ in range(2)]
+    labelled = Labelled(range(10, 95, 2), [False, True] * 21 + [True], source=[*names, "s20"])
+    found = slice_metrics(evaluated(labelled, store).evaluation.slices)
+    values = {name.split(".")[2] for name in found}
+    assert len(values) == 20
+    assert "s20" in values
+
+
 def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path):
     model = evaluated(hand, store)
     value = value_of([model], hand)
     with tracking.lone_run("evaluation", unheard) as run:
         log_evaluation(run, [model], value)
     metrics = tracking.client.get_run(run.run_id).data.metrics
+    of_slices = {name: metrics.pop(name) for name in [*metrics] if name.startswith("slice.")}
     assert metrics == pytest.approx(model.evaluation.flat_metrics())
+    # Each of two slices has three rates and the ends of their intervals.
+    assert len(of_slices) == 18
+    assert of_slices["slice.source.web.false_positive_rate"] == 0.25
+    assert of_slices["slice.source.web.false_positive_rate_high"] == pytest.approx(0.6994, abs=1e-4)
     files = evaluation_files(value)
     tables = ["curves", "metrics", "reliability", "scores", "slices"]
     others = ["evaluation.png", "worst_errors.csv", "worst_errors.png"]
