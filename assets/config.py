@@ -12,6 +12,7 @@ from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.attribution.windows import Fill
+from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
@@ -307,6 +308,9 @@ class NsfwEvaluationConfig(_Config):
 
     models: list[str] = Field(default=[CHAMPION_URI], min_length=1)
     """Classifiers to evaluate and to compare, each named as for nsfw_scores (tessera score)."""
+    classes: dict[str, list[str]] = Field(default={})
+    """By classifier, the classes that stand for the positive label, where it has no class of that
+    name. The probabilities of several classes add up."""
     split: Literal["test", "all"] = "test"
     """Images to evaluate on: test is the test split; all is every image, which is fair only for
     classifiers that were trained on none of them."""
@@ -324,7 +328,16 @@ class NsfwEvaluationConfig(_Config):
     """Random seed of the confidence intervals."""
 
     def settings(self) -> EvaluationSettings:
-        """Return the settings as the method takes them."""
+        """Return the settings as the method takes them.
+
+        Raises UserError also for classes of a classifier that is not evaluated.
+        """
+        unknown = [name for name in self.classes if name not in self.models]
+        if unknown:
+            raise UserError(
+                f"Classes are given for {unknown[0]}, which is not evaluated: the classifiers are "
+                f"{', '.join(self.models)}."
+            )
         return EvaluationSettings(
             self.threshold, self.wanted_recall, self.prevalence, seed=self.seed
         )

@@ -33,6 +33,7 @@ from assets.results.evaluation import (
     evaluation_value,
     label_metrics,
     log_evaluation,
+    scores_in_words,
     shown_names,
 )
 from assets.results.training import (
@@ -164,16 +165,12 @@ def nsfw_evaluation(
         load_image = photos.store.open_working_copy
         asked = list(dict.fromkeys(config.models))
         positive = labelled_images.class_names[1]
-        targets = [
-            Target(loaded.classifier, loaded.identity, positive)
-            for model in asked
-            for loaded in [models.load(model, compute.settings(), context.log.warning)]
-        ]
-        made = [provenance_of(target, config.threshold) for target in targets]
-        evaluated = [
-            evaluate_model(
+        evaluated, made = [], []
+        for name, model in zip(shown_names(asked), asked, strict=True):
+            loaded = models.load(model, compute.settings(), context.log.warning)
+            found = evaluate_model(
                 name,
-                target.classifier,
+                loaded.classifier,
                 labelled_images,
                 config.split,
                 config.settings(),
@@ -181,11 +178,15 @@ def nsfw_evaluation(
                 models.probabilities,
                 log.progress("photos"),
                 photos.store.shown_ids(labelled_images.images.image_id),
+                config.classes.get(model, ()),
+                loaded.identity.version,
             )
-            for name, target in zip(shown_names(asked), targets, strict=True)
-        ]
+            target = Target(loaded.classifier, loaded.identity, found.class_name)
+            evaluated.append(found)
+            made.append(provenance_of(target, config.threshold))
         figure = draw_evaluation(
             {one.name: one.evaluation for one in evaluated},
+            scores_in_words(evaluated, positive),
             [line for one in made for line in one.lines()],
         )
         value = evaluation_value(evaluated, figure, load_image, positive, config, made)

@@ -191,11 +191,14 @@ class NsfwTraining:
 class NsfwEvaluation:
     """The evaluation of models on labelled images.
 
-    ``metrics``: model, metric, value, low, high. ``slices``: model and the columns of
-    ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
-    ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
-    image_id, uri, label, split, model, score. ``worst`` has a contact sheet for each model,
-    by its number in ``models``; ``provenance`` is in the order of ``models``.
+    Every table has the columns model and class, the classes of the model that stand for
+    ``positive``, joined by a plus sign. ``metrics``: metric, value, low, high. ``slices``: the
+    columns of ``Evaluation.slices``. ``curves``: curve (roc or precision_recall), threshold, x, y.
+    ``reliability``: scaled (bool), and the columns of ``reliability_table``. ``scores``: image_id,
+    uri, label, split, score. ``worst`` has a contact sheet for each model, by its number in
+    ``models``. ``classes`` are the classes in the order of ``models``, and empty in an older home,
+    where every model has the class ``positive``; nor do its tables have the column class.
+    ``provenance`` is in the order of ``models``.
     """
 
     positive: str
@@ -204,7 +207,11 @@ class NsfwEvaluation:
     metrics: pd.DataFrame = field(
         metadata={FORMER_NAME: "figures", FORMER_COLUMNS: {"figure": "metric"}}
     )
-    slices: pd.DataFrame
+    slices: pd.DataFrame = field(
+        metadata={
+            FORMER_COLUMNS: {"low": "false_positive_rate_low", "high": "false_positive_rate_high"}
+        }
+    )
     curves: pd.DataFrame
     reliability: pd.DataFrame
     scores: pd.DataFrame
@@ -213,6 +220,7 @@ class NsfwEvaluation:
     notes: list[str]
     settings: dict[str, Any]
     provenance: list[Parts] = field(default_factory=list)
+    classes: tuple[list[str], ...] = ()
 
 
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,6 @@ from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown, without_secrets
 from assets.methods.models.classifier import check_class
-from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.rejects import Reason
 from assets.resources.collections import Collection, CollectionRegistry
@@ -76,17 +75,17 @@ def name_for_files(uris: Sequence[str]) -> str:
     )
 
 
-def check_classifier(model: str, class_name: str, options: Options) -> ModelIdentity:
-    """Refuse a classifier or a class that is not there, before hours of decoding.
+def check_classifier(model: str, class_name: str, options: Options) -> None:
+    """Refuse a classifier or a class that is not there, before hours of decoding."""
+    check_class(class_names_of(model, options), class_name)
 
-    Returns which model it is.
-    """
+
+def class_names_of(model: str, options: Options) -> tuple[str, ...]:
+    """Return the classes of a classifier; raises UserError when it is not there."""
     compute = options.compute()
     models: Models = build_resources(compute=compute)["models"]
     # The run itself warns of a registry that is down.
-    loaded = models.load(model, compute.settings(), lambda warning: None)
-    check_class(loaded.classifier.class_names, class_name)
-    return loaded.identity
+    return models.load(model, compute.settings(), lambda warning: None).classifier.class_names
 
 
 def report_unused(catalogue: Catalogue) -> None:

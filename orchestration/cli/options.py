@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce, update_wrapper
 from pathlib import Path
 from types import NoneType
@@ -50,6 +50,11 @@ class Options:
         if compute.device != "auto":
             choose_device(compute.device)
         return compute
+
+    def with_field(self, kind: type[BaseModel], name: str, value: Any) -> "Options":
+        """Return the options with one more field of a config as given."""
+        given = {**self.given, kind: {**self.given.get(kind, {}), name: value}}
+        return replace(self, given=given)
 
     @property
     def strict_tracking(self) -> bool:

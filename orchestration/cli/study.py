@@ -13,6 +13,7 @@ from rich.console import Console
 from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable
 from assets.methods.evaluation.evaluate import Evaluation
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.models.classifier import Classifier
@@ -45,6 +46,15 @@ from orchestration.definitions import build_resources
 
 EXPERIMENT = "tessera study"
 SHEET = 40
+FILES = {
+    "study.png": "the study in one figure",
+    "evaluation.png": "both networks and two others, evaluated on the honest test",
+    "dolls.png": f"the first {SHEET} dolls of that test",
+    "summary.json": "the metrics",
+    "before.safetensors": "the network that was trained with the flaw",
+    "after.safetensors": "the network that was trained on the redesigned data",
+    "dolls": "the dolls of the honest test, with labels.csv for evaluate and train",
+}
 _log = logging.getLogger("tessera")
 
 
@@ -184,6 +194,7 @@ def _summarise(study: Study, evaluations: dict[str, Evaluation], out: Path) -> N
     for name, evaluation in evaluations.items():
         auc = evaluation.metrics["auc"]
         click.echo(f"  {name:<14}AUC {auc.value:.3f}  {auc.low:.3f} to {auc.high:.3f}")
-    for file in ("study.png", "evaluation.png", "dolls.png", "summary.json"):
-        click.echo(f"  {out / file}")
+    longest = max(len(str(out / name)) for name in FILES)
+    for name, words in FILES.items():
+        click.echo(printable(f"  {out / name!s:<{longest}}  {words}"))
     click.echo(study.summary())

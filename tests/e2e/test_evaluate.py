@@ -33,6 +33,12 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     ran = tessera("evaluate", manifest, "--out", out, "--split", "all", *PAIR)
     assert ran.code == 0, ran.err
     assert {file.name for file in out.iterdir()} == EVERY_RESULT
+    listed = dict(line.split(maxsplit=1) for line in ran.out.splitlines() if f"  {out}" in line)
+    assert {*listed} == {str(out / name) for name in EVERY_RESULT}
+    assert (
+        listed[str(out / "worst_errors_model_2.png")]
+        == "the worst errors of skin-baseline, blurred"
+    )
     metrics = pd.read_csv(out / "metrics.csv").set_index(["model", "metric"])
     for model in ("models:/nsfw@champion", "skin-baseline"):
         assert metrics.value[model, "n"] == 64
@@ -48,6 +54,14 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     assert set(slices.value) == {"red", "plain"}
     assert (slices.n_negative == 16).all()
     report = json.loads((out / "report.json").read_text())
+    assert report["classes"] == {PAIR[1]: ["nsfw"], PAIR[3]: ["nsfw"]}
+    for row in slices.to_dict("records"):
+        found = report["slices"][row["model"]]["lips"][row["value"]]
+        for rate in ("recall", "precision", "false_positive_rate"):
+            ends = [row[rate], row[f"{rate}_low"], row[f"{rate}_high"]]
+            expected = found[rate] or [float("nan")] * 3
+            assert ends == pytest.approx(expected, nan_ok=True)
+            assert found[rate] or row["n_flagged"] == 0
     assert all(report["checks"].values())
     tracking = Tracking(home=str(shared_home))
     query = "metrics.`model_2.n` = 64"
@@ -58,7 +72,20 @@ def test_models_are_compared_and_every_row_is_accounted_for(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model", "efficientnet-lite0"], "efficientnet-lite0 cannot be evaluated: There is no"),
+        (
+            ["--model", "efficientnet-lite0"],
+            "efficientnet-lite0 cannot be evaluated: it has no class nsfw but 1,000 others, so "
+            "name each of its classes that stands for nsfw by --class 'efficientnet-lite0=CLASS'",
+        ),
+        (
+            ["--model", "skin-baseline", "--class", "skin-baseline=nude"],
+            "skin-baseline cannot be evaluated: There is no class nude: choose sfw or nsfw.",
+        ),
+        (
+            ["--model", "skin-baseline", "--class", "nude"],
+            "--class nude does not name a class of a model that is evaluated: write "
+            "skin-baseline=CLASS.",
+        ),
         (["--threshold", "2"], "The threshold is 2.0: choose one from 0 to 1."),
         (["--prevalence", "0"], "The prevalence is 0.0"),
         (["--worst", "100"], "1<=x<=50"),
@@ -77,6 +104,43 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert sentence in ran.err
     assert "Traceback" not in ran.err
     assert not (tmp_path / "out" / "metrics.csv").exists()
+
+
+SHADES = """
+def shade(images):
+    bright = [image.convert("L").resize((1, 1)).getpixel((0, 0)) / 255 for image in images]
+    return {"dark": [1 - one for one in bright], "fair, pale": [0.7 * one for one in bright],
+            "red=rosy": [0.3 * one for one in bright]}
+"""
+
+
+def test_any_two_classes_are_evaluated_beside_models_that_call_them_otherwise(
+    tessera, labelled_dolls, tmp_path, monkeypatch
+):
+    table = pd.read_csv(manifest := labelled_dolls(32))
+    table["label"] = table["label"].map({"sfw": "clothed", "nsfw": "bare"})
+    table.to_csv(manifest, index=False)
+    (tmp_path / "shades.py").write_text(SHADES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model, out = "python:shades:shade", tmp_path / "out"
+    ran = tessera(
+        *("evaluate", manifest, "--out", out, "--split", "all", "--sharp"),
+        *("--negative", "clothed", "--positive", "bare", "--model", model, "--model"),
+        *("skin-baseline", "--class", f"{model}=fair, pale", "--class", f"{model}=red=rosy"),
+        *("--class", "skin-baseline=nsfw"),
+    )
+    assert ran.code == 0, ran.err
+    assert f"  {'score':<26}P(fair, pale) + P(red=rosy) for bare\n" in ran.out
+    assert f"  {'score':<26}P(nsfw) for bare\n" in ran.out
+    report = json.loads((out / "report.json").read_text())
+    assert report["positive"] == "bare"
+    assert report["classes"] == {model: ["fair, pale", "red=rosy"], "skin-baseline": ["nsfw"]}
+    scores = pd.read_csv(out / "scores.csv")
+    assert {*zip(scores["model"], scores["class"], strict=True)} == {
+        (model, "fair, pale + red=rosy"),
+        ("skin-baseline", "nsfw"),
+    }
+    assert "the worst errors of skin-baseline, sharp\n" in ran.out
 
 
 def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):

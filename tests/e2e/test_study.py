@@ -36,6 +36,8 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     summary = ran.out.splitlines()[-1]
     before, after = (metrics[f"{name}.occlusion_share_lips"] for name in ("before", "after"))
     assert summary.startswith(f"share on the lips {before:.2f} -> {after:.2f}, ")
+    listed = {line.split()[0] for line in ran.out.splitlines() if line.startswith(f"  {out}")}
+    assert listed == {str(file) for file in out.iterdir()}
     for name in ("study", "evaluation", "dolls"):
         with Image.open(out / f"{name}.png") as picture:
             assert picture.width > 1000

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
@@ -24,6 +25,9 @@ from assets.methods.photos.animation import Animation, Frame
 from assets.methods.photos.decode import DECODE_VERSION, decode_frames, frames_in
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import as_stored
+
+# The probabilities of a thousand classes, each rounded to float32, may add up to this much above 1.
+_ROUNDING_OF_SUMS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def score_unseen(
     image_ids: Sequence[str],
     load_image: Callable[[str], Image.Image],
     classifier: Classifier,
-    class_name: str,
+    class_name: str | Sequence[str],
     store: VectorStore,
     progress: Progress = silent,
     ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -70,17 +74,21 @@ def score_unseen(
         image_ids: the photos, in the order of the result.
         load_image: returns the photo of an image_id; called from several threads.
         classifier: fed the photos in batches, from as many threads as it allows.
-        class_name: whose probability is the score.
+        class_name: whose probability is the score. Those of several classes, one at least, are
+            added up; each class counts once.
         store: where the probabilities are kept; written to as the work goes on.
         progress: counts the photos and frames classified, out of those that the store lacks.
         ids_of: the ids of the frames that are scored, by the image_id of their animation;
             ``load_image`` takes them. What is not in it is scored by its image_id.
 
     Raises:
-        UserError: there is no such class, or an answer is no probability; and what the classifier
+        UserError: there is no such class, or an answer is no probability, or the probabilities of
+            classes that do not exclude each other add up to more than 1; and what the classifier
             raises.
     """
-    check_class(classifier.class_names, class_name)
+    class_names = (class_name,) if isinstance(class_name, str) else tuple(dict.fromkeys(class_name))
+    for name in class_names:
+        check_class(classifier.class_names, name)
     key = f"{classifier.fingerprint}-{DECODE_VERSION}"
     scored = {image_id: ids_of.get(image_id, (image_id,)) for image_id in image_ids}
     unseen = set[str]()
@@ -91,9 +99,10 @@ def score_unseen(
 
     ids = [one for image_id in image_ids for one in scored[image_id]]
     known, _ = store.complete_from_stream(key, ids, lambda: stream, progress)
-    column = classifier.class_names.index(class_name)
-    highest = [max(scored[one], key=lambda id_: float(known[id_][column])) for one in image_ids]
-    scores = np.array([known[one][column] for one in highest], dtype=np.float32)
+    columns = [classifier.class_names.index(name) for name in class_names]
+    summed = {id_: float(known[id_][columns].sum(dtype=np.float64)) for id_ in known}
+    highest = [max(scored[one], key=summed.__getitem__) for one in image_ids]
+    scores = _checked_sums(np.array([summed[one] for one in highest]), class_names)
     n_computed = sum(not unseen.isdisjoint(ids) for ids in scored.values())
     return ScoringResult(scores, n_computed, key, highest)
 
@@ -154,6 +163,17 @@ def highest_frame(
         (one for one in found if one[1] in chosen), key=lambda one: (one[0], -one[1].number)
     )
     return highest, animation
+
+
+def _checked_sums(sums: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+    """Return added probabilities as scores, (n,) float32 in [0, 1]."""
+    if len(sums) and sums.max() > 1 + _ROUNDING_OF_SUMS:
+        raise UserError(
+            f"The probabilities of {' + '.join(class_names)} add up to {sums.max():.4g} for an "
+            "image: they can be added up only where an image has one class alone, as after a "
+            "softmax."
+        )
+    return np.clip(sums, 0, 1).astype(np.float32)
 
 
 def _probabilities(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:
