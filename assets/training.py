@@ -1,6 +1,7 @@
 """From labels to a trained model, and to the evaluation of models."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,11 @@ def nsfw_evaluation(
                 photos.store.shown_ids(labelled_images.images.image_id),
             )
             for name, target in zip(shown_names(asked), targets, strict=True)
+        ]
+        # The models that answered may be others than when the first photo was asked for.
+        made = [
+            replace(one, identity=target.identity)
+            for one, target in zip(made, targets, strict=True)
         ]
         figure = draw_evaluation(
             {one.name: one.evaluation for one in evaluated},

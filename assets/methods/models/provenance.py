@@ -4,9 +4,11 @@ A score that goes to a colleague or to a regulator is worth as much as what is k
 Tables, reports, figures and replies take the names of the parts from here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.models.identity import ModelIdentity
@@ -57,6 +59,21 @@ class Provenance:
             "tessera_version": self.tessera_version,
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Any]) -> "Provenance":
+        """Return the origin that has these parts."""
+        name, version_, fingerprint = (
+            parts[name] for name in ("model", "model_version", "model_fingerprint")
+        )
+        return cls(
+            ModelIdentity(name, version_, fingerprint),
+            parts.get("class"),
+            parts.get("threshold"),
+            parts["preprocessing"],
+            parts["made_at"],
+            parts["tessera_version"],
+        )
 
     def lines(self) -> list[str]:
         """Return the same for the foot of a figure, in two lines."""
