@@ -1,7 +1,7 @@
 """The scores that a moderation model gives to images, and what in the images it looks at."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import dagster as dg
 import pandas as pd
@@ -111,6 +111,8 @@ def nsfw_scores(
         note = unread_note(table)
         if note:
             context.log.warning(note)
+        # The model that answered may be another than when the first photo was asked for.
+        made = replace(made, identity=target.identity)
         log.origin(made.parts())
         flagged = is_flagged(table.score, config.threshold)
         log.metrics({**found.metrics(), "flagged": int(flagged.sum())})

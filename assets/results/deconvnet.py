@@ -73,7 +73,7 @@ def run_deconvnet(
         "changed.png": png(found.changed, origin).data,
     }
     metrics = {"score": found.score, "changed_score": found.changed_score}
-    return DeconvnetResult(metrics, {"figure": figure}, files, about, found)
+    return DeconvnetResult(metrics, {"figure": figure}, files, about, made, found)
 
 
 def chosen_deconvnet_maps(

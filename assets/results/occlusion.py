@@ -1,7 +1,7 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,6 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.text import format_values
 from assets.results.originals import (
     ImageResult,
@@ -116,7 +115,9 @@ def run_occlusion(
         n_windows=windows.count,
     )
     panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    # The model that answered may be another than when its first image was asked for.
     made = made or provenance_of(target, config.threshold)
+    made = replace(made, identity=target.identity)
     about = _about(windowed.image.size, windowed, maps)
     foot = [*notes, *made.lines(), *_lines_about(about, list(maps))]
     figure = draw_occlusion_figure(
@@ -129,12 +130,12 @@ def run_occlusion(
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        overlay = draw_overlay(windowed.image, found.values, drawing, label)
         foot = [*notes, *made.lines(), *_lines_about(about, [experiment])]
-        overlay = images[experiment] = with_foot(overlay, foot)
+        overlay = draw_overlay(windowed.image, found.values, drawing, label, foot=foot)
+        images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay, origin).data
-    return OcclusionResult(metrics, images, files, about, maps)
+    return OcclusionResult(metrics, images, files, about, made, maps)
 
 
 def chosen_occlusion_maps(

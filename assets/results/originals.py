@@ -14,6 +14,7 @@ from assets.config import ExaminedImagesConfig, RawImagesConfig, catalogue_setti
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
+from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import highest_frame
 from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import (
@@ -56,12 +57,14 @@ class ImageResult:
     """What is logged of an image: metrics and images by their names, and files by theirs.
 
     ``about`` says what was read of the image, for reports: sizes in px, and where windows lie.
+    ``made`` is the origin of the answers.
     """
 
     metrics: dict[str, float]
     images: dict[str, Image.Image]
     files: dict[str, bytes]
     about: dict[str, Any]
+    made: Provenance
 
 
 def addresses_of(

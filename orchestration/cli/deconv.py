@@ -57,7 +57,6 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
-        run.tags(made.parts())
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             found = result.found
@@ -68,7 +67,9 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],
             }
-            paths = asked.folders.write(image, result.files, report_of(image, made, about))
+            report = report_of(image, result.made, about)
+            paths = asked.folders.write(image, result.files, report)
+            run.tags(result.made.parts())
             run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
             _summarise(image, found, paths["figure.png"])
     if not asked.files.all_read:

@@ -75,11 +75,12 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
-        run.tags(made.parts())
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             about = {**vars(settings), **result.metrics, **result.about}
-            paths = asked.folders.write(image, result.files, report_of(image, made, about))
+            report = report_of(image, result.made, about)
+            paths = asked.folders.write(image, result.files, report)
+            run.tags(result.made.parts())
             run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
             _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:

@@ -1,5 +1,6 @@
 """A map of values, such as what occlusion gives, in colours over its photograph."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.common.errors import UserError
+from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.sheet import rasterised
 from assets.methods.plotting.text import (
     DARK,
@@ -118,7 +120,11 @@ class HeatMap:
 
 
 def draw_overlay(
-    image: Image.Image, values: np.ndarray, settings: HeatMapSettings, label: str
+    image: Image.Image,
+    values: np.ndarray,
+    settings: HeatMapSettings,
+    label: str,
+    foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw a map over its photograph in grey, with a colour bar to the right.
 
@@ -131,6 +137,7 @@ def draw_overlay(
         values: (rows, columns) float32, of the image's size.
         settings: how it should look.
         label: what the values are, with their unit, such as "P(nsfw), window cut out".
+        foot: lines below all.
 
     Returns:
         An RGB picture, the same for the same arguments.
@@ -145,7 +152,7 @@ def draw_overlay(
     canvas = Image.new("RGB", (picture.width + bar.width, bar.height), "white")
     canvas.paste(picture, (0, (bar.height - picture.height) // 2))
     canvas.paste(bar, (picture.width, 0))
-    return canvas
+    return with_foot(canvas, foot)
 
 
 def shown_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -61,10 +61,12 @@ class Provenance:
 
     @classmethod
     def of_parts(cls, parts: Mapping[str, Any]) -> "Provenance":
-        """Return what ``parts`` gave these names and values."""
-        identity = ModelIdentity(parts["model"], parts["model_version"], parts["model_fingerprint"])
+        """Return the origin that has these parts."""
+        name, version_, fingerprint = (
+            parts[name] for name in ("model", "model_version", "model_fingerprint")
+        )
         return cls(
-            identity,
+            ModelIdentity(name, version_, fingerprint),
             parts.get("class"),
             parts.get("threshold"),
             parts["preprocessing"],

@@ -195,10 +195,8 @@ def test_what_was_read_and_where_windows_lie_is_told_in_pixels_of_both(store):
 def test_the_figures_name_the_model_the_sizes_and_the_outlined_windows(store, monkeypatch):
     monkeypatch.setenv(DATE_VARIABLE, "1764324000")
     feet = []
-    monkeypatch.setattr(occlusion, "with_foot", lambda image, foot: feet.append(foot) or image)
-    monkeypatch.setattr(
-        occlusion, "draw_occlusion_figure", lambda *_, foot: feet.append(foot) or corner()
-    )
+    for name in ("draw_occlusion_figure", "draw_overlay"):
+        monkeypatch.setattr(occlusion, name, lambda *_, foot: feet.append(foot) or corner())
     found = run(corner(24, 16), store, long_side=12, experiment="seen")
     foot = [
         "model brightness, fingerprint 0; P(bright), flagged from 0.5",

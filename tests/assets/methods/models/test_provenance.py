@@ -36,6 +36,13 @@ def test_the_foot_of_a_figure_says_it_in_two_lines():
     ]
 
 
+def test_the_parts_make_the_origin_again():
+    without = dataclasses.replace(MADE, class_name=None, threshold=None)
+
+    assert Provenance.of_parts(MADE.parts()) == MADE
+    assert Provenance.of_parts(without.parts()) == without
+
+
 def test_what_does_not_apply_is_left_out_and_no_secret_is_told():
     url = ModelIdentity("https://scores.example/v1?token=s3cr3t", "", "cd" * 32)
     made = dataclasses.replace(
