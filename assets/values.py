@@ -123,13 +123,15 @@ class OcclusionMaps:
     """The occlusion maps of some images of a collection, the highest scores first.
 
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
-    frame (of an animation, from 0), score_at_full_size, experiment, and the metrics of its map.
-    ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
-    float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
-    ``rejects`` are the images whose file can no longer be read.
+    frame (of an animation, from 0), judged_score (of the model and the class that were asked, which
+    may be others, for the same pixels; older homes have none), read_score (of the pixels on which
+    the windows lie), experiment, and the metrics of its map. ``maps`` (rows, columns of the image,
+    or of the largest map if the image is larger, float32), ``window_scores`` (rows, columns of
+    windows, float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have
+    ``IMAGE_ID``. ``rejects`` are the images whose file can no longer be read.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_at_full_size": "read_score"}})
     rejects: pd.DataFrame
     maps: dict[str, np.ndarray]
     window_scores: dict[str, np.ndarray]
@@ -143,12 +145,13 @@ class DeconvnetMaps:
     """The deconvnet reconstructions of some images of a collection, the highest scores first.
 
     ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores), frame (of an
-    animation, from 0), score_of_network, changed_score. ``reconstructions`` (rows, columns of the
-    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in
+    animation, from 0), judged_score (as in ``OcclusionMaps``), square_score (of the square that the
+    deconvnet reads), changed_score (of the square after a small step). ``reconstructions`` (as
+    large as maps, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in
     ``OcclusionMaps``.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_of_network": "square_score"}})
     rejects: pd.DataFrame
     reconstructions: dict[str, np.ndarray]
     figures: dict[str, EncodedImage]
@@ -183,8 +186,8 @@ class NsfwEvaluation:
     ``metrics``: model, metric, value, low, high. ``slices``: model and the columns of
     ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
     ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
-    image_id, uri, label, split, model, score. ``worst`` has a contact sheet for each model,
-    by its number in ``models``.
+    image_id, uri, label, split, score, frame (as in `NsfwScores`), model. ``worst`` has a contact
+    sheet for each model, by its number in ``models``.
     """
 
     positive: str

@@ -17,7 +17,7 @@ from assets.methods.attribution.deconvnet_maps import (
 from assets.methods.attribution.target import Target
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.results.originals import ImageResult, Original, chosen_results, score_notes
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage
@@ -25,35 +25,50 @@ from assets.values import DeconvnetMaps, EncodedImage
 
 @dataclass(frozen=True)
 class DeconvnetResult(ImageResult):
-    """What the deconvnet found in an image."""
+    """What the deconvnet found in an image.
+
+    ``metrics`` has the score, P(class) of the judged pixels; ``square_score``, that of the square
+    that the deconvnet reads; and ``changed_score``, that of the square after a small step.
+    """
 
     found: DeconvnetMap
 
 
 def run_deconvnet(
-    image: Image.Image, name: str, target: Target, settings: DeconvnetSettings
+    image: Image.Image,
+    name: str,
+    target: Target,
+    settings: DeconvnetSettings,
+    judged: Image.Image | None = None,
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
     Args:
-        image: of any size, shape and mode.
+        image: of any size, shape and mode. The maps have its size.
         name: what the figure calls the image.
         target: the class, of a ``TorchClassifier``.
         settings: where the deconvnet starts.
+        judged: the pixels that have the image's score, which the deconvnet reads; None for the
+            image itself.
 
     Raises:
         UserError: as for ``deconvnet_map``.
     """
-    found = deconvnet_map(image, target.classifier, target.class_name, settings)
-    figure = draw_deconvnet_figure(image, found, name, target.model)
+    judged = image if judged is None else judged
+    found = deconvnet_map(judged, target.classifier, target.class_name, settings, image.size)
+    notes: tuple[str, ...] = ()
+    if judged.width != judged.height:
+        square = "The deconvnet reads the working copy padded to a square"
+        notes = score_notes(found.class_name, found.score, square, found.square_score)
+    figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes)
     files = {
         "figure.png": png(figure).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
         "reconstruction.png": png(signed_image(found.reconstruction)).data,
         "changed.png": png(found.changed).data,
     }
-    metrics = {"score": found.score, "changed_score": found.changed_score}
-    return DeconvnetResult(metrics, {"figure": figure}, files, found)
+    metrics = {name: getattr(found, name) for name in ("score", "square_score", "changed_score")}
+    return DeconvnetResult(metrics, {"figure": figure}, files, notes, found)
 
 
 def chosen_deconvnet_maps(
@@ -65,13 +80,12 @@ def chosen_deconvnet_maps(
 ) -> DeconvnetMaps:
     """Run the deconvnet on the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    The images have their own size. A file that cannot be read any more is a reject. Raises
-    UserError when none could be read.
+    A file that cannot be read any more is a reject. Raises UserError when none could be read.
     """
     settings, progress = config.settings(), log.progress("images")
 
     def run(original: Original) -> DeconvnetResult:
-        result = run_deconvnet(original.image, original.name, target, settings)
+        result = run_deconvnet(original.image, original.name, target, settings, original.judged)
         progress(original.number, len(chosen))
         return result
 
@@ -81,7 +95,8 @@ def chosen_deconvnet_maps(
         reconstructions[photo["image_id"]] = result.found.reconstruction
         figures[photo["image_id"]] = EncodedImage(result.files["figure.png"], ".png")
         scores = {
-            "score_of_network": result.found.score,
+            "judged_score": result.found.score,
+            "square_score": result.found.square_score,
             "changed_score": result.found.changed_score,
         }
         rows.append(photo | scores)

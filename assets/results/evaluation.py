@@ -25,6 +25,7 @@ from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_erro
 from assets.methods.models.classifier import Classifier
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.animation import frame_id, frame_of
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
@@ -38,7 +39,8 @@ MODEL_NAME = "model_{}"
 class EvaluatedModel:
     """A model, the labelled images with its scores, and the evaluation of the scores.
 
-    ``scores`` has image_id, uri, label, split, is_positive and score.
+    ``scores`` has image_id, uri, label, split, is_positive, score, and frame: of an animation, the
+    number from 0 of the frame with this score.
     """
 
     name: str
@@ -56,12 +58,13 @@ def evaluate_model(
     load_image: Callable[[str], Image.Image],
     store: VectorStore,
     progress: Progress = silent,
-    shown_ids: Mapping[str, str] = MappingProxyType({}),
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
     ``split`` is "test", where the temperature is fitted on the validation images, or "all".
-    ``shown_ids`` are those of `PhotoStore`: of an animation, the frame that a map shows is scored.
+    ``ids_of`` are as for ``score_unseen``: the score of an animation is the highest of its frames,
+    as it is in `NsfwScores`.
     Raises UserError when the classifier does not have the positive class, and as
     ``evaluate_scores`` does.
     """
@@ -71,13 +74,18 @@ def evaluate_model(
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
-    ids_of = {image_id: (shown,) for image_id, shown in shown_ids.items()}
     found = score_unseen(
         list(images.image_id), load_image, classifier, positive, store, progress, ids_of
     )
+    frames = [
+        None if scored == image_id else frame_of(scored)
+        for image_id, scored in zip(images.image_id, found.highest_ids, strict=True)
+    ]
     # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
-        is_positive=is_positive, score=found.scores.astype(np.float64)
+        is_positive=is_positive,
+        score=found.scores.astype(np.float64),
+        frame=pd.array(frames, dtype="Int64"),
     )
     tested, others = scores[is_tested], scores[~is_tested]
     calibration = None
@@ -139,7 +147,8 @@ def evaluation_value(
     sheets = {}
     for number, model in enumerate(models, 1):
         errors = worst_errors(model.scores, config.threshold, config.worst)
-        sheet = draw_worst_errors(load_image, errors, positive, blur=not config.sharp)
+        scored = _load_scored(load_image, model.scores)
+        sheet = draw_worst_errors(scored, errors, positive, blur=not config.sharp)
         sheets[MODEL_NAME.format(number)] = png(sheet)
     return NsfwEvaluation(
         positive=positive,
@@ -158,6 +167,18 @@ def evaluation_value(
         notes=[f"{model.name}: {note}" for model in models for note in model.evaluation.notes],
         settings=config.model_dump(),
     )
+
+
+def _load_scored(
+    load_image: Callable[[str], Image.Image], scores: pd.DataFrame
+) -> Callable[[str], Image.Image]:
+    """Return a function that loads a photo by its image_id, an animation at the frame scored."""
+    frames = scores.dropna(subset="frame")
+    shown = {
+        image_id: frame_id(image_id, int(frame))
+        for image_id, frame in zip(frames.image_id, frames.frame, strict=True)
+    }
+    return lambda image_id: load_image(shown.get(image_id, image_id))
 
 
 def log_evaluation(

@@ -28,7 +28,7 @@ from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.results.originals import ImageResult, Original, chosen_results, score_notes
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
@@ -43,8 +43,9 @@ _LABELS = {
 class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
-    ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
-    ``images`` has the figure and each map's overlay.
+    ``metrics`` has the score, P(class) of the judged pixels; ``read_score``, that of the pixels on
+    which the windows lie, which is the same unless ``long_side`` is set; and each map's, such as
+    ``seen.mean``. ``images`` has the figure and each map's overlay.
     """
 
     maps: dict[Experiment, OcclusionMap]
@@ -58,25 +59,31 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    judged: Image.Image | None = None,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
     Args:
-        image: of any size and mode, upright.
+        image: of any size and mode, upright. The maps have its size. Where ``long_side`` is set,
+            windows lie on it.
         name: what the figure calls the image.
         target: whose probability is mapped.
         config: how the maps are computed and drawn.
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        judged: the pixels that have the image's score, on which windows lie by default; None for
+            the image itself.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
             no probability.
     """
     settings, drawing = config.occlusion(), config.drawing()
-    class_name = target.class_name
-    windowed = WindowedImage(image, settings)
+    class_name, photo = target.class_name, image.convert("RGB")
+    judged = photo if judged is None else judged
+    read = judged if settings.long_side is None else photo
+    windowed = WindowedImage(read, settings, photo.size)
     maps = occlusion_maps(
         windowed,
         target.classifier,
@@ -86,7 +93,14 @@ def run_occlusion(
         on_estimate,
         progress,
     )
-    score = whole_image_score(windowed, target.classifier, class_name, store)
+    score, read_score = (
+        whole_image_score(pixels, settings, target.classifier, class_name, store)
+        for pixels in (judged, windowed.scaled)
+    )
+    notes: tuple[str, ...] = ()
+    if settings.long_side is not None:
+        size = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
+        notes = score_notes(class_name, score, f"Windows lie on the file at {size}", read_score)
     windows = windowed.windows
     title = FigureTitle(
         name=name,
@@ -97,20 +111,22 @@ def run_occlusion(
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
+        read_score=None if settings.long_side is None else read_score,
     )
     panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
     figure = draw_occlusion_figure(
-        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
+        photo, panels.get("seen"), panels.get("hidden"), drawing, title, notes=notes
     )
-    metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
+    metrics = {"score": score, "read_score": read_score}
+    images, files = {"figure": figure}, {"figure.png": png(figure).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
+        overlay = images[experiment] = draw_overlay(photo, found.values, drawing, label)
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay).data
-    return OcclusionResult(metrics, images, files, maps)
+    return OcclusionResult(metrics, images, files, notes, maps)
 
 
 def chosen_occlusion_maps(
@@ -121,7 +137,7 @@ def chosen_occlusion_maps(
     store: WindowScoreStore,
     log: Step,
 ) -> OcclusionMaps:
-    """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
+    """Map the images of ``chosen`` (image_id, uri, score), and log it all.
 
     A file that cannot be read any more is a reject. Raises UserError when none could be read.
     """
@@ -136,6 +152,7 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            original.judged,
         )
 
     rows, rejects = [], list[Reject]()
@@ -150,7 +167,8 @@ def chosen_occlusion_maps(
             overlays[key] = EncodedImage(result.files[f"{experiment}.png"], ".png")
             row = {
                 **photo,
-                "score_at_full_size": result.metrics["score"],
+                "judged_score": result.metrics["score"],
+                "read_score": result.metrics["read_score"],
                 "experiment": experiment,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
@@ -169,8 +187,7 @@ def chosen_occlusion_maps(
 
 def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
     window = strongest_window(found)
-    scaled, image = windowed.scaled, windowed.image
-    across, down = image.width / scaled.width, image.height / scaled.height
+    across, down = np.divide(windowed.map_size, windowed.scaled.size).tolist()
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,

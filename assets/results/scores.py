@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from assets.methods.models.scoring import ScoringResult
-from assets.methods.photos.animation import Animation, frame_id
+from assets.methods.photos.animation import Animation, frame_id, frame_of
 
 _FRAME_DTYPES = {"frame": "Int64", "seconds": "float64", "note": "string"}
 
@@ -44,6 +44,6 @@ def _frame_of(
 ) -> tuple[int | None, float | None, str | None]:
     if animation is None:
         return None, None, None
-    number = int(highest.rpartition("-")[2])
+    number = frame_of(highest)
     seconds = next(frame.seconds for frame in animation.kept if frame.number == number)
     return number, seconds, animation.note

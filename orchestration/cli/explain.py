@@ -68,13 +68,15 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             store,
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
+            image.judged,
         )
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            report = report_of(image, target, {**vars(settings), **result.metrics})
+            found = {**vars(settings), **result.metrics, "notes": result.notes}
+            report = report_of(image, target, found)
             paths = asked.folders.write(image, result.files, report)
             _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:
@@ -92,6 +94,8 @@ def _summarise(
             f"{metrics[f'{experiment}.maximum']:.4f}, mean {metrics[f'{experiment}.mean']:.4f}; "
             f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
         )
+    for note in result.notes:
+        click.echo(f"  {note}")
     for path in paths:
         click.echo(printable(f"  {path}"))
     if image.note:

@@ -6,6 +6,7 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 
 have to change for the photograph to look more like the class.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,12 @@ _DARKER = np.array([95, 50, 160], dtype=np.float32)
 
 
 def draw_deconvnet_figure(
-    image: Image.Image, found: DeconvnetMap, name: str, model: str
+    image: Image.Image,
+    found: DeconvnetMap,
+    name: str,
+    model: str,
+    *,
+    notes: Sequence[str] = (),
 ) -> Image.Image:
     """Draw all that ``deconvnet_map`` found.
 
@@ -63,6 +69,7 @@ def draw_deconvnet_figure(
         found: by ``deconvnet_map``.
         name: the photograph's.
         model: the classifier's name for people.
+        notes: sentences to draw under the title.
 
     Returns:
         An RGB picture, 1,800 px wide, the same for the same arguments.
@@ -75,8 +82,14 @@ def draw_deconvnet_figure(
         raise ValueError(f"the maps are {found.reconstruction.shape}, the image {photo.size}")
     panel = fitted(photo.size, _PANEL)
     change = _change_sizes(photo.size)
-    sheet = _Sheet(name, _lines(found, model), panel[1], change)
-    score = f"P({{}}) = {format_values([found.score])[0]}, padded to a square."
+    told = [
+        line
+        for note in notes
+        for line in in_lines(note.split(" "), " ", _WIDTH - 2 * _MARGIN, _SMALL)
+    ]
+    sheet = _Sheet(name, [*_lines(found, model), *told], panel[1], change)
+    score, of_square = format_values([found.score, found.square_score])
+    score = f"P({{}}) = {score}; padded to a square {of_square}."
     score = fitting(score, found.class_name, _PANEL[0], _SMALL)
     sheet.panel(0, scaled_photo(photo, panel), "the photograph", score)
     sheet.panel(
@@ -156,8 +169,8 @@ class _Sheet(FigureSheet):
     def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
         """Draw what would have to change, and the photograph after a step."""
         heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, MEDIUM, "bold")
-        changed = found.changed_score > found.score
-        before, after = format_values([found.score, found.changed_score])
+        changed = found.changed_score > found.square_score
+        before, after = format_values([found.square_score, found.changed_score])
         hint = fitting(
             f"P({{}}) from {before} to {after} by a small step"
             if changed

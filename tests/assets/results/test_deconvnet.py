@@ -129,7 +129,7 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
     assert value.table["rank"].tolist() == [1, 2, 3, 4, 5]
     for column in ("image_id", "uri", "score"):
         assert value.table[column].tolist() == read[column].tolist()
-    assert (value.table.changed_score >= value.table.score_of_network).all()
+    assert (value.table.changed_score >= value.table.square_score).all()
     assert value.rejects.uri.tolist() == gone.uri.tolist()
     assert value.rejects.reason.tolist() == [Reason.UNREADABLE.value] * 2
     assert value.rejects.detail.str.endswith(".").all()
@@ -150,7 +150,11 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
     series = {tuple(Path(name).name.split("+")[:3]) for name in found if name.startswith("images/")}
     assert series == {("figure", "step", str(rank)) for rank in range(1, 6)}
     client = tracking.client
-    for name, column in (("score", "score_of_network"), ("changed_score", "changed_score")):
+    for name, column in (
+        ("score", "judged_score"),
+        ("square_score", "square_score"),
+        ("changed_score", "changed_score"),
+    ):
         history = client.get_metric_history(run.run_id, name)
         assert [one.step for one in history] == [1, 2, 3, 4, 5]
         assert [one.value for one in history] == pytest.approx(value.table[column].tolist())
@@ -205,7 +209,8 @@ def test_the_files_are_what_was_found():
 def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):
     heard = []
     tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri)
-    image = Original(1, "photo.png", "photo.png", "photo", noise(12, 9), "id")
+    photo = noise(12, 9)
+    image = Original(1, "photo.png", "photo.png", "photo", photo, "id", photo, photo.size)
     with tracking.lone_run("deconv", heard.append) as run:
         results = list(tracked_results([image], lambda one: run_on(one.image), run))
     assert len(results) == 1
@@ -227,7 +232,7 @@ def test_the_padding_is_cut_off_and_what_is_left_lies_in_its_place(open_nsfw, si
     square.paste(wide, (left, upper))
     found, padded = (deconvnet_map(image, open_nsfw, "nsfw") for image in (wide, square))
     assert found.reconstruction.shape == (size[1], size[0], 3)
-    assert found.score == padded.score
+    assert found.square_score == padded.square_score
     part = padded.reconstruction[upper : upper + size[1], left : left + size[0]]
     # At the cut a pixel has no neighbour to be interpolated with.
     inner = (slice(2, -2), slice(2, -2))

@@ -58,18 +58,18 @@ def drawn(monkeypatch):
     for name, made in calls.items():
         original = getattr(occlusion, name)
 
-        def draw(*arguments, made=made, original=original):
-            made.append(arguments)
-            return original(*arguments)
+        def draw(*arguments, made=made, original=original, **options):
+            made.append((*arguments, *options.values()))
+            return original(*arguments, **options)
 
         monkeypatch.setattr(occlusion, name, draw)
     return calls
 
 
-def run(image, store, classifier=None, class_name="bright", listeners=(), **config):
+def run(image, store, classifier=None, class_name="bright", listeners=(), judged=None, **config):
     target = Target(classifier or Brightness(), IDENTITY, class_name)
     chosen = OcclusionMapsConfig(**{"box": 4, "stride": 4, **config})
-    return run_occlusion(image, "corner.png", target, chosen, store, *listeners)
+    return run_occlusion(image, "corner.png", target, chosen, store, *listeners, judged=judged)
 
 
 def corner(width=12, height=8, mode="RGB"):
@@ -88,6 +88,7 @@ def test_both_maps_the_score_and_their_figures(store):
     np.testing.assert_allclose(found.maps["hidden"].values, 1 - (1 - lit) / 6, rtol=1e-6)
     assert found.metrics == {
         "score": pytest.approx(1 / 6),
+        "read_score": pytest.approx(1 / 6),
         "seen.minimum": 0,
         "seen.maximum": 1,
         "seen.mean": pytest.approx(1 / 6),
@@ -116,7 +117,7 @@ def test_one_experiment_alone_has_one_map_one_overlay_and_its_figures(store, exp
     found = run(corner(), store, experiment=experiment)
     assert list(found.maps) == [experiment]
     assert list(found.images) == ["figure", experiment]
-    assert {name.split(".")[0] for name in found.metrics} == {"score", experiment}
+    assert {name.split(".")[0] for name in found.metrics} == {"score", "read_score", experiment}
     ((_, seen, hidden, *_),) = drawn["draw_occlusion_figure"]
     assert (seen is None, hidden is None) == (experiment == "hidden", experiment == "seen")
 
@@ -142,7 +143,7 @@ def test_an_overlay_says_what_its_map_shows(store, drawn):
 
 def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(store, drawn):
     run(corner(24, 16), store, long_side=12)
-    ((image, seen, hidden, drawing, title),) = drawn["draw_occlusion_figure"]
+    ((image, seen, hidden, drawing, title, _),) = drawn["draw_occlusion_figure"]
     assert (image.size, drawing) == ((24, 16), HeatMapSettings())
     # 8 to 12 px from the left of the scaled image, 16 to 24 of the image itself.
     assert seen.window_rectangle == hidden.window_rectangle == (16, 0, 24, 8)
@@ -155,28 +156,58 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
     assert hidden.window_score < 0.01
     assert seen.values.shape == hidden.values.shape == (16, 24)
     assert dataclasses.astuple(title) == (
-        *("corner.png", "bright", "brightness", pytest.approx(1 / 6, abs=1e-3)),
-        *(4, 4, "black", 6),
+        *("corner.png", "bright", "brightness", pytest.approx(1 / 6)),
+        *(4, 4, "black", 6, pytest.approx(1 / 6, abs=1e-3)),
     )
 
 
 def test_a_window_larger_than_the_image_is_told_as_it_is(store, drawn):
     run(corner(), store, box=64, stride=16)
-    (title,) = drawn["draw_occlusion_figure"][0][4:]
+    title, _ = drawn["draw_occlusion_figure"][0][4:]
     assert (title.box, title.n_windows) == (12, 1)
 
 
-def test_the_score_is_that_of_the_image_scaled_down(store):
-    class Sizes(Brightness):
-        def classify(self, images):
-            self.shapes = getattr(self, "shapes", []) + [tuple(image.shape) for image in images]
-            return super().classify(images)
+def test_windows_lie_on_the_judged_pixels_and_maps_have_the_size_of_the_image(store, drawn):
+    image, judged = Image.new("RGB", (24, 16), "grey"), corner()
+    found = run(image, store, judged=judged)
+    alone = run(judged, store)
+    assert found.metrics["score"] == found.metrics["read_score"] == pytest.approx(1 / 6)
+    assert found.notes == ()
+    for experiment, one in found.maps.items():
+        # Scored once: the same pixels have the same windows.
+        assert alone.maps[experiment].n_computed == 0
+        np.testing.assert_array_equal(one.scores, alone.maps[experiment].scores)
+        assert one.values.shape == (16, 24)
+    (shown, seen, _, _, title, _), _ = drawn["draw_occlusion_figure"]
+    assert shown.getpixel((20, 2)) == (128, 128, 128)
+    assert seen.window_rectangle == (16, 0, 24, 8)
+    # Covering a black window changes nothing: there hidden is one less exactly the score.
+    assert found.maps["hidden"].values.min() == title.uncovered == 1 - np.float32(1 / 6)
 
-    classifier = Sizes()
-    found = run(corner(24, 16), store, classifier, long_side=12)
-    assert classifier.shapes[-1] == (3, 8, 12)
-    assert (3, 16, 24) not in classifier.shapes
-    assert found.metrics["score"] == pytest.approx(1 / 6, abs=1e-3)
+
+def test_windows_on_the_file_have_a_score_of_their_own_which_is_told(store, drawn):
+    image, judged = corner(24, 16), corner(12, 8).point(lambda value: round(0.95 * value))
+    run(image, store, judged=judged)
+    near = run(image, store, judged=judged, long_side=12)
+    assert near.metrics["score"] == pytest.approx(0.95 / 6, abs=1e-3)
+    assert near.metrics["read_score"] == pytest.approx(1 / 6, abs=1e-3)
+    # Other pixels: none of the windows was known.
+    assert [one.n_computed for one in near.maps.values()] == [6, 6]
+    (note,) = near.notes
+    assert note == (
+        f"Windows lie on the file at 12 x 8 px, of which P(bright) is "
+        f"{near.metrics['read_score']:.4f}; the photo's score is {near.metrics['score']:.4f}, by "
+        "its working copy."
+    )
+    far = run(image, store, judged=Image.new("RGB", (12, 8)), long_side=12)
+    assert far.metrics["score"] == 0
+    assert far.notes[1].startswith("Warning: these scores differ by more than 0.02.")
+    for (*_, title, notes), found in zip(
+        drawn["draw_occlusion_figure"][1:], (near, far), strict=True
+    ):
+        assert notes == found.notes
+        assert title.uncovered == 1 - found.metrics["read_score"]
+        assert title.score == found.metrics["score"]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
@@ -318,16 +349,17 @@ def test_what_was_found_is_a_row_an_image_and_experiment(store, tracking, tmp_pa
     ]
     seen = value.table.iloc[2]
     assert seen.score == 0.8
-    assert seen.score_at_full_size == pytest.approx(0.4 / 6)
-    assert (seen.minimum, seen.maximum) == (0, pytest.approx(0.4))
-    assert seen["mean"] == pytest.approx(0.4 / 6)
+    # Encoding a working copy changes it by a grey level or two.
+    assert seen.judged_score == seen.read_score == pytest.approx(0.4 / 6, abs=0.002)
+    assert (seen.minimum, seen.maximum) == pytest.approx((0, 0.4), abs=0.01)
+    assert seen["mean"] == pytest.approx(0.4 / 6, abs=0.002)
     assert (seen.share_above_threshold, seen.n_windows, seen.n_computed) == (0, 6, 6)
     (reject,) = value.rejects.to_dict("records")
     assert (reject["uri"], reject["reason"]) == (uris[2], "unreadable")
     keys = [f"{one}/{experiment}" for one in (first, second) for experiment in ("seen", "hidden")]
     assert list(value.maps) == list(value.window_scores) == list(value.overlays) == keys
     assert list(value.figures) == [first, second]
-    assert value.maps[keys[2]].max() == pytest.approx(0.4)
+    assert value.maps[keys[2]].max() == pytest.approx(0.4, abs=0.01)
     assert value.window_scores[keys[1]].shape == (2, 3)
     named = {"model": "brightness", "class_name": "bright"}
     assert value.settings == {**CONFIG.model_dump(), **named}
@@ -347,6 +379,12 @@ def test_what_was_found_outlives_the_process(store, tracking, tmp_path):
         assert all(np.array_equal(before[key], after[key]) for key in before)
     assert (loaded.overlays, loaded.figures) == (value.overlays, value.figures)
     assert loaded.settings == value.settings
+    # A home of the version before has another name for the score of what was read.
+    former = value.table.rename(columns={"read_score": "score_at_full_size"})
+    table = former.drop(columns="judged_score")
+    save(dataclasses.replace(value, table=table), tmp_path / "former")
+    loaded = load(OcclusionMaps, tmp_path / "former")
+    pd.testing.assert_series_equal(loaded.table.read_score, value.table.read_score)
 
 
 def test_nothing_that_could_be_read_is_a_mistake_with_its_first_reason(photos, store, tracking):

@@ -70,7 +70,7 @@ def test_a_report_that_was_tampered_with_leads_nowhere_else(tmp_path, name):
 
 def written(folders: ImageFolders, uri: str, image_id: str = "1") -> str:
     """The name of the folder into which the result of an image is written."""
-    image = Original(1, uri, "a.jpg", "a", PIXELS, image_id)
+    image = Original(1, uri, "a.jpg", "a", PIXELS, image_id, PIXELS, PIXELS.size)
     return folders.write(image, {"figure.png": uri.encode()}, {"score": 1})[REPORT].parent.name
 
 
