@@ -22,12 +22,14 @@ from assets.methods.models.http_classifier import HttpClassifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.scoring import score_image
 from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking
+from assets.results import deconvnet
 from assets.results.deconvnet import DeconvnetResult, chosen_deconvnet_maps, run_deconvnet
 from assets.results.originals import Original, tracked_results
 from assets.steps import Step
@@ -61,9 +63,13 @@ def target_of(classifier=None, class_name="bright") -> Target:
 
 
 def run_on(
-    image: Image.Image, target: Target | None = None, settings: DeconvnetSettings | None = None
+    image: Image.Image,
+    target: Target | None = None,
+    settings: DeconvnetSettings | None = None,
+    judged: Image.Image | None = None,
 ) -> DeconvnetResult:
-    return run_deconvnet(image, "photo.png", target or target_of(), settings or DeconvnetSettings())
+    target, settings = target or target_of(), settings or DeconvnetSettings()
+    return run_deconvnet(image, "photo.png", target, settings, judged)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -204,6 +210,34 @@ def test_the_files_are_what_was_found():
     np.testing.assert_array_equal(pixels("changed.png"), np.asarray(found.changed))
     np.testing.assert_array_equal(pixels("figure.png"), np.asarray(result.images["figure"]))
     assert (pixels("changed.png") != np.asarray(image)).any()
+
+
+def test_the_deconvnet_reads_the_judged_pixels_and_tells_what_a_square_of_them_scores(monkeypatch):
+    told = []
+    draw = deconvnet.draw_deconvnet_figure
+    monkeypatch.setattr(
+        deconvnet,
+        "draw_deconvnet_figure",
+        lambda *given, notes: told.append(notes) or draw(*given, notes=notes),
+    )
+    target, image = target_of(), Image.new("RGB", (96, 48))
+    wide, square = Image.new("RGB", (32, 16), "white"), noise(24, 24)
+    found = run_on(image, target, judged=wide)
+    # The network reads a white square from the middle, and twice as much of mid-grey when padded.
+    assert found.metrics["score"] == score_image(target.classifier, wide, "bright")
+    assert found.metrics["score"] > found.metrics["square_score"] + 0.05
+    assert found.found.reconstruction.shape == (48, 96, 3)
+    assert found.found.changed.size == found.found.change.shape[1::-1] == (32, 16)
+    both, warning = found.notes
+    assert both == (
+        "The deconvnet reads the working copy padded to a square, of which P(bright) is "
+        f"{found.metrics['square_score']:.4f}; the photo's score is {found.metrics['score']:.4f}, "
+        "by its working copy."
+    )
+    assert warning.startswith("Warning: these scores differ by more than 0.02. Whether the photo ")
+    found = run_on(square, target)
+    assert found.metrics["score"] == pytest.approx(found.metrics["square_score"], abs=1e-6)
+    assert told == [(both, warning), ()]
 
 
 def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):

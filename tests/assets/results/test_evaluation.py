@@ -125,6 +125,37 @@ def evaluated(
     )
 
 
+def test_an_animation_has_the_score_of_its_highest_frame_and_is_shown_at_it(store):
+    labelled = random_set(40)
+    data, (first, *_) = labelled.data, labelled.data.images.image_id
+    is_first = data.images.image_id == first
+    data.images.loc[is_first, ["label", "split"]] = ["sfw", "test"]
+    labelled.level_of |= {f"{first}-0": 0, f"{first}-7": 255}
+    model = evaluate_model(
+        "bright",
+        brightness(),
+        data,
+        "all",
+        EvaluationSettings(),
+        labelled.load,
+        store,
+        ids_of={first: (f"{first}-0", f"{first}-7")},
+    )
+    scores = model.scores.set_index("image_id")
+    assert (scores.score[first], scores.frame[first]) == (1, 7)
+    assert scores.frame.drop(first).isna().all()
+    seen = []
+
+    def load(image_id):
+        seen.append(image_id)
+        return labelled.load(image_id)
+
+    value = evaluation_value([model], PAGE, load, "nsfw", NsfwEvaluationConfig(worst=1))
+    assert f"{first}-7" in seen
+    assert first not in seen
+    assert value.scores.set_index("image_id").frame[first] == 7
+
+
 def value_of(models, labelled, **config) -> NsfwEvaluation:
     return evaluation_value(models, PAGE, labelled.load, "nsfw", NsfwEvaluationConfig(**config))
 
