@@ -8,7 +8,10 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from skimage import data
+from torch import nn
 
 from assets.config import OcclusionMapsConfig
 from assets.io_managers import load, save
@@ -19,15 +22,22 @@ from assets.methods.attribution.target import Target
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.attribution.windows import place_windows
+from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.identity import ModelIdentity
-from assets.methods.photos.catalogue import CatalogueSettings
-from assets.methods.photos.decode import image_id
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.scoring import score_unseen
+from assets.methods.models.torch_classifier import TorchClassifier
+from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
+from assets.methods.photos.decode import image_id as id_of
+from assets.methods.photos.photo_store import PhotoStore
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.results import occlusion
 from assets.results.occlusion import chosen_occlusion_maps, run_occlusion
+from assets.results.originals import read_originals
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import OcclusionMaps
@@ -272,6 +282,75 @@ def test_the_files_are_what_was_found(store):
         np.testing.assert_array_equal(loaded, one.values)
 
 
+def _in_loops(
+    pixels: np.ndarray, module: nn.Module, box: int, stride: int, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Both maps of a working copy, (h, w, 3) uint8, computed pixel by pixel at float64."""
+
+    def score(window: np.ndarray) -> float:
+        scaled = np.asarray(Image.fromarray(window).resize((24, 24), Image.Resampling.BICUBIC))
+        read = torch.from_numpy((scaled / 255 - 0.5) / 0.25).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            return float(module(read).double().softmax(dim=1)[0, 1])
+
+    def starts(length: int) -> list[int]:
+        last = length - box
+        return sorted({*range(0, last + 1, stride), last})
+
+    height, width, _ = pixels.shape
+    sums, counts = np.zeros((2, height, width)), np.zeros((height, width))
+    for upper in starts(height):
+        for left in starts(width):
+            window = np.s_[upper : upper + box, left : left + box]
+            painted = pixels.copy()
+            painted[window] = 0
+            sums[0][window] += score(pixels[window])
+            sums[1][window] += 1 - score(painted)
+            counts[window] += 1
+    maps = {}
+    for name, values in zip(("seen", "hidden"), sums / counts, strict=True):
+        # Bilinear, between the middles of pixels.
+        x = (np.arange(size[0]) + 0.5) * width / size[0] - 0.5
+        y = (np.arange(size[1]) + 0.5) * height / size[1] - 0.5
+        wide = np.stack([np.interp(x, np.arange(width), row) for row in values])
+        tall = [np.interp(y, np.arange(height), column) for column in wide.T]
+        maps[name] = np.stack(tall, axis=1)
+    return maps
+
+
+def test_both_maps_agree_with_loops_over_the_working_copy_that_has_the_score(tmp_path, store):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = Image.fromarray(data.astronaut()[60:420, 20:]).resize((640, 470))
+    photo.save(folder / "astronaut.jpg", quality=92)
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(600, 2)
+    ).eval()
+    reading = Preprocessing(24, 24, (0.5,) * 3, (0.25,) * 3, "bicubic", stretch=True)
+    plan = ComputePlan("cpu", 4, "float32", 1)
+    classifier = TorchClassifier(module, reading, ("no", "yes"), "f", plan)
+    target = Target(classifier, IDENTITY, "yes")
+
+    photos, probabilities = PhotoStore(tmp_path / "store"), VectorStore(tmp_path / "scores")
+    (image_id,) = catalogue_photos(str(folder), photos).images.image_id
+    load = photos.open_working_copy
+    (score,) = score_unseen([image_id], load, classifier, "yes", probabilities).scores
+    working_copy = np.asarray(load(image_id))
+    assert working_copy.shape == (256, 349, 3)
+
+    (original,) = read_originals(
+        [str(folder / "astronaut.jpg")], CatalogueSettings(), pytest.fail, target=target
+    )
+    config = OcclusionMapsConfig(box=80, stride=50)
+    found = run_occlusion(original.image, "a", target, config, store, judged=original.judged)
+    assert found.metrics["score"] == pytest.approx(score, abs=1e-7)
+    expected = _in_loops(working_copy, module, 80, 50, (640, 470))
+    for experiment, one in found.maps.items():
+        assert np.ptp(one.values) > 0.01
+        np.testing.assert_allclose(one.values, expected[experiment], rtol=0, atol=1e-6)
+
+
 def _brightness(images: list[Image.Image]) -> dict[str, list[float]]:
     bright = [float(np.asarray(image).mean()) / 255 for image in images]
     return {"dark": [1 - value for value in bright], "bright": bright}
@@ -310,7 +389,7 @@ def written(folder: Path, *levels: int) -> pd.DataFrame:
         file = folder / str(number) / "photo.png"
         file.parent.mkdir()
         picture(level).save(file)
-        rows.append((image_id(file.read_bytes()), str(file), 0.9 - number / 10))
+        rows.append((id_of(file.read_bytes()), str(file), 0.9 - number / 10))
     return pd.DataFrame(rows, columns=["image_id", "uri", "score"])
 
 
