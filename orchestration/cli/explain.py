@@ -45,8 +45,9 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
-    image is scored. Of an animation, the frame with the highest score is explained. An image that
-    cannot be read is reported, and the exit code is 2.
+    image is scored. The image is the working copy, which has the score of tessera score. Of an
+    animation, the frame with the highest score is explained. An image that cannot be read is
+    reported, and the exit code is 2.
 
     The folder of an image has the name of its file. Where a folder of this name holds anything else
     than the result of an earlier call for the same file, the name gets a number: nothing else is
