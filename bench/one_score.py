@@ -140,9 +140,9 @@ def compared(scores: Mapping[str, Scores]) -> pd.DataFrame:
 
 def show(table: pd.DataFrame) -> bool:
     """Print the table and what follows from it; return whether all is as it should be."""
-    numbers = {way: "{:.6f}".format for way in table if way not in ("range", "warned", "explained")}
-    formats = {**numbers, "range": "{:.1e}".format, "warned": lambda one: "yes" if one else ""}
-    print(table.drop(columns="explained").to_string(formatters=formats))
+    shown = table.drop(columns="explained").astype({"warned": str})
+    shown["range"] = [f"{one:.1e}" for one in table["range"]]
+    print(shown.to_string(float_format="{:.6f}".format))
     largest, n_other = table["range"].max(), int(table.warned.sum())
     square = (table.square - table["score"]).abs().max()
     print(

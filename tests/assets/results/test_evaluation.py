@@ -368,7 +368,7 @@ def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path)
         assert len(read) == len(table)
     scores = pd.read_csv(io.BytesIO(files["scores.csv"]), dtype={"image_id": str})
     assert sorted(scores.columns.tolist()) == sorted(
-        ["image_id", "uri", "label", "split", "model", "score"]
+        ["image_id", "uri", "label", "split", "model", "score", "frame"]
     )
     np.testing.assert_allclose(scores.score, hand.scores, rtol=1e-6)
     for name in ("evaluation.png", "worst_errors.png"):
@@ -645,6 +645,7 @@ def test_what_cannot_be_evaluated_is_told_in_a_sentence(
 ):
     monkeypatch.syspath_prepend(str(world.folder))
     upstream = [
+        dg.AssetSpec("raw_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("labelled_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("nsfw_model"),
     ]

@@ -79,7 +79,8 @@ def drawn(monkeypatch):
 def run(image, store, classifier=None, class_name="bright", listeners=(), judged=None, **config):
     target = Target(classifier or Brightness(), IDENTITY, class_name)
     chosen = OcclusionMapsConfig(**{"box": 4, "stride": 4, **config})
-    return run_occlusion(image, "corner.png", target, chosen, store, *listeners, judged=judged)
+    heard = dict(zip(("on_estimate", "progress"), listeners, strict=False))
+    return run_occlusion(image, "corner.png", target, chosen, store, judged=judged, **heard)
 
 
 def corner(width=12, height=8, mode="RGB"):
