@@ -172,7 +172,7 @@ class _Sheet(FigureSheet):
         changed = found.changed_score > found.square_score
         before, after = format_values([found.square_score, found.changed_score])
         hint = fitting(
-            f"P({{}}) from {before} to {after} by a small step"
+            f"P({{}}) of the square from {before} to {after} by a small step"
             if changed
             else "No small step raises P({}).",
             found.class_name,
