@@ -198,8 +198,9 @@ class OcclusionMapsConfig(ExaminedImagesConfig):
     fill: Fill = "black"
     """What hidden windows are painted over with: black, the mean colour of the image, or the
     blurred image."""
-    long_side: int = 1024
-    """Longest side of an image in pixels. Larger images are scaled down to it first."""
+    long_side: int | None = None
+    """Longest side in pixels to which the original is scaled down, to put the windows on it.
+    Without it, windows lie on the working copy, the pixels that are scored."""
     colormap: Colormap = "inferno"
     """Colours of the map. In all but jet, equal differences look equal."""
     scale: Scale = "own"

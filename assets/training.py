@@ -36,6 +36,7 @@ from assets.results.evaluation import (
     scores_in_words,
     shown_names,
 )
+from assets.results.scores import frame_ids
 from assets.results.training import (
     TRAINING_IMAGES,
     check_test_split,
@@ -88,6 +89,7 @@ def labelled_images(
 def nsfw_training(
     context: dg.AssetExecutionContext,
     config: NsfwTrainingConfig,
+    raw_images: Catalogue,
     labelled_images: LabelledData,
     photos: Photos,
     models: dg.ResourceParam[Models],
@@ -98,6 +100,8 @@ def nsfw_training(
     """A new version of the NSFW model: champion if it is no worse, or else challenger."""
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
+        animations = photos.store.animations(data.images.image_id)
+        # A label belongs to what a person saw; a version is compared by the scores that it gives.
         shown_ids = photos.store.shown_ids(data.images.image_id)
         check_test_split(data)
         # Before hours of training, to warn of a registry that is down, and to register the packaged
@@ -126,7 +130,7 @@ def nsfw_training(
             compute.settings(),
             folder,
             log.run.run_id,
-            shown_ids,
+            frame_ids(animations, raw_images.frames),
         )
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
         made = result.provenance
@@ -153,6 +157,7 @@ def nsfw_training(
 def nsfw_evaluation(
     context: dg.AssetExecutionContext,
     config: NsfwEvaluationConfig,
+    raw_images: Catalogue,
     labelled_images: LabelledData,
     photos: Photos,
     models: dg.ResourceParam[Models],
@@ -163,6 +168,7 @@ def nsfw_evaluation(
     """Precision, recall, ROC, PR and calibration of each model, with 95 % intervals, per slice."""
     with step(context, tracking, progress, config) as log:
         load_image = photos.store.open_working_copy
+        animations = photos.store.animations(labelled_images.images.image_id)
         asked = list(dict.fromkeys(config.models))
         positive = labelled_images.class_names[1]
         evaluated, made = [], []
@@ -177,7 +183,7 @@ def nsfw_evaluation(
                 load_image,
                 models.probabilities,
                 log.progress("photos"),
-                photos.store.shown_ids(labelled_images.images.image_id),
+                frame_ids(animations, raw_images.frames),
                 config.classes.get(model, ()),
                 loaded.identity.version,
             )

@@ -127,15 +127,17 @@ class OcclusionMaps:
     """The occlusion maps of some images of a collection, the highest scores first.
 
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
-    frame (of an animation, from 0), score_at_full_size, experiment, the metrics of its map, and
-    where its strongest window lies (``placed_columns``).
-    ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
-    float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
-    ``rejects`` are the images whose file can no longer be read. ``notes`` are sentences on the
-    origin of the maps, such as that the scores are of another version.
+    frame (of an animation, from 0), judged_score (of the model and the class that were asked, which
+    may be others, for the same pixels; older homes have none), read_score (of the pixels on which
+    the windows lie), experiment, the metrics of its map, and where its strongest window lies
+    (``placed_columns``). ``maps`` (rows, columns of the image, or of the largest map if the image
+    is larger, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have
+    the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
+    file can no longer be read. ``notes`` are sentences on the origin of the maps, such as that the
+    scores are of another version.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_at_full_size": "read_score"}})
     rejects: pd.DataFrame
     maps: dict[str, np.ndarray]
     window_scores: dict[str, np.ndarray]
@@ -151,12 +153,13 @@ class DeconvnetMaps:
     """The deconvnet reconstructions of some images of a collection, the highest scores first.
 
     ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores), frame (of an
-    animation, from 0), score_of_network, changed_score. ``reconstructions`` (rows, columns of the
-    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` and ``notes`` are as
-    in ``OcclusionMaps``.
+    animation, from 0), judged_score (as in ``OcclusionMaps``), square_score (of the square that the
+    deconvnet reads), changed_score (of the square after a small step). ``reconstructions`` (as
+    large as maps, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` and ``notes``
+    are as in ``OcclusionMaps``.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_of_network": "square_score"}})
     rejects: pd.DataFrame
     reconstructions: dict[str, np.ndarray]
     figures: dict[str, EncodedImage]
@@ -195,10 +198,10 @@ class NsfwEvaluation:
     ``positive``, joined by a plus sign. ``metrics``: metric, value, low, high. ``slices``: the
     columns of ``Evaluation.slices``. ``curves``: curve (roc or precision_recall), threshold, x, y.
     ``reliability``: scaled (bool), and the columns of ``reliability_table``. ``scores``: image_id,
-    uri, label, split, score. ``worst`` has a contact sheet for each model, by its number in
-    ``models``. ``classes`` are the classes in the order of ``models``, and empty in an older home,
-    where every model has the class ``positive``; nor do its tables have the column class.
-    ``provenance`` is in the order of ``models``.
+    uri, label, split, score, frame (as in `NsfwScores`). ``worst`` has a contact sheet for each
+    model, by its number in ``models``. ``classes`` are the classes in the order of ``models``, and
+    empty in an older home, where every model has the class ``positive``; nor do its tables have the
+    column class. ``provenance`` is in the order of ``models``.
     """
 
     positive: str

@@ -24,6 +24,7 @@ from assets.results.originals import (
     ImageResult,
     Original,
     chosen_results,
+    score_notes,
     size_in_px,
     sizes_in_words,
 )
@@ -34,7 +35,11 @@ from assets.values import DeconvnetMaps, EncodedImage
 
 @dataclass(frozen=True)
 class DeconvnetResult(ImageResult):
-    """What the deconvnet found in an image."""
+    """What the deconvnet found in an image.
+
+    ``metrics`` has the score, P(class) of the judged pixels; ``square_score``, that of the square
+    that the deconvnet reads; and ``changed_score``, that of the square after a small step.
+    """
 
     found: DeconvnetMap
 
@@ -44,27 +49,35 @@ def run_deconvnet(
     name: str,
     target: Target,
     settings: DeconvnetSettings,
+    judged: Image.Image | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
     Args:
-        image: of any size, shape and mode.
+        image: of any size, shape and mode. The maps have its size.
         name: what the figure calls the image.
         target: the class, of a ``TorchClassifier``.
         settings: where the deconvnet starts.
+        judged: the pixels that have the image's score, which the deconvnet reads; None for the
+            image itself.
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
 
     Raises:
         UserError: as for ``deconvnet_map``.
     """
-    found = deconvnet_map(image, target.classifier, target.class_name, settings)
+    judged = image if judged is None else judged
+    found = deconvnet_map(judged, target.classifier, target.class_name, settings, image.size)
+    if judged.width != judged.height:
+        square = "The deconvnet reads the working copy padded to a square"
+        told = score_notes(found.class_name, found.score, square, found.square_score)
+        notes = (*notes, *told)
     made = made or provenance_of(target, threshold=None)
     about = _about(image.size, found)
-    foot = [*notes, *made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
-    figure = draw_deconvnet_figure(image, found, name, target.model, foot=foot)
+    foot = [*made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
+    figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes, foot=foot)
     origin = {"image": name, **made.parts(), **about}
     files = {
         "figure.png": png(figure, origin).data,
@@ -72,8 +85,8 @@ def run_deconvnet(
         "reconstruction.png": png(signed_image(found.reconstruction), origin).data,
         "changed.png": png(found.changed, origin).data,
     }
-    metrics = {"score": found.score, "changed_score": found.changed_score}
-    return DeconvnetResult(metrics, {"figure": figure}, files, about, made, found)
+    metrics = {name: getattr(found, name) for name in ("score", "square_score", "changed_score")}
+    return DeconvnetResult(metrics, {"figure": figure}, files, about, made, tuple(notes), found)
 
 
 def chosen_deconvnet_maps(
@@ -87,16 +100,17 @@ def chosen_deconvnet_maps(
 ) -> DeconvnetMaps:
     """Run the deconvnet on the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    The images have their own size. A file that cannot be read any more is a reject. ``threshold``
-    is as for `Provenance`, and ``notes`` as for `run_deconvnet`. Raises UserError when none could
-    be read.
+    A file that cannot be read any more is a reject. ``threshold`` is as for `Provenance`, and
+    ``notes`` as for `run_deconvnet`. Raises UserError when none could be read.
     """
     settings, progress = config.settings(), log.progress("images")
     made = provenance_of(target, threshold)
     log.origin(made.parts())
 
     def run(original: Original) -> DeconvnetResult:
-        result = run_deconvnet(original.image, original.name, target, settings, made, notes)
+        result = run_deconvnet(
+            original.image, original.name, target, settings, original.judged, made, notes
+        )
         progress(original.number, len(chosen))
         return result
 
@@ -106,7 +120,8 @@ def chosen_deconvnet_maps(
         reconstructions[photo["image_id"]] = result.found.reconstruction
         figures[photo["image_id"]] = EncodedImage(result.files["figure.png"], ".png")
         scores = {
-            "score_of_network": result.found.score,
+            "judged_score": result.found.score,
+            "square_score": result.found.square_score,
             "changed_score": result.found.changed_score,
         }
         sizes = {

@@ -28,6 +28,7 @@ from assets.methods.models.classifier import Classifier, check_class
 from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.animation import frame_id, frame_of
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.plotting.foot import with_foot
 from assets.resources.tracking import TrackedRun
@@ -47,8 +48,9 @@ _FEW_CLASSES = 6
 class EvaluatedModel:
     """A model, the labelled images with its scores, and the evaluation of the scores.
 
-    ``scores`` has image_id, uri, label, split, is_positive and score, the sum of the probabilities
-    of ``class_names``. ``version`` is empty where it is not known, or there are none.
+    ``scores`` has image_id, uri, label, split, is_positive, score, the sum of the probabilities of
+    ``class_names``, and frame: of an animation, the number from 0 of the frame with this score.
+    ``version`` is empty where it is not known, or there are none.
     """
 
     name: str
@@ -78,15 +80,16 @@ def evaluate_model(
     load_image: Callable[[str], Image.Image],
     store: VectorStore,
     progress: Progress = silent,
-    shown_ids: Mapping[str, str] = MappingProxyType({}),
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
     classes: Sequence[str] = (),
     version: str = "",
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
     ``split`` is "test", where the temperature is fitted on the validation images, or "all".
-    ``shown_ids`` are those of `PhotoStore`: of an animation, the frame that a map shows is scored.
-    ``classes`` and what is raised are those of ``classes_of``; and as ``evaluate_scores`` raises.
+    ``ids_of`` are as for ``score_unseen``: the score of an animation is the highest of its frames,
+    as it is in `NsfwScores`. ``classes`` and what is raised are those of ``classes_of``; and as
+    ``evaluate_scores`` raises.
     """
     positive = data.class_names[1]
     class_names = classes_of(name, classifier.class_names, positive, classes)
@@ -95,13 +98,18 @@ def evaluate_model(
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
-    ids_of = {image_id: (shown,) for image_id, shown in shown_ids.items()}
     found = score_unseen(
         list(images.image_id), load_image, classifier, class_names, store, progress, ids_of
     )
+    frames = [
+        None if scored == image_id else frame_of(scored)
+        for image_id, scored in zip(images.image_id, found.highest_ids, strict=True)
+    ]
     # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
-        is_positive=is_positive, score=found.scores.astype(np.float64)
+        is_positive=is_positive,
+        score=found.scores.astype(np.float64),
+        frame=pd.array(frames, dtype="Int64"),
     )
     tested, others = scores[is_tested], scores[~is_tested]
     calibration = None
@@ -235,7 +243,8 @@ def evaluation_value(
             f"Worst errors of {_with_version(model)}",
             f"{score_in_words(model.class_names, positive)}, flagged from {config.threshold:g}",
         )
-        sheet = draw_worst_errors(load_image, errors, positive, title, blur=not config.sharp)
+        scored = _load_scored(load_image, model.scores)
+        sheet = draw_worst_errors(scored, errors, positive, title, blur=not config.sharp)
         foot, origin = (made[number - 1].lines(), origins[number - 1]) if made else ([], {})
         sheets[MODEL_NAME.format(number)] = png(with_foot(sheet, foot), origin)
     return NsfwEvaluation(
@@ -257,6 +266,18 @@ def evaluation_value(
         provenance=origins,
         classes=tuple(list(model.class_names) for model in models),
     )
+
+
+def _load_scored(
+    load_image: Callable[[str], Image.Image], scores: pd.DataFrame
+) -> Callable[[str], Image.Image]:
+    """Return a function that loads a photo by its image_id, an animation at the frame scored."""
+    frames = scores.dropna(subset="frame")
+    shown = {
+        image_id: frame_id(image_id, int(frame))
+        for image_id, frame in zip(frames.image_id, frames.frame, strict=True)
+    }
+    return lambda image_id: load_image(shown.get(image_id, image_id))
 
 
 def log_evaluation(

@@ -36,6 +36,7 @@ from assets.results.originals import (
     Original,
     chosen_results,
     in_px,
+    score_notes,
     size_in_px,
     sizes_in_words,
 )
@@ -55,8 +56,9 @@ _LABELS = {
 class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
-    ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
-    ``images`` has the figure and each map's overlay.
+    ``metrics`` has the score, P(class) of the judged pixels; ``read_score``, that of the pixels on
+    which the windows lie, which is the same unless ``long_side`` is set; and each map's, such as
+    ``seen.mean``. ``images`` has the figure and each map's overlay.
     """
 
     maps: dict[Experiment, OcclusionMap]
@@ -70,29 +72,35 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    judged: Image.Image | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
     Args:
-        image: of any size and mode, upright.
+        image: of any size and mode, upright. The maps have its size. Where ``long_side`` is set,
+            windows lie on it.
         name: what the figure calls the image.
         target: whose probability is mapped.
         config: how the maps are computed and drawn.
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        judged: the pixels that have the image's score, on which windows lie by default; None for
+            the image itself.
         made: the origin of the answers; by default they are asked for now.
-        notes: sentences on the origin that the figures show first.
+        notes: sentences on the origin that the figure shows first.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
             no probability.
     """
     settings, drawing = config.occlusion(), config.drawing()
-    class_name = target.class_name
-    windowed = WindowedImage(image, settings)
+    class_name, photo = target.class_name, image.convert("RGB")
+    judged = photo if judged is None else judged
+    read = judged if settings.long_side is None else photo
+    windowed = WindowedImage(read, settings, photo.size)
     maps = occlusion_maps(
         windowed,
         target.classifier,
@@ -102,7 +110,14 @@ def run_occlusion(
         on_estimate,
         progress,
     )
-    score = whole_image_score(windowed, target.classifier, class_name, store)
+    score, read_score = (
+        whole_image_score(pixels, settings, target.classifier, class_name, store)
+        for pixels in (judged, windowed.scaled)
+    )
+    if settings.long_side is not None:
+        size = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
+        told = score_notes(class_name, score, f"Windows lie on the file at {size}", read_score)
+        notes = (*notes, *told)
     windows = windowed.windows
     title = FigureTitle(
         name=name,
@@ -113,29 +128,36 @@ def run_occlusion(
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
+        read_score=None if settings.long_side is None else read_score,
     )
     panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
     # The model that answered may be another than when its first image was asked for.
     made = made or provenance_of(target, config.threshold)
     made = replace(made, identity=target.identity)
-    about = _about(windowed.image.size, windowed, maps)
-    foot = [*notes, *made.lines(), *_lines_about(about, list(maps))]
+    about = _about(photo.size, windowed, maps)
+    foot = [*made.lines(), *_lines_about(about, list(maps))]
     figure = draw_occlusion_figure(
-        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title, foot=foot
+        photo,
+        panels.get("seen"),
+        panels.get("hidden"),
+        drawing,
+        title,
+        notes=notes,
+        foot=foot,
     )
     origin = {"image": name, **made.parts(), **about}
-    metrics, images = {"score": score}, {"figure": figure}
+    metrics, images = {"score": score, "read_score": read_score}, {"figure": figure}
     files = {"figure.png": png(figure, origin).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        foot = [*notes, *made.lines(), *_lines_about(about, [experiment])]
-        overlay = draw_overlay(windowed.image, found.values, drawing, label, foot=foot)
+        foot = [*made.lines(), *_lines_about(about, [experiment])]
+        overlay = draw_overlay(photo, found.values, drawing, label, foot=foot)
         images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay, origin).data
-    return OcclusionResult(metrics, images, files, about, made, maps)
+    return OcclusionResult(metrics, images, files, about, made, tuple(notes), maps)
 
 
 def chosen_occlusion_maps(
@@ -147,7 +169,7 @@ def chosen_occlusion_maps(
     log: Step,
     notes: Sequence[str] = (),
 ) -> OcclusionMaps:
-    """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
+    """Map the images of ``chosen`` (image_id, uri, score), and log it all.
 
     A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`. Raises
     UserError when none could be read.
@@ -165,6 +187,7 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            original.judged,
             made,
             notes,
         )
@@ -181,7 +204,8 @@ def chosen_occlusion_maps(
             overlays[key] = EncodedImage(result.files[f"{experiment}.png"], ".png")
             row = {
                 **photo,
-                "score_at_full_size": result.metrics["score"],
+                "judged_score": result.metrics["score"],
+                "read_score": result.metrics["read_score"],
                 "experiment": experiment,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
@@ -228,8 +252,7 @@ def placed_columns(about: Mapping[str, Any], experiment: str) -> dict[str, float
 
 def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
     window = strongest_window(found)
-    scaled, image = windowed.scaled, windowed.image
-    across, down = image.width / scaled.width, image.height / scaled.height
+    across, down = np.divide(windowed.map_size, windowed.scaled.size).tolist()
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,

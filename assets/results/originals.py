@@ -1,4 +1,4 @@
-"""Images at their own size: chosen, read from their source, and their results logged."""
+"""Images to explain: chosen, read from their source, and their results logged."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.config import ExaminedImagesConfig, RawImagesConfig, catalogue_settings, config_of
+from assets.methods.attribution.occlusion import MOST_MAP_PIXELS
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
@@ -22,24 +23,31 @@ from assets.methods.photos.catalogue import (
     find_addresses,
     read_original_file,
 )
-from assets.methods.photos.decode import decode_image
+from assets.methods.photos.decode import decode, decode_image
 from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
+from assets.methods.photos.photo_store import as_stored
 from assets.methods.photos.rejects import Reject, Rejected
+from assets.methods.plotting.text import printable as font_safe
 from assets.resources.collections import Collection
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
 
 Result = TypeVar("Result", bound="ImageResult")
+# Beyond it, two scores of one photo are a warning.
+LARGEST_DIFFERENCE = 0.02
+_LONGEST_CLASS = 40
 
 
 @dataclass(frozen=True)
 class Original:
     """An image that was read, its number from 1 among those named, and its results' folder.
 
-    Of an animation, ``frame`` is the one that was read, ``name`` names it, and ``note`` says if
-    some frames could not be looked at.
+    ``judged`` are the pixels that have the image's score: the working copy, as the photo store
+    gives it. ``image`` is the file at its own size, or at ``size_within`` the pixels of the largest
+    maps; ``size`` is its own (width, height), upright, in px. Of an animation, ``frame`` is the one
+    that was read, ``name`` names it, and ``note`` says if some frames could not be looked at.
     """
 
     number: int
@@ -48,6 +56,8 @@ class Original:
     folder: str
     image: Image.Image
     image_id: str
+    judged: Image.Image
+    size: tuple[int, int]
     frame: Frame | None = None
     note: str | None = None
 
@@ -57,7 +67,8 @@ class ImageResult:
     """What is logged of an image: metrics and images by their names, and files by theirs.
 
     ``about`` says what was read of the image, for reports: sizes in px, and where windows lie.
-    ``made`` is the origin of the answers.
+    ``made`` is the origin of the answers. ``notes`` are sentences on it, and on other pixels than
+    the judged ones that a method read.
     """
 
     metrics: dict[str, float]
@@ -65,6 +76,30 @@ class ImageResult:
     files: dict[str, bytes]
     about: dict[str, Any]
     made: Provenance
+    notes: tuple[str, ...]
+
+
+def score_notes(class_name: str, score: float, pixels: str, read_score: float) -> tuple[str, ...]:
+    """Return sentences on a method that read other pixels than those that are judged.
+
+    Args:
+        class_name: whose probability the scores are.
+        score: of the judged pixels.
+        pixels: what the method read, for the beginning of a sentence.
+        read_score: of these.
+    """
+    name = font_safe(class_name, _LONGEST_CLASS)
+    both = (
+        f"{pixels}, of which P({name}) is {read_score:.4f}; the photo's score is {score:.4f}, by "
+        "its working copy."
+    )
+    if abs(score - read_score) <= LARGEST_DIFFERENCE:
+        return (both,)
+    return (
+        both,
+        f"Warning: these scores differ by more than {LARGEST_DIFFERENCE:g}. Whether the photo is "
+        "flagged goes by its own score, and what is shown here explains the other.",
+    )
 
 
 def addresses_of(
@@ -128,7 +163,7 @@ def chosen_results(
     log: Step,
     target: Target,
 ) -> Iterator[tuple[dict[str, Any], Result]]:
-    """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
+    """Compute the results of the images of ``chosen`` (image_id, uri, score), and log them.
 
     A column address, if there is one, says where to read from instead of uri. Yields each result
     with the rank, image_id, uri, score and frame of its image. A file that cannot be read any more
@@ -147,6 +182,8 @@ def chosen_results(
         n_read += 1
         if n_read == 1:
             log.thumbnail("highest", result.images["figure"])
+        for note in result.notes:
+            log.context.log.info(f"{original.name}: {note}")
         photo = chosen.iloc[original.number - 1]
         frame = original.frame.number if original.frame is not None else pd.NA
         yield {"rank": n_read, **photo[["image_id", "uri", "score"]], "frame": frame}, result
@@ -165,8 +202,7 @@ def read_originals(
     image_ids: Sequence[str | None] | None = None,
     target: Target | None = None,
 ) -> Iterator[Original]:
-    """Yield images one at a time, at their own size; of an animation, the frame with the highest
-    score.
+    """Yield images one at a time; of an animation, the frame with the highest score.
 
     Args:
         uris: of the images, or their addresses, which the results do not hold.
@@ -181,13 +217,26 @@ def read_originals(
         try:
             data = read_original_file(uri, reading, image_id)
             frame, note = _highest_frame(data, reading, target)
-            image = decode_image(data, reading.decode, frame.number if frame else None)
+            number_of_frame = frame.number if frame else None
+            photo = decode(data, reading.decode, number_of_frame)
+            image = decode_image(data, reading.decode, number_of_frame, MOST_MAP_PIXELS)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
         shown_uri = without_secrets(uri)
-        yield Original(number, shown_uri, name, folder, image, id_of(data), frame, note)
+        yield Original(
+            number=number,
+            uri=shown_uri,
+            name=name,
+            folder=folder,
+            image=image,
+            image_id=id_of(data),
+            judged=as_stored(photo.working_copy),
+            size=(photo.width, photo.height),
+            frame=frame,
+            note=note,
+        )
 
 
 def frame_in_words(frame: Frame) -> str:

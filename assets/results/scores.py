@@ -8,7 +8,7 @@ import pandas as pd
 
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.scoring import ScoringResult
-from assets.methods.photos.animation import Animation, frame_id
+from assets.methods.photos.animation import Animation, frame_id, frame_of
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.decode import working_size
 from assets.values import NsfwScores
@@ -98,6 +98,6 @@ def _frame_of(
 ) -> tuple[int | None, float | None, str | None]:
     if animation is None:
         return None, None, None
-    number = int(highest.rpartition("-")[2])
+    number = frame_of(highest)
     seconds = next(frame.seconds for frame in animation.kept if frame.number == number)
     return number, seconds, animation.note

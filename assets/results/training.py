@@ -1,6 +1,6 @@
 """From a trained classifier to a file, a version in the registry, and an alias."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -82,7 +82,7 @@ def register_version(
     compute: ComputeSettings,
     folder: Path,
     run_id: str,
-    shown_ids: Mapping[str, str] = MappingProxyType({}),
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> NsfwTraining:
     """Save a trained classifier, compare it with the champion, and register it with its alias.
 
@@ -96,7 +96,7 @@ def register_version(
         compute: where both models compute their scores.
         folder: where the file is written.
         run_id: the MLflow run that made the version.
-        shown_ids: those of `PhotoStore`.
+        ids_of: as for `evaluate_model`.
     """
     weights, positive = folder / "classifier.safetensors", data.class_names[1]
     description = save_trained(trained, weights)
@@ -111,7 +111,7 @@ def register_version(
             EvaluationSettings(),
             load_image,
             models.probabilities,
-            shown_ids=shown_ids,
+            ids_of=ids_of,
         )
         return model.evaluation.metrics["auc"]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from assets.config import DeconvnetMapsConfig
-from assets.methods.attribution.deconvnet_maps import DeconvnetMap
 from assets.methods.common.shown_text import printable
 from assets.results.deconvnet import DeconvnetResult, run_deconvnet
 from assets.results.originals import Original, tracked_results
@@ -53,7 +52,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     def run_one(image: Original) -> DeconvnetResult:
         notify(f"{image.name}: {image.number} of {len(asked.files)}")
-        return run_deconvnet(image.image, image.name, target, settings, made)
+        return run_deconvnet(image.image, image.name, target, settings, image.judged, made)
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})
@@ -66,22 +65,27 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
                 "start": vars(found.start) if found.start else None,
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],
+                "notes": result.notes,
             }
             report = report_of(image, result.made, about)
             paths = asked.folders.write(image, result.files, report)
             run.tags(result.made.parts())
             run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
-            _summarise(image, found, paths["figure.png"])
+            _summarise(image, result, paths["figure.png"])
     if not asked.files.all_read:
         sys.exit(2)
 
 
-def _summarise(image: Original, found: DeconvnetMap, figure: Path) -> None:
+def _summarise(image: Original, result: DeconvnetResult, figure: Path) -> None:
+    found = result.found
     start = f"{found.start.layer}, channel {found.start.channel}" if found.start else "the class"
     click.echo(
-        f"{image.name}: P({found.class_name}) {found.score:.4f}, {found.changed_score:.4f} after a "
-        f"small step; reconstructed from {start}"
+        f"{image.name}: P({found.class_name}) {found.score:.4f}; padded to a square "
+        f"{found.square_score:.4f}, after a small step {found.changed_score:.4f}; reconstructed "
+        f"from {start}"
     )
+    for note in result.notes:
+        click.echo(f"  {note}")
     click.echo(printable(f"  {figure}"))
     if image.note:
         click.echo(f"  {image.note}")

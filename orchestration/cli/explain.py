@@ -46,8 +46,9 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
     """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
-    image is scored. Of an animation, the frame with the highest score is explained. An image that
-    cannot be read is reported, and the exit code is 2.
+    image is scored. The image is the working copy, which has the score of tessera score. Of an
+    animation, the frame with the highest score is explained. An image that cannot be read is
+    reported, and the exit code is 2.
 
     The folder of an image has the name of its file. Where a folder of this name holds anything else
     than the result of an earlier call for the same file, the name gets a number: nothing else is
@@ -70,6 +71,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             store,
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
+            image.judged,
             made,
         )
 
@@ -77,7 +79,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            about = {**vars(settings), **result.metrics, **result.about}
+            about = {**vars(settings), **result.metrics, **result.about, "notes": result.notes}
             report = report_of(image, result.made, about)
             paths = asked.folders.write(image, result.files, report)
             run.tags(result.made.parts())
@@ -98,6 +100,8 @@ def _summarise(
             f"{metrics[f'{experiment}.maximum']:.4f}, mean {metrics[f'{experiment}.mean']:.4f}; "
             f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
         )
+    for note in result.notes:
+        click.echo(f"  {note}")
     for path in paths:
         click.echo(printable(f"  {path}"))
     if image.note:

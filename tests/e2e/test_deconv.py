@@ -35,7 +35,9 @@ def test_the_results_have_the_shape_of_the_photo_and_are_tracked(
     assert reconstruction.any()
     report = json.loads((folder / "report.json").read_text())
     assert report["start"]["layer"] == "relu_stage3_block2"
-    assert report["changed_score"] > report["score"]
+    assert report["changed_score"] > report["square_score"]
+    assert f"padded to a square {report['square_score']:.4f}, after" in ran.out
+    assert f"  {report['notes'][0]}\n" in ran.out
     assert "reconstructed from relu_stage3_block2, channel" in ran.out
     tracking = Tracking(home=str(shared_home))
     (run,) = tracking.client.search_runs([tracking.experiment_id], "run_name = 'deconv'")

@@ -78,6 +78,11 @@ def test_an_image_is_scaled_once_and_its_windows_are_placed_once(
     ran = tessera(*command, "--long-side", "100")
     assert ran.code == 0, ran.err
     assert counts == {"scale_down": 1, "place_windows": 1}
+    report = json.loads((tmp_path / "out" / "a" / "report.json").read_text())
+    assert f"of which P(nsfw) is {report['read_score']:.4f}; the photo's " in report["notes"][0]
+    assert f"a.png: P(nsfw) {report['score']:.4f}" in ran.out
+    for note in report["notes"]:
+        assert f"  {note}\n" in ran.out
 
 
 def test_what_is_in_a_folder_is_of_one_image_and_its_last_call(tessera, photo, tmp_path):

@@ -56,7 +56,13 @@ _DARKER = np.array([95, 50, 160], dtype=np.float32)
 
 
 def draw_deconvnet_figure(
-    image: Image.Image, found: DeconvnetMap, name: str, model: str, foot: Sequence[str] = ()
+    image: Image.Image,
+    found: DeconvnetMap,
+    name: str,
+    model: str,
+    *,
+    notes: Sequence[str] = (),
+    foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw all that ``deconvnet_map`` found.
 
@@ -65,6 +71,7 @@ def draw_deconvnet_figure(
         found: by ``deconvnet_map``.
         name: the photograph's.
         model: the classifier's name for people.
+        notes: sentences to draw under the title.
         foot: lines below the figure.
 
     Returns:
@@ -78,8 +85,14 @@ def draw_deconvnet_figure(
         raise ValueError(f"the maps are {found.reconstruction.shape}, the image {photo.size}")
     panel = fitted(photo.size, _PANEL)
     change = _change_sizes(photo.size)
-    sheet = _Sheet(name, _lines(found, model), panel[1], change)
-    score = f"P({{}}) = {format_values([found.score])[0]}, padded to a square."
+    told = [
+        line
+        for note in notes
+        for line in in_lines(note.split(" "), " ", _WIDTH - 2 * _MARGIN, _SMALL)
+    ]
+    sheet = _Sheet(name, [*_lines(found, model), *told], panel[1], change)
+    score, of_square = format_values([found.score, found.square_score])
+    score = f"P({{}}) = {score}; padded to a square {of_square}."
     score = fitting(score, found.class_name, _PANEL[0], _SMALL)
     sheet.panel(0, scaled_photo(photo, panel), "the photograph", score)
     sheet.panel(
@@ -159,10 +172,10 @@ class _Sheet(FigureSheet):
     def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
         """Draw what would have to change, and the photograph after a step."""
         heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, MEDIUM, "bold")
-        changed = found.changed_score > found.score
-        before, after = format_values([found.score, found.changed_score])
+        changed = found.changed_score > found.square_score
+        before, after = format_values([found.square_score, found.changed_score])
         hint = fitting(
-            f"P({{}}) from {before} to {after} by a small step"
+            f"P({{}}) of the square from {before} to {after} by a small step"
             if changed
             else "No small step raises P({}).",
             found.class_name,

@@ -76,11 +76,12 @@ class TopActivation:
 
 @dataclass(frozen=True)
 class DeconvnetMap:
-    """What a deconvnet finds in a photograph of (h, w) px.
+    """What a deconvnet finds in a photograph, in maps of (h, w) px.
 
     Attributes:
         class_name: the class asked for.
-        score: P(class) of the photograph, padded to a square.
+        score: P(class) of the photograph, as the classifier reads it.
+        square_score: P(class) of the photograph padded to a square, which the deconvnet reads.
         read_size: (width, height) in px that was read of the photograph, without the padding.
         start: where the deconvnet started; None for the class's logit.
         reconstruction: (h, w, 3) float32, RGB, signed: the image of the start, scaled as grey
@@ -92,14 +93,16 @@ class DeconvnetMap:
         top_layer: of ``top``: the layer asked for, or the last that still has places.
         top: the activations over the photograph, not its padding, that add most to the class's
             logit, at most one a channel and ``N_TOP`` in all, those that add most first.
-        change: (h, w, 3) float32, RGB: by how much the class's log-odds rise by a grey level.
+        change: float32, RGB, of the photograph's own size: by how much the log-odds of the square
+            rise by a grey level.
         changed: RGB, the photograph after a small step along ``change``.
-        changed_score: its P(class), higher than ``score`` unless no small step raises it, when
-            ``changed`` is the photograph itself.
+        changed_score: its P(class) padded to a square, higher than ``square_score`` unless no small
+            step raises it, when ``changed`` is the photograph itself.
     """
 
     class_name: str
     score: float
+    square_score: float
     read_size: tuple[int, int]
     start: Activation | None
     reconstruction: NDArray[np.float32]
@@ -117,17 +120,18 @@ def deconvnet_map(
     classifier: Classifier,
     class_name: str,
     settings: DeconvnetSettings | None = None,
+    map_size: tuple[int, int] | None = None,
 ) -> DeconvnetMap:
     """Run the deconvnet on a photograph; on the CPU with the same bits each time.
 
-    A photograph of more than 1,024 px a side is scaled down for the network; the results have its
-    own size.
+    A photograph of more than 1,024 px a side is scaled down for the network.
 
     Args:
-        image: of any size, shape and mode.
+        image: the pixels that have the score; of any size, shape and mode.
         classifier: a ``TorchClassifier`` whose activations are ReLU.
         class_name: what to look for.
         settings: where to start; None for the class's logit.
+        map_size: (width, height) of the maps in px; None for the photograph's own.
 
     Raises:
         UserError: the classifier is no network of torch, a deconvnet is not defined for it, or
@@ -142,12 +146,17 @@ def deconvnet_map(
     settings = settings or DeconvnetSettings()
     # In a thread that does not split operations, sums have one order.
     with unsplit_pool(workers=1) as pool:
-        found = pool.submit(_map, image.convert("RGB"), classifier, class_name, settings)
+        photo = image.convert("RGB")
+        found = pool.submit(_map, photo, classifier, class_name, settings, map_size or photo.size)
         return found.result()
 
 
 def _map(
-    image: Image.Image, classifier: TorchClassifier, class_name: str, settings: DeconvnetSettings
+    image: Image.Image,
+    classifier: TorchClassifier,
+    class_name: str,
+    settings: DeconvnetSettings,
+    map_size: tuple[int, int],
 ) -> DeconvnetMap:
     module, index = classifier.module, classifier.class_names.index(class_name)
     read = network_input(image, classifier.preprocessing)
@@ -157,13 +166,14 @@ def _map(
     strongest = strongest_activations(module, values, layer, N_TOP, index, _region(read))
     start = _start(module, values, settings, strongest, class_name)
     signal = deconvolve(module, values, index if start is None else start)
-    reconstruction = read.grey_levels(signal, image.size)
+    reconstruction = read.grey_levels(signal, map_size)
     change = read.per_grey_level(log_odds_gradient(module, values, index), image.size)
     changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
     return DeconvnetMap(
         class_name=class_name,
+        score=float(classifier.classify_photos([image])[0, index]),
+        square_score=_probability(_log_odds(image, classifier, index)),
         read_size=read.scaled.size,
-        score=_probability(_log_odds(image, classifier, index)),
         start=start,
         reconstruction=reconstruction,
         has_switches=has_switches(module),

@@ -19,7 +19,7 @@ from assets.methods.attribution.heat_map import (
 )
 from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
-from assets.methods.plotting.text import PALE, fitting, format_values, in_lines, text_length
+from assets.methods.plotting.text import DARK, PALE, fitting, format_values, in_lines, text_length
 
 # Lengths in px, chosen so that beside a square map two square windows end where it ends.
 _MARGIN = 40
@@ -63,7 +63,8 @@ class FigureTitle:
 
     ``name`` is the photograph's, ``score`` the P(class) of the whole photograph, ``n_windows`` the
     number of windows of each experiment; ``box`` and ``stride`` are in px, ``fill`` is what hidden
-    windows are painted over with.
+    windows are painted over with. ``read_score`` is the P(class) of the pixels on which windows
+    lie, where these are others than those that have the score.
     """
 
     name: str
@@ -74,6 +75,12 @@ class FigureTitle:
     stride: int
     fill: str
     n_windows: int
+    read_score: float | None = None
+
+    @property
+    def uncovered(self) -> float:
+        """The value that `hidden` has where covering changes nothing."""
+        return 1 - (self.score if self.read_score is None else self.read_score)
 
 
 def draw_occlusion_figure(
@@ -82,6 +89,8 @@ def draw_occlusion_figure(
     hidden: Panel | None,
     settings: HeatMapSettings,
     title: FigureTitle,
+    *,
+    notes: Sequence[str] = (),
     foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw the maps of the experiments that were made, each with a window that was fed.
@@ -92,6 +101,7 @@ def draw_occlusion_figure(
         hidden: the experiment that scores the photograph with each window painted over.
         settings: how the maps should look.
         title: what was computed.
+        notes: sentences to draw under the title.
         foot: lines below the figure.
 
     Returns:
@@ -108,10 +118,10 @@ def draw_occlusion_figure(
     sizes = [
         fitted(panel.window_image.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
     ]
-    page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
+    page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title, notes)
     for place, (panel, words) in enumerate(experiments):
         shown = HeatMap(image, panel.values, settings)
-        uncovered = 1 - title.score if words is _HIDDEN else None
+        uncovered = title.uncovered if words is _HIDDEN else None
         page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
         page.draw_window(place, panel, words)
     return with_foot(page.image(), foot)
@@ -140,7 +150,9 @@ _HIDDEN = _Words(
 
 
 class _Page(FigureSheet):
-    def __init__(self, map_size: Size, window_sizes: list[Size], title: FigureTitle) -> None:
+    def __init__(
+        self, map_size: Size, window_sizes: list[Size], title: FigureTitle, notes: Sequence[str]
+    ) -> None:
         n = len(window_sizes)
         self._map_size = map_size
         self._window_sizes = window_sizes
@@ -149,7 +161,9 @@ class _Page(FigureSheet):
         self._windows_left = _MARGIN + n * (self._column + _GAP)
         window_column = max(_WINDOW_SIDE, math.ceil(text_length(_HIDDEN.caption, _SMALL)))
         width = self._windows_left + window_column + _MARGIN
-        subtitle = _subtitle(title, n, width - 2 * _MARGIN)
+        room = width - 2 * _MARGIN
+        told = [line for note in notes for line in in_lines(note.split(" "), " ", room, _SMALL)]
+        subtitle = [*_subtitle(title, n, room), *told]
         self._upper = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
         below_maps = self._upper + map_size[1] + _BAR_OFFSET + _BAR + _BELOW_BAR
         below_windows = self._window_upper(n) - _WINDOW_GAP
@@ -159,7 +173,8 @@ class _Page(FigureSheet):
         self.write(_MARGIN, _MARGIN + LARGE, name, LARGE, weight="bold")
         for line, text in enumerate(subtitle):
             baseline = _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL
-            self.write(_MARGIN, baseline, text, color=PALE)
+            is_note = line >= len(subtitle) - len(told)
+            self.write(_MARGIN, baseline, text, color=DARK if is_note else PALE)
         self._head(self._windows_left, "fed to the network", "with the score it got")
 
     def draw_map(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
+    OcclusionSettings,
     occlusion_map,
 )
 from assets.methods.attribution.scaled_windows import ScaledWindowImages
@@ -23,12 +25,11 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
     Images,
-    checked_probabilities,
-    classify_arrays,
     score_function,
 )
 from assets.methods.models.forward import is_out_of_memory, one_at_a_time, unsplit_pool
 from assets.methods.models.scaling import INTERPOLATIONS
+from assets.methods.models.scoring import score_image
 from assets.methods.models.torch_classifier import TorchClassifier
 
 # The windows per worker that are timed: fewer say too little of the thousands to come, and more
@@ -87,7 +88,7 @@ def occlusion_maps(
         progress: called with the number of windows scored now, and of all that were not known.
 
     Returns:
-        The map of each experiment, of the image's own size.
+        The map of each experiment, of ``windowed.map_size``.
 
     Raises:
         UserError: the classifier has no such class, or gives what is no probability.
@@ -95,7 +96,7 @@ def occlusion_maps(
     score = score_function(classifier, class_name)
     runs = {}
     for experiment in experiments:
-        key = _key(windowed, classifier, class_name, experiment)
+        key = _key(windowed.scaled, windowed.settings, classifier, class_name, experiment)
         images = _images(windowed, experiment, classifier)
         scores = store.open(key, windowed.windows.count)
         runs[experiment] = _Run(images, scores, classifier, score)
@@ -105,7 +106,7 @@ def occlusion_maps(
             experiment,
             windowed.windows,
             np.array(run.scores).reshape(windowed.windows.shape),
-            windowed.image.size,
+            windowed.map_size,
             run.n_computed,
         )
         for experiment, run in runs.items()
@@ -113,26 +114,33 @@ def occlusion_maps(
 
 
 def whole_image_score(
-    windowed: WindowedImage, classifier: Classifier, class_name: str, store: WindowScoreStore
+    image: Image.Image,
+    settings: OcclusionSettings,
+    classifier: Classifier,
+    class_name: str,
+    store: WindowScoreStore,
 ) -> float:
-    """Return P(``class_name``) of the scaled image as it is, which is stored like the windows'."""
-    key = _key(windowed, classifier, class_name, "whole")
+    """Return P(``class_name``) of an image, RGB, as `score_unseen` gives it for these pixels.
+
+    It is stored like the scores of its windows that ``settings`` place.
+    """
+    key = _key(image, settings, classifier, class_name, "whole")
     known = store.open(key, count=1)
     if np.isnan(known[0]):
-        scores = classify_arrays(classifier, [np.array(windowed.scaled)])[class_name]
-        known[:] = checked_probabilities(scores, class_name)
+        known[:] = score_image(classifier, image, class_name)
         known.flush()
     return float(known[0])
 
 
-def _key(windowed: WindowedImage, classifier: Classifier, class_name: str, experiment: str) -> str:
+def _key(
+    image: Image.Image,
+    settings: OcclusionSettings,
+    classifier: Classifier,
+    class_name: str,
+    experiment: str,
+) -> str:
     return window_score_key(
-        windowed.scaled,
-        classifier.fingerprint,
-        class_name,
-        experiment,
-        windowed.settings,
-        classifier.device,
+        image, classifier.fingerprint, class_name, experiment, settings, classifier.device
     )
 
 

@@ -116,6 +116,18 @@ def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np
     return _checked(classifier, _probabilities(classifier, images))
 
 
+def score_image(classifier: Classifier, image: Image.Image, class_name: str) -> float:
+    """Return P(``class_name``) of one image, RGB, as ``score_unseen`` gives it for these pixels.
+
+    Raises:
+        UserError: as for ``score_unseen``.
+    """
+    check_class(classifier.class_names, class_name)
+    with unsplit_pool(classifier.workers) as pool:
+        (row,) = pool.submit(classify_photos, classifier, [image]).result()
+    return float(row[classifier.class_names.index(class_name)])
+
+
 def highest_frame(
     data: bytes,
     limits: DecodeLimits,

@@ -37,6 +37,7 @@ from assets.methods.photos.pixels import (
     orientation_of,
     resizable,
     shrunk,
+    size_within,
     upright_srgb,
 )
 from assets.methods.photos.rejects import Rejected
@@ -61,7 +62,7 @@ class DecodedPhoto:
     ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
     perceptual hash in 16 hex digits; ``note`` is a sentence on what had to be guessed, if anything.
     ``n_frames`` is 1 for a photo that is no animation, and ``shown`` the number, from 0, of the
-    frame that all of this is about.
+    frame that all of this is about, by default the first that is not uniform.
     """
 
     working_copy: Image.Image
@@ -80,25 +81,35 @@ def image_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
+def decode(data: bytes, limits: DecodeLimits, frame: int | None = None) -> DecodedPhoto:
     """Decode a photo; of an animation, the first frame that is not uniform.
 
-    Raises Rejected. Limits are checked against the header, before any pixel is decoded.
+    ``frame`` is the number, from 0, of another frame to take. Raises Rejected. Limits are checked
+    against the header, before any pixel is decoded.
     """
-    return by_either_decoder(data, limits, partial(_decoded_photo, data, limits))
+    return by_either_decoder(data, limits, partial(_decoded_photo, data, limits, frame))
 
 
-def decode_image(data: bytes, limits: DecodeLimits, frame: int | None = None) -> Image.Image:
+def decode_image(
+    data: bytes, limits: DecodeLimits, frame: int | None = None, most_pixels: int | None = None
+) -> Image.Image:
     """Decode a photo at its own size: RGB, without the file's metadata.
 
     ``frame`` is the number, from 0, of an animation's frame; without it, it is the one that
-    ``decode`` takes. Raises Rejected, for the same reasons as ``decode``.
+    ``decode`` takes. A photo of more than ``most_pixels`` is scaled down to ``size_within`` them.
+    Raises Rejected, for the same reasons as ``decode``.
     """
-    return by_either_decoder(data, limits, partial(_decoded_image, data, limits, frame))
+    decoded = partial(_decoded_image, data, limits, frame, most_pixels)
+    return by_either_decoder(data, limits, decoded)
 
 
 def _decoded_photo(
-    data: bytes, limits: DecodeLimits, image: Image.Image, image_format: str, note: str | None
+    data: bytes,
+    limits: DecodeLimits,
+    frame: int | None,
+    image: Image.Image,
+    image_format: str,
+    note: str | None,
 ) -> DecodedPhoto:
     width, height = image.size
     size = working_size(image.size)
@@ -107,7 +118,7 @@ def _decoded_photo(
         # final resize to average.
         image.draft(None, (2 * size[0], 2 * size[1]))
     with room_to_decode(image, (width, height)):
-        shown = _go_to(None, image, data, limits)
+        shown = _go_to(frame, image, data, limits)
         load_pixels(image, image_format)
         grey = grey_scale(image)
         small = shrunk(_cut(image, (width, height)), size, grey)
@@ -130,15 +141,20 @@ def _decoded_image(
     data: bytes,
     limits: DecodeLimits,
     frame: int | None,
+    most_pixels: int | None,
     image: Image.Image,
     image_format: str,
     _note: str | None,
 ) -> Image.Image:
     size = image.size
+    wanted = size if most_pixels is None else size_within(size, most_pixels)
+    if wanted != size and isinstance(image, JpegImageFile):
+        image.draft(None, wanted)
     with room_to_decode(image, size):
         _go_to(frame, image, data, limits)
         load_pixels(image, image_format)
-        pixels = resizable(_cut(image, size), grey_scale(image))
+        whole, grey = _cut(image, size), grey_scale(image)
+        pixels = resizable(whole, grey) if wanted == size else shrunk(whole, wanted, grey)
         decoded = upright_srgb(pixels, image, orientation_of(image))
     # If it is saved with the file's profile, readers convert the colours a second time.
     decoded.info.clear()

@@ -137,6 +137,37 @@ def evaluated(
     )
 
 
+def test_an_animation_has_the_score_of_its_highest_frame_and_is_shown_at_it(store):
+    labelled = random_set(40)
+    data, (first, *_) = labelled.data, labelled.data.images.image_id
+    is_first = data.images.image_id == first
+    data.images.loc[is_first, ["label", "split"]] = ["sfw", "test"]
+    labelled.level_of |= {f"{first}-0": 0, f"{first}-7": 255}
+    model = evaluate_model(
+        "bright",
+        brightness(),
+        data,
+        "all",
+        EvaluationSettings(),
+        labelled.load,
+        store,
+        ids_of={first: (f"{first}-0", f"{first}-7")},
+    )
+    scores = model.scores.set_index("image_id")
+    assert (scores.score[first], scores.frame[first]) == (1, 7)
+    assert scores.frame.drop(first).isna().all()
+    seen = []
+
+    def load(image_id):
+        seen.append(image_id)
+        return labelled.load(image_id)
+
+    value = evaluation_value([model], PAGE, load, "nsfw", NsfwEvaluationConfig(worst=1))
+    assert f"{first}-7" in seen
+    assert first not in seen
+    assert value.scores.set_index("image_id").frame[first] == 7
+
+
 def value_of(models, labelled, **config) -> NsfwEvaluation:
     return evaluation_value(models, PAGE, labelled.load, "nsfw", NsfwEvaluationConfig(**config))
 
@@ -369,7 +400,7 @@ def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path)
         assert len(read) == len(table)
     scores = pd.read_csv(io.BytesIO(files["scores.csv"]), dtype={"image_id": str})
     assert sorted(scores.columns.tolist()) == sorted(
-        ["image_id", "uri", "label", "split", "model", "class", "score"]
+        ["image_id", "uri", "label", "split", "model", "class", "score", "frame"]
     )
     np.testing.assert_allclose(scores.score, hand.scores, rtol=1e-6)
     for name in ("evaluation.png", "worst_errors.png"):
@@ -759,6 +790,7 @@ def test_what_cannot_be_evaluated_is_told_in_a_sentence(
 ):
     monkeypatch.syspath_prepend(str(world.folder))
     upstream = [
+        dg.AssetSpec("raw_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("labelled_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("nsfw_model"),
     ]

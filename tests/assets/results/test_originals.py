@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.models.identity import ModelIdentity
-from assets.methods.photos.animation import Frame
-from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.animation import Frame, frame_id
+from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
+from assets.methods.photos.photo_store import PhotoStore
+from assets.results import originals
 from assets.results.originals import choose_images, folder_names, read_originals
 from support.image_server import picture
 
@@ -142,6 +146,41 @@ def test_an_animation_is_read_at_the_frame_with_the_highest_score(tmp_path):
     frames[2].save(tmp_path / "still.png")
     (original,) = read(tmp_path / "still.png", target)
     assert (original.frame, original.name) == (None, "still.png")
+
+
+def test_the_judged_pixels_are_those_that_the_store_keeps(tmp_path):
+    folder, store = tmp_path / "photos", PhotoStore(tmp_path / "store")
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (300, 420, 4), np.uint8)
+    photos = [Image.fromarray(noise), Image.fromarray(noise[..., :3]), Image.fromarray(noise[:9])]
+    photos[0].save(folder / "alpha.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photos[1].save(folder / "turned.jpg", exif=turned)
+    photos[2].save(folder / "tiny.webp")
+    frames = [Image.new("RGB", (500, 340), (level,) * 3) for level in (9, 240, 120)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    images = catalogue_photos(str(folder), store).images
+    target = Target(Whiteness(), ModelIdentity("whiteness", "", "0"), "white")
+    for uri, image_id, size in zip(
+        images.uri, images.image_id, zip(images.width, images.height, strict=True), strict=True
+    ):
+        (original,) = read(uri, target)
+        frame = original.frame
+        stored = frame_id(image_id, frame.number) if frame else image_id
+        assert original.judged.tobytes() == store.open_working_copy(stored).tobytes()
+        assert original.size == original.image.size == size
+    assert {Path(uri).name for uri in images.uri} == {file.name for file in folder.iterdir()}
+
+
+def test_the_image_of_a_huge_file_is_bounded_and_its_size_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(originals, "MOST_MAP_PIXELS", 10_000)
+    for suffix in ("jpg", "png"):
+        path = tmp_path / f"huge.{suffix}"
+        Image.linear_gradient("L").resize((400, 100)).save(path)
+        (original,) = read(path, None)
+        assert (original.image.size, original.size) == ((200, 50), (400, 100))
+        assert original.judged.size == (400, 100)
 
 
 def test_frames_that_cannot_be_read_are_noted(tmp_path):

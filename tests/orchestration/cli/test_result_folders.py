@@ -103,7 +103,7 @@ def test_a_file_is_in_the_way_unless_the_same_command_wrote_it_and_nobody_change
 
 def written(folders: ImageFolders, uri: str, image_id: str = "1") -> str:
     """The name of the folder into which the result of an image is written."""
-    image = Original(1, uri, "a.jpg", "a", PIXELS, image_id)
+    image = Original(1, uri, "a.jpg", "a", PIXELS, image_id, PIXELS, PIXELS.size)
     return folders.write(image, {"figure.png": uri.encode()}, {"score": 1})[REPORT].parent.name
 
 

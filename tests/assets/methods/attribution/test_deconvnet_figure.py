@@ -31,7 +31,8 @@ def found_in(size, n_top=9, **changes):
     )
     found = DeconvnetMap(
         class_name="nsfw",
-        score=0.1,
+        score=0.2,
+        square_score=0.1,
         read_size=size,
         start=None,
         reconstruction=reconstruction,
@@ -122,7 +123,8 @@ ACTIVATION = Activation("conv", 3, 1, 2, 2.5, 0.5)
     "change",
     [
         {"class_name": "sfw"},
-        {"score": 0.2},
+        {"score": 0.3},
+        {"square_score": 0.3},
         {"changed_score": 0.5},
         {"changed_score": 0.1},
         {"start": ACTIVATION},

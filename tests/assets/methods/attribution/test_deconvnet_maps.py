@@ -76,7 +76,7 @@ def test_of_the_other_class_the_change_goes_the_other_way():
     image, classifier = noise(16, 16), classifier_of(corner_net())
     bright, dark = (deconvnet_map(image, classifier, name) for name in ("bright", "dark"))
     np.testing.assert_allclose(dark.change, -bright.change, rtol=1e-6)
-    assert dark.changed_score > dark.score == pytest.approx(1 - bright.score)
+    assert dark.changed_score > dark.square_score == pytest.approx(1 - bright.square_score)
     # Nothing that is positive reaches its logit.
     assert not dark.relevance.any()
     assert dark.top == ()
@@ -181,7 +181,7 @@ def test_open_nsfw_scores_a_square_image_as_ever(of_open_nsfw):
 @pytest.mark.parametrize("name", reference_images())
 def test_a_small_step_looks_more_like_the_class_to_open_nsfw(name, of_open_nsfw):
     found, image = of_open_nsfw[name], reference_images()[name]
-    assert found.changed_score > 2 * found.score
+    assert found.changed_score > 2 * found.square_score
     step = np.asarray(found.changed, dtype=np.float64) - image
     assert 0 < np.sqrt(np.square(step).mean()) < 2.1
 
