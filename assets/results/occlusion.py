@@ -25,7 +25,10 @@ from assets.methods.attribution.occlusion_maps import (
 from assets.methods.attribution.target import Target
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.one_model import by_one_model
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
 from assets.results.originals import ImageResult, Original, chosen_results
@@ -43,11 +46,16 @@ _LABELS = {
 class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
-    ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
-    ``images`` has the figure and each map's overlay.
+    ``metrics`` has the score, P(class) of the whole image, the box of the windows in px, and each
+    map's, such as ``seen.mean``; ``images`` has the figure and each map's overlay.
     """
 
     maps: dict[Experiment, OcclusionMap]
+
+    @property
+    def box(self) -> int:
+        """The longer side of the windows in px, which is less than asked for in a small image."""
+        return next(iter(self.maps.values())).windows.box
 
 
 def run_occlusion(
@@ -58,6 +66,7 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    notify: Callable[[str], object] = lambda sentence: None,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -69,31 +78,32 @@ def run_occlusion(
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        notify: called with a sentence when the model changed meanwhile and all begins anew.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
-            no probability.
+            no probability; or the model changed again and again.
     """
     settings, drawing = config.occlusion(), config.drawing()
     class_name = target.class_name
     windowed = WindowedImage(image, settings)
-    maps = occlusion_maps(
-        windowed,
-        target.classifier,
-        class_name,
-        store,
-        config.experiments(),
-        on_estimate,
-        progress,
-    )
-    score = whole_image_score(windowed, target.classifier, class_name, store)
-    windows = windowed.windows
+    classifier, windows = target.classifier, windowed.windows
+
+    def compute() -> tuple[float, dict[Experiment, OcclusionMap]]:
+        # The score comes first: the maps find out if it is another model's than theirs.
+        score = whole_image_score(windowed, classifier, class_name, store)
+        maps = occlusion_maps(
+            windowed, classifier, class_name, store, config.experiments(), on_estimate, progress
+        )
+        return score, maps
+
+    score, maps = by_one_model(classifier, compute, notify)
     title = FigureTitle(
         name=name,
         class_name=class_name,
         model=target.model,
         score=score,
-        box=max(windows.height, windows.width),
+        box=windows.box,
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
@@ -102,7 +112,8 @@ def run_occlusion(
     figure = draw_occlusion_figure(
         windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
     )
-    metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
+    metrics: dict[str, float] = {"score": score, "box": float(windows.box)}
+    images, files = {"figure": figure}, {"figure.png": png(figure).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
@@ -123,12 +134,14 @@ def chosen_occlusion_maps(
 ) -> OcclusionMaps:
     """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
 
-    A file that cannot be read any more is a reject. Raises UserError when none could be read.
+    A file that cannot be read any more is a reject. Raises UserError when none could be read, and
+    when the version of the model changed after the first image.
     """
+    first = target.identity
 
     def run(original: Original) -> OcclusionResult:
         which = f"{original.name}, {original.number} of {len(chosen)}"
-        return run_occlusion(
+        result = run_occlusion(
             original.image,
             original.name,
             target,
@@ -136,7 +149,15 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            log.context.log.warning,
         )
+        if target.identity != first:
+            raise UserError(
+                f"The model {target.model} changed from {_version(first)} to "
+                f"{_version(target.identity)} while images were explained: explain them again, so "
+                "that all of them are explained by one version."
+            )
+        return result
 
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
@@ -152,6 +173,7 @@ def chosen_occlusion_maps(
                 **photo,
                 "score_at_full_size": result.metrics["score"],
                 "experiment": experiment,
+                "box": found.windows.box,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
@@ -165,6 +187,10 @@ def chosen_occlusion_maps(
         figures,
         {**config.model_dump(), **target.names},
     )
+
+
+def _version(identity: ModelIdentity) -> str:
+    return f"version {identity.version}" if identity.version else identity.fingerprint[:16]
 
 
 def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:

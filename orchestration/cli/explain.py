@@ -68,13 +68,16 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             store,
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
+            lambda sentence: progress.notify(f"{image.name}: {sentence}"),
         )
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            report = report_of(image, target, {**vars(settings), **result.metrics})
+            report = report_of(
+                image, target, {**vars(settings), **result.metrics, "box": result.box}
+            )
             paths = asked.folders.write(image, result.files, report)
             _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:

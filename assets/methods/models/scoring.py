@@ -1,5 +1,6 @@
 """From photos to scores, each computed once."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +19,22 @@ from assets.methods.models.classifier import (
     image_tensors,
 )
 from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.one_model import (
+    MOST_CONTROLS,
+    Control,
+    ModelChangedError,
+    WatchedClassifier,
+    names_no_version,
+    spread,
+)
 from assets.methods.models.stream import Rows, reported, rows_in_threads
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.animation import Animation, Frame
 from assets.methods.photos.decode import DECODE_VERSION, decode_frames, frames_in
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import as_stored
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ def score_unseen(
             ``load_image`` takes them. What is not in it is scored by its image_id.
 
     Raises:
+        ModelChangedError: another model answers than before. What was stored is of the former one.
         UserError: there is no such class, or an answer is no probability; and what the classifier
             raises.
     """
@@ -87,15 +99,51 @@ def score_unseen(
 
     def stream(ids: list[str], progress: Progress) -> Rows:
         unseen.update(ids)
-        return _stream(load_image, classifier, ids, progress)
+        yield from _stream(load_image, asked, ids, progress)
+        if isinstance(asked, WatchedClassifier):
+            asked.check()
 
     ids = [one for image_id in image_ids for one in scored[image_id]]
+    asked = _asked(classifier, load_image, ids, key, store)
     known, _ = store.complete_from_stream(key, ids, lambda: stream, progress)
     column = classifier.class_names.index(class_name)
     highest = [max(scored[one], key=lambda id_: float(known[id_][column])) for one in image_ids]
     scores = np.array([known[one][column] for one in highest], dtype=np.float32)
     n_computed = sum(not unseen.isdisjoint(ids) for ids in scored.values())
     return ScoringResult(scores, n_computed, key, highest)
+
+
+def _asked(
+    classifier: Classifier,
+    load_image: Callable[[str], Image.Image],
+    ids: Sequence[str],
+    key: str,
+    store: VectorStore,
+) -> Classifier:
+    """Return the classifier, watched if only its answers tell whether it is still the same.
+
+    If it answers otherwise than is stored, what is stored is forgotten.
+    """
+    if not names_no_version(classifier):
+        return classifier
+    stored = store.find(key, ids)
+    known = sorted(stored)
+    places = spread(np.array([stored[one][0] for one in known]), MOST_CONTROLS)
+    controls = [
+        Control(
+            image_tensors(classifier, [np.array(load_image(known[place]).convert("RGB"))])[0],
+            dict(zip(classifier.class_names, stored[known[place]].tolist(), strict=True)),
+        )
+        for place in places
+    ]
+    watched = WatchedClassifier(classifier, controls)
+    try:
+        watched.check()
+    except ModelChangedError as changed:
+        _log.warning("%s: %d scores of the former model are not used.", changed.change, len(known))
+        store.forget(key)
+        return WatchedClassifier(classifier)
+    return watched
 
 
 def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:

@@ -20,6 +20,7 @@ from assets.methods.models import efficientnet_lite0
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.embedding import Embedder
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.scoring import classify_photos
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
@@ -28,9 +29,9 @@ from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
-from orchestration.api.contract import ApiError, Code, ImageData
+from orchestration.api.contract import ApiError, Code, ImageData, PredictedImage
 from orchestration.api.inference.batching import Batcher, BatchModel
-from orchestration.api.inputs.images import read_file, scored_frames
+from orchestration.api.inputs.images import judged_image, read_file, scored_frames
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"
@@ -61,6 +62,7 @@ class ServedModel:
     class_names: tuple[str, ...]
     fingerprint: str
     network: BatchModel
+    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ class ServedModels:
 
         def load() -> list[Image.Image]:
             nonlocal frames, note
+            if isinstance(image, PredictedImage) and image.working_copy:
+                return [judged_image(read(), image.crop)]
             wanted = self._frames if model.class_names else 1
             images, frames, note = scored_frames(read(), image.crop, wanted)
             return images
@@ -226,6 +230,7 @@ class ServedModels:
             (),
             backbone.fingerprint,
             BatchModel(EMBEDDING, embedder.batch_size, embedder),
+            backbone.preprocessing,
         )
         self._served[EMBEDDING] = self._warm_up(model)
 
@@ -259,6 +264,7 @@ class ServedModels:
             classifier.class_names,
             registered.description.fingerprint,
             BatchModel(NSFW, classifier.batch_size, partial(classify_photos, classifier)),
+            classifier.preprocessing,
         )
         return self._warm_up(model)
 

@@ -88,6 +88,7 @@ def test_both_maps_the_score_and_their_figures(store):
     np.testing.assert_allclose(found.maps["hidden"].values, 1 - (1 - lit) / 6, rtol=1e-6)
     assert found.metrics == {
         "score": pytest.approx(1 / 6),
+        "box": 4,
         "seen.minimum": 0,
         "seen.maximum": 1,
         "seen.mean": pytest.approx(1 / 6),
@@ -116,7 +117,7 @@ def test_one_experiment_alone_has_one_map_one_overlay_and_its_figures(store, exp
     found = run(corner(), store, experiment=experiment)
     assert list(found.maps) == [experiment]
     assert list(found.images) == ["figure", experiment]
-    assert {name.split(".")[0] for name in found.metrics} == {"score", experiment}
+    assert {name.split(".")[0] for name in found.metrics} == {"score", "box", experiment}
     ((_, seen, hidden, *_),) = drawn["draw_occlusion_figure"]
     assert (seen is None, hidden is None) == (experiment == "hidden", experiment == "seen")
 
