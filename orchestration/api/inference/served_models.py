@@ -62,7 +62,7 @@ class ServedModel:
     class_names: tuple[str, ...]
     fingerprint: str
     network: BatchModel
-    preprocessing: Preprocessing
+    reads: Preprocessing
 
 
 @dataclass(frozen=True)

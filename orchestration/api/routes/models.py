@@ -223,7 +223,7 @@ def _model_reply(model: ServedModel, with_concepts: bool = False) -> ModelReply:
             id=model.version,
             created_at=model.created_at,
             status=Status.of(Code.MODEL_READY),
-            reads=_reads(model.preprocessing),
+            reads=_reads(model.reads),
         ),
     )
 
