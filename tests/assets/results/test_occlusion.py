@@ -162,9 +162,10 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
 
 
 def test_a_window_larger_than_the_image_is_told_as_it_is(store, drawn):
-    run(corner(), store, box=64, stride=16)
+    found = run(corner(), store, box=64, stride=16)
     (title,) = drawn["draw_occlusion_figure"][0][4:]
     assert (title.box, title.n_windows) == (12, 1)
+    assert found.box == found.metrics["box"] == 12
 
 
 def test_the_score_is_that_of_the_image_scaled_down(store):
