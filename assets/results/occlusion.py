@@ -26,7 +26,10 @@ from assets.methods.attribution.occlusion_maps import (
 from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.one_model import by_one_model
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
@@ -57,11 +60,17 @@ class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
     ``metrics`` has the score, P(class) of the judged pixels; ``read_score``, that of the pixels on
-    which the windows lie, which is the same unless ``long_side`` is set; and each map's, such as
-    ``seen.mean``. ``images`` has the figure and each map's overlay.
+    which the windows lie, which is the same unless ``long_side`` is set; the box of the windows in
+    px of what was read; and each map's, such as ``seen.mean``. ``images`` has the figure and each
+    map's overlay.
     """
 
     maps: dict[Experiment, OcclusionMap]
+
+    @property
+    def box(self) -> int:
+        """The longer side of the windows in px, which is less than asked for in a small image."""
+        return next(iter(self.maps.values())).windows.box
 
 
 def run_occlusion(
@@ -75,6 +84,7 @@ def run_occlusion(
     judged: Image.Image | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
+    notify: Callable[[str], object] = lambda sentence: None,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -91,40 +101,41 @@ def run_occlusion(
             the image itself.
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
+        notify: called with a sentence when the model changed meanwhile and all begins anew.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
-            no probability.
+            no probability; or the model changed again and again.
     """
     settings, drawing = config.occlusion(), config.drawing()
     class_name, photo = target.class_name, image.convert("RGB")
     judged = photo if judged is None else judged
     read = judged if settings.long_side is None else photo
     windowed = WindowedImage(read, settings, photo.size)
-    maps = occlusion_maps(
-        windowed,
-        target.classifier,
-        class_name,
-        store,
-        config.experiments(),
-        on_estimate,
-        progress,
-    )
-    score, read_score = (
-        whole_image_score(pixels, settings, target.classifier, class_name, store)
-        for pixels in (judged, windowed.scaled)
-    )
+    classifier, windows = target.classifier, windowed.windows
+
+    def compute() -> tuple[float, float, dict[Experiment, OcclusionMap]]:
+        # The scores come first: the maps find out if they are another model's than theirs.
+        score, read_score = (
+            whole_image_score(pixels, settings, classifier, class_name, store)
+            for pixels in (judged, windowed.scaled)
+        )
+        maps = occlusion_maps(
+            windowed, classifier, class_name, store, config.experiments(), on_estimate, progress
+        )
+        return score, read_score, maps
+
+    score, read_score, maps = by_one_model(classifier, compute, notify)
     if settings.long_side is not None:
         size = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
         told = score_notes(class_name, score, f"Windows lie on the file at {size}", read_score)
         notes = (*notes, *told)
-    windows = windowed.windows
     title = FigureTitle(
         name=name,
         class_name=class_name,
         model=target.model,
         score=score,
-        box=max(windows.height, windows.width),
+        box=windows.box,
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
@@ -146,8 +157,8 @@ def run_occlusion(
         foot=foot,
     )
     origin = {"image": name, **made.parts(), **about}
-    metrics, images = {"score": score, "read_score": read_score}, {"figure": figure}
-    files = {"figure.png": png(figure, origin).data}
+    metrics = {"score": score, "read_score": read_score, "box": float(windows.box)}
+    images, files = {"figure": figure}, {"figure.png": png(figure, origin).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
@@ -172,14 +183,15 @@ def chosen_occlusion_maps(
     """Map the images of ``chosen`` (image_id, uri, score), and log it all.
 
     A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`. Raises
-    UserError when none could be read.
+    UserError when none could be read, and when the version of the model changed after the first
+    image.
     """
-    made = provenance_of(target, config.threshold)
+    made, first = provenance_of(target, config.threshold), target.identity
     log.origin(made.parts())
 
     def run(original: Original) -> OcclusionResult:
         which = f"{original.name}, {original.number} of {len(chosen)}"
-        return run_occlusion(
+        result = run_occlusion(
             original.image,
             original.name,
             target,
@@ -190,7 +202,15 @@ def chosen_occlusion_maps(
             original.judged,
             made,
             notes,
+            log.context.log.warning,
         )
+        if target.identity != first:
+            raise UserError(
+                f"The model {target.model} changed from {_version(first)} to "
+                f"{_version(target.identity)} while images were explained: explain them again, so "
+                "that all of them are explained by one version."
+            )
+        return result
 
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
@@ -207,6 +227,7 @@ def chosen_occlusion_maps(
                 "judged_score": result.metrics["score"],
                 "read_score": result.metrics["read_score"],
                 "experiment": experiment,
+                "box": found.windows.box,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
@@ -248,6 +269,10 @@ def placed_columns(about: Mapping[str, Any], experiment: str) -> dict[str, float
         ):
             columns |= {f"{prefix}{what}_{name}": number for name, number in named.items()}
     return columns | {"window_score": strongest["score"]}
+
+
+def _version(identity: ModelIdentity) -> str:
+    return f"version {identity.version}" if identity.version else identity.fingerprint[:16]
 
 
 def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:

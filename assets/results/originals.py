@@ -1,8 +1,10 @@
 """Images to explain: chosen, read from their source, and their results logged."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from assets.methods.attribution.occlusion import MOST_MAP_PIXELS
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
+from assets.methods.models.one_model import by_one_model
 from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import highest_frame
 from assets.methods.photos.animation import Frame
@@ -33,6 +36,8 @@ from assets.methods.plotting.text import printable as font_safe
 from assets.resources.collections import Collection
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result", bound="ImageResult")
 # Beyond it, two scores of one photo are a warning.
@@ -251,9 +256,9 @@ def _highest_frame(
     """Return the frame of an animation, and a note on those that could not be read."""
     found = None
     if target is not None:
-        found = highest_frame(
-            data, reading.decode, reading.frames, target.classifier, target.class_name
-        )
+        classifier, class_name = target.classifier, target.class_name
+        find = partial(highest_frame, data, reading.decode, reading.frames, classifier, class_name)
+        found = by_one_model(classifier, find, _log.warning)
     return (None, None) if found is None else (found[0], found[1].note)
 
 

@@ -273,10 +273,21 @@ class DeleteInputs(BaseModel):
     delete_all: bool = False
 
 
+class PredictedImage(ImageData):
+    """An image for a model.
+
+    With ``working_copy`` it is a working copy already, or a part of one: it is not scaled down to a
+    short side of 256 px and not encoded again. It has at most 4 megapixels. Of an animation, the
+    frame that a map shows is used.
+    """
+
+    working_copy: bool = False
+
+
 class PredictData(BaseModel):
     """The data of an input for a model."""
 
-    image: ImageData
+    image: PredictedImage
 
 
 class PredictInput(BaseModel):
@@ -518,13 +529,30 @@ class OutputInfo(Reply):
     data: OutputInfoData | None = None
 
 
+class Reads(Reply):
+    """What a network reads of an image.
+
+    The image is scaled to a short side of so many pixels (with ``stretch`` both sides are) by this
+    filter, and a square of ``crop`` pixels is cut from its centre.
+    """
+
+    short_side: int
+    crop: int
+    stretch: bool
+    interpolation: str
+
+
 class ModelVersion(Reply):
-    """A version of a model; two with the same fingerprint give the same outputs."""
+    """A version of a model; two with the same fingerprint give the same outputs.
+
+    ``reads`` tells clients how large an image they have to send.
+    """
 
     id: str
     created_at: str
     status: Status
     fingerprint: str
+    reads: Reads | None = None
 
 
 class ModelReply(Reply):

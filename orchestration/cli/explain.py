@@ -73,6 +73,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             progress.listener(_log, image.name, "windows"),
             image.judged,
             made,
+            notify=lambda sentence: progress.notify(f"{image.name}: {sentence}"),
         )
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
@@ -80,7 +81,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
             about = {**vars(settings), **result.metrics, **result.about, "notes": result.notes}
-            report = report_of(image, result.made, about)
+            report = report_of(image, result.made, {**about, "box": result.box})
             paths = asked.folders.write(image, result.files, report)
             run.tags(result.made.parts())
             run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())

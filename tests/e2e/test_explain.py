@@ -90,13 +90,14 @@ def test_what_is_in_a_folder_is_of_one_image_and_its_last_call(tessera, photo, t
     (tmp_path / "other").mkdir()
     one, other = photo("a.png"), photo("other/a.png", 72, 96)
     assert tessera("explain", one, *options).code == 0
-    assert tessera("explain", other, *options, "--experiment", "seen", "--box", "70").code == 0
+    assert tessera("explain", other, *options, "--experiment", "seen", "--box", "200").code == 0
     first, second = tmp_path / "out" / "a", tmp_path / "out" / "a-2"
     assert {file.name for file in first.iterdir()} == EVERY_RESULT
     kept = {"figure.png", "report.json", "seen.npy", "seen.png"}
     assert {file.name for file in second.iterdir()} == kept
     report = json.loads((second / "report.json").read_text())
-    assert (report["image"], report["box"], report["class"]) == (str(other), 70, "nsfw")
+    # The box is cut to the image, as the figure says.
+    assert (report["image"], report["box"], report["class"]) == (str(other), 96, "nsfw")
     # The same file again: what this call does not make goes.
     assert tessera("explain", one, *options, "--experiment", "seen").code == 0
     assert {file.name for file in first.iterdir()} == kept

@@ -31,6 +31,7 @@ class Redness:
 
     class_names = ("other", "red")
     device, batch_size, workers = "cpu", 2, 1
+    preprocessing = SMALL
 
     def __init__(self, weights):
         self.weights = weights

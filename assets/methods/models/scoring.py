@@ -1,5 +1,6 @@
 """From photos to scores, each computed once."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,12 +20,22 @@ from assets.methods.models.classifier import (
     image_tensors,
 )
 from assets.methods.models.forward import unsplit_pool
+from assets.methods.models.one_model import (
+    MOST_CONTROLS,
+    Control,
+    ModelChangedError,
+    WatchedClassifier,
+    names_no_version,
+    spread,
+)
 from assets.methods.models.stream import Rows, reported, rows_in_threads
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.animation import Animation, Frame
 from assets.methods.photos.decode import DECODE_VERSION, decode_frames, frames_in
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import as_stored
+
+_log = logging.getLogger(__name__)
 
 # The probabilities of a thousand classes, each rounded to float32, may add up to this much above 1.
 _ROUNDING_OF_SUMS = 1e-4
@@ -82,6 +93,7 @@ def score_unseen(
             ``load_image`` takes them. What is not in it is scored by its image_id.
 
     Raises:
+        ModelChangedError: another model answers than before. What was stored is of the former one.
         UserError: there is no such class, or an answer is no probability, or the probabilities of
             classes that do not exclude each other add up to more than 1; and what the classifier
             raises.
@@ -95,9 +107,12 @@ def score_unseen(
 
     def stream(ids: list[str], progress: Progress) -> Rows:
         unseen.update(ids)
-        return _stream(load_image, classifier, ids, progress)
+        yield from _stream(load_image, asked, ids, progress)
+        if isinstance(asked, WatchedClassifier):
+            asked.check()
 
     ids = [one for image_id in image_ids for one in scored[image_id]]
+    asked = _asked(classifier, load_image, ids, key, store)
     known, _ = store.complete_from_stream(key, ids, lambda: stream, progress)
     columns = [classifier.class_names.index(name) for name in class_names]
     summed = {id_: float(known[id_][columns].sum(dtype=np.float64)) for id_ in known}
@@ -105,6 +120,39 @@ def score_unseen(
     scores = _checked_sums(np.array([summed[one] for one in highest]), class_names)
     n_computed = sum(not unseen.isdisjoint(ids) for ids in scored.values())
     return ScoringResult(scores, n_computed, key, highest)
+
+
+def _asked(
+    classifier: Classifier,
+    load_image: Callable[[str], Image.Image],
+    ids: Sequence[str],
+    key: str,
+    store: VectorStore,
+) -> Classifier:
+    """Return the classifier, watched if only its answers tell whether it is still the same.
+
+    If it answers otherwise than is stored, what is stored is forgotten.
+    """
+    if not names_no_version(classifier):
+        return classifier
+    stored = store.find(key, ids)
+    known = sorted(stored)
+    places = spread(np.array([stored[one][0] for one in known]), MOST_CONTROLS)
+    controls = [
+        Control(
+            image_tensors(classifier, [np.array(load_image(known[place]).convert("RGB"))])[0],
+            dict(zip(classifier.class_names, stored[known[place]].tolist(), strict=True)),
+        )
+        for place in places
+    ]
+    watched = WatchedClassifier(classifier, controls)
+    try:
+        watched.check()
+    except ModelChangedError as changed:
+        _log.warning("%s: %d scores of the former model are not used.", changed.change, len(known))
+        store.forget(key)
+        return WatchedClassifier(classifier)
+    return watched
 
 
 def classify_photos(classifier: Classifier, images: Sequence[Image.Image]) -> np.ndarray:

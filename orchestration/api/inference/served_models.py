@@ -21,6 +21,7 @@ from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.embedding import Embedder
 from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.provenance import Provenance, tessera_version
 from assets.methods.models.scoring import classify_photos
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE, fingerprint_at
@@ -30,9 +31,9 @@ from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
-from orchestration.api.contract import ApiError, Code, ImageData
+from orchestration.api.contract import ApiError, Code, ImageData, PredictedImage
 from orchestration.api.inference.batching import Batcher, BatchModel
-from orchestration.api.inputs.images import read_file, scored_frames
+from orchestration.api.inputs.images import judged_image, read_file, scored_frames
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"
@@ -68,6 +69,7 @@ class ServedModel:
     preprocessing: str
     precision: Precision
     network: BatchModel
+    reads: Preprocessing
 
     @property
     def identity(self) -> ModelIdentity:
@@ -199,6 +201,8 @@ class ServedModels:
 
         def load() -> list[Image.Image]:
             nonlocal frames, note
+            if isinstance(image, PredictedImage) and image.working_copy:
+                return [judged_image(read(), image.crop)]
             wanted = self._frames if model.class_names else 1
             images, frames, note = scored_frames(read(), image.crop, wanted)
             return images
@@ -254,6 +258,7 @@ class ServedModels:
             backbone.preprocessing.in_words(),
             plan.precision,
             BatchModel(EMBEDDING, embedder.batch_size, embedder),
+            backbone.preprocessing,
         )
         self._served[EMBEDDING] = self._warm_up(model)
 
@@ -289,6 +294,7 @@ class ServedModels:
             registered.description.preprocessing.in_words(),
             plan.precision,
             BatchModel(NSFW, classifier.batch_size, partial(classify_photos, classifier)),
+            classifier.preprocessing,
         )
         return self._warm_up(model)
 

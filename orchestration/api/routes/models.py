@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.photos.animation import Frame
 from orchestration.api.context import service_of
 from orchestration.api.contract import (
@@ -36,6 +37,7 @@ from orchestration.api.contract import (
     PostOutputs,
     PredictInput,
     PredictInputReply,
+    Reads,
     SearchModels,
     Status,
     StatusReply,
@@ -229,7 +231,17 @@ def _model_reply(model: ServedModel, with_concepts: bool = False) -> ModelReply:
             created_at=model.created_at,
             status=Status.of(Code.MODEL_READY),
             fingerprint=model.identity.fingerprint,
+            reads=_reads(model.reads),
         ),
+    )
+
+
+def _reads(preprocessing: Preprocessing) -> Reads:
+    return Reads(
+        short_side=preprocessing.resize,
+        crop=preprocessing.crop,
+        stretch=preprocessing.stretch,
+        interpolation=preprocessing.interpolation,
     )
 
 

@@ -103,6 +103,7 @@ def test_both_maps_the_score_and_their_figures(store):
     assert found.metrics == {
         "score": pytest.approx(1 / 6),
         "read_score": pytest.approx(1 / 6),
+        "box": 4,
         "seen.minimum": 0,
         "seen.maximum": 1,
         "seen.mean": pytest.approx(1 / 6),
@@ -131,7 +132,12 @@ def test_one_experiment_alone_has_one_map_one_overlay_and_its_figures(store, exp
     found = run(corner(), store, experiment=experiment)
     assert list(found.maps) == [experiment]
     assert list(found.images) == ["figure", experiment]
-    assert {name.split(".")[0] for name in found.metrics} == {"score", "read_score", experiment}
+    assert {name.split(".")[0] for name in found.metrics} == {
+        "score",
+        "read_score",
+        "box",
+        experiment,
+    }
     ((_, seen, hidden, *_),) = drawn["draw_occlusion_figure"]
     assert (seen is None, hidden is None) == (experiment == "hidden", experiment == "seen")
 
@@ -177,9 +183,10 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
 
 
 def test_a_window_larger_than_the_image_is_told_as_it_is(store, drawn):
-    run(corner(), store, box=64, stride=16)
+    found = run(corner(), store, box=64, stride=16)
     title, _ = drawn["draw_occlusion_figure"][0][4:]
     assert (title.box, title.n_windows) == (12, 1)
+    assert found.box == found.metrics["box"] == 12
 
 
 def test_what_was_read_and_where_windows_lie_is_told_in_pixels_of_both(store):
