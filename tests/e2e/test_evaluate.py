@@ -8,6 +8,14 @@ import pytest
 from assets.resources.tracking import Tracking
 
 PAIR = ("--model", "models:/nsfw@champion", "--model", "skin-baseline")
+# A model of the user's own, which knows no nsfw.
+SHADES = """
+def shade(images):
+    bright = [image.convert("L").resize((1, 1)).getpixel((0, 0)) / 255 for image in images]
+    return {"dark": [1 - one for one in bright], "fair, pale": [0.7 * one for one in bright],
+            "red=rosy": [0.3 * one for one in bright]}
+"""
+SHADE = "python:shades:shade"
 EVERY_RESULT = {
     "curves.csv",
     "evaluation.png",
@@ -20,17 +28,23 @@ EVERY_RESULT = {
     "worst_errors.csv",
     "worst_errors_model_1.png",
     "worst_errors_model_2.png",
+    "worst_errors_model_3.png",
 }
 
 
 def test_models_are_compared_and_every_row_is_accounted_for(
-    tessera, shared_home, labelled_dolls, tmp_path
+    tessera, shared_home, labelled_dolls, tmp_path, monkeypatch
 ):
+    (tmp_path / "shades.py").write_text(SHADES)
+    monkeypatch.syspath_prepend(str(tmp_path))
     manifest = labelled_dolls(64)
     with manifest.open("a") as rows:
         rows.write("gone.png,sfw,test,plain\ndoll_000.png,lewd,test,red\n")
     out = tmp_path / "out"
-    ran = tessera("evaluate", manifest, "--out", out, "--split", "all", *PAIR)
+    ran = tessera(
+        *("evaluate", manifest, "--out", out, "--split", "all", *PAIR, "--model", SHADE),
+        *("--class", f"{SHADE}=fair, pale", "--class", f"{SHADE}=red=rosy"),
+    )
     assert ran.code == 0, ran.err
     assert {file.name for file in out.iterdir()} == EVERY_RESULT
     listed = dict(line.split(maxsplit=1) for line in ran.out.splitlines() if f"  {out}" in line)
@@ -46,7 +60,13 @@ def test_models_are_compared_and_every_row_is_accounted_for(
         assert auc.low <= auc.value <= auc.high
         assert f"{model}: 64 images, 32 of them nsfw" in ran.out
     scores = pd.read_csv(out / "scores.csv")
-    assert len(scores) == 2 * 64
+    assert len(scores) == 3 * 64
+    assert {*zip(scores["model"], scores["class"], strict=True)} == {
+        (PAIR[1], "nsfw"),
+        (PAIR[3], "nsfw"),
+        (SHADE, "fair, pale + red=rosy"),
+    }
+    assert f"  {'score':<26}P(fair, pale) + P(red=rosy) for nsfw\n" in ran.out
     findings = pd.read_csv(out / "findings.csv")
     assert dict(zip(findings.row, findings.left_out, strict=True)) == {65: True, 66: True}
     assert "1 row: unknown label; for example row 66" in ran.out
@@ -54,7 +74,11 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     assert set(slices.value) == {"red", "plain"}
     assert (slices.n_negative == 16).all()
     report = json.loads((out / "report.json").read_text())
-    assert report["classes"] == {PAIR[1]: ["nsfw"], PAIR[3]: ["nsfw"]}
+    assert report["classes"] == {
+        PAIR[1]: ["nsfw"],
+        PAIR[3]: ["nsfw"],
+        SHADE: ["fair, pale", "red=rosy"],
+    }
     for row in slices.to_dict("records"):
         found = report["slices"][row["model"]]["lips"][row["value"]]
         for rate in ("recall", "precision", "false_positive_rate"):
@@ -104,43 +128,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert sentence in ran.err
     assert "Traceback" not in ran.err
     assert not (tmp_path / "out" / "metrics.csv").exists()
-
-
-SHADES = """
-def shade(images):
-    bright = [image.convert("L").resize((1, 1)).getpixel((0, 0)) / 255 for image in images]
-    return {"dark": [1 - one for one in bright], "fair, pale": [0.7 * one for one in bright],
-            "red=rosy": [0.3 * one for one in bright]}
-"""
-
-
-def test_any_two_classes_are_evaluated_beside_models_that_call_them_otherwise(
-    tessera, labelled_dolls, tmp_path, monkeypatch
-):
-    table = pd.read_csv(manifest := labelled_dolls(32))
-    table["label"] = table["label"].map({"sfw": "clothed", "nsfw": "bare"})
-    table.to_csv(manifest, index=False)
-    (tmp_path / "shades.py").write_text(SHADES)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    model, out = "python:shades:shade", tmp_path / "out"
-    ran = tessera(
-        *("evaluate", manifest, "--out", out, "--split", "all", "--sharp"),
-        *("--negative", "clothed", "--positive", "bare", "--model", model, "--model"),
-        *("skin-baseline", "--class", f"{model}=fair, pale", "--class", f"{model}=red=rosy"),
-        *("--class", "skin-baseline=nsfw"),
-    )
-    assert ran.code == 0, ran.err
-    assert f"  {'score':<26}P(fair, pale) + P(red=rosy) for bare\n" in ran.out
-    assert f"  {'score':<26}P(nsfw) for bare\n" in ran.out
-    report = json.loads((out / "report.json").read_text())
-    assert report["positive"] == "bare"
-    assert report["classes"] == {model: ["fair, pale", "red=rosy"], "skin-baseline": ["nsfw"]}
-    scores = pd.read_csv(out / "scores.csv")
-    assert {*zip(scores["model"], scores["class"], strict=True)} == {
-        (model, "fair, pale + red=rosy"),
-        ("skin-baseline", "nsfw"),
-    }
-    assert "the worst errors of skin-baseline, sharp\n" in ran.out
 
 
 def test_too_few_positives_are_told_of_and_no_figure_is_made_up(tessera, labelled_dolls, tmp_path):

@@ -317,7 +317,9 @@ def _draw_slices(part: "SubFigure", models: list[_Model]) -> None:
     panels = part.subplots(1, len(_RATES), sharey=True)
     offsets = 0.7 * ((np.arange(len(models)) + 0.5) / len(models) - 0.5)
     for axes, (rate, (heading, counted)) in zip(panels, _RATES.items(), strict=True):
-        style_panel(axes, heading, f"To the right, the number of {_COUNTED[counted]}.", grid="x")
+        each = " of each model" if counted == "n_flagged" and len(models) > 1 else ""
+        hint = f"To the right, the number of {_COUNTED[counted]}{each}."
+        style_panel(axes, heading, hint, grid="x")
         for model, offset in zip(models, offsets, strict=True):
             table, y = _rows_of(model, shown), np.arange(len(shown)) + offset
             ends = table[f"{rate}_low"], table[f"{rate}_high"]
