@@ -128,6 +128,9 @@ def nsfw_training(
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
         log.table("history.csv", result.history)
         log.table("comparison.csv", result.comparison)
+        log.table("references.csv", result.references)
+        if result.label_doubt:
+            context.log.warning(result.label_doubt)
         log.metrics(
             {
                 "epochs": len(trained.history),
@@ -138,6 +141,7 @@ def nsfw_training(
                 "version": result.version,
                 "alias": result.alias,
                 "reason": result.reason,
+                "label_doubt": result.label_doubt or None,
             }
         )
     return result
