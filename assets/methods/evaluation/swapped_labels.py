@@ -121,7 +121,7 @@ def _against_references(
     class_names: tuple[str, str],
 ) -> str:
     """Say what each reference has to say of the places in which one is below chance."""
-    told, wrong = [], []
+    told, wrong, knows_better = [], [], False
     for name, places in aucs.items():
         worse = {place: auc for place, auc in places.items() if is_below_chance(auc)}
         better = {
@@ -131,6 +131,8 @@ def _against_references(
         }
         if worse:
             wrong.append(name)
+        # Who is right elsewhere knows the classes.
+        knows_better |= bool(worse and better)
         parts = [
             f"{how} than chance (AUC {_listed(found)})"
             for how, found in (("worse", worse), ("better", better))
@@ -138,11 +140,12 @@ def _against_references(
         ]
         if parts:
             told.append(f"{_capitalised(name)} ranks {' and '.join(parts)}.")
-    verb = "is" if len(wrong) == 1 else "are"
-    return (
-        f"Labels{where} swapped? {' '.join(told)} {_look(class_names)}: the labels are wrong, or "
-        f"{' and '.join(wrong)} {verb}."
-    )
+    if knows_better:
+        advice = f"{_look(class_names)} there: those labels seem to be wrong."
+    else:
+        verb = "is" if len(wrong) == 1 else "are"
+        advice = f"{_look(class_names)}: the labels are wrong, or {' and '.join(wrong)} {verb}."
+    return f"Labels{where} swapped? {' '.join(told)} {advice}"
 
 
 def _against_agreement(references: Sequence[Reference], class_names: tuple[str, str]) -> str:

@@ -78,7 +78,7 @@ def test_a_model_that_is_right_elsewhere_says_so():
     assert find_swapped_labels(BELOW, known, CLASSES) == (
         "Labels of the split train swapped? The champion ranks worse than chance (AUC 0.10 "
         "(0.05–0.20) in train) and better than chance (AUC 0.90 (0.80–0.95) in test). Look at some "
-        "photos labelled nsfw and some labelled sfw: the labels are wrong, or the champion is."
+        "photos labelled nsfw and some labelled sfw there: those labels seem to be wrong."
     )
 
 
@@ -87,7 +87,7 @@ def test_labels_of_one_source_are_doubted_where_each_split_is_at_chance():
     assert find_swapped_labels(ABOVE, known, CLASSES) == (
         "Labels where web is x swapped? The champion ranks worse than chance (AUC 0.10 (0.05–0.20) "
         "where web is x) and better than chance (AUC 0.90 (0.80–0.95) where camera is x). Look at "
-        "some photos labelled nsfw and some labelled sfw: the labels are wrong, or the champion is."
+        "some photos labelled nsfw and some labelled sfw there: those labels seem to be wrong."
     )
 
 
