@@ -138,6 +138,9 @@ def nsfw_training(
         log.table("history.csv", result.history.assign(**made))
         shared = {name: made[name] for name in ("class", "made_at", "tessera_version")}
         log.table("comparison.csv", result.comparison.assign(**shared))
+        log.table("references.csv", result.references.assign(**shared))
+        if result.label_doubt:
+            context.log.warning(result.label_doubt)
         log.metrics(
             {
                 "epochs": len(trained.history),
@@ -148,6 +151,7 @@ def nsfw_training(
                 "version": result.version,
                 "alias": result.alias,
                 "reason": result.reason,
+                "label_doubt": result.label_doubt or None,
             }
         )
     return result

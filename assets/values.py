@@ -15,6 +15,14 @@ Parts = dict[str, Any]
 # Metadata of a field that was renamed, or has renamed columns: their names in older homes.
 FORMER_NAME = "former_name"
 FORMER_COLUMNS = "former_columns"
+# The empty columns of ``NsfwTraining.references``.
+REFERENCE_COLUMNS = {
+    "model": pd.Series(dtype=object),
+    "place": pd.Series(dtype=object),
+    "auc": pd.Series(dtype=float),
+    "auc_low": pd.Series(dtype=float),
+    "auc_high": pd.Series(dtype=float),
+}
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,9 @@ class NsfwTraining:
     champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set,
     model_fingerprint; the champion's AUC is null where it does not have the positive class.
     ``reason`` says why the version got its ``alias``. When the registry could not be reached, both
-    ``version`` and ``alias`` are empty.
+    ``version`` and ``alias`` are empty. ``label_doubt`` says which labels may be swapped; empty if
+    none seem to be. ``references`` has the AUC of the models that knew the class before, in each
+    split and slice: model, place, auc, auc_low, auc_high. Older homes have neither.
     """
 
     history: pd.DataFrame
@@ -187,6 +197,8 @@ class NsfwTraining:
     alias: str
     reason: str
     best_epoch: int
+    label_doubt: str = ""
+    references: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(REFERENCE_COLUMNS))
     provenance: Parts = field(default_factory=dict)
 
 

@@ -108,6 +108,24 @@ def champion_is_no_worse(
     )
 
 
+@dg.asset_check(asset="nsfw_training")
+def labels_are_not_swapped(nsfw_training: NsfwTraining) -> dg.AssetCheckResult:
+    """No model that knew the class before, nor the new version, is surely worse than chance."""
+    references = nsfw_training.references
+    if nsfw_training.label_doubt:
+        told = nsfw_training.label_doubt
+    elif references.empty:
+        told = "no model knew the class before, so nothing was compared"
+    else:
+        names = " and ".join(references.model.unique())
+        told = f"{names}: {len(references):,} splits and slices, none surely worse than chance"
+    return dg.AssetCheckResult(
+        passed=not nsfw_training.label_doubt,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=told,
+    )
+
+
 @dg.asset_check(asset="nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """Every metric is finite, in [0, 1] and inside its interval; those without one are positive."""
@@ -155,7 +173,7 @@ def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetChec
         passed=is_same and below.empty,
         severity=dg.AssetCheckSeverity.WARN if is_same else dg.AssetCheckSeverity.ERROR,
         description=f"largest difference {worst:.1e}"
-        + "".join(f"; {model} ranks worse than chance" for model in below),
+        + "".join(f"; {model} ranks worse than chance: labels swapped?" for model in below),
     )
 
 

@@ -38,6 +38,7 @@ CHAMPION_URI = f"models:/{MODEL}@{CHAMPION}"
 FINGERPRINT_TAG = "fingerprint"
 FILE_TAG = "file"
 TESSERA_TAG = "tessera_version"
+VERDICT_TAG = "verdict"
 ARTIFACT = "weights"
 CODE = Path(__file__).with_name("registered_code.py")
 # What the code of a registered model imports beside Tessera, which is not on PyPI under that name.
@@ -101,9 +102,16 @@ class ModelRegistry:
         return model
 
     def register(
-        self, weights: Path, alias: str, run_id: str = "", compared_with: str = ""
+        self,
+        weights: Path,
+        alias: str,
+        run_id: str = "",
+        compared_with: str = "",
+        verdict: str = "",
     ) -> RegisteredModel:
         """Register a version with these weights, unless there is one, and give it ``alias``.
+
+        ``verdict`` says why it gets the alias; ``verdict_on`` returns it.
 
         When the registry is down, the returned model has no version and says so.
 
@@ -121,6 +129,9 @@ class ModelRegistry:
                     champion = self._version_by_alias(CHAMPION)
                     if champion is None or str(champion.version) != compared_with:
                         raise ChampionReplacedError
+                if verdict:
+                    client = self._tracking.client
+                    client.set_model_version_tag(MODEL, model.version, VERDICT_TAG, verdict)
                 self.set_alias(alias, model.version)
         except (MlflowException, OSError) as error:
             if self._tracking.strict:
@@ -133,6 +144,11 @@ class ModelRegistry:
     def set_alias(self, alias: str, version: str) -> None:
         """Make ``alias`` name ``version``."""
         self._tracking.client.set_registered_model_alias(MODEL, alias, version)
+
+    def verdict_on(self, version: str) -> str:
+        """Return what ``register`` was told of a version when it was judged last, or ""."""
+        tags = self._tracking.client.get_model_version(MODEL, version).tags
+        return str(tags.get(VERDICT_TAG, ""))
 
     def logged_file(self, version: str, name: str) -> bytes | None:
         """Return the artifact ``name`` of the run that made a version; None if there is none."""

@@ -94,6 +94,8 @@ def report_version(result: NsfwTraining, name: str) -> None:
     # Not the path: the next training of the collection writes to the same file.
     click.echo(f"version {result.version} is {result.alias}: {shown(result.reason)}")
     click.echo(f"  --model models:/{MODEL}/{result.version}")
+    if result.label_doubt and result.alias != CHAMPION:
+        click.echo(f"if the labels are right: tessera promote {result.version}")
     before = result.comparison.set_index("model").version[CHAMPION_OF_BEFORE]
     if result.alias == CHAMPION and before not in ("", result.version):
         click.echo(f"{USERS_OF_CHAMPION} now use it; to go back: tessera promote {before}")

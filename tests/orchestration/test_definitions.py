@@ -42,6 +42,7 @@ nsfw_evaluation: figures_lie_in_their_intervals
 nsfw_model: model_gives_its_known_answers (blocking)
 nsfw_scores: scores_are_probabilities
 nsfw_training: champion_is_no_worse (blocking)
+nsfw_training: labels_are_not_swapped
 occlusion_maps: maps_are_sound
 raw_images: copies_have_one_label
 raw_images: every_file_is_accounted_for

@@ -26,11 +26,13 @@ from assets.methods.evaluation.intervals import (
     area_under_roc,
     average_precision,
     f1_score,
+    format_estimate,
     precision_at_prevalence,
     proportion,
     threshold_at_recall,
     wilson_interval,
 )
+from assets.methods.evaluation.swapped_labels import is_below_chance
 
 # The interval of a recall of 5 in 5 begins at 0.57; with fewer it tells too little.
 LEAST_OF_EACH_CLASS = 5
@@ -178,11 +180,12 @@ def evaluate_scores(
     scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
     at_threshold, threshold_notes = _metrics_at_threshold(is_positive, scores, settings)
     confidence, bins = settings.confidence, settings.bins
+    auc = area_under_roc(is_positive, scores, confidence)
     metrics = at_threshold | {
         "threshold_at_recall": threshold_at_recall(
             scores[is_positive], settings.wanted_recall, confidence
         ),
-        "auc": area_under_roc(is_positive, scores, confidence),
+        "auc": auc,
         "average_precision": average_precision(is_positive, scores, confidence),
         "ece_before": expected_calibration_error(
             is_positive, scores, bins, confidence, settings.seed
@@ -202,7 +205,7 @@ def evaluate_scores(
         reliability_before=reliability_table(is_positive, scores, bins, confidence),
         reliability_after=reliability_table(is_positive, scaled, bins, confidence),
         slices=slice_table,
-        notes=threshold_notes + fit_notes,
+        notes=_rank_notes(auc, calibration, confidence) + threshold_notes + fit_notes,
     )
 
 
@@ -273,6 +276,31 @@ def _note_on_end(temperature: float, what: str) -> tuple[str, ...]:
             "one. All scaled scores are close to 0.5 then: do not use them.",
         )
     return ()
+
+
+def _rank_notes(
+    auc: Estimate, calibration: tuple[Flags, Floats] | None, confidence: float
+) -> tuple[str, ...]:
+    """Return notes on rows that are surely ranked worse than chance."""
+    notes = []
+    if is_below_chance(auc):
+        notes.append(
+            f"Labels swapped? The model ranks worse than chance (AUC {format_estimate(auc)}): look "
+            "at some photos of each label."
+        )
+    if calibration is not None and _is_enough(calibration[0]):
+        other = area_under_roc(*_sorted(*calibration), confidence)
+        if is_below_chance(other) and not is_below_chance(auc):
+            notes.append(
+                "Labels of the calibration set swapped? The model ranks it worse than chance (AUC "
+                f"{format_estimate(other)}), and so the temperature means nothing."
+            )
+    return tuple(notes)
+
+
+def _is_enough(is_positive: Flags) -> bool:
+    n_positive = int(is_positive.sum())
+    return min(n_positive, len(is_positive) - n_positive) >= LEAST_OF_EACH_CLASS
 
 
 def _metrics_at_threshold(

@@ -255,6 +255,34 @@ def test_a_registry_that_is_down_is_a_warning(
     assert result.description.startswith("The model registry could not be asked, ")
 
 
+@pytest.mark.parametrize(
+    ("doubt", "models_before", "passed", "told"),
+    [
+        ("", [], True, "no model knew the class before, so nothing was compared"),
+        (
+            "",
+            ["the champion", "open_nsfw"],
+            True,
+            "the champion and open_nsfw: 2 splits and slices, none surely worse than chance",
+        ),
+        ("Labels swapped? So it seems.", ["open_nsfw"], False, "Labels swapped? So it seems."),
+    ],
+)
+def test_labels_are_not_swapped(files, doubt, models_before, passed, told):
+    references = pd.DataFrame({"model": models_before, "place": "test", "auc": 0.9})
+    trained = dataclasses.replace(
+        training(files["new"], "challenger"), label_doubt=doubt, references=references
+    )
+    result = training_checks.labels_are_not_swapped(trained)
+    assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert result.description == told
+
+
+def test_a_training_of_an_older_home_has_nothing_to_tell_of_labels(files):
+    result = training_checks.labels_are_not_swapped(training(files["new"], "champion"))
+    assert result.passed
+
+
 MODEL, OTHER = "models:/nsfw@champion", "timm:other"
 
 
@@ -428,7 +456,9 @@ def test_a_model_that_is_surely_worse_than_chance_is_a_warning(evaluation, high,
         dataclasses.replace(below, scores=reversed_)
     )
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
-    assert result.description.endswith(f"; {OTHER} ranks worse than chance") == (not passed)
+    assert result.description.endswith(f"; {OTHER} ranks worse than chance: labels swapped?") == (
+        not passed
+    )
 
 
 def test_no_check_is_without_a_test():
@@ -443,6 +473,7 @@ def test_no_check_is_without_a_test():
         "few_rows_are_left_out",
         "labels_do_not_contradict",
         "champion_is_no_worse",
+        "labels_are_not_swapped",
         "figures_lie_in_their_intervals",
         "auc_follows_from_the_scores",
     }

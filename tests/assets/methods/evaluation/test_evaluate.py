@@ -313,3 +313,23 @@ def test_arguments_of_different_length_are_a_bug():
 def test_settings_out_of_range_are_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         EvaluationSettings(**wrong)
+
+
+def test_a_model_that_is_surely_below_chance_is_noted():
+    inverted = evaluate_scores(POSITIVE, 1 - SCORES)
+    assert inverted.metrics["auc"].high < 0.5
+    note, *others = inverted.notes
+    assert note.startswith("Labels swapped? The model ranks worse than chance (AUC 0.")
+    assert note.endswith("): look at some photos of each label.")
+    assert tuple(others) == evaluate_scores(POSITIVE, SCORES).notes == ()
+    # Chance alone is no reason for a note.
+    assert evaluate_scores(POSITIVE, np.full(20, 0.5)).notes == ()
+
+
+def test_a_calibration_set_that_is_ranked_the_other_way_round_is_noted():
+    found = evaluate_scores(POSITIVE, SCORES, calibration=(~POSITIVE, SCORES))
+    (note,) = found.notes
+    assert note.startswith("Labels of the calibration set swapped? The model ranks it worse than")
+    # All labels are swapped: once is enough.
+    (note,) = evaluate_scores(~POSITIVE, SCORES, calibration=(~POSITIVE, SCORES)).notes
+    assert note.startswith("Labels swapped?")
