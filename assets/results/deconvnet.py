@@ -1,5 +1,6 @@
 """Deconvnets of images: how they are drawn, and what is kept of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,13 @@ class DeconvnetResult(ImageResult):
 
 
 def run_deconvnet(
-    image: Image.Image, name: str, target: Target, settings: DeconvnetSettings
+    image: Image.Image,
+    name: str,
+    target: Target,
+    settings: DeconvnetSettings,
+    *,
+    notes: Sequence[str] = (),
+    foot: Sequence[str] = (),
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
@@ -40,19 +47,26 @@ def run_deconvnet(
         name: what the figure calls the image.
         target: the class, of a ``TorchClassifier``.
         settings: where the deconvnet starts.
+        notes: sentences on the image that its figure says, too.
+        foot: lines at the bottom of the figure.
 
     Raises:
         UserError: as for ``deconvnet_map``.
     """
     found = deconvnet_map(image, target.classifier, target.class_name, settings)
-    figure = draw_deconvnet_figure(image, found, name, target.model)
+    figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes, foot=foot)
     files = {
         "figure.png": png(figure).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
         "reconstruction.png": png(signed_image(found.reconstruction)).data,
         "changed.png": png(found.changed).data,
     }
-    metrics = {"score": found.score, "changed_score": found.changed_score}
+    metrics = {
+        "score": found.score,
+        "changed_score": found.changed_score,
+        "noise_likeness.pixels": found.noise_likeness.pixels,
+        "noise_likeness.strength": found.noise_likeness.strength,
+    }
     return DeconvnetResult(metrics, {"figure": figure}, files, found)
 
 
@@ -71,7 +85,9 @@ def chosen_deconvnet_maps(
     settings, progress = config.settings(), log.progress("images")
 
     def run(original: Original) -> DeconvnetResult:
-        result = run_deconvnet(original.image, original.name, target, settings)
+        result = run_deconvnet(
+            original.image, original.name, target, settings, notes=original.figure_notes
+        )
         progress(original.number, len(chosen))
         return result
 

@@ -1,6 +1,6 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from assets.methods.attribution.occlusion import (
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 from assets.methods.attribution.occlusion_maps import (
     WorkEstimate,
+    fed_image,
     occlusion_maps,
     whole_image_score,
 )
@@ -26,6 +27,7 @@ from assets.methods.attribution.target import Target
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
 from assets.results.originals import ImageResult, Original, chosen_results
@@ -58,6 +60,9 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    *,
+    notes: Sequence[str] = (),
+    foot: Sequence[str] = (),
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -69,6 +74,8 @@ def run_occlusion(
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        notes: sentences on the image that its figure says, too.
+        foot: lines at the bottom of the figure and of the overlays.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
@@ -97,17 +104,29 @@ def run_occlusion(
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
+        read_size=windowed.scaled.size,
     )
-    panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    classifier = target.classifier
+    panels = {experiment: _panel(windowed, found, classifier) for experiment, found in maps.items()}
     figure = draw_occlusion_figure(
-        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
+        windowed.image,
+        panels.get("seen"),
+        panels.get("hidden"),
+        drawing,
+        title,
+        whole=fed_image(windowed.scaled, classifier),
+        notes=notes,
+        foot=foot,
     )
     metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
+        level = 1 - score if experiment == "hidden" else None
+        overlay = images[experiment] = draw_overlay(
+            windowed.image, found.values, drawing, label, level, foot
+        )
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay).data
     return OcclusionResult(metrics, images, files, maps)
@@ -136,6 +155,7 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            notes=original.figure_notes,
         )
 
     rows, rejects = [], list[Reject]()
@@ -167,14 +187,14 @@ def chosen_occlusion_maps(
     )
 
 
-def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
+def _panel(windowed: WindowedImage, found: OcclusionMap, classifier: Classifier) -> Panel:
     window = strongest_window(found)
     scaled, image = windowed.scaled, windowed.image
     across, down = image.width / scaled.width, image.height / scaled.height
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,
-        windowed.window_image(found.experiment, window),
+        fed_image(windowed.window_image(found.experiment, window), classifier),
         float(found.scores[window]),
         (left * across, upper * down, right * across, lower * down),
     )

@@ -21,7 +21,7 @@ from assets.methods.photos.catalogue import (
     find_addresses,
     read_original_file,
 )
-from assets.methods.photos.decode import decode_image
+from assets.methods.photos.decode import decode_image, has_transparent_parts
 from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
@@ -38,7 +38,8 @@ class Original:
     """An image that was read, its number from 1 among those named, and its results' folder.
 
     Of an animation, ``frame`` is the one that was read, ``name`` names it, and ``note`` says if
-    some frames could not be looked at.
+    some frames could not be looked at. ``is_transparent`` says whether it has pixels that are not
+    opaque.
     """
 
     number: int
@@ -49,6 +50,14 @@ class Original:
     image_id: str
     frame: Frame | None = None
     note: str | None = None
+    is_transparent: bool = False
+
+    @property
+    def figure_notes(self) -> tuple[str, ...]:
+        """Sentences on how the file became an image, for its figure."""
+        if not self.is_transparent:
+            return ()
+        return ("The file is transparent in parts: these were put on a neutral grey.",)
 
 
 @dataclass(frozen=True)
@@ -174,13 +183,17 @@ def read_originals(
         try:
             data = read_original_file(uri, reading, image_id)
             frame, note = _highest_frame(data, reading, target)
-            image = decode_image(data, reading.decode, frame.number if frame else None)
+            number_of_frame = frame.number if frame else None
+            image = decode_image(data, reading.decode, number_of_frame)
+            is_transparent = has_transparent_parts(data, reading.decode, number_of_frame)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
         shown_uri = without_secrets(uri)
-        yield Original(number, shown_uri, name, folder, image, id_of(data), frame, note)
+        yield Original(
+            number, shown_uri, name, folder, image, id_of(data), frame, note, is_transparent
+        )
 
 
 def frame_in_words(frame: Frame) -> str:

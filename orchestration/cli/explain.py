@@ -68,6 +68,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             store,
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
+            notes=image.figure_notes,
         )
 
     with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
@@ -28,6 +29,7 @@ from assets.methods.models.classifier import (
     score_function,
 )
 from assets.methods.models.forward import is_out_of_memory, one_at_a_time, unsplit_pool
+from assets.methods.models.preprocessing import square_of
 from assets.methods.models.scaling import INTERPOLATIONS
 from assets.methods.models.torch_classifier import TorchClassifier
 
@@ -123,6 +125,13 @@ def whole_image_score(
         known[:] = checked_probabilities(scores, class_name)
         known.flush()
     return float(known[0])
+
+
+def fed_image(image: Image.Image, classifier: Classifier) -> Image.Image:
+    """Return what the network reads of an RGB image: scaled and cropped, or all of a black box."""
+    if isinstance(classifier, TorchClassifier):
+        return Image.fromarray(square_of(image, classifier.preprocessing))
+    return image
 
 
 def _key(windowed: WindowedImage, classifier: Classifier, class_name: str, experiment: str) -> str:
