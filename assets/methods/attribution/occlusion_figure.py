@@ -78,6 +78,8 @@ class FigureTitle:
     number of windows of each experiment; ``fill`` is what hidden windows are painted over with.
     ``read_size`` is the size (width, height) in px to which the photograph was scaled before
     windows were placed on it, None for its own size; ``box`` and ``stride`` are in px of that.
+    ``read_score`` is the P(class) of the pixels on which windows lie, where these are others than
+    those that have the score.
     """
 
     name: str
@@ -89,6 +91,12 @@ class FigureTitle:
     fill: str
     n_windows: int
     read_size: Size | None = None
+    read_score: float | None = None
+
+    @property
+    def uncovered(self) -> float:
+        """The value that `hidden` has where covering changes nothing."""
+        return 1 - (self.score if self.read_score is None else self.read_score)
 
 
 def draw_occlusion_figure(
@@ -110,7 +118,7 @@ def draw_occlusion_figure(
         hidden: the experiment that scores the photograph with each window painted over.
         settings: how the maps should look.
         title: what was computed.
-        whole: the whole photograph as the network read it, which got ``title.score``.
+        whole: the photograph, of the size on which windows lie, as the network read it.
         notes: sentences that a reader must not miss, printed on a band under the title.
         foot: lines printed small at the bottom, such as where the maps come from.
 
@@ -126,12 +134,12 @@ def draw_occlusion_figure(
         hint = "High where a part by itself gets a high P({})."
         maps.append(_Map(shown, seen.window_rectangle, _SEEN_HEADING, hint, "P({})"))
     if hidden is not None:
-        shown = HeatMap(image, hidden.values, settings, 1 - title.score)
+        shown = HeatMap(image, hidden.values, settings, title.uncovered)
         hint = f"White (the mark, {shown.level_in_words()}): covering changes nothing."
         maps.append(_Map(shown, hidden.window_rectangle, _HIDDEN_HEADING, hint, "1 − P({})"))
     if not maps:
         raise ValueError("there is no experiment to draw")
-    fed = [] if whole is None else [_Fed(whole, "the whole photograph", title.score)]
+    fed = [] if whole is None else [_Fed(whole, "the whole photograph", 1 - title.uncovered)]
     for panel, words in ((seen, "cut out"), (hidden, "painted over")):
         if panel is not None:
             caption = f"the outlined window, {words}"

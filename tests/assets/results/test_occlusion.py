@@ -164,7 +164,7 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
     assert seen.values.shape == hidden.values.shape == (16, 24)
     assert dataclasses.astuple(title) == (
         *("corner.png", "bright", "brightness", pytest.approx(1 / 6, abs=1e-3)),
-        *(4, 4, "black", 6, (12, 8)),
+        *(4, 4, "black", 6, (12, 8), None),
     )
     # A classifier that is no network of torch is fed the image itself.
     assert options["whole"].size == (12, 8)

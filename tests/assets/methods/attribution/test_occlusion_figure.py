@@ -179,6 +179,12 @@ def test_the_bar_is_marked_where_covering_changes_nothing(score, scale, place):
     assert abs(black.mean() - 4 - place * 640) < 2
 
 
+def test_the_level_is_the_score_of_the_pixels_on_which_windows_lie():
+    title = dataclasses.replace(TITLE, score=0.9, read_score=0.3)
+    texts, _ = words_of((640, 640), False, hidden_between(0.2, 0.8), title)
+    assert "White (the mark, 0.70): covering changes nothing." in texts
+
+
 @pytest.mark.parametrize(
     ("score", "told"),
     [
