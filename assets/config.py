@@ -202,10 +202,12 @@ class OcclusionMapsConfig(ExaminedImagesConfig):
     """Longest side in pixels to which the original is scaled down, to put the windows on it.
     Without it, windows lie on the working copy, the pixels that are scored."""
     colormap: Colormap = "inferno"
-    """Colours of the map. In all but jet, equal differences look equal."""
+    """Colours of the map of seen. In all but jet, equal differences look equal. That of hidden is
+    red where covering lowers the score, blue where it raises it and white where it does not."""
     scale: Scale = "own"
-    """Range of the colours: own is from the lowest to the highest value of the map, fixed is
-    from 0 to 1."""
+    """Range of the colours: own is from the lowest to the highest value of the map of seen, and
+    the largest change on the map of hidden. fixed is from 0 to 1, and a change of 1, which makes
+    images comparable."""
     opacity: float = 0.6
     """Opacity of the map over the image, from 0 to 1."""
     threshold: float = 0.5

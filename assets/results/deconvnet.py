@@ -50,6 +50,7 @@ def run_deconvnet(
     target: Target,
     settings: DeconvnetSettings,
     judged: Image.Image | None = None,
+    *,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
 ) -> DeconvnetResult:
@@ -86,6 +87,8 @@ def run_deconvnet(
         "changed.png": png(found.changed, origin).data,
     }
     metrics = {name: getattr(found, name) for name in ("score", "square_score", "changed_score")}
+    metrics["noise_likeness.pixels"] = found.noise_likeness.pixels
+    metrics["noise_likeness.strength"] = found.noise_likeness.strength
     return DeconvnetResult(metrics, {"figure": figure}, files, about, made, tuple(notes), found)
 
 
@@ -109,7 +112,13 @@ def chosen_deconvnet_maps(
 
     def run(original: Original) -> DeconvnetResult:
         result = run_deconvnet(
-            original.image, original.name, target, settings, original.judged, made, notes
+            original.image,
+            original.name,
+            target,
+            settings,
+            original.judged,
+            made=made,
+            notes=[*original.figure_notes, *notes],
         )
         progress(original.number, len(chosen))
         return result

@@ -20,6 +20,7 @@ from assets.methods.attribution.occlusion import (
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 from assets.methods.attribution.occlusion_maps import (
     WorkEstimate,
+    fed_image,
     occlusion_maps,
     whole_image_score,
 )
@@ -28,6 +29,7 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.one_model import by_one_model
 from assets.methods.models.provenance import Provenance
@@ -82,6 +84,7 @@ def run_occlusion(
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
     judged: Image.Image | None = None,
+    *,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
     notify: Callable[[str], object] = lambda sentence: None,
@@ -139,9 +142,10 @@ def run_occlusion(
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
+        read_size=windowed.scaled.size,
         read_score=None if settings.long_side is None else read_score,
     )
-    panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    panels = {experiment: _panel(windowed, found, classifier) for experiment, found in maps.items()}
     # The model that answered may be another than when its first image was asked for.
     made = made or provenance_of(target, config.threshold)
     made = replace(made, identity=target.identity)
@@ -153,6 +157,7 @@ def run_occlusion(
         panels.get("hidden"),
         drawing,
         title,
+        whole=fed_image(windowed.scaled, classifier),
         notes=notes,
         foot=foot,
     )
@@ -164,7 +169,8 @@ def run_occlusion(
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
         foot = [*made.lines(), *_lines_about(about, [experiment])]
-        overlay = draw_overlay(photo, found.values, drawing, label, foot=foot)
+        level = title.uncovered if experiment == "hidden" else None
+        overlay = draw_overlay(photo, found.values, drawing, label, level, foot)
         images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay, origin).data
@@ -200,9 +206,9 @@ def chosen_occlusion_maps(
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
             original.judged,
-            made,
-            notes,
-            log.context.log.warning,
+            made=made,
+            notes=[*original.figure_notes, *notes],
+            notify=log.context.log.warning,
         )
         if target.identity != first:
             raise UserError(
@@ -275,13 +281,13 @@ def _version(identity: ModelIdentity) -> str:
     return f"version {identity.version}" if identity.version else identity.fingerprint[:16]
 
 
-def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
+def _panel(windowed: WindowedImage, found: OcclusionMap, classifier: Classifier) -> Panel:
     window = strongest_window(found)
     across, down = np.divide(windowed.map_size, windowed.scaled.size).tolist()
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,
-        windowed.window_image(found.experiment, window),
+        fed_image(windowed.window_image(found.experiment, window), classifier),
         float(found.scores[window]),
         (left * across, upper * down, right * across, lower * down),
     )

@@ -26,7 +26,7 @@ from assets.methods.photos.catalogue import (
     find_addresses,
     read_original_file,
 )
-from assets.methods.photos.decode import decode, decode_image
+from assets.methods.photos.decode import decode, decode_image, has_transparent_parts
 from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
@@ -53,6 +53,7 @@ class Original:
     gives it. ``image`` is the file at its own size, or at ``size_within`` the pixels of the largest
     maps; ``size`` is its own (width, height), upright, in px. Of an animation, ``frame`` is the one
     that was read, ``name`` names it, and ``note`` says if some frames could not be looked at.
+    ``is_transparent`` says whether it has pixels that are not opaque.
     """
 
     number: int
@@ -65,6 +66,14 @@ class Original:
     size: tuple[int, int]
     frame: Frame | None = None
     note: str | None = None
+    is_transparent: bool = False
+
+    @property
+    def figure_notes(self) -> tuple[str, ...]:
+        """Sentences on how the file became an image, for its figure."""
+        if not self.is_transparent:
+            return ()
+        return ("The file is transparent in parts: these were put on a neutral grey.",)
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,7 @@ def read_originals(
             number_of_frame = frame.number if frame else None
             photo = decode(data, reading.decode, number_of_frame)
             image = decode_image(data, reading.decode, number_of_frame, MOST_MAP_PIXELS)
+            is_transparent = has_transparent_parts(data, reading.decode, number_of_frame)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
@@ -241,6 +251,7 @@ def read_originals(
             size=(photo.width, photo.height),
             frame=frame,
             note=note,
+            is_transparent=is_transparent,
         )
 
 

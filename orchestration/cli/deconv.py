@@ -52,7 +52,15 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
 
     def run_one(image: Original) -> DeconvnetResult:
         notify(f"{image.name}: {image.number} of {len(asked.files)}")
-        return run_deconvnet(image.image, image.name, target, settings, image.judged, made)
+        return run_deconvnet(
+            image.image,
+            image.name,
+            target,
+            settings,
+            image.judged,
+            made=made,
+            notes=image.figure_notes,
+        )
 
     with asked.tracking.lone_run("deconv", notify) as run:
         run.parameters({**config.model_dump(), **target.names})

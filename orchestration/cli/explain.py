@@ -72,7 +72,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
             progress.listener(_log, image.name, "windows"),
             image.judged,
-            made,
+            made=made,
+            notes=image.figure_notes,
             notify=lambda sentence: progress.notify(f"{image.name}: {sentence}"),
         )
 

@@ -39,6 +39,7 @@ from assets.methods.models.one_model import (
     names_no_version,
     spread,
 )
+from assets.methods.models.preprocessing import square_of
 from assets.methods.models.scaling import INTERPOLATIONS
 from assets.methods.models.scoring import score_image
 from assets.methods.models.torch_classifier import TorchClassifier
@@ -156,6 +157,13 @@ def whole_image_score(
             known[:] = score
             known.flush()
     return float(known[0])
+
+
+def fed_image(image: Image.Image, classifier: Classifier) -> Image.Image:
+    """Return what the network reads of an RGB image: scaled and cropped, or all of a black box."""
+    if isinstance(classifier, TorchClassifier):
+        return Image.fromarray(square_of(image, classifier.preprocessing))
+    return image
 
 
 @contextmanager

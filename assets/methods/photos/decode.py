@@ -161,6 +161,25 @@ def _decoded_image(
     return decoded
 
 
+def has_transparent_parts(data: bytes, limits: DecodeLimits, frame: int | None = None) -> bool:
+    """Return whether a photo has pixels that are not opaque, which decoding puts on neutral grey.
+
+    ``frame`` is as for ``decode_image``. Raises Rejected, for the same reasons as ``decode``.
+    """
+
+    def is_seen_through(image: Image.Image, image_format: str, _note: str | None) -> bool:
+        # Most photos cannot be transparent, and need not be decoded again to know it.
+        if not image.has_transparency_data and count_frames(image, data) == 1:
+            return False
+        with room_to_decode(image, image.size):
+            _go_to(frame, image, data, limits)
+            load_pixels(image, image_format)
+            pixels = resizable(image, grey_scale(image))
+            return "A" in pixels.getbands() and pixels.getchannel("A").getextrema() != (255, 255)
+
+    return by_either_decoder(data, limits, is_seen_through)
+
+
 def decode_scaled(
     data: bytes, limits: DecodeLimits, side: int, *, longer: bool = False
 ) -> Image.Image:

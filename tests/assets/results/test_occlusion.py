@@ -27,7 +27,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import DATE_VARIABLE
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.identity import ModelIdentity
-from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.preprocessing import Preprocessing, preprocess
 from assets.methods.models.provenance import tessera_version
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.torch_classifier import TorchClassifier
@@ -45,6 +45,7 @@ from assets.steps import Step
 from assets.values import OcclusionMaps
 from support.calls import count_calls
 from support.classifiers import Brightness
+from support.photos import scene
 
 IDENTITY = ModelIdentity("brightness", "", "0")
 
@@ -71,8 +72,7 @@ def drawn(monkeypatch):
         original = getattr(occlusion, name)
 
         def draw(*arguments, made=made, original=original, **options):
-            shown = [value for name, value in options.items() if name != "foot"]
-            made.append((*arguments, *shown))
+            made.append((*arguments, options) if options else arguments)
             return original(*arguments, **options)
 
         monkeypatch.setattr(occlusion, name, draw)
@@ -156,15 +156,18 @@ def test_pictures_are_rgb_and_the_same_each_time(store, monkeypatch):
 
 def test_an_overlay_says_what_its_map_shows(store, drawn):
     run(corner(), store, class_name="dark")
-    assert [(label, values.max()) for _, values, _, label in drawn["draw_overlay"]] == [
-        ("P(dark), window cut out", 1),
-        ("1 - P(dark), window painted over", pytest.approx(1 / 6)),
+    found = [
+        (label, values.max(), level) for _, values, _, label, level, _ in drawn["draw_overlay"]
+    ]
+    assert found == [
+        ("P(dark), window cut out", 1, None),
+        ("1 - P(dark), window painted over", pytest.approx(1 / 6), pytest.approx(1 / 6)),
     ]
 
 
 def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(store, drawn):
     run(corner(24, 16), store, long_side=12)
-    ((image, seen, hidden, drawing, title, _),) = drawn["draw_occlusion_figure"]
+    ((image, seen, hidden, drawing, title, options),) = drawn["draw_occlusion_figure"]
     assert (image.size, drawing) == ((24, 16), HeatMapSettings())
     # 8 to 12 px from the left of the scaled image, 16 to 24 of the image itself.
     assert seen.window_rectangle == hidden.window_rectangle == (16, 0, 24, 8)
@@ -178,15 +181,40 @@ def test_the_figure_shows_the_window_that_says_most_where_it_lies_on_the_image(s
     assert seen.values.shape == hidden.values.shape == (16, 24)
     assert dataclasses.astuple(title) == (
         *("corner.png", "bright", "brightness", pytest.approx(1 / 6)),
-        *(4, 4, "black", 6, pytest.approx(1 / 6, abs=1e-3)),
+        *(4, 4, "black", 6, (12, 8), pytest.approx(1 / 6, abs=1e-3)),
     )
+    # A classifier that is no network of torch is fed the image itself.
+    assert options["whole"].size == (12, 8)
 
 
 def test_a_window_larger_than_the_image_is_told_as_it_is(store, drawn):
     found = run(corner(), store, box=64, stride=16)
-    title, _ = drawn["draw_occlusion_figure"][0][4:]
+    title = drawn["draw_occlusion_figure"][0][4]
     assert (title.box, title.n_windows) == (12, 1)
     assert found.box == found.metrics["box"] == 12
+
+
+def test_what_was_fed_to_a_network_is_scaled_and_cropped_as_it_reads_it(store, drawn):
+    reading = Preprocessing(10, 6, (0.5,) * 3, (0.25,) * 3, "bilinear", channels="BGR")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
+    classifier = TorchClassifier(
+        network, reading, ("dark", "bright"), "f", ComputePlan("cpu", 1, "float32", 1)
+    )
+    image = scene(24, 16)
+    run(image, store, classifier, box=8, stride=8)
+    ((_, seen, hidden, *_, options),) = drawn["draw_occlusion_figure"]
+    windowed = WindowedImage(image, OcclusionSettings(8, 8))
+    corners = [tuple(map(int, panel.window_rectangle)) for panel in (seen, hidden)]
+    places = [(upper // 8, left // 8) for left, upper, _, _ in corners]
+    expected = [
+        windowed.window_image(experiment, place)
+        for experiment, place in zip(("seen", "hidden"), places, strict=True)
+    ]
+    fed = [seen.window_image, hidden.window_image, options["whole"]]
+    for shown, given in zip(fed, [*expected, image], strict=True):
+        # What the network got, brought back to colours; its channels are the other way round.
+        levels = (preprocess(given, reading) * 0.25 + 0.5) * 255
+        np.testing.assert_allclose(np.asarray(shown), levels[..., ::-1], atol=1e-3)
 
 
 def test_what_was_read_and_where_windows_lie_is_told_in_pixels_of_both(store):
@@ -266,10 +294,10 @@ def test_windows_on_the_file_have_a_score_of_their_own_which_is_told(store, draw
     far = run(image, store, judged=Image.new("RGB", (12, 8)), long_side=12)
     assert far.metrics["score"] == 0
     assert far.notes[1].startswith("Warning: these scores differ by more than 0.02.")
-    for (*_, title, notes), found in zip(
+    for (*_, title, options), found in zip(
         drawn["draw_occlusion_figure"][1:], (near, far), strict=True
     ):
-        assert notes == found.notes
+        assert options["notes"] == found.notes
         assert title.uncovered == 1 - found.metrics["read_score"]
         assert title.score == found.metrics["score"]
 

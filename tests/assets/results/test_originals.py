@@ -192,3 +192,15 @@ def test_frames_that_cannot_be_read_are_noted(tmp_path):
     (original,) = read(path, Target(Whiteness(), ModelIdentity("whiteness", "", "0"), "white"))
     assert original.frame.number == 1
     assert original.note == "Only the first 2 of 3 frames could be read."
+
+
+def test_a_file_that_is_transparent_in_parts_is_told_in_its_figure(tmp_path):
+    opaque = Image.new("RGBA", (40, 30), (250, 0, 0, 255))
+    opaque.save(tmp_path / "opaque.png")
+    opaque.putpixel((3, 4), (250, 0, 0, 254))
+    opaque.save(tmp_path / "seen through.png")
+    (original,) = read(tmp_path / "opaque.png", None)
+    assert original.figure_notes == ()
+    (original,) = read(tmp_path / "seen through.png", None)
+    (note,) = original.figure_notes
+    assert note == "The file is transparent in parts: these were put on a neutral grey."

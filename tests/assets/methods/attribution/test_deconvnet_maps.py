@@ -133,6 +133,25 @@ def test_an_activation_is_shown_beside_its_part_of_the_image():
     assert (np.asarray(top.patch)[..., 0] == 250).sum() == 4
 
 
+def test_a_reconstruction_is_like_that_of_noise_as_far_as_their_switches_agree():
+    image = Image.new("RGB", (32, 32), (160, 160, 160))
+    image.paste((250, 0, 0), (6, 10, 8, 12))
+    found = deconvnet_map(image, classifier_of(corner_net()), "bright")
+    assert found.read_size == (32, 32)
+    # Of 16 windows of two by two, each has one pixel: it is the same, or none of both is there.
+    agreeing = 16 * found.noise_likeness.pixels
+    assert agreeing == pytest.approx(round(agreeing), abs=1e-4)
+    assert 0 < agreeing < 15
+
+
+def test_a_network_without_max_pools_has_one_reconstruction_for_all_photographs():
+    net = darkness_net()
+    for size in ((80, 8), (12, 16)):
+        found = deconvnet_map(noise(*size), classifier_of(net), "bright")
+        assert found.noise_likeness.pixels == pytest.approx(1)
+        assert found.noise_likeness.strength == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (3000, 4), (5, 1500), (17, 16)])
 def test_an_image_of_any_shape_is_explained(size):
     torch.manual_seed(0)
@@ -235,6 +254,9 @@ def test_a_network_of_relu6_and_a_thousand_classes(class_name):
     flat = Image.new("RGB", image.size, "green")
     of_another = deconvnet_map(flat, classifier, class_name)
     np.testing.assert_allclose(of_another.relevance, found.relevance, rtol=1e-4)
+    # Without max-pools and with gates that noise opens as this photograph does.
+    assert found.noise_likeness.pixels > 0.9999
+    assert found.noise_likeness.strength > 0.9999
 
 
 def test_a_network_of_timm():
