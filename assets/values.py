@@ -126,6 +126,7 @@ class OcclusionMaps:
     frame (of an animation, from 0), score_at_full_size, experiment, and the metrics of its map.
     ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
     float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
+    ``sheet`` has the pages of a sheet of all images, by their number from 1; none in older homes.
     ``rejects`` are the images whose file can no longer be read.
     """
 
@@ -136,6 +137,7 @@ class OcclusionMaps:
     overlays: dict[str, EncodedImage]
     figures: dict[str, EncodedImage]
     settings: dict[str, Any]
+    sheet: dict[str, EncodedImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

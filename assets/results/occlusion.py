@@ -1,7 +1,8 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,17 +23,19 @@ from assets.methods.attribution.occlusion_maps import (
     occlusion_maps,
     whole_image_score,
 )
+from assets.methods.attribution.occlusion_sheet import Answer, Column, OcclusionSheet
 from assets.methods.attribution.target import Target
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.progress import Progress, silent
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.results.originals import ImageResult, Original, chosen_results, short_id
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
 
+_EDGES = ("left", "upper", "right", "lower")
 _LABELS = {
     "seen": "P({}), window cut out",
     "hidden": "1 - P({}), window painted over",
@@ -44,10 +47,24 @@ class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
     ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
-    ``images`` has the figure and each map's overlay.
+    ``images`` has the figure and each map's overlay. ``image`` (RGB), its ``name`` and the
+    ``panels`` are what they were drawn from.
     """
 
     maps: dict[Experiment, OcclusionMap]
+    image: Image.Image
+    name: str
+    panels: dict[Experiment, Panel]
+
+    def strongest_windows(self) -> dict[Experiment, dict[str, Any]]:
+        """Return the score of the outlined window of each experiment, and where it lies."""
+        return {
+            experiment: {
+                "score": panel.window_score,
+                "image_px": dict(zip(_EDGES, panel.window_rectangle, strict=True)),
+            }
+            for experiment, panel in self.panels.items()
+        }
 
 
 def run_occlusion(
@@ -110,7 +127,62 @@ def run_occlusion(
         overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay).data
-    return OcclusionResult(metrics, images, files, maps)
+    return OcclusionResult(metrics, images, files, maps, windowed.image, name, panels)
+
+
+def new_sheet(
+    targets: Sequence[Target],
+    config: OcclusionMapsConfig,
+    keep: Callable[[int, Image.Image], None],
+    foot: Sequence[str] = (),
+) -> OcclusionSheet:
+    """Return a sheet of what the targets look at in many images, to which results are added.
+
+    Args:
+        targets: those of the columns.
+        config: how the maps are computed and drawn.
+        keep: called with each page's number, from 1, and its picture.
+        foot: lines at the end of each page, after those on the settings.
+    """
+    columns = [Column(target.identity, target.class_name) for target in targets]
+    settings = config.occlusion()
+    about = (
+        f"box {settings.box} px, stride {settings.stride} px of what was read of an image, fill "
+        f"{settings.fill}"
+    )
+    return OcclusionSheet(columns, config.drawing(), keep, [about, *foot])
+
+
+def add_to_sheet(
+    sheet: OcclusionSheet,
+    image_id: str,
+    results: Sequence[OcclusionResult],
+    notes: Sequence[Sequence[str]] = (),
+) -> None:
+    """Add the results of an image, one for each column, and sentences on each."""
+    first = results[0]
+    about = (
+        f"{first.image.width:,} x {first.image.height:,} px, {short_id(image_id)}, "
+        f"{_windows_in_words(first)}"
+    )
+    answers = [
+        Answer(result.metrics["score"], result.panels, one)
+        for result, one in zip(results, notes or [()] * len(results), strict=True)
+    ]
+    sheet.add(first.image, first.name, about, answers)
+
+
+def _windows_in_words(result: OcclusionResult) -> str:
+    """Return how many windows there are, and their size in px of the image."""
+    n = next(iter(result.maps.values())).windows.count
+    left, upper, right, lower = next(iter(result.panels.values())).window_rectangle
+    noun = "window" if n == 1 else "windows"
+    return f"{n:,} {noun} of {right - left:,.0f} x {lower - upper:,.0f} px"
+
+
+def page_name(number: int) -> str:
+    """Return the name of the file of a page of a sheet."""
+    return f"page-{number}.png"
 
 
 def chosen_occlusion_maps(
@@ -138,11 +210,21 @@ def chosen_occlusion_maps(
             log.progress("windows"),
         )
 
+    def keep(number: int, page: Image.Image) -> None:
+        pages[str(number)] = png(page)
+        log.run.file(f"sheet/{page_name(number)}", pages[str(number)].data)
+        if number == 1:
+            # As much of it as can be told at the size of a thumbnail.
+            log.thumbnail("sheet", page.crop((0, 0, page.width, min(page.width, page.height))))
+
+    pages = dict[str, EncodedImage]()
+    sheet = new_sheet([target], config, keep)
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
     for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         image_id = photo["image_id"]
+        add_to_sheet(sheet, image_id, [result])
         figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
             key = f"{image_id}/{experiment}"
@@ -156,6 +238,7 @@ def chosen_occlusion_maps(
                 "n_computed": found.n_computed,
             }
             rows.append(row | occlusion_metrics(found, config.threshold))
+    sheet.finish()
     return OcclusionMaps(
         pd.DataFrame(rows).astype({"frame": "Int64"}),
         rejects_table(rejects),
@@ -164,6 +247,7 @@ def chosen_occlusion_maps(
         overlays,
         figures,
         {**config.model_dump(), **target.names},
+        pages,
     )
 
 

@@ -171,9 +171,9 @@ class _Page(FigureSheet):
         ``uncovered`` is the value that the map would have if covering changed nothing.
         """
         left = _MARGIN + place * (self._column + _GAP)
-        mark = _on_the_bar(uncovered, shown)
+        mark = level_on_bar(uncovered, shown)
         self._head(left, words.heading, _hint(words, uncovered, mark))
-        self.paste(_outlined(shown, self._map_size, window), left, self._upper)
+        self.paste(outlined(shown, self._map_size, window), left, self._upper)
         bar = self._upper + self._map_size[1] + _BAR_OFFSET
         axes = self.axes(left, bar, self._column, _BAR)
         fill_bar(axes, shown, _SMALL, upright=False, n_ticks=4, mark=mark)
@@ -202,7 +202,7 @@ class _Page(FigureSheet):
         return self._upper + above
 
 
-def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
+def outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
     """Draw a map at a size in px, and the outline of a window on it."""
     picture = shown.blended(size)
     scale = np.divide(size, shown.image.size)
@@ -219,7 +219,8 @@ def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
     return picture
 
 
-def _on_the_bar(value: float | None, shown: HeatMap) -> float | None:
+def level_on_bar(value: float | None, shown: HeatMap) -> float | None:
+    """Return the value if a map's colour bar reaches beyond it on both sides, or None."""
     low, high = shown.limits
     return value if value is not None and low < value < high else None
 

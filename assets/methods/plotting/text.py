@@ -80,6 +80,28 @@ def in_lines(parts: Sequence[str], between: str, room: float, font: float) -> li
     return lines
 
 
+def wrapped(text: str, room: float, font: float) -> list[str]:
+    """Break a text into lines of at most ``room`` px, between words where that is possible.
+
+    Characters that figures cannot show become question marks; ``font`` is in px.
+    """
+    lines = [""]
+    for word in printable(text, len(text)).split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if text_length(longer, font) <= room:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        while len(word) > 1 and text_length(word, font) > room:
+            ends = range(1, len(word))
+            n = bisect_right(ends, room, key=lambda end: text_length(word[:end], font)) or 1
+            lines[-1], word = word[:n], word[n:]
+            lines.append("")
+        lines[-1] = word
+    return lines
+
+
 def text_length(text: str, font: float, weight: str = "normal") -> float:
     """Return the length of the longest line of a text, in px; ``font`` is in px."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
