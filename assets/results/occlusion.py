@@ -131,35 +131,33 @@ def run_occlusion(
 
 
 def new_sheet(
-    targets: Sequence[Target],
     config: OcclusionMapsConfig,
     keep: Callable[[int, Image.Image], None],
     foot: Sequence[str] = (),
 ) -> OcclusionSheet:
-    """Return a sheet of what the targets look at in many images, to which results are added.
+    """Return a sheet of what models look at in many images, to which results are added.
 
     Args:
-        targets: those of the columns.
         config: how the maps are computed and drawn.
         keep: called with each page's number, from 1, and its picture.
         foot: lines at the end of each page, after those on the settings.
     """
-    columns = [Column(target.identity, target.class_name) for target in targets]
     settings = config.occlusion()
     about = (
         f"box {settings.box} px, stride {settings.stride} px of what was read of an image, fill "
         f"{settings.fill}"
     )
-    return OcclusionSheet(columns, config.drawing(), keep, [about, *foot])
+    return OcclusionSheet(config.drawing(), keep, [about, *foot])
 
 
 def add_to_sheet(
     sheet: OcclusionSheet,
+    targets: Sequence[Target],
     image_id: str,
     results: Sequence[OcclusionResult],
     notes: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Add the results of an image, one for each column, and sentences on each."""
+    """Add the results of an image, one for each target, and sentences on each."""
     first = results[0]
     about = (
         f"{first.image.width:,} x {first.image.height:,} px, {short_id(image_id)}, "
@@ -169,7 +167,8 @@ def add_to_sheet(
         Answer(result.metrics["score"], result.panels, one)
         for result, one in zip(results, notes or [()] * len(results), strict=True)
     ]
-    sheet.add(first.image, first.name, about, answers)
+    columns = [Column(target.identity, target.class_name) for target in targets]
+    sheet.add(columns, first.image, first.name, about, answers)
 
 
 def _windows_in_words(result: OcclusionResult) -> str:
@@ -218,13 +217,13 @@ def chosen_occlusion_maps(
             log.thumbnail("sheet", page.crop((0, 0, page.width, min(page.width, page.height))))
 
     pages = dict[str, EncodedImage]()
-    sheet = new_sheet([target], config, keep)
+    sheet = new_sheet(config, keep)
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
     for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         image_id = photo["image_id"]
-        add_to_sheet(sheet, image_id, [result])
+        add_to_sheet(sheet, [target], image_id, [result])
         figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
             key = f"{image_id}/{experiment}"

@@ -131,15 +131,19 @@ class SheetFolder:
         self, asked: ImageQuestions, config: OcclusionMapsConfig, runs: Sequence[TrackedRun]
     ) -> None:
         self._asked, self._runs = asked, runs
-        self._sheet = new_sheet(asked.targets, config, self._keep)
+        self._sheet = new_sheet(config, self._keep)
         self._folder: ResultFolder | None = None
         self._images: list[dict[str, str]] = []
+        self._models: list[dict[str, str]] = []
 
     def add(self, image: Original, results: Sequence[OcclusionResult]) -> None:
         """Add the results of an image, one for each model."""
-        notes = [self._asked.frame_note(image, target) for target in self._asked.targets]
+        targets = self._asked.targets
+        notes = [self._asked.frame_note(image, target) for target in targets]
         lines = [[note] if note else [] for note in notes]
-        add_to_sheet(self._sheet, image.image_id, results, lines)
+        add_to_sheet(self._sheet, targets, image.image_id, results, lines)
+        models = [{**vars(target.identity), "class": target.class_name} for target in targets]
+        self._models += [model for model in models if model not in self._models]
         self._images.append({"image": image.uri, "image_id": image.image_id})
 
     def finish(self) -> list[Path]:
@@ -147,10 +151,7 @@ class SheetFolder:
         self._sheet.finish()
         if self._folder is None:
             return []
-        models = [
-            {**vars(target.identity), "class": target.class_name} for target in self._asked.targets
-        ]
-        paths = self._folder.finish({"models": models, "images": self._images})
+        paths = self._folder.finish({"models": self._models, "images": self._images})
         return [path for name, path in paths.items() if name != REPORT]
 
     def _keep(self, number: int, page: Image.Image) -> None:

@@ -134,7 +134,6 @@ def check_output_file(out: Path, source: str) -> None:
 def _several(flag: str, field: str, name: str, hint: str, **attributes: Any) -> Decorator:
     """Return an option that can be given several times, for a field of NsfwScoresConfig."""
     described = NsfwScoresConfig.model_fields[field]
-    attributes = {"show_default": str(described.default), **attributes}
     return click.option(
         flag,
         name,

@@ -91,7 +91,6 @@ class OcclusionSheet:
     """Draws rows and gathers them into pages, of which no more than one is in memory.
 
     Args:
-        columns: the models, in the order of each row's answers.
         settings: how the maps should look.
         keep: called with each page's number, from 1, and its picture, RGB.
         foot: lines in small type at the end of each page, such as the settings.
@@ -99,30 +98,41 @@ class OcclusionSheet:
 
     def __init__(
         self,
-        columns: Sequence[Column],
         settings: HeatMapSettings,
         keep: Callable[[int, Image.Image], None],
         foot: Sequence[str] = (),
     ) -> None:
         self.n_rows = 0
         self.n_pages = 0
-        self._columns, self._settings, self._keep, self._foot = columns, settings, keep, foot
+        self._settings, self._keep, self._foot = settings, keep, foot
+        self._columns: list[Column] = []
         self._rows: list[Image.Image] = []
         self._experiments: list[Experiment] = []
 
-    def add(self, image: Image.Image, name: str, about: str, answers: Sequence[Answer]) -> None:
+    def add(
+        self,
+        columns: Sequence[Column],
+        image: Image.Image,
+        name: str,
+        about: str,
+        answers: Sequence[Answer],
+    ) -> None:
         """Add the row of an image.
 
         Args:
+            columns: the models. A page is of the same ones: others begin a new page.
             image: RGB, of its own size.
             name: of its file.
             about: such as its size, in a few words.
             answers: one for each column.
         """
-        row = draw_row(image, name, about, self._class_names, answers, self._settings)
+        class_names = [column.class_name for column in columns]
+        row = draw_row(image, name, about, class_names, answers, self._settings)
         height = sum(one.height for one in self._rows) + row.height
-        if len(self._rows) == ROWS_ON_PAGE or (self._rows and height > _HIGHEST_PAGE):
+        is_full = len(self._rows) == ROWS_ON_PAGE or height > _HIGHEST_PAGE
+        if self._rows and (is_full or self._columns != list(columns)):
             self._end_page()
+        self._columns = list(columns)
         self._experiments = list(answers[0].panels)
         self._rows.append(row)
         self.n_rows += 1
@@ -131,10 +141,6 @@ class OcclusionSheet:
         """Draw the last page."""
         if self._rows:
             self._end_page()
-
-    @property
-    def _class_names(self) -> list[str]:
-        return [column.class_name for column in self._columns]
 
     def _end_page(self) -> None:
         self.n_pages += 1

@@ -92,11 +92,11 @@ def test_a_window_of_less_than_a_pixel_shows_the_pixel(figures):
 def pages_of(n, foot=(), columns=COLUMNS[:1], size=(12, 8)):
     pages = []
     sheet = OcclusionSheet(
-        columns, HeatMapSettings(), lambda number, page: pages.append((number, page)), foot
+        HeatMapSettings(), lambda number, page: pages.append((number, page)), foot
     )
     image = photograph(size)
     for number in range(n):
-        sheet.add(image, f"{number}.png", "", [answer(size)] * len(columns))
+        sheet.add(columns, image, f"{number}.png", "", [answer(size)] * len(columns))
         # What is full is handed over at once.
         assert len(pages) == number // occlusion_sheet.ROWS_ON_PAGE
     sheet.finish()
@@ -139,6 +139,19 @@ def test_two_models_stand_side_by_side_above_their_columns(figures):
     assert left[one] == pytest.approx(left["models:/nsfw@champion, version 3"], abs=2)
     assert left[other] == pytest.approx(left[second], abs=2)
     assert left[other] > left[one] + 600
+
+
+def test_a_page_is_of_one_version_of_a_model(figures):
+    """A remote model may be replaced between two images."""
+    pages = []
+    sheet = OcclusionSheet(HeatMapSettings(), lambda number, _: pages.append(number))
+    for version in ("3", "3", "4"):
+        column = Column(ModelIdentity("http://a", version, "ab"), "nsfw")
+        sheet.add([column], photograph((12, 8)), "a.png", "", [answer((12, 8))])
+    sheet.finish()
+    assert pages == [1, 2]
+    heads = [text for text in words(figures) if text.startswith("http://a")]
+    assert heads == ["http://a, version 3", "http://a, version 4"]
 
 
 def test_a_sheet_without_images_has_no_page():
