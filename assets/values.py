@@ -141,7 +141,8 @@ class OcclusionMaps:
     (``placed_columns``). ``maps`` (rows, columns of the image, or of the largest map if the image
     is larger, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have
     the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
-    file can no longer be read. ``notes`` are sentences on the origin of the maps, such as that the
+    file can no longer be read. ``sheet`` has the pages of a sheet of all images, by their number
+    from 1; none in older homes. ``notes`` are sentences on the origin of the maps, such as that the
     scores are of another version.
     """
 
@@ -154,6 +155,7 @@ class OcclusionMaps:
     settings: dict[str, Any]
     provenance: Parts = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    sheet: dict[str, EncodedImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

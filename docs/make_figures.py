@@ -35,7 +35,8 @@ def main() -> None:
     for name, (command, *options) in ASTRONAUT_FIGURES.items():
         with tempfile.TemporaryDirectory() as folder:
             tessera(command, str(ASTRONAUT), "--out", folder, *options)
-            with Image.open(Path(folder, "astronaut", "figure.png")) as figure:
+            (path,) = Path(folder).glob("astronaut-*/figure.png")
+            with Image.open(path) as figure:
                 save(figure, name)
     with tempfile.TemporaryDirectory() as folder:
         tessera("study", "--out", folder)

@@ -24,6 +24,7 @@ from assets.methods.attribution.occlusion_maps import (
     occlusion_maps,
     whole_image_score,
 )
+from assets.methods.attribution.occlusion_sheet import Answer, Column, OcclusionSheet
 from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
@@ -42,6 +43,7 @@ from assets.results.originals import (
     chosen_results,
     in_px,
     score_notes,
+    short_id,
     size_in_px,
     sizes_in_words,
 )
@@ -64,10 +66,15 @@ class OcclusionResult(ImageResult):
     ``metrics`` has the score, P(class) of the judged pixels; ``read_score``, that of the pixels on
     which the windows lie, which is the same unless ``long_side`` is set; the box of the windows in
     px of what was read; and each map's, such as ``seen.mean``. ``images`` has the figure and each
-    map's overlay.
+    map's overlay. ``image`` (RGB), its ``name``, the ``panels`` and ``uncovered``, the value of
+    `hidden` where covering changes nothing, are what they were drawn from.
     """
 
     maps: dict[Experiment, OcclusionMap]
+    image: Image.Image
+    name: str
+    panels: dict[Experiment, Panel]
+    uncovered: float
 
     @property
     def box(self) -> int:
@@ -174,7 +181,72 @@ def run_occlusion(
         images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay, origin).data
-    return OcclusionResult(metrics, images, files, about, made, tuple(notes), maps)
+    return OcclusionResult(
+        metrics,
+        images,
+        files,
+        about,
+        made,
+        tuple(notes),
+        maps,
+        photo,
+        name,
+        panels,
+        title.uncovered,
+    )
+
+
+def new_sheet(
+    config: OcclusionMapsConfig,
+    keep: Callable[[int, Image.Image], None],
+    foot: Sequence[str] = (),
+) -> OcclusionSheet:
+    """Return a sheet of what models look at in many images, to which results are added.
+
+    Args:
+        config: how the maps are computed and drawn.
+        keep: called with each page's number, from 1, and its picture.
+        foot: lines at the end of each page, after those on the settings.
+    """
+    settings = config.occlusion()
+    about = (
+        f"box {settings.box} px, stride {settings.stride} px of what was read of an image, fill "
+        f"{settings.fill}"
+    )
+    return OcclusionSheet(config.drawing(), keep, [about, *foot])
+
+
+def add_to_sheet(
+    sheet: OcclusionSheet,
+    targets: Sequence[Target],
+    image_id: str,
+    results: Sequence[OcclusionResult],
+    notes: Sequence[Sequence[str]] = (),
+) -> None:
+    """Add the results of an image, one for each target, and sentences on each."""
+    first = results[0]
+    about = f"{in_px(first.about['image_size'])}, {short_id(image_id)}, {_windows_in_words(first)}"
+    answers = [
+        Answer(result.metrics["score"], result.uncovered, result.panels, [*result.notes, *one])
+        for result, one in zip(results, notes or [()] * len(results), strict=True)
+    ]
+    columns = [
+        Column(result.made.identity, target.class_name)
+        for target, result in zip(targets, results, strict=True)
+    ]
+    sheet.add(columns, first.image, first.name, about, answers)
+
+
+def _windows_in_words(result: OcclusionResult) -> str:
+    """Return how many windows there are, and their size in px of the image."""
+    n = next(iter(result.maps.values())).windows.count
+    noun = "window" if n == 1 else "windows"
+    return f"{n:,} {noun} of {in_px(result.about['box_px']['image'])}"
+
+
+def page_name(number: int) -> str:
+    """Return the name of the file of a page of a sheet."""
+    return f"page-{number}.png"
 
 
 def chosen_occlusion_maps(
@@ -218,11 +290,21 @@ def chosen_occlusion_maps(
             )
         return result
 
+    def keep(number: int, page: Image.Image) -> None:
+        pages[str(number)] = png(page, made.parts())
+        log.run.file(f"sheet/{page_name(number)}", pages[str(number)].data)
+        if number == 1:
+            # As much of it as can be told at the size of a thumbnail.
+            log.thumbnail("sheet", page.crop((0, 0, page.width, min(page.width, page.height))))
+
+    pages = dict[str, EncodedImage]()
+    sheet = new_sheet(config, keep, made.lines())
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
     for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         image_id = photo["image_id"]
+        add_to_sheet(sheet, [target], image_id, [result])
         figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
             key = f"{image_id}/{experiment}"
@@ -241,6 +323,7 @@ def chosen_occlusion_maps(
             rows.append(row | occlusion_metrics(found, config.threshold) | placed)
     table = pd.DataFrame(rows).astype({"frame": "Int64"})
     log.table("occlusion_maps.csv", table.assign(**made.parts()))
+    sheet.finish()
     return OcclusionMaps(
         table,
         rejects_table(rejects),
@@ -251,6 +334,7 @@ def chosen_occlusion_maps(
         {**config.model_dump(), **target.names},
         made.parts(),
         list(notes),
+        pages,
     )
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -226,8 +227,8 @@ def read_originals(
             frame that a map shows.
         image_ids: of the images; one whose file has changed cannot be read. None for any content.
     """
-    folders, expected = folder_names(uris), image_ids or [None] * len(uris)
-    for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
+    folders, expected = set[str](), image_ids or [None] * len(uris)
+    for number, (uri, image_id) in enumerate(zip(uris, expected, strict=True), 1):
         try:
             data = read_original_file(uri, reading, image_id)
             frame, note = _highest_frame(data, reading, target)
@@ -239,14 +240,16 @@ def read_originals(
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
-        shown_uri = without_secrets(uri)
+        shown_uri, image_id = without_secrets(uri), id_of(data)
+        folder = next(one for one in numbered(folder_name(uri, image_id)) if one not in folders)
+        folders.add(folder)
         yield Original(
             number=number,
             uri=shown_uri,
             name=name,
             folder=folder,
             image=image,
-            image_id=id_of(data),
+            image_id=image_id,
             judged=as_stored(photo.working_copy),
             size=(photo.width, photo.height),
             frame=frame,
@@ -283,11 +286,16 @@ def tracked_results(
     for step, original in enumerate(images, 1):
         result = compute(original)
         yield original, result
-        run.metrics(result.metrics, step)
-        for key, image in result.images.items():
-            run.series_image(key, image, step)
-        for name, data in result.files.items():
-            run.file(f"{original.folder}/{name}", data)
+        log_result(original, result, run, step)
+
+
+def log_result(original: Original, result: ImageResult, run: TrackedRun, step: int) -> None:
+    """Log the result of an image as a step of a series."""
+    run.metrics(result.metrics, step)
+    for key, image in result.images.items():
+        run.series_image(key, image, step)
+    for name, data in result.files.items():
+        run.file(f"{original.folder}/{name}", data)
 
 
 def size_in_px(size: tuple[int, int]) -> dict[str, int]:
@@ -317,16 +325,29 @@ def _own_name(uri: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def folder_names(uris: Sequence[str]) -> list[str]:
-    """Return a folder's name for each uri: the file's own, made safe and, if need be, unique."""
-    names: list[str] = []
-    for uri in uris:
-        stem = PurePath(_own_name(uri)).stem
-        safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in stem).strip(".")
-        base = name = safe[:80] or "image"
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{base}-{number}"
-        names.append(name)
-    return names
+def folder_name(uri: str, image_id: str) -> str:
+    """Return the name of an image's folder: the file's own, made safe, and a short id."""
+    return f"{plain_folder_name(uri)}-{short_id(image_id)}"
+
+
+def plain_folder_name(uri: str) -> str:
+    """Return the file's own name without its ending, made safe for a folder."""
+    return safe_name(PurePath(_own_name(uri)).stem) or "image"
+
+
+def short_id(digest: str) -> str:
+    """Return the beginning of an image_id or a fingerprint, which tells one from another."""
+    return digest[:8]
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a file's name: letters, digits and -_. are kept, and it is not too long."""
+    safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in text).strip(".")
+    # A name may have 255 bytes, and an id and a number follow.
+    return safe[:80].encode()[:200].decode(errors="ignore")
+
+
+def numbered(base: str) -> Iterator[str]:
+    """Yield names that are tried one after the other: base, base-2, base-3, ..."""
+    yield base
+    yield from (f"{base}-{number}" for number in count(2))

@@ -20,7 +20,7 @@ from assets.methods.models.provenance import Provenance
 from assets.methods.photos.animation import frame_id
 from assets.methods.photos.manifest import REVIEWER_LABEL
 from assets.methods.plotting.contact_sheet import photo_tile
-from assets.results.originals import file_name, folder_names
+from assets.results.originals import file_name, plain_folder_name
 
 MOST_FLAGGED = 500
 TABLE = "review.csv"
@@ -178,7 +178,7 @@ def _item(row: Mapping[Any, Any]) -> str:
 
 def _thumbnail_name(uri: str, image_id: str) -> str:
     """Return a name that tells one image from another, also among files of the same name."""
-    return f"{folder_names([uri])[0][:40]}-{image_id[:16]}.jpg"
+    return f"{plain_folder_name(uri)[:40]}-{image_id[:16]}.jpg"
 
 
 def _text(text: str) -> str:

@@ -161,6 +161,19 @@ def check_output_file(out: Path, sources: Sequence[str]) -> None:
     _check_writable(out, out.absolute().parent, "--out")
 
 
+def _several(flag: str, field: str, name: str, hint: str, **attributes: Any) -> Decorator:
+    """Return an option that can be given several times, for a field of NsfwScoresConfig."""
+    described = NsfwScoresConfig.model_fields[field]
+    return click.option(
+        flag,
+        name,
+        multiple=True,
+        default=[described.default],
+        help=f"{described.description}{hint}",
+        **attributes,
+    )
+
+
 def _type_of(field: FieldInfo) -> dict[str, Any]:
     kinds = get_args(field.annotation)
     if get_origin(field.annotation) is Literal:
@@ -207,6 +220,23 @@ follow_links_option = click.option(
 classifier_options = all_of(
     setting("--model", NsfwScoresConfig, type=path_or_name, metavar="MODEL"),
     setting("--class", NsfwScoresConfig, field="class_name"),
+)
+# Of commands that ask several models about the same images.
+several_classifiers_options = all_of(
+    _several(
+        "--model",
+        "model",
+        "models",
+        " Give it several times to see the answers of several classifiers side by side.",
+        type=path_or_name,
+        metavar="MODEL",
+    ),
+    _several(
+        "--class",
+        "class_name",
+        "class_names",
+        " Give it as often as --model where classifiers have other names for the class.",
+    ),
 )
 label_options = all_of(
     name_option,

@@ -273,7 +273,7 @@ class _Page(FigureSheet):
     def _draw_map(self, one: _Map, left: int, upper: int) -> None:
         """Draw a map under its heading and above its colour bar, with a window outlined."""
         self._head(left, upper, one.heading, one.hint)
-        self.paste(_outlined(one.shown, self._map_size, one.window), left, upper)
+        self.paste(outlined(one.shown, self._map_size, one.window), left, upper)
         bar = upper + self._map_size[1] + _BAR_OFFSET
         axes = self.axes(left, bar, self._column, _BAR)
         fill_bar(axes, one.shown, SMALL, upright=False, n_ticks=4)
@@ -308,7 +308,7 @@ class _Page(FigureSheet):
 _LONGEST_CAPTION = "the outlined window, painted over"
 
 
-def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
+def outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
     """Draw a map at a size in px, and the outline of a window on it."""
     picture = shown.blended(size)
     scale = np.divide(size, shown.image.size)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -522,6 +523,10 @@ def test_what_was_found_is_a_row_an_image_and_experiment(store, tracking, tmp_pa
     assert list(value.figures) == [first, second]
     assert value.maps[keys[2]].max() == pytest.approx(0.4, abs=0.01)
     assert value.window_scores[keys[1]].shape == (2, 3)
+    assert list(value.sheet) == ["1"]
+    assert artifacts(tracking, run.run_id, "sheet") == ["sheet/page-1.png"]
+    page = tracking.client.download_artifacts(run.run_id, "sheet/page-1.png", str(tmp_path))
+    assert Path(page).read_bytes() == value.sheet["1"].data
     named = {"model": "brightness", "class_name": "bright"}
     assert value.settings == {**CONFIG.model_dump(), **named}
 
@@ -539,6 +544,10 @@ def test_what_was_found_outlives_the_process(store, tracking, tmp_path):
         assert before.keys() == after.keys()
         assert all(np.array_equal(before[key], after[key]) for key in before)
     assert (loaded.overlays, loaded.figures) == (value.overlays, value.figures)
+    assert loaded.sheet == value.sheet
+    # A home of an earlier version has no sheet.
+    shutil.rmtree(tmp_path / "value" / "sheet")
+    assert load(OcclusionMaps, tmp_path / "value").sheet == {}
     assert loaded.settings == value.settings
     # A home of the version before has another name for the score of what was read.
     former = value.table.rename(columns={"read_score": "score_at_full_size"})
@@ -571,9 +580,10 @@ def test_originals_are_mapped_and_those_that_have_gone_are_rejects(
     assert log.lines[0] == "photo.png, 2 of 4: 12 windows."
     assert log.lines[1].startswith("photo.png, 2 of 4: expected: ")
     # The first that could be read is the highest.
-    about = {"highest", "images", "rejected"}
+    about = {"highest", "images", "rejected", "sheet"}
     assert log.metadata.keys() == about | value.provenance.keys()
-    assert log.metadata["highest"].value.startswith("![thumbnail](data:image/jpeg;base64,")
+    for name in ("highest", "sheet"):
+        assert log.metadata[name].value.startswith("![thumbnail](data:image/jpeg;base64,")
 
 
 def test_mlflow_has_files_a_series_of_pictures_and_a_series_of_figures(
@@ -584,11 +594,11 @@ def test_mlflow_has_files_a_series_of_pictures_and_a_series_of_figures(
         value = chosen_occlusion_maps(photos, TARGET, CONFIG, CatalogueSettings(), store, log)
     table = value.table
     found = artifacts(tracking, run.run_id)
-    files = [name for name in found if not name.startswith("images/")]
+    files = [name for name in found if not name.startswith(("images/", "sheet/"))]
+    folders = [f"photo-{image_id[:8]}" for image_id in photos.image_id[[1, 3]]]
     kinds = ["figure.png", "hidden.npy", "hidden.png", "seen.npy", "seen.png"]
     assert files == sorted(
-        ["occlusion_maps.csv"]
-        + [f"{folder}/{kind}" for folder in ("photo-2", "photo-4") for kind in kinds]
+        ["occlusion_maps.csv"] + [f"{folder}/{kind}" for folder in folders for kind in kinds]
     )
     series = {tuple(Path(name).name.split("+")[:3]) for name in found if name.startswith("images/")}
     ranks = [str(rank) for rank in table["rank"].unique()]
@@ -598,6 +608,6 @@ def test_mlflow_has_files_a_series_of_pictures_and_a_series_of_figures(
         (row["rank"], pytest.approx(row["maximum"]))
         for _, row in table[table.experiment == "seen"].iterrows()
     ]
-    whole = tracking.client.download_artifacts(run.run_id, "photo-4/seen.npy", str(tmp_path))
+    whole = tracking.client.download_artifacts(run.run_id, f"{folders[1]}/seen.npy", str(tmp_path))
     values = value.maps[f"{photos.image_id[3]}/seen"]
     np.testing.assert_array_equal(np.load(whole), values)

@@ -14,7 +14,7 @@ from assets.methods.photos.animation import Frame, frame_id
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
 from assets.methods.photos.photo_store import PhotoStore
 from assets.results import originals
-from assets.results.originals import choose_images, folder_names, read_originals
+from assets.results.originals import choose_images, folder_name, read_originals
 from support.image_server import picture
 
 IMAGES = pd.DataFrame(
@@ -89,28 +89,33 @@ def test_scores_that_are_older_than_the_catalogue_are_told(named):
 
 
 @pytest.mark.parametrize(
-    ("uris", "names"),
+    ("uri", "name"),
     [
-        (["/photos/cat.jpg"], ["cat"]),
-        (["/a/cat.jpg", "/b/cat.png", "/c/cat"], ["cat", "cat-2", "cat-3"]),
-        (["/a/cat-2.jpg", "/a/cat.jpg", "/b/cat.jpg"], ["cat-2", "cat", "cat-3"]),
-        (["https://example.org/a%20b.jpg?size=1"], ["a_20b"]),
-        (["C:\\photos\\cat.jpg"], ["cat"]),
-        (["/photos/ünïcode 1.5.jpg"], ["ünïcode_1.5"]),
-        (["/photos/..", "..", "/photos/.hidden"], ["image", "image-2", "hidden"]),
-        (["/photos/with\nnewline.jpg"], ["with_newline"]),
-        (["/photos/" + 100 * "x" + ".jpg"], [80 * "x"]),
+        ("/photos/cat.jpg", "cat"),
+        ("/photos/cat", "cat"),
+        ("https://example.org/a%20b.jpg?size=1", "a_20b"),
+        ("C:\\photos\\cat.jpg", "cat"),
+        ("/photos/ünïcode 1.5.jpg", "ünïcode_1.5"),
+        ("/photos/..", "image"),
+        ("..", "image"),
+        ("/photos/.hidden", "hidden"),
+        ("/photos/<img src=x>.jpg", "_img_src_x_"),
+        ("/photos/with\nnewline.jpg", "with_newline"),
+        ("/photos/" + 100 * "x" + ".jpg", 80 * "x"),
+        # Letters of four bytes: a name has 255 bytes at most.
+        ("/photos/" + 62 * "\U00020000" + ".jpg", 50 * "\U00020000"),
     ],
 )
-def test_folders_have_the_names_of_the_files_made_safe_and_unique(uris, names):
-    assert folder_names(uris) == names
+def test_a_folder_has_the_name_of_the_file_made_safe_and_a_short_id(uri, name):
+    assert folder_name(uri, "0123456789abcdef") == f"{name}-01234567"
 
 
 def test_an_original_is_named_without_secrets_and_control_characters(memory):
     address = "memory://store/a\x1b]0;x\x07.png?token=s3cr3t"
     memory.pipe(address.removeprefix("memory:/"), picture())
     (original,) = read_originals([address], CatalogueSettings(), lambda *_: None)
-    assert (original.image.size, original.folder) == ((64, 48), "a__0_x_")
+    folder = f"a__0_x_-{original.image_id[:8]}"
+    assert (original.image.size, original.folder) == ((64, 48), folder)
     assert "s3cr3t" not in repr(original)
     assert not {"\x1b", "\x07"} & set(original.name)
 
@@ -137,7 +142,7 @@ def test_an_animation_is_read_at_the_frame_with_the_highest_score(tmp_path):
     (original,) = read(path, target)
     assert original.frame == Frame(2, 0.8)
     assert original.name == "moving.png, frame 2 at 0.80 s"
-    assert original.folder == "moving"
+    assert original.folder == f"moving-{original.image_id[:8]}"
     assert (original.image.size, original.image.getpixel((5, 5))) == ((40, 30), (250,) * 3)
     # Without a target it is the frame that a map shows.
     (original,) = read(path, None)
