@@ -66,9 +66,9 @@ def command(version: int, force: bool) -> None:
         "It was so before." if before == registered.version else f"Before it was version {before}."
     )
     click.echo(f"version {registered.version} is champion: {USERS_OF_CHAMPION} use it. {was}")
-    if missing:
+    if NsfwScoresConfig().class_name in missing:
         click.echo(
-            f"  It does not know {shown(' and '.join(missing))}: name another class, such as "
+            f"  It does not know {NsfwScoresConfig().class_name}: name another class, such as "
             f"{shown(registered.description.class_names[-1])}, where a command takes one."
         )
     alias, _, reason = verdict.partition(": ")

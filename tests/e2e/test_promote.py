@@ -128,7 +128,8 @@ def test_a_version_that_does_not_know_the_class_is_refused_unless_it_is_forced(
         "champion, is asked for: choose a version that does, or promote it all the same with "
         "--force.\n"
     )
-    assert tessera("promote", "1", "--force").code == 0
+    forced = tessera("promote", "1", "--force")
+    assert (forced.code, forced.out.count("\n")) == (0, 1)
     assert models.champion().version == "1"
 
 
