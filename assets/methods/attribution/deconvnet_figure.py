@@ -88,7 +88,8 @@ def draw_deconvnet_figure(
         for line in in_lines(note.split(" "), " ", _WIDTH - 2 * _MARGIN, _SMALL)
     ]
     sheet = _Sheet(name, [*_lines(found, model), *told], panel[1], change)
-    score, of_square = format_values([found.score, found.square_score])
+    # Each by itself: together, equal scores would be written with all digits that differ.
+    score, of_square = (format_values([one])[0] for one in (found.score, found.square_score))
     score = f"P({{}}) = {score}; padded to a square {of_square}."
     score = fitting(score, found.class_name, _PANEL[0], _SMALL)
     sheet.panel(0, scaled_photo(photo, panel), "the photograph", score)
