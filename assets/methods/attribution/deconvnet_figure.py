@@ -146,7 +146,8 @@ def _panels(photo: Image.Image, found: DeconvnetMap, size: Size) -> list[_Panel]
     relevance = HeatMap(scaled_photo(photo, size), _smoothed_at(found.relevance, size), _RELEVANCE)
     what = "{}" if found.start is None else "the activation"
     likeness = found.noise_likeness
-    score, of_square = format_values([found.score, found.square_score])
+    # Each by itself: together, equal scores would be written with all digits that differ.
+    score, of_square = (format_values([one])[0] for one in (found.score, found.square_score))
     return [
         _Panel(
             scaled_photo(photo, size),
