@@ -162,7 +162,8 @@ def _table_scores(path: Path) -> Scores:
 
 def _reports(folder: Path) -> dict[str, dict]:
     found = [json.loads(path.read_text()) for path in folder.glob("*/report.json")]
-    return {Path(report["image"]).name: report for report in found}
+    # That of the sheet is about no single image.
+    return {Path(report["image"]).name: report for report in found if "image" in report}
 
 
 @contextlib.contextmanager

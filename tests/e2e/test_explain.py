@@ -85,7 +85,9 @@ def test_an_image_is_scaled_once_and_its_windows_are_placed_once(
     ran = tessera(*command, "--long-side", "100")
     assert ran.code == 0, ran.err
     assert counts == {"scale_down": 1, "place_windows": 1}
-    report = json.loads((tmp_path / "out" / "a" / "report.json").read_text())
+    (report,) = (
+        json.loads(file.read_text()) for file in (tmp_path / "out").glob("a-*/report.json")
+    )
     assert f"of which P(nsfw) is {report['read_score']:.4f}; the photo's " in report["notes"][0]
     assert f"a.png: P(nsfw) {report['score']:.4f}" in ran.out
     for note in report["notes"]:
@@ -147,12 +149,12 @@ def test_several_images_and_models_lie_side_by_side(
         assert model.endswith(str(row.model_fingerprint)[:8])
     assert len({row.folder.partition("/")[0] for row in table.itertuples()}) == 2
     sheet = json.loads((out / "sheet" / "report.json").read_text())
-    assert [one["name"] for one in sheet["models"]] == ["open_nsfw", "python:brightness:bright"]
+    assert [one["model"] for one in sheet["models"]] == ["open_nsfw", "python:brightness:bright"]
     assert [one["image"] for one in sheet["images"]] == [str(image) for image in images]
     tracking = Tracking(home=str(shared_home))
     runs = tracking.client.search_runs([tracking.experiment_id], "params.stride = '64'")
     newest = runs[:2]
-    assert {run.data.params["model"] for run in newest} == {one["name"] for one in sheet["models"]}
+    assert {run.data.params["model"] for run in newest} == {one["model"] for one in sheet["models"]}
     for run in newest:
         logged = tracking.client.list_artifacts(run.info.run_id, "sheet")
         assert [file.path for file in logged] == ["sheet/page-1.png"]

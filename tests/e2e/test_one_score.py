@@ -74,7 +74,8 @@ def test_photos_of_all_kinds_have_one_score_by_every_way(tessera, shared_home, t
     # Before, explain read the original and deconv a square of it, and said nothing.
     assert np.ptp(table["score"]) > 0.1
     # The first frame is white, and not the one with the highest score.
-    reports = [out / folder / "moving" / "report.json" for folder in ("explained", "deconvolved")]
-    assert [json.loads(one.read_text())["frame"] > 0 for one in reports] == [True, True]
+    for folder_name in ("explained", "deconvolved"):
+        (report,) = (out / folder_name).glob("moving-*/report.json")
+        assert json.loads(report.read_text())["frame"] > 0
     assert table.warned.any()
     assert not table.warned.all()

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -48,4 +49,13 @@ def test_the_page_about_the_service_runs_from_its_start_to_its_end(checkout, tmp
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_the_pictures_and_links_of_a_page_lead_somewhere(page):
     for target in re.findall(r"\[[^]]*?\]\((?!http)(.*?)\)", page.read_text()):
-        assert (page.parent / target).is_file(), target
+        name, _, anchor = target.partition("#")
+        there = page.parent / name if name else page
+        assert there.is_file(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

@@ -30,11 +30,13 @@ from support.pages import ROOT
 PAGE = ROOT / "docs" / "provenance.md"
 SIZE = {"width": 112, "height": 112}
 MADE_AT = "2025-11-28T10:00:00Z"
+REVIEW = ("--review-highest", "2", "--review")
 EXPLAINED = ("--box", "56", "--stride", "56")
 SMALL_TRAINING = (
     *("--base", "plain_convnet", "--from-scratch", "--train", "all", "--input-side", "32"),
     *("--epochs", "1", "--threads", "1"),
 )
+INDEXED = ("model", "model_version", "model_fingerprint", "class", "made_at")
 COMMANDS = ("score", "explain", "deconv", "evaluate", "train")
 
 
@@ -82,7 +84,16 @@ def ran(tessera, register, shared_home, labelled_dolls, tmp_path, monkeypatch) -
     photo = photos.with_name("doll_005.png")
     for arguments in (
         ("score", photos, "--out", out / "score" / "scores.csv"),
-        ("explain", photo, "--out", out / "explain", *EXPLAINED),
+        ("score", photos, "--out", out / "score" / "scores.parquet"),
+        (
+            "score",
+            photos,
+            "--out",
+            out / "score" / "scores.json",
+            *REVIEW,
+            out / "score" / "review",
+        ),
+        ("explain", photo, photos.with_name("doll_006.png"), "--out", out / "explain", *EXPLAINED),
         ("deconv", photo, "--out", out / "deconv"),
         ("evaluate", photos, "--out", out / "evaluate"),
         ("train", photos, "--name", "trained", *SMALL_TRAINING),
@@ -103,6 +114,11 @@ def files(ran: SimpleNamespace) -> Iterator[tuple[str, Path]]:
     yield "train", ran.trained / "classifier.safetensors"
 
 
+def name_on_page(file: Path) -> str:
+    is_thumbnail = file.parent.name == "thumbnails" and file.suffix == ".jpg"
+    return "thumbnails/*.jpg" if is_thumbnail else file.name
+
+
 def chunks_of(file: Path) -> dict[str, str]:
     with Image.open(file) as image:
         return {str(name): str(text) for name, text in image.info.items()}
@@ -117,14 +133,19 @@ def as_text(parts: Mapping[str, object]) -> dict[str, str]:
 
 
 def check_columns(command: str, file: Path, parts: Mapping[str, object]) -> None:
-    rows = rows_of(file.read_text())
+    if file.suffix == ".parquet":
+        rows = rows_of(pd.read_parquet(file).to_csv(index=False))
+    else:
+        rows = rows_of(file.read_text())
     expected = as_text(parts)
     if file.name == "curves.csv":
         del expected["threshold"]
+    if file.name == "index.csv":
+        expected = {name: expected[name] for name in INDEXED}
     assert rows or file.name == "worst_errors.csv", file
     for row in rows:
         assert row.items() >= expected.items(), file
-    if command == "score":
+    if command == "score" and file.stem == "scores":
         sizes = [rows[0][name] for name in ("width", "height", "read_width", "read_height")]
         assert sizes == ["112"] * 4
 
@@ -134,7 +155,16 @@ def check_keys(command: str, file: Path, parts: Mapping[str, object]) -> None:
     if command == "evaluate":
         assert report["provenance"] == {CHAMPION_URI: parts}
         return
+    if file.name == "scores.json":
+        assert report["provenance"] == parts
+        assert report["rows"][0]["read_width"] == 112
+        return
+    if report.get("kind") == "sheet":
+        assert report["models"] == [parts]
+        return
     assert report.items() >= parts.items()
+    if command == "score":
+        return
     assert report["image_size"] == report["read_size"] == SIZE
     if command == "explain":
         assert report["box_px"]["read"] == {"width": 56, "height": 56}
@@ -146,13 +176,20 @@ def check_keys(command: str, file: Path, parts: Mapping[str, object]) -> None:
 
 def check_text_chunks(command: str, file: Path, parts: Mapping[str, object]) -> None:
     chunks = chunks_of(file)
-    if file.name == "evaluation.png":
+    if file.name in ("evaluation.png", "page-1.png"):
         assert json.loads(chunks["models"]) == [parts]
         return
     assert chunks.items() >= as_text(parts).items(), file
     if command in ("explain", "deconv"):
-        assert chunks["image"] == "doll_005.png"
+        assert chunks["image"] in ("doll_005.png", "doll_006.png")
         assert json.loads(chunks["read_size"]) == SIZE
+
+
+def check_words(command: str, file: Path, parts: Mapping[str, object]) -> None:
+    page = file.read_text()
+    for name in ("model", "model_version", "class"):
+        assert str(parts[name]) in page, name
+    assert str(parts["model_fingerprint"])[:16] in page
 
 
 def check_digest(command: str, file: Path, parts: Mapping[str, object]) -> None:
@@ -172,6 +209,7 @@ CHECKS = {
     "keys": check_keys,
     "foot and text chunks": check_text_chunks,
     "text chunks": check_text_chunks,
+    "words": check_words,
     "digest": check_digest,
     "its own description": check_own_description,
 }
@@ -182,9 +220,9 @@ def test_every_file_says_where_it_comes_from_as_the_page_lists_it(
 ):
     page = listed()
     found = list(files(ran))
-    assert {(command, file.name) for command, file in found} == page.keys()
+    assert {(command, name_on_page(file)) for command, file in found} == page.keys()
     for command, file in found:
-        says = page[command, file.name]
+        says = page[command, name_on_page(file)]
         (check,) = {one for words, one in CHECKS.items() if says.startswith(words)}
         check(command, file, ran.parts)
     check_tracked(Tracking(home=str(shared_home)), ran.parts)

@@ -276,8 +276,8 @@ class _Sheet(FigureSheet):
     def change(self, photo: Image.Image, found: DeconvnetMap) -> None:
         """Draw what would have to change, and the photograph after a step."""
         heading = fitting("more like {}", found.class_name, _CHANGE_WIDTH, MEDIUM, "bold")
-        changed = found.changed_score > found.score
-        before, after = format_values([found.score, found.changed_score])
+        changed = found.changed_score > found.square_score
+        before, after = format_values([found.square_score, found.changed_score])
         hint = fitting(
             f"P({{}}) from {before} to {after} by a small step"
             if changed
