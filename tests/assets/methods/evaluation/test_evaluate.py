@@ -17,7 +17,7 @@ from sklearn.metrics import (
 
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.calibration import fit_temperature, scale
-from assets.methods.evaluation.evaluate import EvaluationSettings, evaluate_scores
+from assets.methods.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_scores
 from assets.methods.evaluation.intervals import Estimate, proportion
 
 # Ten of each class; at 0.5 eight of the positives are flagged, and two of the negatives.
