@@ -62,7 +62,7 @@ def raw_images(
             source, follow_links = collection.source, collection.follow_links
         settings = config.settings(compute.threads, follow_links)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
-        log.metrics(catalogue_metrics(catalogue))
+        log.metrics(catalogue_metrics(catalogue) | {"listing": catalogue.listing})
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)

@@ -12,6 +12,9 @@ from filelock import FileLock
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 
+# The scarce thing that every map needs for a while: the GPU where there is one, or processors.
+POOL = "gpu"
+
 
 def prepare_home() -> Path:
     """Make the home, and point Dagster and every child process at it; returns its path."""
@@ -30,6 +33,13 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     """Open the instance that the UI shows."""
     prepare_home()
     with dg.DagsterInstance.get() as instance:
+        # The queue reads which pools there are before it makes those that are new: without this the
+        # first runs of a home would all begin at once.
+        storage = instance.event_log_storage
+        if storage.supports_global_concurrency_limits and POOL not in (
+            storage.get_concurrency_keys()
+        ):
+            storage.initialize_concurrency_limit_to_default(POOL)
         yield instance
 
 

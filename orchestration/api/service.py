@@ -16,11 +16,8 @@ from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.definitions import build_resources
-from orchestration.instance import forget, open_instance, register
+from orchestration.instance import POOL, forget, open_instance, register
 from orchestration.queue_processes import QueueProcesses
-
-# The scarce thing that every map needs for a while: the GPU where there is one, or processors.
-POOL = "gpu"
 
 _log = logging.getLogger(__name__)
 
