@@ -55,14 +55,16 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     Without it such a run would seem to go on for ever, and the next one would wait for its place in
     the pool.
     """
-    dead = [
-        run
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-        if _is_dead(instance, run)
-    ]
+    dead = dead_runs_of(instance)
     for run in dead:
         fail_run(instance, run)
     return dead
+
+
+def dead_runs_of(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Return the runs that have not ended, and whose process on this machine has."""
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    return [run for run in unfinished if _is_dead(instance, run)]
 
 
 def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import Collection
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import (
@@ -61,8 +63,11 @@ def carry_out(
     work on the collection, KeyboardInterrupt when the run was interrupted, RunError for anything
     else.
     """
-    for dead in fail_dead_runs(instance):
-        finish_run(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
+    dead = fail_dead_runs(instance)
+    for run in dead:
+        finish_run(tracking, run.run_id, dg.DagsterRunStatus.FAILURE)
+    if dead:
+        remove_unfinished(Path(tracking.home))
     same = dg.RunsFilter(tags={PARTITION_TAG: collection.name}, statuses=UNFINISHED)
     if instance.get_runs_count(same):
         raise UserError(at_work(collection.name))

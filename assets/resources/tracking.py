@@ -87,6 +87,10 @@ class Tracking(dg.ConfigurableResource):
             if run.info.status == "RUNNING" or (is_parent and run.info.status != final):
                 self.client.set_terminated(run.info.run_id, status=final)
 
+    def running(self) -> list[Any]:
+        """Return the runs that are said to be at work."""
+        return self._find("attributes.status = 'RUNNING'")
+
     @cached_property
     def uri(self) -> str:
         """The tracking URI: the setting, or a database below the home."""
