@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.outages import TrackingError
 from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking
 from orchestration.databases import faults, set_damaged_aside
 from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
@@ -79,11 +80,9 @@ def _dead_runs(instance: dg.DagsterInstance) -> Iterator[Finding]:
 
 def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> Iterator[Finding]:
     """Find runs that MLflow calls RUNNING, although Dagster's have ended or are unknown."""
-    from mlflow.exceptions import MlflowException
-
     try:
         running = tracking.running()
-    except (MlflowException, OSError) as error:
+    except TrackingError as error:
         yield Finding(f"MLflow cannot be asked: {error}", "Start its server, or mend its database.")
         return
     for run_id in sorted({run.data.tags.get(DAGSTER_RUN, "") for run in running} - {""}):

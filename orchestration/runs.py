@@ -11,6 +11,7 @@ import dagster as dg
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import Collection
+from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import (
     PROCESS_GONE,
@@ -107,12 +108,10 @@ def console(debug: bool = False) -> dict[str, Any]:
 
 def finish_run(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
     """Report to MLflow how a run ended. That it is down is an error only if tracking is strict."""
-    from mlflow.exceptions import MlflowException
-
     # The run itself has already reported that it could not be tracked.
     try:
         tracking.finish_runs(run_id, status)
-    except (MlflowException, OSError):
+    except TrackingError:
         if tracking.strict:
             raise
 

@@ -12,6 +12,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
@@ -86,7 +87,11 @@ def _request(photos: Photos, name: str, digest: str) -> dg.RunRequest:
 
 def _finish_runs(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
     """Report to MLflow how a run ended: an asset cannot see its process die or its check fail."""
-    tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
+    try:
+        tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
+    except TrackingError as error:
+        run_id = context.dagster_run.run_id
+        context.log.warning(f"MLflow does not know how the run {run_id} ended: {error}")
 
 
 # The names are older than the rest: by them Dagster knows whether somebody switched a sensor off.

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from assets.resources.collections import INPUTS_SOURCE, collection_for
+from assets.resources.outages import TrackingError
 from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.inference.search_engine import SearchEngine
 from orchestration.api.inference.served_models import ServedModels
@@ -56,7 +57,11 @@ class Service:
         """Begin to load the models and to run visualizations."""
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             # This migrates the database before the service and a run would both try to.
-            _ = self._tracking.experiment_id
+            try:
+                with self._tracking.asking():
+                    _ = self._tracking.experiment_id
+            except TrackingError as error:
+                _log.warning("Runs are not tracked: %s", error)
         self._start_queue()
         self.intake.start()
         self.models.start()

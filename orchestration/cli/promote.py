@@ -6,8 +6,9 @@ import click
 
 from assets.methods.common.errors import UserError
 from assets.resources.models import Models
+from assets.resources.outages import TrackingError
 from assets.resources.registry import CHAMPION, MODEL
-from assets.resources.tracking import Tracking, first_line
+from assets.resources.tracking import Tracking
 from orchestration.definitions import build_resources
 from orchestration.instance import prepare_home
 
@@ -24,8 +25,6 @@ def command(version: int) -> None:
 
     Example: tessera promote 1
     """
-    from mlflow.exceptions import MlflowException
-
     prepare_home()
     resources = build_resources(strict_tracking=True)
     models: Models = resources["models"]
@@ -35,7 +34,8 @@ def command(version: int) -> None:
         with suppress(UserError):
             # In an empty registry this makes version 1 of the packaged model.
             models.champion()
-        before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
+        with tracking.asking():
+            before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
         uri = f"models:/{MODEL}/{version}"
         registered = models.registry.version_at(uri)
         if registered is None:
@@ -43,11 +43,12 @@ def command(version: int) -> None:
                 f"{uri} is a model that Tessera did not register, so it can be named for one run "
                 "but not stand for the NSFW model."
             )
-        models.registry.set_alias(CHAMPION, registered.version)
+        with tracking.asking():
+            models.registry.set_alias(CHAMPION, registered.version)
         # From now on it is also the one last seen, for when the registry is down.
         models.champion()
-    except (MlflowException, OSError) as error:
-        raise UserError(f"The model registry could not be reached: {first_line(error)}") from error
+    except TrackingError as error:
+        raise UserError(f"The model registry could not be reached: {error}") from error
     was = (
         "It was so before." if before == registered.version else f"Before it was version {before}."
     )
