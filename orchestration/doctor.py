@@ -10,6 +10,13 @@ import dagster as dg
 
 from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.mlflow_database import (
+    DatabaseFaultError,
+    database_of,
+    fault_of_database,
+    prepare_database,
+    set_database_aside,
+)
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking
 from orchestration.databases import faults, set_damaged_aside
@@ -45,6 +52,7 @@ def findings(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> It
     """Find what is wrong in a home whose databases can be read."""
     yield from _partitions(home, instance)
     yield from _dead_runs(instance)
+    yield from _tracking_database(home, tracking)
     yield from _unfinished_tracking(instance, tracking)
     yield from _left_files(home)
     yield from _little_room(home)
@@ -78,12 +86,44 @@ def _dead_runs(instance: dg.DagsterInstance) -> Iterator[Finding]:
         )
 
 
+def _tracking_database(home: Path, tracking: Tracking) -> Iterator[Finding]:
+    """Find out whether MLflow's database below the home can be used, if it is what is used."""
+    if tracking.tracking_uri:
+        return
+    fault = fault_of_database(home)
+    if fault is None:
+        try:
+            prepare_database(home)
+        except DatabaseFaultError as error:
+            fault = error.fault
+        except TrackingError as error:
+            yield Finding(f"MLflow cannot be asked: {error}.", "Runs are not tracked meanwhile.")
+    if fault is not None:
+        yield Finding(
+            f"MLflow's database {database_of(home)} is damaged ({fault}).",
+            "It is set aside and made anew. MLflow's list of runs and the older versions of the "
+            "NSFW model are lost; the champion becomes version 1. Results, caches and the figures "
+            "in mlflow-artifacts stay.",
+            partial(_remake_tracking, home),
+        )
+
+
+def _remake_tracking(home: Path) -> None:
+    set_database_aside(home)
+    prepare_database(home)
+
+
 def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> Iterator[Finding]:
     """Find runs that MLflow calls RUNNING, although Dagster's have ended or are unknown."""
     try:
         running = tracking.running()
     except TrackingError as error:
-        yield Finding(f"MLflow cannot be asked: {error}", "Start its server, or mend its database.")
+        # What is wrong with the database of the home is a finding of its own.
+        if tracking.tracking_uri:
+            yield Finding(
+                f"MLflow at {tracking.shown_uri} cannot be asked: {error}",
+                "Start its server. Runs go on without it meanwhile, and are not tracked.",
+            )
         return
     for run_id in sorted({run.data.tags.get(DAGSTER_RUN, "") for run in running} - {""}):
         run = instance.get_run_by_id(run_id)

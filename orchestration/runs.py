@@ -13,6 +13,7 @@ from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import Collection
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
+from assets.steps import NOT_TRACKED, TRACKING
 from orchestration.dead_runs import (
     PROCESS_GONE,
     PROCESS_TAG,
@@ -37,11 +38,15 @@ class ProcessGoneError(RunError):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run left behind: seconds by asset, and the evaluations of its checks."""
+    """What a run left behind: seconds by asset, and the evaluations of its checks.
+
+    ``not_tracked`` says why MLflow lacks some of it; None if it has all.
+    """
 
     run_id: str
     seconds: dict[str, float]
     checks: Sequence[dg.AssetCheckEvaluation]
+    not_tracked: str | None = None
 
     @property
     def failed_checks(self) -> list[dg.AssetCheckEvaluation]:
@@ -91,7 +96,12 @@ def carry_out(
             status = dg.DagsterRunStatus.CANCELED
         finish_run(tracking, result.run_id, status)
         raise failure
-    return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
+    return FinishedRun(
+        result.run_id,
+        _seconds(result),
+        result.get_asset_check_evaluations(),
+        _not_tracked(result),
+    )
 
 
 def at_work(name: str) -> str:
@@ -156,6 +166,15 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
         for event in result.all_events
         if event.is_step_success
     }
+
+
+def _not_tracked(result: dg.ExecuteInProcessResult) -> str | None:
+    for event in result.all_events:
+        if event.is_step_materialization:
+            note = event.step_materialization_data.materialization.metadata.get(TRACKING)
+            if note is not None:
+                return str(note.value).removeprefix(NOT_TRACKED)
+    return None
 
 
 def _was_interrupted(error: Any) -> bool:

@@ -55,6 +55,17 @@ class _Shape:
     tables: int
 
 
+class DatabaseFaultError(TrackingError):
+    """The database is damaged; ``fault`` says how."""
+
+    def __init__(self, database: Path, fault: str) -> None:
+        super().__init__(
+            f"{database} is damaged ({fault}): `tessera doctor --repair` sets it aside and makes a "
+            "new one"
+        )
+        self.fault = fault
+
+
 def database_of(home: Path) -> Path:
     """Return where MLflow's database is."""
     return home / "mlflow.db"
@@ -127,7 +138,7 @@ def _is_prepared(home: Path) -> bool:
         if there.mlflow != mark.mlflow or there.revision != mark.revision:
             return False
         if there.tables < mark.tables:
-            raise TrackingError(_damaged(database, "tables are missing"))
+            raise DatabaseFaultError(database, "tables are missing")
         return not _former_homes(home, connection)
 
 
@@ -185,7 +196,7 @@ def _mend_or_upgrade(home: Path) -> None:
         )
         _make(home)
     elif revision is None:
-        raise TrackingError(_damaged(database, "it does not say of which version it is"))
+        raise DatabaseFaultError(database, "it does not say of which version it is")
     elif revision not in {script.revision for script in scripts.walk_revisions()}:
         raise TrackingError(
             f"{database} was made by a newer MLflow than {version('mlflow')}, which is installed: "
@@ -208,7 +219,7 @@ def _upgrade(home: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-            raise TrackingError(_damaged(database, f"it cannot be upgraded: {last}"))
+            raise DatabaseFaultError(database, f"it cannot be upgraded: {last}")
         # In one transaction, and in the same file, which others may have open.
         _copy(upgraded, database)
 
@@ -269,14 +280,7 @@ def _faults_told(home: Path) -> Iterator[None]:
         database = database_of(home)
         if _is_locked(error):
             raise TrackingError(f"{database} is locked by another program") from error
-        raise TrackingError(_damaged(database, str(error))) from error
-
-
-def _damaged(database: Path, fault: str) -> str:
-    return (
-        f"{database} is damaged ({fault}): `tessera doctor --repair` sets it aside and makes a "
-        "new one"
-    )
+        raise DatabaseFaultError(database, str(error)) from error
 
 
 def _is_locked(error: sqlite3.Error) -> bool:

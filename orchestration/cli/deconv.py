@@ -61,6 +61,7 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
             found = result.found
             about = {
                 **result.metrics,
+                "not_tracked": run.unreachable or None,
                 "start": vars(found.start) if found.start else None,
                 "top_layer": found.top_layer,
                 "top": [vars(one.activation) for one in found.top],

@@ -104,6 +104,7 @@ def command(options: Options, source: str, out: Path, name: str | None) -> None:
 def _report(value: NsfwEvaluation, data: LabelledData, run: FinishedRun) -> dict[str, Any]:
     return {
         "dagster_run": run.run_id,
+        "not_tracked": run.not_tracked,
         "positive": value.positive,
         **value.settings,
         "fingerprints": dict(zip(value.models, value.fingerprints, strict=True)),

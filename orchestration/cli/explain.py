@@ -74,7 +74,8 @@ def command(options: Options, images: tuple[str, ...], out: Path) -> None:
         run.parameters({**config.model_dump(), **target.names})
         read = asked.files.read(reading_settings(options), target)
         for image, result in tracked_results(read, run_one, run):
-            report = report_of(image, target, {**vars(settings), **result.metrics})
+            about = {**vars(settings), **result.metrics, "not_tracked": run.unreachable or None}
+            report = report_of(image, target, about)
             paths = asked.folders.write(image, result.files, report)
             _summarise(image, result, target.class_name, paths.values())
     if not asked.files.all_read:

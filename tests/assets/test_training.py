@@ -627,7 +627,7 @@ def test_a_server_that_is_down_costs_no_training(project, trained, unreachable_u
     shown = metadata(result, "nsfw_training")
     assert (shown["version"], shown["alias"]) == ("", "")
     assert shown["reason"].startswith("The model registry could not be reached: ")
-    assert shown["tracking"].startswith("failed: ")
+    assert shown["tracking"].startswith("not tracked: ")
     assert "secret" not in f"{shown}{project.warnings}"
     assert project.aliases() == before
     assert project.weights("down").read_bytes() == project.weights("clean").read_bytes()
@@ -639,4 +639,4 @@ def test_a_server_that_is_down_fails_a_strict_training(project, trained, unreach
     result = project.train("clean", tracking=down(project, unreachable_uri, strict=True))
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert event.step_failure_data.error.cause.cls_name == "MlflowException"
+    assert event.step_failure_data.error.cause.cls_name == "TrackingError"

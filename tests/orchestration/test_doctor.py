@@ -1,8 +1,12 @@
+import sqlite3
+from contextlib import closing
+
 import dagster as dg
 import pytest
 
 from assets.methods.common.files import written_whole
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
+from assets.resources.mlflow_database import fault_of_database
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from orchestration import doctor
 from orchestration.dead_runs import PROCESS_TAG, this_process
@@ -59,6 +63,26 @@ def test_a_run_of_mlflow_ends_as_its_run_of_dagster_did(home, instance, look):
     found.repair()
     assert tracking.client.get_run(tracked.info.run_id).info.status == "FINISHED"
     assert look() == []
+
+
+def test_a_damaged_database_of_mlflow_is_set_aside_and_made_anew(home, look):
+    (home / "mlflow.db").write_bytes(b"no database")
+    (found,) = look()
+    assert "mlflow.db is damaged (file is not a database)" in found.what
+    found.repair()
+    assert (home / "mlflow.db.corrupt").read_bytes() == b"no database"
+    assert fault_of_database(home) is None
+    assert look() == []
+
+
+def test_a_database_of_a_newer_mlflow_is_for_a_person_to_mend(home, look):
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'fffffffffff1'")
+        connection.execute("INSERT INTO registered_models (name, workspace) VALUES ('n', 'w')")
+        connection.commit()
+    (found,) = look()
+    assert found.repair is None
+    assert "newer MLflow" in found.what
 
 
 def test_a_file_that_is_being_written_is_no_finding(home, look):

@@ -12,7 +12,6 @@ import pytest
 import timm
 import torch
 import yaml
-from mlflow.exceptions import MlflowException
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
@@ -23,6 +22,7 @@ from assets.methods.models.classifier_file import (
 )
 from assets.methods.models.preprocessing import Preprocessing
 from assets.resources import registry as registry_module
+from assets.resources.outages import TrackingError
 from assets.resources.registry import (
     CHAMPION,
     CHAMPION_URI,
@@ -205,7 +205,7 @@ def test_a_registry_that_is_down_leaves_the_version_last_seen(
 
 def test_strict_tracking_does_not_do_without_the_registry(home, first, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
-    with pytest.raises(MlflowException):
+    with pytest.raises(TrackingError):
         ModelRegistry(tracking, home / "models").champion(lambda: first)
 
 
@@ -319,7 +319,7 @@ def test_a_registry_that_is_down_leaves_a_registered_model_without_a_version(
     assert "secret" not in registered.unreachable
     assert "\n" not in registered.unreachable
     strict = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
-    with pytest.raises(MlflowException):
+    with pytest.raises(TrackingError):
         ModelRegistry(strict, home / "models").register(second, CHAMPION)
 
 
