@@ -84,6 +84,23 @@ def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     process.communicate()
 
 
+@pytest.mark.process
+def test_a_copied_home_leaves_the_processes_of_the_original_alone(instance, tmp_path, monkeypatch):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TESSERA_HOME": str(tmp_path)},
+    )
+    process.stdout.readline()
+    run = _launched_run(instance, process.pid)
+    assert [dead.run_id for dead in fail_dead_runs(instance)] == [run.run_id]
+    monkeypatch.setattr(dead_runs, "_SECONDS_TO_END", -1.0)
+    assert kill_processes_of_ended_runs(instance) == []
+    assert process.poll() is None
+    process.communicate(b"\n")
+
+
 def _launched_run(instance: dg.DagsterInstance, pid: int, place: str = "socket"):
     """A run as a code server leaves it: the launcher's tag, and an event with the process."""
     tags = {".dagster/grpc_info": json.dumps({"host": "localhost", place: "x"})}
