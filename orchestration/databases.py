@@ -32,6 +32,7 @@ DATABASES = {
 }
 # Written once all of them are whole: {"dagster": the version that they were checked with}.
 MARK = "dagster-databases.json"
+_BEING_MADE = ".databases-"
 
 
 def prepare_databases(
@@ -55,7 +56,10 @@ def prepare_databases(
     with FileLock(home / "dagster-databases.lock"):
         if _is_prepared(home):
             return
-        with tempfile.TemporaryDirectory(dir=home, prefix=".databases-") as beside:
+        # What a process has left that was killed here.
+        for left in home.glob(f"{_BEING_MADE}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=_BEING_MADE) as beside:
             # Dagster warns of a folder without settings.
             Path(beside, "dagster.yaml").touch()
             with dg.DagsterInstance.local_temp(beside) as fresh:

@@ -18,7 +18,7 @@ from assets.resources.mlflow_database import (
     set_database_aside,
 )
 from assets.resources.outages import TrackingError
-from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking
+from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking, first_line
 from orchestration.databases import faults, set_damaged_aside
 from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
 
@@ -96,8 +96,10 @@ def _tracking_database(home: Path, tracking: Tracking) -> Iterator[Finding]:
             prepare_database(home)
         except DatabaseFaultError as error:
             fault = error.fault
-        except TrackingError as error:
-            yield Finding(f"MLflow cannot be asked: {error}.", "Runs are not tracked meanwhile.")
+        except Exception as error:
+            # MLflow and its libraries have a kind of their own for each fault.
+            why = str(error) if isinstance(error, TrackingError) else first_line(error)
+            yield Finding(f"MLflow cannot be asked: {why}.", "Runs are not tracked meanwhile.")
     if fault is not None:
         yield Finding(
             f"MLflow's database {database_of(home)} is damaged ({fault}).",

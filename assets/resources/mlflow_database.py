@@ -10,11 +10,10 @@ import logging
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -124,6 +123,13 @@ def set_database_aside(home: Path) -> Path:
     return aside
 
 
+def keep_quiet() -> None:
+    """Keep MLflow, once it is imported, from logging each step, and faults that we tell of."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
 def _is_prepared(home: Path) -> bool:
     """Whether it was whole once, with this MLflow and below this home, and still is so."""
     database = database_of(home)
@@ -161,13 +167,18 @@ def _prepare(home: Path) -> None:
 
 def _make(home: Path) -> None:
     """Let MLflow make a database beside, and put it into place whole."""
-    from mlflow import MlflowClient
-
     database = database_of(home)
     with tempfile.TemporaryDirectory(dir=home, prefix=_BEING_MADE) as beside:
         made = Path(beside, database.name)
-        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        _let_mlflow_make(made)
         _put_into_place(made, database)
+
+
+def _let_mlflow_make(database: Path) -> None:
+    from mlflow import MlflowClient
+
+    keep_quiet()
+    MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
 
 
 def _put_into_place(made: Path, database: Path) -> None:
@@ -208,6 +219,9 @@ def _mend_or_upgrade(home: Path) -> None:
 
 def _upgrade(home: Path) -> None:
     """Bring a database of an older MLflow to the schema of this one, beside, after a backup."""
+    import mlflow.db
+
+    keep_quiet()
     database = database_of(home)
     backup = home / BACKUPS / f"mlflow-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     _back_up(database, backup)
@@ -215,11 +229,17 @@ def _upgrade(home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=home, prefix=_BEING_MADE) as beside:
         upgraded = Path(beside, database.name)
         _copy(database, upgraded)
-        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{upgraded}"]
-        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-            raise DatabaseFaultError(database, f"it cannot be upgraded: {last}")
+        try:
+            # It prints how far it is.
+            with redirect_stdout(sys.stderr):
+                mlflow.db.commands.main(["upgrade", f"sqlite:///{upgraded}"], standalone_mode=False)
+        except Exception as error:
+            # Alembic has a kind of its own for each fault.
+            reason = str(error).strip().partition("\n")[0]
+            raise TrackingError(
+                f"{database} cannot be upgraded to MLflow {version('mlflow')} ({reason}): move it "
+                "away, and a new one is made"
+            ) from error
         # In one transaction, and in the same file, which others may have open.
         _copy(upgraded, database)
 

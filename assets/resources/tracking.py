@@ -4,7 +4,6 @@ It uses ``MlflowClient`` with explicit run ids: the fluent interface keeps its s
 and dagster-mlflow's resource cannot see an asset fail (docs/decisions.md).
 """
 
-import logging
 import os
 import re
 import tempfile
@@ -28,6 +27,7 @@ from assets.resources.mlflow_database import (
     ARTIFACTS,
     check_not_locked,
     database_of,
+    keep_quiet,
     prepare_database,
 )
 from assets.resources.outages import TrackingError, known_outage, note_outage, one_run
@@ -126,11 +126,13 @@ class Tracking(dg.ConfigurableResource):
             yield
         except UserError:
             raise
+        except TrackingError as error:
+            note_outage(self.uri, str(error), run_id)
+            raise
         except Exception as error:
-            why = str(error) if isinstance(error, TrackingError) else first_line(error)
             if not _is_answer(error):
-                note_outage(self.uri, why, run_id)
-            raise TrackingError(why) from error
+                note_outage(self.uri, first_line(error), run_id)
+            raise TrackingError(first_line(error)) from error
 
     @cached_property
     def uri(self) -> str:
@@ -153,11 +155,7 @@ class Tracking(dg.ConfigurableResource):
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
-        # Each migration would log a line. The import of MLflow sets the level of its own logger.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        # What is wrong with a database is told once, in our words.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        keep_quiet()
         if not self.tracking_uri:
             prepare_database(Path(self.home))
             return MlflowClient(self.uri)

@@ -65,7 +65,7 @@ def test_a_run_of_mlflow_ends_as_its_run_of_dagster_did(home, instance, look):
     assert look() == []
 
 
-def test_a_damaged_database_of_mlflow_is_set_aside_and_made_anew(home, look):
+def test_a_damaged_database_of_mlflow_is_set_aside_and_made_anew(home, look, made_at_once):
     (home / "mlflow.db").write_bytes(b"no database")
     (found,) = look()
     assert "mlflow.db is damaged (file is not a database)" in found.what

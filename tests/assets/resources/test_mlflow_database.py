@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from assets.resources import mlflow_database, outages
+from assets.resources import mlflow_database
 from assets.resources.mlflow_database import fault_of_database, set_database_aside
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
@@ -60,7 +60,7 @@ def test_a_half_made_database_is_set_aside_and_made_anew(home, caplog):
     assert "was half made by a process that was killed" in caplog.text
 
 
-def test_a_database_that_was_killed_at_its_first_table_is_made_anew(home):
+def test_a_database_that_was_killed_at_its_first_table_is_made_anew(home, made_at_once):
     (home / "mlflow.db").unlink()
     (home / "mlflow-database.json").unlink()
     with closing(sqlite3.connect(home / "mlflow.db")) as connection:
@@ -69,7 +69,9 @@ def test_a_database_that_was_killed_at_its_first_table_is_made_anew(home):
     assert _runs(home) == ["explain"]
 
 
-def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(home, monkeypatch):
+def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(
+    home, monkeypatch, made_at_once
+):
     class Killed(BaseException):
         pass
 
@@ -89,7 +91,7 @@ def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(home, 
     assert [file.name for file in home.glob(".*")] == []
 
 
-def test_what_an_older_database_left_is_not_applied_to_the_new_one(home):
+def test_what_an_older_database_left_is_not_applied_to_the_new_one(home, made_at_once):
     (home / "mlflow.db").write_bytes(b"")
     (home / "mlflow.db-wal").write_bytes(b"left")
     _track(home)
@@ -105,7 +107,7 @@ def test_what_an_older_database_left_is_not_applied_to_the_new_one(home):
         (lambda file: _execute(file.parent, "DROP TABLE tags"), "tables are missing"),
     ],
 )
-def test_a_damaged_database_costs_neither_result_nor_time(home, damage, why, monkeypatch):
+def test_a_damaged_database_costs_neither_result_nor_time(home, damage, why):
     damage(home / "mlflow.db")
     heard, begun = [], time.monotonic()
     for _ in range(2):
@@ -122,10 +124,6 @@ def test_a_damaged_database_costs_neither_result_nor_time(home, damage, why, mon
         Tracking(home=str(home), strict=True).lone_run("explain", heard.append),
     ):
         raise AssertionError("the body has been run")
-    set_database_aside(home)
-    monkeypatch.setattr(outages, "PAUSE", 0.0)
-    _track(home, "again")
-    assert _runs(home) == ["again"]
 
 
 def test_a_second_damaged_database_does_not_replace_the_first(home):
@@ -157,7 +155,6 @@ def test_a_database_that_is_locked_is_waited_for_once(home, monkeypatch):
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.process
 def test_an_older_database_is_upgraded_after_a_backup(home, caplog):
     run_id = _track(home, "before")
     _downgrade(home)
