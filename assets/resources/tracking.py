@@ -130,7 +130,7 @@ class Tracking(dg.ConfigurableResource):
             note_outage(self.uri, str(error), run_id)
             raise
         except Exception as error:
-            if not _is_answer(error):
+            if _is_outage(error):
                 note_outage(self.uri, first_line(error), run_id)
             raise TrackingError(first_line(error)) from error
 
@@ -422,14 +422,24 @@ def _first_contact(ask: Callable[[], "MlflowClient"]) -> "MlflowClient":
         raise TrackingError(f"no answer within {seconds:.0f} seconds") from error
 
 
-def _is_answer(error: Exception) -> bool:
-    """Whether the server is there, and only refuses or lacks what it was asked for."""
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether MLflow or its database is out of reach, and does not only refuse or lack something.
+
+    A client must not be able to bring that about by asking for what is not there.
+    """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
     out_of_reach = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST")
-    if isinstance(error, MlflowException):
-        return error.error_code not in out_of_reach
-    return isinstance(error, FileNotFoundError)
+    if isinstance(error, MlflowException) and error.error_code not in out_of_reach:
+        return False
+    while error is not None:
+        if isinstance(error, OSError):
+            return not isinstance(error, FileNotFoundError)
+        if isinstance(error, DBAPIError):
+            return not isinstance(error, DataError | IntegrityError)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _without_users(text: str) -> str:

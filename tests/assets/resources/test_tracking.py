@@ -202,6 +202,9 @@ def test_a_server_that_dribbles_is_waited_for_no_longer_than_one_that_is_silent(
 
 
 def test_a_refusal_of_mlflow_is_no_outage(tracking):
+    for number in ("99", str(10**30)):
+        with pytest.raises(TrackingError), tracking.asking():
+            tracking.client.get_model_version("nsfw", number)
     with tracking.lone_run("explain", lambda warning: None) as run:
         tracking.client.delete_run(run.run_id)
         run.metrics({"score": 1.0})
