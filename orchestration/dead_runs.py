@@ -64,7 +64,9 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 def dead_runs_of(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Return the runs that have not ended, and whose process on this machine has."""
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    # A command line may be killed after it has created its run, and before it has started it.
+    statuses = [*UNFINISHED, dg.DagsterRunStatus.NOT_STARTED]
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=statuses))
     return [run for run in unfinished if _is_dead(instance, run)]
 
 

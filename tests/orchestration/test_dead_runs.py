@@ -74,6 +74,16 @@ def test_only_runs_of_dead_processes_are_failed(instance, process, is_dead):
 
 
 @pytest.mark.process
+def test_a_run_whose_process_ended_before_it_began_is_failed(instance):
+    process = f"{socket.gethostname()}:{_ended_process()}"
+    dead = instance.create_run_for_job(nothing, tags={PROCESS_TAG: process})
+    waiting = instance.create_run_for_job(nothing)
+    assert [run.run_id for run in fail_dead_runs(instance)] == [dead.run_id]
+    status = instance.get_run_by_id(waiting.run_id).status
+    assert status is dg.DagsterRunStatus.NOT_STARTED
+
+
+@pytest.mark.process
 def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     run = _started_run(instance, f"{socket.gethostname()}:{process.pid}")
