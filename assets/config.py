@@ -43,7 +43,8 @@ class RawImagesConfig(_Config):
     """Which files are read as photos, and what limits downloads have."""
 
     manifest: str | None = None
-    """CSV or Parquet file to read instead of the collection's source."""
+    """CSV or Parquet file to read instead of the collection's source. A path that begins with
+    inputs/ is one below the home."""
     max_megabytes: float = 256
     """Largest size of a file in megabytes. Larger files are rejected without being read."""
     max_megapixels: float = 200

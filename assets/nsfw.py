@@ -49,7 +49,7 @@ def _asset(kinds: set[str]) -> Callable[..., dg.AssetsDefinition]:
     )
 
 
-@dg.asset(group_name=GROUP, code_version="1", kinds={"torch", "mlflow"}, deps=["nsfw_training"])
+@dg.asset(group_name=GROUP, code_version="1", kinds={"torch", "mlflow"})
 def nsfw_model(
     context: dg.AssetExecutionContext,
     models: dg.ResourceParam[Models],

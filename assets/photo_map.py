@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -21,7 +22,7 @@ from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_p
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
-from assets.resources.photos import Photos
+from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.originals import addresses_of
@@ -60,9 +61,12 @@ def raw_images(
         if source is None:
             collection = photos.collection(context.partition_key)
             source, follow_links = collection.source, collection.follow_links
+        elif source.startswith(f"{INPUTS}/"):
+            # A manifest of the photos that were posted to the service, below the home.
+            source = str(Path(photos.home, source))
         settings = config.settings(compute.threads, follow_links)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
-        log.metrics(catalogue_metrics(catalogue))
+        log.metrics(catalogue_metrics(catalogue) | {"listing": catalogue.listing})
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
         log.table("rejects.csv", catalogue.rejects)

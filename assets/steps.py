@@ -24,6 +24,8 @@ from assets.methods.plotting.png import png_bytes
 from assets.resources.progress import FOLLOWED_TAG, ProgressReporter, event_listener
 from assets.resources.tracking import ChildRun, Tracking
 
+# The metadata of an asset that MLflow lacks, and how its text begins.
+TRACKING, NOT_TRACKED = "tracking", "not tracked: "
 THUMBNAIL_SIDE = 480
 THUMBNAIL_BYTES = 100_000
 
@@ -118,7 +120,7 @@ def step(
     context.add_output_metadata(
         {"mlflow_run": run.run_id, "mlflow": dg.MetadataValue.url(run.url)}
         if run.run_id
-        else {"tracking": f"failed: {run.unreachable}"}
+        else {TRACKING: f"{NOT_TRACKED}{run.unreachable}"}
     )
 
 

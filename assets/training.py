@@ -1,6 +1,6 @@
 """From labels to a trained model, and to the evaluation of models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from assets.config import (
 )
 from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import plan_compute
+from assets.methods.common.errors import NotApplicableError
+from assets.methods.common.shown_text import shown
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
-from assets.methods.photos.labels import LabelledData, label_images
+from assets.methods.photos.labels import LabelledData, check_labels, label_images
 from assets.methods.photos.source import read_labels
 from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
@@ -57,7 +59,7 @@ def _asset(kinds: set[str], **options: Any) -> Callable[..., dg.AssetsDefinition
     )
 
 
-@_asset(kinds={"parquet"})
+@_asset(kinds={"parquet"}, output_required=False)
 def labelled_images(
     context: dg.AssetExecutionContext,
     config: LabelledImagesConfig,
@@ -65,27 +67,34 @@ def labelled_images(
     photos: Photos,
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
-) -> LabelledData:
-    """Label and split of each image that the source labels without contradiction."""
+) -> Iterator[dg.Output[LabelledData]]:
+    """Label and split of each image that the source labels without contradiction.
+
+    A collection without labels has none: what follows from them is skipped then.
+    """
     with step(context, tracking, progress, config) as log:
         collection = photos.collection(context.partition_key)
         reading = catalogue_settings(collection.settings)
-        rows = read_labels(collection.source, reading.fetch, collection.follow_links)
-        data = label_images(
+        settings = config.settings(reading.near_distance)
+        data = None
+        try:
+            rows = read_labels(collection.source, reading.fetch, collection.follow_links)
             # What accompanies a photo in a folder has no label.
-            rows[~rows["uri"].isin(raw_images.companions["uri"])],
-            raw_images.images,
-            raw_images.rejects,
-            config.settings(reading.near_distance),
-        )
-        log.metrics(label_metrics(data))
-        log.table("findings.csv", data.findings)
-        for note in data.notes:
-            context.log.info(note)
-    return data
+            rows = rows[~rows["uri"].isin(raw_images.companions["uri"])]
+            check_labels(rows, settings)
+        except NotApplicableError as reason:
+            context.log.warning(f"Skipped, as nothing here is labelled. {shown(str(reason))}")
+        else:
+            data = label_images(rows, raw_images.images, raw_images.rejects, settings)
+            log.metrics(label_metrics(data))
+            log.table("findings.csv", data.findings)
+            for note in data.notes:
+                context.log.info(note)
+    if data is not None:
+        yield dg.Output(data)
 
 
-@_asset(kinds={"torch", "mlflow"}, pool="gpu")
+@_asset(kinds={"torch", "mlflow"}, pool="gpu", deps=["nsfw_model"])
 def nsfw_training(
     context: dg.AssetExecutionContext,
     config: NsfwTrainingConfig,
@@ -157,7 +166,8 @@ def nsfw_training(
     return result
 
 
-@_asset(kinds={"scikitlearn", "png"}, pool="gpu", deps=["nsfw_model"])
+# Where both are materialised, a new champion is evaluated.
+@_asset(kinds={"scikitlearn", "png"}, pool="gpu", deps=["nsfw_model", "nsfw_training"])
 def nsfw_evaluation(
     context: dg.AssetExecutionContext,
     config: NsfwEvaluationConfig,

@@ -12,6 +12,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -55,14 +56,18 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     Without it such a run would seem to go on for ever, and the next one would wait for its place in
     the pool.
     """
-    dead = [
-        run
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-        if _is_dead(instance, run)
-    ]
+    dead = dead_runs_of(instance)
     for run in dead:
         fail_run(instance, run)
     return dead
+
+
+def dead_runs_of(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Return the runs that have not ended, and whose process on this machine has."""
+    # A command line may be killed after it has created its run, and before it has started it.
+    statuses = [*UNFINISHED, dg.DagsterRunStatus.NOT_STARTED]
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=statuses))
+    return [run for run in unfinished if _is_dead(instance, run)]
 
 
 def fail_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
@@ -86,7 +91,7 @@ def kill_processes_of_ended_runs(instance: dg.DagsterInstance) -> list[int]:
         if record.end_time is None or now.timestamp() - record.end_time < _SECONDS_TO_END:
             continue
         process = _launched_process(instance, record.dagster_run)
-        if process is not None and process.is_alive():
+        if process is not None and process.is_alive() and _is_of_this_home(instance, process):
             with suppress(ProcessLookupError):
                 os.kill(process.number, signal.SIGKILL)
                 killed.append(process.number)
@@ -113,6 +118,17 @@ class RunProcess:
             # Somebody else's process, but one that lives.
             return True
 
+    def home(self) -> Path | None:
+        """Return the home that another process was started for; None if it does not say."""
+        if self.number == os.getpid():
+            return None
+        try:
+            process = psutil.Process(self.number)
+            given = process.environ().get("TESSERA_HOME")
+            return Path(process.cwd(), given) if given else None
+        except (psutil.Error, OSError):
+            return None
+
 
 def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> "RunProcess | None":
     """Return the process of this machine that carries a run out, or has; None if none is known."""
@@ -121,7 +137,18 @@ def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> "RunProcess 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     process = process_of(instance, run)
-    return process is not None and not process.is_alive()
+    if process is None:
+        return False
+    return not process.is_alive() or not _is_of_this_home(instance, process)
+
+
+def _is_of_this_home(instance: dg.DagsterInstance, process: RunProcess) -> bool:
+    """Whether a process works for this home, and not for one that this is a copy of."""
+    home = process.home()
+    try:
+        return home is None or os.path.samefile(home, instance.root_directory)
+    except OSError:
+        return False
 
 
 def _process_of_command_line(run: dg.DagsterRun) -> RunProcess | None:

@@ -22,7 +22,9 @@ from orchestration.sensors import (
     dead_runs,
     finish_canceled_runs,
     finish_failed_runs,
+    kept_settings,
     new_images,
+    trained_model,
 )
 
 
@@ -59,7 +61,14 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         ),
         jobs=list(JOBS.values()),
         schedules=[nightly, nightly_moderation],
-        sensors=[new_images, finish_failed_runs, finish_canceled_runs, dead_runs],
+        sensors=[
+            new_images,
+            trained_model,
+            kept_settings,
+            finish_failed_runs,
+            finish_canceled_runs,
+            dead_runs,
+        ],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,
         resources=resources,

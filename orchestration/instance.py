@@ -9,8 +9,13 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
+from assets.methods.common.errors import UserError
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.home import home_folder
+from orchestration.databases import damaged, faults, prepare_databases
+
+# The scarce thing that every map needs for a while: the GPU where there is one, or processors.
+POOL = "gpu"
 
 
 def prepare_home() -> Path:
@@ -28,9 +33,32 @@ def prepare_home() -> Path:
 @contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
     """Open the instance that the UI shows."""
-    prepare_home()
-    with dg.DagsterInstance.get() as instance:
+    home = prepare_home()
+    prepare_databases(
+        home, PARTITIONS_NAME, lambda: [one.name for one in CollectionRegistry(home).all()]
+    )
+    with _damage_told(home), dg.DagsterInstance.get() as instance:
+        # The queue reads which pools there are before it makes those that are new: without this the
+        # first runs of a home would all begin at once.
+        storage = instance.event_log_storage
+        if storage.supports_global_concurrency_limits and POOL not in (
+            storage.get_concurrency_keys()
+        ):
+            storage.initialize_concurrency_limit_to_default(POOL)
         yield instance
+
+
+@contextmanager
+def _damage_told(home: Path) -> Iterator[None]:
+    """Say which of Dagster's databases is damaged, where SQLite refuses to work with one."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        for database, fault in faults(home):
+            raise UserError(damaged(database, fault)) from error
+        raise
 
 
 def register(instance: dg.DagsterInstance, collection: Collection) -> None:
@@ -41,8 +69,8 @@ def register(instance: dg.DagsterInstance, collection: Collection) -> None:
 
 def forget(instance: dg.DagsterInstance, name: str) -> None:
     """Undo ``register``; what was computed of the collection stays in the caches."""
-    instance.delete_dynamic_partition(PARTITIONS_NAME, name)
     CollectionRegistry(home_folder()).remove(name)
+    instance.delete_dynamic_partition(PARTITIONS_NAME, name)
 
 
 def collection_lock(name: str, timeout: float = -1) -> FileLock:

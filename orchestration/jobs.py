@@ -12,7 +12,8 @@ ASSETS_OF = {
     "scores": SCORES,
     "moderation": MODERATION,
     "everything": tuple(dict.fromkeys((*PHOTO_MAP, *MODERATION))),
-    "training": ("raw_images", "labelled_images", "nsfw_training", "nsfw_model"),
+    "training": ("raw_images", "labelled_images", "nsfw_model", "nsfw_training"),
+    "model": ("nsfw_model",),
     "evaluation": ("raw_images", "labelled_images", "nsfw_model", "nsfw_evaluation"),
 }
 _DESCRIPTIONS = {
@@ -22,6 +23,7 @@ _DESCRIPTIONS = {
     "everything": "Map and score a collection, and examine the images with the highest scores.",
     "training": "Train a new version of the NSFW model on labelled photos. It becomes the "
     "champion only if it is surely as good as the champion before.",
+    "model": "Look up which version of the NSFW model is the champion.",
     "evaluation": "Evaluate models on labelled photos.",
 }
 JOBS = {

@@ -12,6 +12,8 @@ from assets.methods.common.errors import UserError
 from orchestration.queue_processes import LOCATION
 
 PARTITION_TAG = "dagster/partition"
+# "true" for a run whose settings are kept for the runs of its collection that follow.
+KEEP_SETTINGS_TAG = "tessera/keep_settings"
 ROOT_TAG = "dagster/root_run_id"
 PARENT_TAG = "dagster/parent_run_id"
 PRIORITY_TAG = "dagster/priority"
@@ -20,8 +22,10 @@ RETRY_STRATEGY_TAG = "dagster/retry_strategy"
 # What Dagster says of a run that failed: whether it will be retried, and by which run it was.
 WILL_RETRY_TAG = "dagster/will_retry"
 RETRIED_BY_TAG = "dagster/auto_retry_run_id"
-# Nobody waits for a run of the night. One that somebody starts in the UI has priority 0.
-NIGHTLY = {PRIORITY_TAG: "-1"}
+# Nobody waits for a run of the night. One that somebody starts in the UI has priority 0. One that
+# hangs, as on a dead network folder, would keep the others of later nights waiting.
+LONGEST_NIGHTLY_SECONDS = 20 * 3600
+NIGHTLY = {PRIORITY_TAG: "-1", "dagster/max_runtime": str(LONGEST_NIGHTLY_SECONDS)}
 
 _POINTER = {
     "__class__": "ModuleCodePointer",

@@ -3,13 +3,17 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import Collection
+from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
+from assets.steps import NOT_TRACKED, TRACKING
 from orchestration.dead_runs import (
     PROCESS_GONE,
     PROCESS_TAG,
@@ -34,11 +38,15 @@ class ProcessGoneError(RunError):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run left behind: seconds by asset, and the evaluations of its checks."""
+    """What a run left behind: seconds by asset, and the evaluations of its checks.
+
+    ``not_tracked`` says why MLflow lacks some of it; None if it has all.
+    """
 
     run_id: str
     seconds: dict[str, float]
     checks: Sequence[dg.AssetCheckEvaluation]
+    not_tracked: str | None = None
 
     @property
     def failed_checks(self) -> list[dg.AssetCheckEvaluation]:
@@ -61,8 +69,11 @@ def carry_out(
     work on the collection, KeyboardInterrupt when the run was interrupted, RunError for anything
     else.
     """
-    for dead in fail_dead_runs(instance):
-        finish_run(tracking, dead.run_id, dg.DagsterRunStatus.FAILURE)
+    dead = fail_dead_runs(instance)
+    for run in dead:
+        finish_run(tracking, run.run_id, dg.DagsterRunStatus.FAILURE)
+    if dead:
+        remove_unfinished(Path(tracking.home))
     same = dg.RunsFilter(tags={PARTITION_TAG: collection.name}, statuses=UNFINISHED)
     if instance.get_runs_count(same):
         raise UserError(at_work(collection.name))
@@ -85,7 +96,12 @@ def carry_out(
             status = dg.DagsterRunStatus.CANCELED
         finish_run(tracking, result.run_id, status)
         raise failure
-    return FinishedRun(result.run_id, _seconds(result), result.get_asset_check_evaluations())
+    return FinishedRun(
+        result.run_id,
+        _seconds(result),
+        result.get_asset_check_evaluations(),
+        _not_tracked(result),
+    )
 
 
 def at_work(name: str) -> str:
@@ -102,12 +118,10 @@ def console(debug: bool = False) -> dict[str, Any]:
 
 def finish_run(tracking: Tracking, run_id: str, status: dg.DagsterRunStatus) -> None:
     """Report to MLflow how a run ended. That it is down is an error only if tracking is strict."""
-    from mlflow.exceptions import MlflowException
-
     # The run itself has already reported that it could not be tracked.
     try:
         tracking.finish_runs(run_id, status)
-    except (MlflowException, OSError):
+    except TrackingError:
         if tracking.strict:
             raise
 
@@ -152,6 +166,15 @@ def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
         for event in result.all_events
         if event.is_step_success
     }
+
+
+def _not_tracked(result: dg.ExecuteInProcessResult) -> str | None:
+    for event in result.all_events:
+        if event.is_step_materialization:
+            note = event.step_materialization_data.materialization.metadata.get(TRACKING)
+            if note is not None:
+                return str(note.value).removeprefix(NOT_TRACKED)
+    return None
 
 
 def _was_interrupted(error: Any) -> bool:

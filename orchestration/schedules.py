@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
+from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import shown
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
@@ -45,7 +47,15 @@ def _requests(
 ) -> Iterator[dg.RunRequest]:
     night = context.scheduled_execution_time.date().isoformat()
     for name in names:
-        run_config = photos.registered(name).run_config(assets)
+        try:
+            collection = photos.registered(name)
+        except UserError as error:
+            # A partition that somebody added in the UI must not keep the others from their map.
+            context.log.warning(f"{name} was left out: {shown(str(error))}")
+            continue
         yield dg.RunRequest(
-            f"{name}:{night}", run_config=run_config, partition_key=name, tags=NIGHTLY
+            f"{name}:{night}",
+            run_config=collection.run_config(assets),
+            partition_key=name,
+            tags=NIGHTLY,
         )

@@ -1,56 +1,97 @@
 """What runs when something has changed."""
 
 import json
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+from assets.config import catalogue_settings, check_settings
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.photos.source import list_source, listing_digest
-from assets.resources.collections import PARTITIONS_NAME
+from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
 from orchestration.jobs import JOBS, PHOTO_MAP
-from orchestration.run_queue import NIGHTLY
+from orchestration.map_requests import LISTING_TAG, MOST_TRIES, Answer, decide
+from orchestration.run_queue import KEEP_SETTINGS_TAG, NIGHTLY, PARTITION_TAG
+from orchestration.source_looks import SourceLooks
+
+_LOOKS = SourceLooks()
 
 
 @dg.sensor(
     job=JOBS["photo_map"],
     minimum_interval_seconds=60,
-    description="Maps a collection when files of its source were added, removed or changed.",
+    description="Maps a collection when files of its source were added, removed or changed. A run "
+    f"that failed is asked for again, up to {MOST_TRIES} times with longer and longer pauses.",
 )
 def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.SensorResult:
-    """Compare each source's listing with the last one, whose digest is in the cursor.
+    """Compare each source's listing with the one that was mapped last.
 
-    The requests have no run keys: Dagster uses a key once, but a listing that comes back, because a
-    photo was added and removed again, has to start a run, too.
+    The cursor has the digest of that one by collection. It moves on when a listing is mapped, and
+    not when a run is asked for, so that a run that fails is asked for again. The requests have no
+    run keys: Dagster uses a key once, but a listing that comes back, because a photo was added and
+    removed again, has to start a run, too.
     """
-    seen = json.loads(context.cursor) if context.cursor else {}
-    digests = {}
-    requests = []
+    mapped = json.loads(context.cursor) if context.cursor else {}
+    known, requests = {}, []
+    digest_of = _LOOKS.round()
     for name in context.instance.get_dynamic_partitions(PARTITIONS_NAME):
+        if name in mapped:
+            known[name] = mapped[name]
         try:
-            collection = photos.collection(name)
-            digest = listing_digest(
-                list_source(collection.source, follow_links=collection.follow_links)
-            )
-        except UserError as error:
+            digest = digest_of(name, partial(_listing_of, photos, name))
+            answer = None if digest is None else _answer(context, name, digest, mapped.get(name))
+            if answer is Answer.ASK:
+                requests.append(_request(photos, name, str(digest)))
+        except Exception as error:
             # One source out of reach must not keep the others from being looked at.
             context.log.warning(f"{name} was not looked at: {shown(str(error))}")
-            if name in seen:
-                digests[name] = seen[name]
             continue
-        digests[name] = digest
-        if digest != seen.get(name):
-            run_config = collection.run_config(PHOTO_MAP)
-            requests.append(dg.RunRequest(run_config=run_config, partition_key=name, tags=NIGHTLY))
-    return dg.SensorResult(run_requests=requests, cursor=json.dumps(digests))
+        if digest is None:
+            context.log.warning(f"{name} was not looked at: listing its source takes long.")
+        elif answer is Answer.MAPPED:
+            known[name] = digest
+        elif answer in (Answer.GIVEN_UP, Answer.CANCELLED):
+            context.log.warning(
+                f"{name} is not mapped: {answer.value}. It is asked for again when its source "
+                "changes."
+            )
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(known))
+
+
+def _listing_of(photos: Photos, name: str) -> str:
+    collection = photos.collection(name)
+    limits = catalogue_settings(collection.settings).fetch
+    return listing_digest(list_source(collection.source, limits, collection.follow_links))
+
+
+def _answer(
+    context: dg.SensorEvaluationContext, name: str, digest: str, mapped: str | None
+) -> Answer:
+    return Answer.MAPPED if digest == mapped else decide(context.instance, name, digest)
+
+
+def _request(photos: Photos, name: str, digest: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_config=photos.registered(name).run_config(PHOTO_MAP),
+        partition_key=name,
+        tags={**NIGHTLY, LISTING_TAG: digest},
+    )
 
 
 def _finish_runs(context: dg.RunStatusSensorContext, tracking: Tracking) -> None:
     """Report to MLflow how a run ended: an asset cannot see its process die or its check fail."""
-    tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
+    try:
+        tracking.finish_runs(context.dagster_run.run_id, context.dagster_run.status)
+    except TrackingError as error:
+        run_id = context.dagster_run.run_id
+        context.log.warning(f"MLflow does not know how the run {run_id} ended: {error}")
 
 
 # The names are older than the rest: by them Dagster knows whether somebody switched a sensor off.
@@ -66,6 +107,42 @@ finish_canceled_runs = dg.run_status_sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Gives the MLflow runs of a cancelled run their final status.",
 )(_finish_runs)
+
+
+@dg.asset_sensor(
+    asset_key=dg.AssetKey("nsfw_training"),
+    job=JOBS["model"],
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks up the champion again after a training.",
+)
+def trained_model(
+    context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry
+) -> dg.RunRequest:
+    """Materialise nsfw_model, which a training may have replaced."""
+    return dg.RunRequest(run_key=context.cursor)
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=f"Keeps the settings of a run that has the tag {KEEP_SETTINGS_TAG}=true for the "
+    "runs of its collection that follow.",
+)
+def kept_settings(context: dg.RunStatusSensorContext, photos: Photos) -> None:
+    """Store the settings of the launchpad in the collection, if the run is marked for it."""
+    run = context.dagster_run
+    name = run.tags.get(PARTITION_TAG)
+    if name is None or run.tags.get(KEEP_SETTINGS_TAG) != "true":
+        return
+    ops: Any = run.run_config.get("ops", {})
+    settings = {asset: op["config"] for asset, op in ops.items() if "config" in op}
+    try:
+        check_settings(settings)
+        kept = photos.registered(name).with_settings(settings, settings.keys())
+        CollectionRegistry(Path(photos.home)).add(kept)
+    except UserError as error:
+        context.log.warning(f"The settings of {name} were not kept: {shown(str(error))}")
 
 
 @dg.sensor(

@@ -15,6 +15,7 @@ from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
+from assets.resources import mlflow_database
 from assets.resources.tracking import Tracking
 from orchestration.instance import open_instance, prepare_home
 from support.homes import point_to
@@ -144,6 +145,16 @@ def new_home(home_template: Path) -> Callable[[Path, pytest.MonkeyPatch], Path]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_home) -> Path:
     """A home without runs, to which Dagster's and Tessera's environment points."""
     return new_home(tmp_path / "home", monkeypatch)
+
+
+@pytest.fixture
+def made_at_once(monkeypatch: pytest.MonkeyPatch, home_template: Path) -> None:
+    """Spares the seconds in which MLflow makes a database."""
+
+    def copy(database: Path) -> None:
+        shutil.copyfile(home_template / "mlflow.db", database)
+
+    monkeypatch.setattr(mlflow_database, "_let_mlflow_make", copy)
 
 
 @pytest.fixture

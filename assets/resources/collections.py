@@ -96,7 +96,13 @@ class CollectionRegistry:
             raise UserError(
                 f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
             )
-        return Collection(**BEFORE_FOLLOW_LINKS | json.loads(text))
+        try:
+            return Collection(**BEFORE_FOLLOW_LINKS | json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"The file {self._path(name)} of the collection {name} is damaged: add the "
+                f"collection again with `tessera add {name} SOURCE`."
+            ) from error
 
     def find(self, name: str) -> Collection | None:
         """Return the collection called ``name``, or None."""

@@ -6,6 +6,7 @@ Any number of threads and processes may use one store side by side.
 import csv
 import io
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -319,13 +320,17 @@ class InputStore:
     def write_manifest(self, path: Path, ids: Sequence[str] | None = None) -> list[InputPhoto]:
         """Write a manifest of the inputs that are done, all or those with these ids; return them.
 
-        Its columns are uri, which is the path of the file, and label.
+        Its columns are uri, which is the path of the file from the manifest's folder, and label.
         """
         text = io.StringIO(newline="")
         rows = csv.writer(text)
         rows.writerow(["uri", "label"])
         photos = self.done(ids)
-        rows.writerows([self.path(photo.image_id), photo.label] for photo in photos)
+        # A home may be moved or copied.
+        rows.writerows(
+            [os.path.relpath(self.path(photo.image_id), path.parent), photo.label]
+            for photo in photos
+        )
         write_whole(path, text.getvalue().encode())
         return photos
 

@@ -19,10 +19,13 @@ from assets.resources.collections import (
 )
 from assets.resources.input_store import InputStore
 
+# The folder below the home of the photos that were posted to the service.
+INPUTS = "inputs"
+
 
 def inputs_folder(home: Path, name: str) -> Path:
     """Return the folder of the photos that were posted to an app."""
-    return home / "inputs" / name
+    return home / INPUTS / name
 
 
 class Photos(dg.ConfigurableResource):

@@ -26,6 +26,7 @@ from assets.methods.models.classifier_file import (
     describe_classifier,
 )
 from assets.methods.models.provenance import tessera_version
+from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:
@@ -79,24 +80,22 @@ class ModelRegistry:
 
         Raises UserError when the alias names a model that Tessera did not register.
         """
-        from mlflow.exceptions import MlflowException
-
         with _lock(self._folder):
             try:
-                found = self._version_by_alias(CHAMPION)
-                if found:
-                    model = self._local_copy(found)
-                else:
-                    model = self._find_or_create(packaged(), run_id)
-                    self.set_alias(CHAMPION, model.version)
-            except (MlflowException, OSError) as error:
+                with self._tracking.asking():
+                    found = self._version_by_alias(CHAMPION)
+                    if found:
+                        model = self._local_copy(found)
+                    else:
+                        model = self._find_or_create(self._first_champion(packaged), run_id)
+                        self.set_alias(CHAMPION, model.version)
+            except TrackingError as error:
                 if self._tracking.strict:
                     raise
                 weights = self._last_known_champion() or packaged()
                 return _unregistered(
                     weights,
-                    f"The model registry could not be asked, {weights.name} is used: "
-                    f"{first_line(error)}",
+                    f"The model registry could not be asked, {weights.name} is used: {error}",
                 )
             write_whole(self._folder / CHAMPION, model.weights.name.encode())
         return model
@@ -120,25 +119,26 @@ class ModelRegistry:
         apart; MLflow has no conditional update, so a run of another home may still come between
         the check and the update.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
             with _lock(self._folder):
-                model = self._find_or_create(weights, run_id)
-                if alias == CHAMPION and compared_with:
+                with self._tracking.asking():
+                    model = self._find_or_create(weights, run_id)
                     champion = self._version_by_alias(CHAMPION)
-                    if champion is None or str(champion.version) != compared_with:
-                        raise ChampionReplacedError
-                if verdict:
-                    client = self._tracking.client
-                    client.set_model_version_tag(MODEL, model.version, VERDICT_TAG, verdict)
-                self.set_alias(alias, model.version)
-        except (MlflowException, OSError) as error:
+                if (
+                    alias == CHAMPION
+                    and compared_with
+                    and (champion is None or str(champion.version) != compared_with)
+                ):
+                    raise ChampionReplacedError
+                with self._tracking.asking():
+                    if verdict:
+                        client = self._tracking.client
+                        client.set_model_version_tag(MODEL, model.version, VERDICT_TAG, verdict)
+                    self.set_alias(alias, model.version)
+        except TrackingError as error:
             if self._tracking.strict:
                 raise
-            return _unregistered(
-                weights, f"The model registry could not be reached: {first_line(error)}"
-            )
+            return _unregistered(weights, f"The model registry could not be reached: {error}")
         return model
 
     def set_alias(self, alias: str, version: str) -> None:
@@ -152,16 +152,15 @@ class ModelRegistry:
 
     def logged_file(self, version: str, name: str) -> bytes | None:
         """Return the artifact ``name`` of the run that made a version; None if there is none."""
-        from mlflow.exceptions import MlflowException
-
         try:
-            client = self._tracking.client
-            run_id = client.get_model_version(MODEL, version).run_id
-            if not run_id:
-                return None
-            with tempfile.TemporaryDirectory() as folder:
-                return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
-        except (MlflowException, OSError):
+            with self._tracking.asking():
+                client = self._tracking.client
+                run_id = client.get_model_version(MODEL, version).run_id
+                if not run_id:
+                    return None
+                with tempfile.TemporaryDirectory() as folder:
+                    return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+        except TrackingError:
             return None
 
     def version_at(self, uri: str) -> RegisteredModel | None:
@@ -171,35 +170,33 @@ class ModelRegistry:
 
         Raises UserError when there is no such version, or it cannot be downloaded.
         """
-        from mlflow.exceptions import MlflowException
-
         named = re.fullmatch(rf"models:/{MODEL}(?:/(\d+)|@(.+))", uri)
         if named is None:
             return None
         number, alias = named.groups()
         try:
-            client = self._tracking.client
-            if number:
-                version = client.get_model_version(MODEL, number)
-            else:
-                version = client.get_model_version_by_alias(MODEL, alias)
-            if FILE_TAG not in version.tags:
-                return None
-            with _lock(self._folder):
-                return self._local_copy(version)
-        except (MlflowException, OSError) as error:
-            raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
+            with self._tracking.asking():
+                client = self._tracking.client
+                if number:
+                    version = client.get_model_version(MODEL, number)
+                else:
+                    version = client.get_model_version_by_alias(MODEL, alias)
+                if FILE_TAG not in version.tags:
+                    return None
+                with _lock(self._folder):
+                    return self._local_copy(version)
+        except TrackingError as error:
+            raise UserError(f"The model {uri} cannot be loaded ({error}).") from error
 
     def version_with(self, fingerprint: str) -> str:
         """Return the newest version of the NSFW model that has a fingerprint.
 
         It is empty if there is none, or the registry cannot be asked.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
-            versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
-        except (MlflowException, OSError):
+            with self._tracking.asking():
+                versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
+        except TrackingError:
             return ""
         same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == fingerprint]
         return max((str(one.version) for one in same), key=int, default="")
@@ -216,7 +213,8 @@ class ModelRegistry:
         from mlflow.exceptions import MlflowException
 
         try:
-            resolved = self._resolve_alias(uri)
+            with self._tracking.asking():
+                resolved = self._resolve_alias(uri)
             # The files stay, because a model may read them at any time.
             place = hashlib.sha256(f"{self._tracking.uri} {resolved}".encode()).hexdigest()[:16]
             folder = self._folder / "mlflow" / place
@@ -228,7 +226,11 @@ class ModelRegistry:
             ):
                 import mlflow.pyfunc
 
-                model = mlflow.pyfunc.load_model(self._download(resolved, str(folder)))
+                with self._tracking.asking():
+                    files = self._download(resolved, str(folder))
+                model = mlflow.pyfunc.load_model(files)
+        except TrackingError as error:
+            raise UserError(f"The model {uri} cannot be loaded ({error}).") from error
         except (MlflowException, OSError, ImportError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
         is_version = resolved.startswith("models:/") and "/" in resolved.removeprefix("models:/")
@@ -312,6 +314,14 @@ class ModelRegistry:
         pointer = self._folder / CHAMPION
         weights = self._folder / pointer.read_text() if pointer.is_file() else None
         return weights if weights and weights.is_file() else None
+
+    def _first_champion(self, packaged: Callable[[], Path]) -> Path:
+        """Return the file that an empty registry is given as its champion.
+
+        Where the database of the home was lost, that is the champion that it had.
+        """
+        known = None if self._tracking.tracking_uri else self._last_known_champion()
+        return known or packaged()
 
     def _version_by_alias(self, alias: str) -> "MlflowVersion | None":
         from mlflow.exceptions import MlflowException

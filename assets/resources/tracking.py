@@ -4,23 +4,33 @@ It uses ``MlflowClient`` with explicit run ids: the fluent interface keeps its s
 and dagster-mlflow's resource cannot see an asset fail (docs/decisions.md).
 """
 
-import logging
 import os
 import re
 import tempfile
 import textwrap
+import threading
+import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from filelock import FileLock
 from PIL import Image
 from pydantic import Field
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
+from assets.resources.mlflow_database import (
+    ARTIFACTS,
+    check_not_locked,
+    database_of,
+    keep_quiet,
+    prepare_database,
+)
+from assets.resources.outages import TrackingError, known_outage, note_outage, one_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +40,9 @@ EXPERIMENT = "tessera"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DAGSTER_RUN = "dagster.run_id"
 Warn = Callable[[str], None]
+# Seconds that the first contact with a server may take. A request may take 4, and is made twice.
+LONGEST_CONTACT = 10.0
+LONGEST_REQUEST = 4
 INTERRUPTS = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
 # MLflow's status of a run, by the status of the Dagster run that has ended.
 ENDED = {
@@ -64,33 +77,67 @@ class Tracking(dg.ConfigurableResource):
     @contextmanager
     def child_run(self, context: dg.AssetExecutionContext) -> Iterator["ChildRun"]:
         """Track the body of one asset; its end decides the status FINISHED, FAILED or KILLED."""
-        run = ChildRun(self, context)
-        with _status_of_body(run):
-            yield run
+        with one_run(context.run.run_id):
+            run = ChildRun(self, context)
+            with _status_of_body(run):
+                yield run
 
     @contextmanager
     def lone_run(self, name: str, warn: Warn) -> Iterator["TrackedRun"]:
         """Track work outside Dagster; ``warn`` is called with a message when MLflow is down."""
-        run = TrackedRun(self, name, warn)
-        with _status_of_body(run):
-            yield run
+        with one_run(uuid.uuid4().hex):
+            run = TrackedRun(self, name, warn)
+            with _status_of_body(run):
+                yield run
 
     def finish_runs(self, dagster_run_id: str, status: dg.DagsterRunStatus) -> None:
         """Give the MLflow runs of a Dagster run that has ended their final status.
 
         An asset that raises ends its own run. This is for what an asset cannot notice: a process
-        that was killed, a value that could not be stored after the body had returned.
+        that was killed, a value that could not be stored after the body had returned. Raises
+        TrackingError.
         """
         final = ENDED[status]
-        for run in self._find(f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"):
-            is_parent = "mlflow.parentRunId" not in run.data.tags
-            if run.info.status == "RUNNING" or (is_parent and run.info.status != final):
-                self.client.set_terminated(run.info.run_id, status=final)
+        with self.asking(dagster_run_id):
+            for run in self._find(f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"):
+                is_parent = "mlflow.parentRunId" not in run.data.tags
+                if run.info.status == "RUNNING" or (is_parent and run.info.status != final):
+                    self.client.set_terminated(run.info.run_id, status=final)
+
+    def running(self) -> list[Any]:
+        """Return the runs that are said to be at work. Raises TrackingError."""
+        with self.asking():
+            return self._find("attributes.status = 'RUNNING'")
+
+    @contextmanager
+    def asking(self, run_id: str = "") -> Iterator[None]:
+        """Run a body that asks MLflow and does nothing else.
+
+        Whatever goes wrong in MLflow, in its database or on the way becomes a TrackingError. A
+        server that could not be reached is not asked again for a while, and never in the same run:
+        ``run_id``, or the one that is tracked at present.
+        """
+        why = known_outage(self.uri, run_id)
+        if why:
+            raise TrackingError(why)
+        try:
+            if not self.tracking_uri:
+                check_not_locked(database_of(Path(self.home)))
+            yield
+        except UserError:
+            raise
+        except TrackingError as error:
+            note_outage(self.uri, str(error), run_id)
+            raise
+        except Exception as error:
+            if _is_outage(error):
+                note_outage(self.uri, first_line(error), run_id)
+            raise TrackingError(first_line(error)) from error
 
     @cached_property
     def uri(self) -> str:
         """The tracking URI: the setting, or a database below the home."""
-        return self.tracking_uri or f"sqlite:///{Path(self.home) / 'mlflow.db'}"
+        return self.tracking_uri or f"sqlite:///{database_of(Path(self.home))}"
 
     @property
     def shown_uri(self) -> str:
@@ -99,36 +146,51 @@ class Tracking(dg.ConfigurableResource):
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """The MLflow client; the database is created or migrated where that is needed."""
+        """The MLflow client, once it has answered; the database is made where that is needed."""
         # With MLflow's defaults a step waits for minutes when the server is down.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(LONGEST_REQUEST))
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # MLflow would print links to runs on stdout, with the password of the address.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
-        # Each migration would log a line. The import of MLflow sets the level of its own logger.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        Path(self.home).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(self.home) / "mlflow.lock"):
-            client = MlflowClient(self.uri)
-            # The first request creates and migrates the database: one process at a time.
-            client.get_experiment_by_name(self.experiment)
-        return client
+        keep_quiet()
+        if not self.tracking_uri:
+            prepare_database(Path(self.home))
+            return MlflowClient(self.uri)
+        return _first_contact(self._asked_client)
 
     @cached_property
     def experiment_id(self) -> str:
         """The id of the experiment, created when this is the first run."""
-        location = None if self.tracking_uri else (Path(self.home) / "mlflow-artifacts").as_uri()
-        client = self.client
-        with FileLock(Path(self.home) / "mlflow.lock"):
-            experiment = client.get_experiment_by_name(self.experiment)
+        location = None if self.tracking_uri else (Path(self.home) / ARTIFACTS).as_uri()
+        experiment = self.client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            return self._create_experiment(location)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+    def _asked_client(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        client.get_experiment_by_name(self.experiment)
+        return client
+
+    def _create_experiment(self, location: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.create_experiment(self.experiment, location, EXPERIMENT_TAGS)
+        except MlflowException as error:
+            # Another process was first.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = self.client.get_experiment_by_name(self.experiment)
             if experiment is None:
-                return client.create_experiment(self.experiment, location, EXPERIMENT_TAGS)
-            if experiment.lifecycle_stage == "deleted":
-                client.restore_experiment(experiment.experiment_id)
+                raise
             return experiment.experiment_id
 
     def parent_of(self, context: dg.AssetExecutionContext) -> str:
@@ -159,8 +221,8 @@ class Tracking(dg.ConfigurableResource):
 class TrackedRun:
     """A run in MLflow, to which parameters, metrics, images and files are logged.
 
-    A server that is down never costs a result: the first failure is a warning, and nothing more is
-    sent.
+    A server that is down, or a damaged database, never costs a result: the first failure is a
+    warning, and nothing more is sent.
     """
 
     def __init__(self, tracking: Tracking, name: str, warn: Warn) -> None:
@@ -168,6 +230,7 @@ class TrackedRun:
         self._name = name
         self._warn = warn
         self._run_id = ""
+        self._experiment_id = ""
         self.unreachable = ""
         self._send(self._start)
 
@@ -182,7 +245,7 @@ class TrackedRun:
         tracking = self._tracking
         remote = tracking.shown_uri if tracking.tracking_uri.startswith("http") else ""
         server = (remote or tracking.mlflow_url).rstrip("/")
-        return f"{server}/#/experiments/{tracking.experiment_id}/runs/{self._run_id}"
+        return f"{server}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
 
     def parameters(self, parameters: dict[str, Any]) -> None:
         """Log the settings of the work."""
@@ -217,7 +280,8 @@ class TrackedRun:
         return self._tracking.client
 
     def _start(self) -> None:
-        run = self._client.create_run(self._tracking.experiment_id, run_name=self._name)
+        self._experiment_id = self._tracking.experiment_id
+        run = self._client.create_run(self._experiment_id, run_name=self._name)
         self._run_id = run.info.run_id
 
     def _log_batch(
@@ -248,14 +312,13 @@ class TrackedRun:
     def _send(self, log: Callable[[], Any]) -> None:
         if self.unreachable:
             return
-        from mlflow.exceptions import MlflowException
-
         try:
-            log()
-        except (MlflowException, OSError) as error:
+            with self._tracking.asking():
+                log()
+        except TrackingError as error:
             if self._tracking.strict:
                 raise
-            self.unreachable = first_line(error)
+            self.unreachable = str(error)
             self._warn(
                 f"MLflow at {self._tracking.shown_uri} could not be reached, nothing more of "
                 f"{self._name} is tracked: {self.unreachable}"
@@ -310,6 +373,7 @@ class ChildRun(TrackedRun):
 
     def _start(self) -> None:
         context = self._context
+        self._experiment_id = self._tracking.experiment_id
         self._parent_id = self._tracking.parent_of(context)
         self._set_parent("RUNNING")
         tags = {
@@ -319,7 +383,7 @@ class ChildRun(TrackedRun):
             "dagster.partition": partition_of(context),
             "dagster.url": f"{self._tracking.dagster_url}/runs/{context.run.run_id}",
         }
-        run = self._client.create_run(self._tracking.experiment_id, tags=tags, run_name=self._name)
+        run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._name)
         self._run_id = run.info.run_id
 
     def _set_parent(self, status: str) -> None:
@@ -341,6 +405,52 @@ def first_line(error: Exception) -> str:
     """Return the error's type and first line, at most 300 characters, without passwords."""
     line = shown(f"{type(error).__name__}: {_without_users(str(error))}".split("\n")[0])
     return textwrap.shorten(line, 300, placeholder=" ...")
+
+
+def _first_contact(ask: Callable[[], "MlflowClient"]) -> "MlflowClient":
+    """Ask a server, and wait no longer than a while, whatever it does meanwhile.
+
+    The timeout of a request begins anew with each byte that arrives, and MLflow tries for minutes
+    to connect with a database server.
+    """
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    answer = Future["MlflowClient"]()
+
+    def ask_aside() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask_aside, daemon=True).start()
+    seconds = max(LONGEST_CONTACT, 2.0 * (MLFLOW_HTTP_REQUEST_TIMEOUT.get() or 0))
+    try:
+        return answer.result(seconds)
+    except TimeoutError as error:
+        if answer.done():
+            raise
+        raise TrackingError(f"no answer within {seconds:.0f} seconds") from error
+
+
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether MLflow or its database is out of reach, and does not only refuse or lack something.
+
+    A client must not be able to bring that about by asking for what is not there.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+    out_of_reach = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST")
+    if isinstance(error, MlflowException) and error.error_code not in out_of_reach:
+        return False
+    while error is not None:
+        if isinstance(error, OSError):
+            return not isinstance(error, FileNotFoundError)
+        if isinstance(error, DBAPIError):
+            return not isinstance(error, DataError | IntegrityError)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _without_users(text: str) -> str:

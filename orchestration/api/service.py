@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from assets.resources.collections import INPUTS_SOURCE, collection_for
+from assets.resources.outages import TrackingError
 from orchestration.api.image_addresses import ImageAddresses
 from orchestration.api.inference.search_engine import SearchEngine
 from orchestration.api.inference.served_models import ServedModels
@@ -16,11 +17,8 @@ from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.definitions import build_resources
-from orchestration.instance import forget, open_instance, register
+from orchestration.instance import POOL, forget, open_instance, register
 from orchestration.queue_processes import QueueProcesses
-
-# The scarce thing that every map needs for a while: the GPU where there is one, or processors.
-POOL = "gpu"
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +57,11 @@ class Service:
         """Begin to load the models and to run visualizations."""
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             # This migrates the database before the service and a run would both try to.
-            _ = self._tracking.experiment_id
+            try:
+                with self._tracking.asking():
+                    _ = self._tracking.experiment_id
+            except TrackingError as error:
+                _log.warning("Runs are not tracked: %s", error)
         self._start_queue()
         self.intake.start()
         self.models.start()

@@ -2,6 +2,7 @@
 
 import click
 
+from assets.config import catalogue_settings
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable_uri, shown, without_secrets
 from assets.methods.photos.rejects import Reason
@@ -13,7 +14,13 @@ from assets.resources.collections import (
     collection_for,
 )
 from assets.resources.home import home_folder
-from orchestration.cli.options import follow_links_option, path_or_url
+from orchestration.cli.options import (
+    Options,
+    allow_private_addresses,
+    follow_links_option,
+    pass_options,
+    path_or_url,
+)
 from orchestration.instance import open_instance, register
 
 
@@ -21,7 +28,9 @@ from orchestration.instance import open_instance, register
 @click.argument("name")
 @click.argument("source", type=path_or_url)
 @follow_links_option
-def command(name: str, source: str, follow_links: bool | None) -> None:
+@allow_private_addresses
+@pass_options
+def command(options: Options, name: str, source: str, follow_links: bool | None) -> None:
     """Remember SOURCE as the collection NAME.
 
     Dagster's page then shows it, and the nightly run maps it. A manifest that names no file that is
@@ -30,6 +39,7 @@ def command(name: str, source: str, follow_links: bool | None) -> None:
     Example: tessera add holiday photos
     """
     collection = collection_for(name, source, follow_links)
+    collection = collection.with_settings(options.settings, ())
     found = "the demo's files" if source == DEMO_SOURCE else _found(collection)
     before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:
@@ -44,7 +54,8 @@ def _shown(source: str) -> str:
 
 def _found(collection: Collection) -> str:
     """Return the number of files in words. Raises UserError if all that is named is missing."""
-    listing = list_source(collection.source, follow_links=collection.follow_links)
+    limits = catalogue_settings(collection.settings).fetch
+    listing = list_source(collection.source, limits, collection.follow_links)
     links = [one for one in listing.rejects if one.reason == Reason.NOT_FOLLOWED]
     missing = [one for one in listing.rejects if one.reason != Reason.NOT_FOLLOWED]
     example = ""

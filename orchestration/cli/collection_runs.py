@@ -57,6 +57,8 @@ def run_collection(
                 collection,
                 options.debug,
             )
+        if run.not_tracked is not None:
+            click.echo(shown(f"MLflow has not all of this run: {run.not_tracked}"), err=True)
         return resources["io_manager"], run
 
 

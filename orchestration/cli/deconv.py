@@ -86,6 +86,7 @@ def command(
                     **result.metrics,
                     **result.about,
                     "notes": result.notes,
+                    "not_tracked": run.unreachable or None,
                     "start": vars(found.start) if found.start else None,
                     "top_layer": found.top_layer,
                     "top": [vars(one.activation) for one in found.top],

@@ -12,6 +12,8 @@ import click
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.shown_text import shown
+from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
 from orchestration.instance import open_instance, prepare_home
 from orchestration.queue_processes import MARK, QueueProcesses
@@ -43,14 +45,21 @@ def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
     remote = os.environ.get("MLFLOW_TRACKING_URI", "")
     tracking = Tracking(home=str(home), tracking_uri=remote)
     commands: dict[str, list[str]] = {}
+    mlflow_page = tracking.shown_uri
     if not remote:
         # Migrate before the server and a run do so side by side.
-        experiment = tracking.experiment_id
-        commands["MLflow"] = _mlflow_command(home, tracking.uri, mlflow_url)
-        mlflow_url += f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    print(f"Dagster  {dagster_url}\nMLflow   {tracking.shown_uri if remote else mlflow_url}")
+        try:
+            with tracking.asking():
+                experiment = tracking.experiment_id
+        except TrackingError as error:
+            mlflow_page = shown(f"not served, and runs are not tracked: {error}")
+        else:
+            commands["MLflow"] = _mlflow_command(home, tracking.uri, mlflow_url)
+            tab = "runs?workflowType=machine_learning"
+            mlflow_page = f"{mlflow_url}/#/experiments/{experiment}/{tab}"
+    print(f"Dagster  {dagster_url}\nMLflow   {mlflow_page}")
     print(f"Runs write to {home / 'queue' / 'code-server.log'}.")
-    print("Both are up within half a minute; Ctrl-C ends them.", flush=True)
+    print("They are up within half a minute; Ctrl-C ends them.", flush=True)
     environment = {
         # Deprecations inside Dagster and MLflow are of no use to the reader of this terminal.
         "PYTHONWARNINGS": "ignore",
@@ -58,7 +67,7 @@ def _serve(home: Path, dagster_url: str, mlflow_url: str) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **os.environ,
         "TESSERA_DAGSTER_URL": dagster_url,
-        "TESSERA_MLFLOW_URL": mlflow_url.partition("/#")[0],
+        "TESSERA_MLFLOW_URL": mlflow_url,
     }
     with _queue(home, environment) as workspace:
         commands["Dagster"] = _dagster_command(workspace, dagster_url)

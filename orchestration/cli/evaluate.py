@@ -180,6 +180,7 @@ def _list_files(paths: Mapping[str, Path], value: NsfwEvaluation) -> None:
 def _report(value: NsfwEvaluation, data: LabelledData, run: FinishedRun) -> dict[str, Any]:
     return {
         "dagster_run": run.run_id,
+        "not_tracked": run.not_tracked,
         "positive": value.positive,
         **value.settings,
         "classes": dict(zip(value.models, value.classes, strict=True)),

@@ -115,6 +115,7 @@ def command(
                     result = run_one(image, target, made)
                     found = {**vars(settings), **result.metrics, **result.about}
                     found |= {"box": result.box, "notes": result.notes}
+                    found["not_tracked"] = run.unreachable or None
                     note = asked.frame_note(image, target)
                     report = report_of(image, result.made, found, note)
                     paths = folders.write(image, result.files, report)

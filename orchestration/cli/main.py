@@ -25,6 +25,7 @@ COMMANDS = {
     "deconv": "Show which pixels of an image make a network name a class.",
     "demo": "Map photos that come with the installation.",
     "dev": "Serve the web pages of Dagster and MLflow on this machine.",
+    "doctor": "Look for what is wrong with the home, and mend it.",
     "evaluate": "Evaluate models on labelled photos.",
     "explain": "Show which parts of an image make a classifier name a class.",
     "home": "Print the folder that holds all state.",

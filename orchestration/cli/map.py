@@ -151,6 +151,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         "collection": collection.name,
         "source": without_secrets(collection.source),
         "dagster_run": run.run_id,
+        "not_tracked": run.not_tracked,
         "counts": {
             "found": catalogue.n_found,
             "photos": len(catalogue.images),

@@ -9,8 +9,9 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.evaluation.promotion import answered_classes, missing_classes
 from assets.resources.models import Models
+from assets.resources.outages import TrackingError
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
-from assets.resources.tracking import Tracking, first_line
+from assets.resources.tracking import Tracking
 from orchestration.definitions import build_resources
 from orchestration.instance import prepare_home
 
@@ -33,8 +34,6 @@ def command(version: int, force: bool) -> None:
 
     Example: tessera promote 1
     """
-    from mlflow.exceptions import MlflowException
-
     prepare_home()
     resources = build_resources(strict_tracking=True)
     models: Models = resources["models"]
@@ -45,7 +44,8 @@ def command(version: int, force: bool) -> None:
         with suppress(UserError):
             # In an empty registry this makes version 1 of the packaged model.
             champion = models.champion()
-        before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
+        with tracking.asking():
+            before = str(tracking.client.get_model_version_by_alias(MODEL, CHAMPION).version)
         uri = f"models:/{MODEL}/{version}"
         registered = models.registry.version_at(uri)
         if registered is None:
@@ -56,12 +56,13 @@ def command(version: int, force: bool) -> None:
         missing = _missing_classes(registered, champion)
         if missing and not force:
             raise UserError(_refusal(registered, before, missing))
-        verdict = models.registry.verdict_on(registered.version)
-        models.registry.set_alias(CHAMPION, registered.version)
+        with tracking.asking():
+            verdict = models.registry.verdict_on(registered.version)
+            models.registry.set_alias(CHAMPION, registered.version)
         # From now on it is also the one last seen, for when the registry is down.
         models.champion()
-    except (MlflowException, OSError) as error:
-        raise UserError(f"The model registry could not be reached: {first_line(error)}") from error
+    except TrackingError as error:
+        raise UserError(f"The model registry could not be reached: {error}") from error
     was = (
         "It was so before." if before == registered.version else f"Before it was version {before}."
     )

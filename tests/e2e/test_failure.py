@@ -1,5 +1,7 @@
 """A run in which an asset raises, and the run that picks up where it stopped."""
 
+import json
+
 import dagster as dg
 import pytest
 
@@ -100,3 +102,7 @@ def test_a_tracking_server_that_is_down(tessera, photo_folder, tmp_path, monkeyp
     ran = tessera("map", photo_folder(2), "--out", tmp_path / "map", "--name", name, *strict)
     assert ran.code == (1 if strict else 0)
     assert (tmp_path / "map" / "mosaic.jpg").exists() != bool(strict)
+    if not strict:
+        assert "MLflow has not all of this run: " in ran.err
+        report = json.loads((tmp_path / "map" / "report.json").read_bytes())
+        assert report["not_tracked"].startswith("MlflowException: API request to http://127.0.0.1")

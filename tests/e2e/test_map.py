@@ -344,10 +344,13 @@ def test_a_source_that_cannot_be_mapped_does_not_take_the_place_of_one_that_can(
     assert f"(was at {folder})" in moved.out
 
 
-def test_collections_are_added_and_listed(tessera, photo_folder):
+def test_collections_are_added_and_listed(tessera, shared_home, photo_folder):
     folder = photo_folder(2)
-    added = tessera("add", "two", folder)
+    added = tessera("add", "two", folder, "--allow-private-addresses")
     assert (added.code, added.out) == (0, f"two: 2 files at {folder}\n")
+    # The sensor and the night go by it, too.
+    kept = CollectionRegistry(shared_home).get("two").settings
+    assert kept == {"raw_images": {"allow_private_addresses": True}}
     assert f"two\t{folder}\n" in tessera("list").out
 
 

@@ -74,6 +74,16 @@ def test_only_runs_of_dead_processes_are_failed(instance, process, is_dead):
 
 
 @pytest.mark.process
+def test_a_run_whose_process_ended_before_it_began_is_failed(instance):
+    process = f"{socket.gethostname()}:{_ended_process()}"
+    dead = instance.create_run_for_job(nothing, tags={PROCESS_TAG: process})
+    waiting = instance.create_run_for_job(nothing)
+    assert [run.run_id for run in fail_dead_runs(instance)] == [dead.run_id]
+    status = instance.get_run_by_id(waiting.run_id).status
+    assert status is dg.DagsterRunStatus.NOT_STARTED
+
+
+@pytest.mark.process
 def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     run = _started_run(instance, f"{socket.gethostname()}:{process.pid}")
@@ -82,6 +92,23 @@ def test_a_process_that_nobody_has_waited_for_is_dead_all_the_same(instance):
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert [dead.run_id for dead in fail_dead_runs(instance)] == [run.run_id]
     process.communicate()
+
+
+@pytest.mark.process
+def test_a_copied_home_leaves_the_processes_of_the_original_alone(instance, tmp_path, monkeypatch):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TESSERA_HOME": str(tmp_path)},
+    )
+    process.stdout.readline()
+    run = _launched_run(instance, process.pid)
+    assert [dead.run_id for dead in fail_dead_runs(instance)] == [run.run_id]
+    monkeypatch.setattr(dead_runs, "_SECONDS_TO_END", -1.0)
+    assert kill_processes_of_ended_runs(instance) == []
+    assert process.poll() is None
+    process.communicate(b"\n")
 
 
 def _launched_run(instance: dg.DagsterInstance, pid: int, place: str = "socket"):

@@ -19,12 +19,12 @@ tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
 mosaic <- grid_assignment
 labelled_images <- raw_images
-nsfw_training <- labelled_images, raw_images
-nsfw_model <- nsfw_training
+nsfw_training <- labelled_images, nsfw_model, raw_images
+nsfw_model <-
 nsfw_scores <- nsfw_model, raw_images
 occlusion_maps <- nsfw_model, nsfw_scores, raw_images
 deconvnet_maps <- nsfw_model, nsfw_scores, raw_images
-nsfw_evaluation <- labelled_images, nsfw_model, raw_images
+nsfw_evaluation <- labelled_images, nsfw_model, nsfw_training, raw_images
 """.strip()
 
 CHECKS = """

@@ -5,7 +5,9 @@ from filelock import Timeout
 
 from assets.resources.collections import PARTITIONS_NAME, Collection
 from orchestration.instance import (
+    POOL,
     collection_lock,
+    open_instance,
     prepare_home,
     register,
 )
@@ -34,6 +36,17 @@ def test_the_link_to_the_settings_follows_the_checkout(home, tmp_path):
 def test_a_collection_becomes_a_partition(instance):
     register(instance, Collection("photos", "/photos"))
     assert instance.get_dynamic_partitions(PARTITIONS_NAME) == ["photos"]
+
+
+def test_the_pool_has_its_limit_before_the_first_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "fresh"))
+    with open_instance() as instance:
+        storage = instance.event_log_storage
+        assert storage.get_concurrency_keys() == {POOL}
+        assert storage.get_concurrency_info(POOL).slot_count == 1
+        storage.set_concurrency_slots(POOL, 3)
+    with open_instance() as instance:
+        assert instance.event_log_storage.get_concurrency_info(POOL).slot_count == 3
 
 
 def test_one_at_a_time_has_a_collection(home):

@@ -46,5 +46,28 @@ def test_collections_that_were_scored_before_are_scored_again_at_night(home, ins
 
 
 @pytest.mark.parametrize("schedule", [nightly, nightly_moderation])
+@pytest.mark.parametrize("fault", ["no collection", "damaged"])
+def test_a_collection_that_is_broken_keeps_no_other_from_its_night(home, instance, schedule, fault):
+    for name in ("birds", "broken"):
+        register(instance, Collection(name, f"/{name}"))
+        scored = dg.AssetMaterialization("nsfw_scores", partition=name)
+        instance.report_runless_asset_event(scored)
+    file = home / "collections" / "broken.json"
+    if fault == "damaged":
+        file.write_text("{")
+    else:
+        file.unlink()
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=datetime(2026, 11, 23, 3),
+        resources={"photos": Photos(home=str(home))},
+    )
+    requests = list(cast(Iterator[dg.RunRequest], schedule(context)))
+    assert [request.partition_key for request in requests] == ["birds"]
+    # One that hangs ends before the next night.
+    assert 0 < int(requests[0].tags["dagster/max_runtime"]) < 24 * 3600
+
+
+@pytest.mark.parametrize("schedule", [nightly, nightly_moderation])
 def test_a_schedule_is_off_until_it_is_switched_on(schedule):
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED

@@ -1,14 +1,23 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all.
+
+The name of a file that is being written says which process of which machine writes it, so that what
+a killed process has left behind is recognised.
+"""
 
 import contextlib
+import hashlib
 import logging
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
+
+_UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?")
 
 
 @contextmanager
@@ -18,7 +27,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     If the body raises, no file is left behind and an older file at ``path`` stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    prefix = f".{_machine()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     beside = Path(name)
     try:
@@ -37,6 +47,39 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_bytes(data)
+
+
+def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
+    """Remove what processes of this machine that were killed have left below a folder.
+
+    Returns what was removed, or would be if it were not to ``only_look``. What a process is still
+    writing stays.
+    """
+    left = [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if (found := _UNFINISHED.fullmatch(name)) and found[1] == _machine()
+        if not _is_alive(int(found[2]))
+    ]
+    for file in left:
+        if not only_look:
+            file.unlink(missing_ok=True)
+    return left
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def set_aside(path: Path, fault: str) -> None:

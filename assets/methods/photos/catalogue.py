@@ -34,7 +34,13 @@ from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.opened_file import DecodeLimits, format_of
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
-from assets.methods.photos.source import list_source, read_bytes, read_head, read_if_changed
+from assets.methods.photos.source import (
+    list_source,
+    listing_digest,
+    read_bytes,
+    read_head,
+    read_if_changed,
+)
 
 # Downloads mostly wait, so more of them run at a time than there are processors.
 _WORKERS_FOR_DOWNLOADS = 16
@@ -93,7 +99,7 @@ class Catalogue:
     note (what had to be guessed to decode the photo), sorted by (image_id, uri). rejects: uri,
     reason, detail, sorted by uri. companions: uri, belongs_to (the uri of a photo, or null), sorted
     by uri. ``n_found`` counts all files, ``n_decoded`` the photos that were not in the store yet.
-    ``frames`` is that of `CatalogueSettings`.
+    ``frames`` is that of `CatalogueSettings`, ``listing`` the `listing_digest` of what was listed.
     """
 
     images: pd.DataFrame
@@ -103,6 +109,7 @@ class Catalogue:
     # Catalogues of homes of 0.1 have none.
     companions: pd.DataFrame = field(default_factory=companions_table)
     frames: int | None = DEFAULT_FRAMES
+    listing: str = ""
 
 
 def catalogue_photos(
@@ -152,6 +159,7 @@ def catalogue_photos(
         n_decoded=decoder.n_decoded,
         companions=companions_table(sorted(companions)),
         frames=settings.frames,
+        listing=listing_digest(listing),
     )
 
 

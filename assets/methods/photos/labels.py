@@ -16,7 +16,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from assets.methods.common.errors import UserError
+from assets.methods.common.errors import NotApplicableError, UserError
 from assets.methods.photos.near_duplicates import near_groups
 from assets.methods.photos.splits import (
     SPLITS,
@@ -166,13 +166,19 @@ def label_images(
 
 
 def check_labels(rows: pd.DataFrame, settings: LabelSettings) -> None:
-    """Raise UserError, before any file is read, unless there are rows with both labels."""
+    """Check, before any file is read, that there are rows with both labels.
+
+    Raises:
+        NotApplicableError: no row has either of them.
+        UserError: no row has one of them.
+    """
     labels = rows["label"].dropna()
     found = {_normalised(label) for label in labels}
     for name in settings.class_names:
         if _normalised(name) not in found:
             there = ", ".join(repr(label) for label in labels.unique()[:_MOST_LABELS_NAMED])
-            raise UserError(
+            known = found & {_normalised(one) for one in settings.class_names}
+            raise (UserError if known else NotApplicableError)(
                 f"Nothing has the label {name}: the labels are {there or 'empty'}. "
                 "Name two of them as the classes (--negative, --positive)."
             )

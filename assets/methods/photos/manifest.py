@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.methods.common.errors import UserError
+from assets.methods.common.errors import NotApplicableError, UserError
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.listing import (
     WEB,
@@ -70,11 +70,11 @@ class Manifest:
     def labelled_rows(self) -> pd.DataFrame:
         """Return every row with all its columns, as strings, empty ones null, indexed from 1.
 
-        Column uri holds the identity of the file, as in the listing. Raises UserError if there is
-        no column label.
+        Column uri holds the identity of the file, as in the listing. Raises NotApplicableError if
+        there is no column label.
         """
         if "label" not in self.columns:
-            raise UserError(_without("label", self.location, self.columns))
+            raise NotApplicableError(_without("label", self.location, self.columns))
         index = pd.RangeIndex(1, len(self.entries) + 1)
         rows = pd.DataFrame(self.columns, index, dtype="string").replace("", pd.NA)
         return rows.assign(uri=pd.array([entry.uri for entry in self.entries], dtype="string"))

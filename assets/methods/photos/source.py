@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from assets.methods.common.errors import UserError
+from assets.methods.common.errors import NotApplicableError, UserError
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.class_folders import class_folder_rows
 from assets.methods.photos.download import Fetched, FetchLimits, fetch, too_large
@@ -56,8 +56,8 @@ def read_labels(
     A manifest's rows have all its columns, as strings, empty ones null; column uri holds the
     identity of the file, as in the listing. Columns that cannot be written as text, such as
     vectors, are left out. The rows of a folder are those of `class_folder_rows`. ``limits`` and
-    ``follow_links`` are those of `list_source`. Raises UserError when a manifest has no columns uri
-    and label, or a folder has no photos in folders.
+    ``follow_links`` are those of `list_source`. Raises UserError when a manifest cannot be read,
+    and NotApplicableError when it has no column label, or a folder has no photos in folders.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
     if manifest is not None:
@@ -65,7 +65,7 @@ def read_labels(
     root = str(_absolute_path(source)) if _is_local(source) else source
     rows = class_folder_rows(_list_folder(source, follow_links), root)
     if rows["label"].isna().all():
-        raise UserError(
+        raise NotApplicableError(
             f"There is no manifest at {without_secrets(source)}, and no folder in it: labelled "
             "data is a CSV or Parquet file with a column uri, of paths or URLs, and a column "
             "label, or a folder with a folder for each class."

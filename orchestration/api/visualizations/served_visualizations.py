@@ -213,7 +213,8 @@ class Visualizations:
         settings = collection.settings
         decides = [version(DISTRIBUTION), _whole(settings), photos]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        raw_images = {**settings.get("raw_images", {}), "manifest": str(snapshot)}
+        manifest = str(snapshot.relative_to(self._home))
+        raw_images = {**settings.get("raw_images", {}), "manifest": manifest}
         run_config = replace(
             collection, settings={**settings, "raw_images": raw_images}
         ).run_config(PHOTO_MAP)

@@ -12,7 +12,6 @@ import pytest
 import timm
 import torch
 import yaml
-from mlflow.exceptions import MlflowException
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
@@ -23,6 +22,7 @@ from assets.methods.models.classifier_file import (
 )
 from assets.methods.models.preprocessing import Preprocessing
 from assets.resources import registry as registry_module
+from assets.resources.outages import TrackingError
 from assets.resources.registry import (
     CHAMPION,
     CHAMPION_URI,
@@ -203,9 +203,46 @@ def test_a_registry_that_is_down_leaves_the_version_last_seen(
     assert down.champion(lambda: first).description == describe_classifier(first)
 
 
+def test_a_registry_whose_database_was_lost_begins_with_the_champion_that_it_had(
+    home, first, second
+):
+    # Not opened in this process: that would keep the file that is lost.
+    (home / "models").mkdir(exist_ok=True)
+    shutil.copy(second, home / "models" / second.name)
+    (home / "models" / CHAMPION).write_text(second.name)
+    model = ModelRegistry(Tracking(home=str(home)), home / "models").champion(lambda: first)
+    assert (model.version, model.description) == ("1", describe_classifier(second))
+
+
+def test_a_registry_moves_with_its_home(registry, home, first, tmp_path):
+    version = registry.champion(lambda: first).version
+    moved = tmp_path / "moved"
+    home.rename(moved)
+    # Then it has to come from the registry.
+    for copy in moved.glob("models/*.safetensors"):
+        copy.unlink()
+    there = ModelRegistry(Tracking(home=str(moved)), moved / "models").champion(not_needed)
+    assert there.version == version
+    assert there.weights.is_relative_to(moved)
+
+
+def test_a_registry_that_never_answers_is_waited_for_once(home, first, silent_server):
+    tracking = Tracking(home=str(home), tracking_uri=silent_server.uri)
+    registry = ModelRegistry(tracking, home / "models")
+    for _ in range(2):
+        assert registry.champion(lambda: first).unreachable
+    assert registry.register(first, "challenger").unreachable
+    assert registry.logged_file("1", "training_images.csv") is None
+    with pytest.raises(UserError, match="cannot be loaded"):
+        registry.version_at("models:/nsfw/1")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        registry.load_pyfunc("models:/other@best")
+    assert silent_server.n_asked == 2
+
+
 def test_strict_tracking_does_not_do_without_the_registry(home, first, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
-    with pytest.raises(MlflowException):
+    with pytest.raises(TrackingError):
         ModelRegistry(tracking, home / "models").champion(lambda: first)
 
 
@@ -319,7 +356,7 @@ def test_a_registry_that_is_down_leaves_a_registered_model_without_a_version(
     assert "secret" not in registered.unreachable
     assert "\n" not in registered.unreachable
     strict = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
-    with pytest.raises(MlflowException):
+    with pytest.raises(TrackingError):
         ModelRegistry(strict, home / "models").register(second, CHAMPION)
 
 

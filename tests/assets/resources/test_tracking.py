@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -9,11 +10,15 @@ from typing import ClassVar
 import dagster as dg
 import numpy as np
 import pytest
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from assets.methods.common.errors import UserError
+from assets.resources import outages
+from assets.resources import tracking as tracking_module
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
+from assets.resources.outages import TrackingError
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import DAGSTER_RUN, EXPERIMENT, TrackedRun, Tracking
 from assets.steps import Step, step
@@ -140,7 +145,7 @@ def test_a_server_that_is_down_costs_no_result(home, instance, unreachable_uri):
     result = _materialise([_asset_running(_log_everything)], tracking, instance)
     assert result.success
     metadata = result.asset_materializations_for_node("first")[0].metadata
-    assert metadata["tracking"].value.startswith("failed: ")
+    assert metadata["tracking"].value.startswith("not tracked: ")
     assert metadata["cost"].value == 1.5
     told = [event.message for event in instance.all_logs(result.run_id)]
     assert any("could not be reached" in message for message in told)
@@ -150,6 +155,79 @@ def test_a_server_that_is_down_costs_no_result(home, instance, unreachable_uri):
 def test_strict_tracking_fails_the_asset_when_the_server_is_down(home, instance, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
     assert not _materialise([_asset_running(_log_everything)], tracking, instance).success
+
+
+def test_a_server_that_never_answers_is_asked_once_in_a_run(
+    home, instance, silent_server, monkeypatch
+):
+    tracking = Tracking(home=str(home), tracking_uri=silent_server.uri)
+    # Even where the run goes on for longer than others are kept from asking.
+    monkeypatch.setattr(outages, "PAUSE", 0.0)
+    first = _asset_running(_log_everything)
+    second = _asset_running(_log_everything, "second", deps=[first])
+    result = _materialise([first, second], tracking, instance)
+    assert result.success
+    for name in ("first", "second"):
+        metadata = result.asset_materializations_for_node(name)[0].metadata
+        assert metadata["tracking"].value.startswith("not tracked: ")
+    with pytest.raises(TrackingError):
+        tracking.finish_runs(result.run_id, dg.DagsterRunStatus.SUCCESS)
+    # MLflow asks twice, as it does for a hiccup.
+    assert silent_server.n_asked == 2
+    # Another run does ask.
+    assert not _materialise([first], Tracking(**_strict(tracking)), instance).success
+    assert silent_server.n_asked == 4
+
+
+def test_what_belongs_to_no_run_does_not_wait_again_for_a_while(home, silent_server):
+    tracking = Tracking(home=str(home), tracking_uri=silent_server.uri)
+    for _ in range(3):
+        with pytest.raises(TrackingError):
+            tracking.running()
+    assert silent_server.n_asked == 2
+
+
+def test_a_server_that_dribbles_is_waited_for_no_longer_than_one_that_is_silent(home, monkeypatch):
+    def dribble(self: MlflowClient, name: str) -> None:
+        time.sleep(60)
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "0")
+    monkeypatch.setattr(tracking_module, "LONGEST_CONTACT", 0.1)
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", dribble)
+    tracking = Tracking(home=str(home), tracking_uri="http://tracking.example")
+    heard = []
+    with tracking.lone_run("explain", heard.append) as run:
+        pass
+    assert run.unreachable == "no answer within 0 seconds"
+
+
+def test_a_refusal_of_mlflow_is_no_outage(tracking):
+    for number in ("99", str(10**30)):
+        with pytest.raises(TrackingError), tracking.asking():
+            tracking.client.get_model_version("nsfw", number)
+    with tracking.lone_run("explain", lambda warning: None) as run:
+        tracking.client.delete_run(run.run_id)
+        run.metrics({"score": 1.0})
+    assert run.unreachable
+    with tracking.lone_run("again", _unheard) as again:
+        again.metrics({"score": 1.0})
+
+
+@pytest.mark.parametrize("error", [SQLAlchemyError("gone"), KeyError("half"), OSError("full")])
+def test_no_kind_of_error_costs_a_result(tracking, monkeypatch, error):
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(tracking.client), "create_run", fail)
+    heard = []
+    with tracking.lone_run("explain", heard.append) as run:
+        run.metrics({"score": 1.0})
+    assert run.unreachable.startswith(type(error).__name__)
+    assert len(heard) == 1
+
+
+def _strict(tracking: Tracking) -> dict[str, object]:
+    return {**tracking.model_dump(), "strict": True}
 
 
 _RACE = """
@@ -306,7 +384,7 @@ def test_a_server_that_goes_down_on_the_way_is_told_once_and_costs_nothing(track
 
 def test_strict_tracking_fails_lone_work_when_the_server_is_down(home, unreachable_uri):
     tracking = Tracking(home=str(home), tracking_uri=unreachable_uri, strict=True)
-    with pytest.raises(MlflowException), tracking.lone_run("explain", _unheard):
+    with pytest.raises(TrackingError), tracking.lone_run("explain", _unheard):
         raise AssertionError("the body has been run")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
@@ -21,6 +20,7 @@ from assets.methods.photos.labels import LabelledData
 from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import TrainedClassifier
 from assets.resources.models import Models
+from assets.resources.outages import TrackingError
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
 from assets.resources.tracking import Tracking
 from assets.results.references import reference_sample
@@ -393,7 +393,7 @@ def test_a_registry_that_is_down_fails_when_tracking_is_strict(
 ):
     champion(0)
     down = WithSmallPackage(Tracking(home=tracking.home, tracking_uri=unreachable_uri, strict=True))
-    with pytest.raises(MlflowException):
+    with pytest.raises(TrackingError):
         enter(1, down, tmp_path)
 
 

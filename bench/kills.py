@@ -1,0 +1,269 @@
+"""Runs that are killed at random moments, or run out of disk: does the next one mend everything?
+
+`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo, and
+`aimed` a first run while a database is being made. `disk` gives the home too small a disk, in sizes
+from nothing to nearly enough, and then more; it needs the right to mount a tmpfs. After each, the
+same command is run again. It has to give the bytes of a run that nobody disturbed, and to leave no
+run at work in Dagster or MLflow and no unfinished file.
+Run: python -m bench.kills --first 20 --later 10 --aimed 10 --disk 5
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+N_PHOTOS, N_MORE = 64, 8
+LONGEST_SECONDS = 600.0
+RESULTS = ("layout.parquet", "mosaic.jpg")
+AT_WORK = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
+# What appears when a database is being made, below the home.
+BEING_MADE = (".databases-*", "mlflow.db*", ".mlflow*", "photos/photos.sqlite*")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A command on a home of its own."""
+
+    place: Path
+    command: tuple[str, ...]
+
+    @property
+    def home(self) -> Path:
+        return self.place / "home"
+
+    @property
+    def out(self) -> Path:
+        return self.place / "out"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the command, its output in a file."""
+        with (self.place / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "orchestration.cli", *self.command, "--out", str(self.out)],
+                env={**os.environ, "TESSERA_HOME": str(self.home)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def finish(self) -> int:
+        """Run the command to its end; return the exit code."""
+        return self.start().wait(LONGEST_SECONDS)
+
+    def last_line(self) -> str:
+        """Return what the command has written last."""
+        lines = (self.place / "log.txt").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each result that is there."""
+        return {
+            name: hashlib.sha256((self.out / name).read_bytes()).hexdigest()
+            for name in RESULTS
+            if (self.out / name).exists()
+        }
+
+    def remains(self) -> list[str]:
+        """Return what should not be left: runs at work, and unfinished files."""
+        found = _at_work(self.home / "history/runs.db", "runs", AT_WORK)
+        found += _at_work(self.home / "mlflow.db", "runs", ("RUNNING", "SCHEDULED"))
+        files = [*self.home.rglob(".*"), *self.out.rglob(".*")]
+        return found + [f"file {file.name}" for file in files]
+
+
+def _at_work(database: Path, table: str, statuses: tuple[str, ...]) -> list[str]:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        marks = ", ".join("?" * len(statuses))
+        rows = connection.execute(
+            f"SELECT status FROM {table} WHERE status IN ({marks})",
+            statuses,
+        )
+        return [f"{database.name}: {status}" for (status,) in rows]
+
+
+class Bench:
+    """The photos, and what an undisturbed run makes of them."""
+
+    def __init__(self, place: Path, seed: int) -> None:
+        self.place = place
+        self.random = random.Random(seed)
+        self.outcomes = Counter[str]()
+        self.faults: list[str] = []
+        self._n_trials = 0
+
+    def photos(self, name: str, n: int) -> Path:
+        """Return a folder with so many photos of noise."""
+        folder = self.place / name
+        folder.mkdir()
+        for number in range(n):
+            pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+            Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+        return folder
+
+    @contextlib.contextmanager
+    def trial(self, *command: str, home: Path | None = None) -> Iterator[Trial]:
+        """Yield a command on a new home, or on a copy of one."""
+        self._n_trials += 1
+        place = self.place / f"trial-{self._n_trials}"
+        place.mkdir()
+        if home is not None:
+            shutil.copytree(home, place / "home", symlinks=True)
+        yield Trial(place, command)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def reference(self, *command: str, home: Path | None = None) -> tuple[dict[str, str], float]:
+        """Run a command undisturbed; return its results and its seconds."""
+        with self.trial(*command, home=home) as trial:
+            begun = time.monotonic()
+            code = trial.finish()
+            if code != 0 or trial.remains():
+                raise RuntimeError(f"undisturbed: {code}, {trial.remains()}, {trial.last_line()}")
+            return trial.digests(), time.monotonic() - begun
+
+    def judge(self, what: str, trial: Trial, expected: dict[str, str]) -> None:
+        """Run the command again, and note whether all is as if nothing had happened."""
+        code = trial.finish()
+        if code != 0:
+            verdict = f"the repeat ended with {code}: {trial.last_line()}"
+        elif trial.digests() != expected:
+            verdict = "other bytes"
+        elif remains := trial.remains():
+            verdict = f"left: {', '.join(remains[:3])}"
+        else:
+            self.outcomes[f"{what}: mended"] += 1
+            return
+        self.outcomes[f"{what}: NOT mended"] += 1
+        self.faults.append(f"{what}: {verdict}")
+        print(f"  {what}: {verdict}", flush=True)
+
+
+def kill_at_random(trial: Trial, seconds: float) -> None:
+    """Start a command, and kill it with all that it started after so many seconds."""
+    process = trial.start()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    _kill(process)
+
+
+def kill_while_a_database_is_made(trial: Trial, seconds: float) -> None:
+    """Kill a first run so many seconds after one of its databases has begun to appear."""
+    wanted = BEING_MADE[int(seconds * 1e6) % len(BEING_MADE)]
+    process = trial.start()
+    while process.poll() is None and not any(trial.home.glob(wanted)):
+        time.sleep(0.001)
+    time.sleep(seconds)
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: float) -> Iterator[Callable[[], None]]:
+    """Mount a disk of so many MB; yield a function that makes it large."""
+    folder.mkdir()
+    size = f"size={int(megabytes * 1024)}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
+    try:
+        yield lambda: _enlarge(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _enlarge(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4g", str(folder)], check=True)
+
+
+def run(bench: Bench, counts: argparse.Namespace) -> None:
+    """Carry out all trials."""
+    photos = bench.photos("photos", N_PHOTOS)
+    command = ("map", str(photos), "--name", "killed")
+    expected, seconds = bench.reference(*command)
+    print(f"an undisturbed first run takes {seconds:.1f} s", flush=True)
+    for _ in range(counts.first):
+        with bench.trial(*command) as trial:
+            kill_at_random(trial, bench.random.uniform(0.2, seconds))
+            bench.judge("first run killed", trial, expected)
+    for _ in range(counts.aimed):
+        with bench.trial(*command) as trial:
+            kill_while_a_database_is_made(trial, bench.random.expovariate(5.0))
+            bench.judge("killed at a database", trial, expected)
+    if counts.later:
+        _later(bench, command, photos, counts.later)
+    if counts.demo:
+        demo, seconds = bench.reference("demo")
+        for _ in range(counts.demo):
+            with bench.trial("demo") as trial:
+                kill_at_random(trial, bench.random.uniform(1.0, seconds))
+                bench.judge("demo killed", trial, demo)
+    if counts.disk:
+        _disk(bench, counts.disk)
+
+
+def _later(bench: Bench, command: tuple[str, ...], photos: Path, n: int) -> None:
+    with bench.trial(*command) as first:
+        first.finish()
+        for number in range(N_PHOTOS, N_PHOTOS + N_MORE):
+            pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+            Image.fromarray(pixels).resize((320, 240)).save(photos / f"{number:03}.jpg")
+        expected, seconds = bench.reference(*command, home=first.home)
+        for _ in range(n):
+            with bench.trial(*command, home=first.home) as trial:
+                kill_at_random(trial, bench.random.uniform(0.2, seconds))
+                bench.judge("later run killed", trial, expected)
+
+
+def _disk(bench: Bench, n: int) -> None:
+    photos = bench.photos("photos-for-disks", N_PHOTOS)
+    command = ("map", str(photos), "--name", "full")
+    with bench.trial(*command) as whole:
+        whole.finish()
+        expected = whole.digests()
+        n_bytes = sum(file.stat().st_size for file in whole.place.rglob("*") if file.is_file())
+    for number in range(n):
+        place = bench.place / f"disk-{number}"
+        megabytes = n_bytes / 2**20 * number / n
+        with small_disk(place, megabytes) as enlarge:
+            trial = Trial(place, command)
+            with contextlib.suppress(OSError):
+                trial.finish()
+            enlarge()
+            bench.judge(f"disk of {megabytes:.1f} MB", trial, expected)
+
+
+def main() -> int:
+    """Print what was mended, and end with 1 if something was not."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
+    for name in ("first", "later", "demo", "aimed", "disk"):
+        parser.add_argument(f"--{name}", type=int, default=0, help="Number of trials.")
+    parser.add_argument("--seed", type=int, default=0)
+    counts = parser.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        bench = Bench(Path(folder), counts.seed)
+        run(bench, counts)
+    print(json.dumps(dict(sorted(bench.outcomes.items())), indent=2))
+    return 1 if bench.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

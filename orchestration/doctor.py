@@ -1,0 +1,158 @@
+"""What is wrong with a home, and how it is mended."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+from assets.methods.common.files import remove_unfinished
+from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.mlflow_database import (
+    DatabaseFaultError,
+    database_of,
+    fault_of_database,
+    prepare_database,
+    set_database_aside,
+)
+from assets.resources.outages import TrackingError
+from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking, first_line
+from orchestration.databases import faults, set_damaged_aside
+from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
+
+LEAST_FREE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong: a sentence, and what is done or can be done about it.
+
+    ``repair`` mends it; None where only a person can.
+    """
+
+    what: str
+    advice: str
+    repair: Callable[[], object] | None = None
+
+
+def damaged_databases(home: Path) -> Iterator[Finding]:
+    """Find databases of Dagster that SQLite cannot read; nothing else can be looked at then."""
+    for database, fault in faults(home):
+        yield Finding(
+            f"Dagster's database {database} is damaged ({fault}).",
+            "It is set aside and made anew. Past runs are no longer listed, and schedules and "
+            "sensors have to be switched on again; collections, maps, scores and caches stay.",
+            partial(set_damaged_aside, home, database),
+        )
+
+
+def findings(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> Iterator[Finding]:
+    """Find what is wrong in a home whose databases can be read."""
+    yield from _partitions(home, instance)
+    yield from _dead_runs(instance)
+    yield from _tracking_database(home, tracking)
+    yield from _unfinished_tracking(instance, tracking)
+    yield from _left_files(home)
+    yield from _little_room(home)
+
+
+def _partitions(home: Path, instance: dg.DagsterInstance) -> Iterator[Finding]:
+    registry = CollectionRegistry(home)
+    partitions = instance.get_dynamic_partitions(PARTITIONS_NAME)
+    for name in partitions:
+        if registry.find(name) is None:
+            yield Finding(
+                f"The partition {name} has no collection that can be read.",
+                f"It is deleted; `tessera add {name} SOURCE` makes it again.",
+                partial(instance.delete_dynamic_partition, PARTITIONS_NAME, name),
+            )
+    for collection in registry.all():
+        if collection.name not in partitions:
+            yield Finding(
+                f"The collection {collection.name} is no partition in Dagster.",
+                "It is made one.",
+                partial(instance.add_dynamic_partitions, PARTITIONS_NAME, [collection.name]),
+            )
+
+
+def _dead_runs(instance: dg.DagsterInstance) -> Iterator[Finding]:
+    for run in dead_runs_of(instance):
+        yield Finding(
+            f"The process of the run {run.run_id} is gone; Dagster calls it {run.status.value}.",
+            "It is reported as failed.",
+            partial(fail_run, instance, run),
+        )
+
+
+def _tracking_database(home: Path, tracking: Tracking) -> Iterator[Finding]:
+    """Find out whether MLflow's database below the home can be used, if it is what is used."""
+    if tracking.tracking_uri:
+        return
+    fault = fault_of_database(home)
+    if fault is None:
+        try:
+            prepare_database(home)
+        except DatabaseFaultError as error:
+            fault = error.fault
+        except Exception as error:
+            # MLflow and its libraries have a kind of their own for each fault.
+            why = str(error) if isinstance(error, TrackingError) else first_line(error)
+            yield Finding(f"MLflow cannot be asked: {why}.", "Runs are not tracked meanwhile.")
+    if fault is not None:
+        yield Finding(
+            f"MLflow's database {database_of(home)} is damaged ({fault}).",
+            "It is set aside and made anew. MLflow's list of runs and the older versions of the "
+            "NSFW model are lost; the champion becomes version 1. Results, caches and the figures "
+            "in mlflow-artifacts stay.",
+            partial(_remake_tracking, home),
+        )
+
+
+def _remake_tracking(home: Path) -> None:
+    set_database_aside(home)
+    prepare_database(home)
+
+
+def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> Iterator[Finding]:
+    """Find runs that MLflow calls RUNNING, although Dagster's have ended or are unknown."""
+    try:
+        running = tracking.running()
+    except TrackingError as error:
+        # What is wrong with the database of the home is a finding of its own.
+        if tracking.tracking_uri:
+            yield Finding(
+                f"MLflow at {tracking.shown_uri} cannot be asked: {error}",
+                "Start its server. Runs go on without it meanwhile, and are not tracked.",
+            )
+        return
+    for run_id in sorted({run.data.tags.get(DAGSTER_RUN, "") for run in running} - {""}):
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.status in FINISHED:
+            status = run.status if run else dg.DagsterRunStatus.FAILURE
+            yield Finding(
+                f"MLflow calls the run {run_id} RUNNING, which has ended.",
+                f"It becomes {ENDED[status]}.",
+                partial(tracking.finish_runs, run_id, status),
+            )
+
+
+def _left_files(home: Path) -> Iterator[Finding]:
+    left = remove_unfinished(home, only_look=True)
+    if left:
+        yield Finding(
+            f"{len(left):,} unfinished files of killed processes lie in the home, such as "
+            f"{left[0]}.",
+            "They are removed.",
+            partial(remove_unfinished, home),
+        )
+
+
+def _little_room(home: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE_BYTES:
+        yield Finding(
+            f"The disk of {home} has {free / 2**20:,.0f} MB left.",
+            "Make room, or move the home to another disk.",
+        )

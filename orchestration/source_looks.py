@@ -1,0 +1,55 @@
+"""Looks at sources that may hang, such as a folder of a network that is gone."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+
+# Dagster gives an evaluation of a sensor 60 s, for all collections together.
+ALL_SECONDS = 40.0
+ONE_SECONDS = 10.0
+
+
+class SourceLooks:
+    """Lists sources in threads, and goes on without those that take too long.
+
+    A look that takes longer than an evaluation of the sensor is not begun a second time: what it
+    finds is the answer of the first evaluation after its end.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, Future[str]] = {}
+
+    def round(self) -> Callable[[str, Callable[[], str]], str | None]:
+        """Return a function for one evaluation, which maps a name and a look to what it found.
+
+        It returns None where the look has not ended in time, and raises what the look raises.
+        """
+        deadline = time.monotonic() + ALL_SECONDS
+
+        def found(name: str, look: Callable[[], str]) -> str | None:
+            future = self._running.get(name)
+            if future is None:
+                future = self._running[name] = _in_thread(look)
+                left = max(deadline - time.monotonic(), 0.0)
+                wait([future], min(ONE_SECONDS, left))
+            if not future.done():
+                return None
+            del self._running[name]
+            return future.result()
+
+        return found
+
+
+def _in_thread(look: Callable[[], str]) -> Future[str]:
+    future: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(look())
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A thread that hangs does not keep the process from ending.
+    threading.Thread(target=run, daemon=True).start()
+    return future
