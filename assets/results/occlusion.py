@@ -177,7 +177,7 @@ def run_occlusion(
         label = _LABELS[experiment].format(class_name)
         foot = [*made.lines(), *_lines_about(about, [experiment])]
         level = title.uncovered if experiment == "hidden" else None
-        overlay = draw_overlay(photo, found.values, drawing, label, level, foot)
+        overlay = draw_overlay(photo, found.values, drawing, label, level, foot=foot)
         images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
         files[f"{experiment}.png"] = png(overlay, origin).data

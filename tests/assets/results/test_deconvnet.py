@@ -220,7 +220,7 @@ def test_the_deconvnet_reads_the_judged_pixels_and_tells_what_a_square_of_them_s
     monkeypatch.setattr(
         deconvnet,
         "draw_deconvnet_figure",
-        lambda *given, notes: told.append(notes) or draw(*given, notes=notes),
+        lambda *given, notes, foot: told.append(notes) or draw(*given, notes=notes),
     )
     target, image = target_of(), Image.new("RGB", (96, 48))
     wide, square = Image.new("RGB", (32, 16), "white"), noise(24, 24)
