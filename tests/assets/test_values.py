@@ -59,7 +59,7 @@ def test_reconstructions_outlive_the_process(tmp_path, rejects):
         "image_id": "ab",
         "uri": "/photos/a.png",
         "score": 0.75,
-        "score_of_network": 0.5,
+        "square_score": 0.5,
         "changed_score": 0.625,
     }
     random = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.animation import Frame
 from assets.results.originals import Original
@@ -50,5 +50,5 @@ def test_of_an_animation_a_model_that_did_not_choose_the_frame_says_so():
     note = asked.frame_note(moving, second)
     assert note is not None
     assert note.startswith("one scores this frame highest")
-    report = report_of(moving, second, {"score": 0.5}, note)
+    report = report_of(moving, provenance_of(second, 0.5), {"score": 0.5}, note)
     assert (report["model"], report["model_version"], report["frame_note"]) == ("two", "3", note)
