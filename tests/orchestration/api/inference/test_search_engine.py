@@ -21,6 +21,7 @@ from orchestration.api.inference.served_models import ServedModels
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.settings import ServeSettings
 from support.image_server import packed
+from support.served import wait_for
 from support.small_models import KnownVersions, coloured, use_small_models
 
 RED = np.array([1, 0, 0], np.float32)
@@ -72,7 +73,8 @@ class Searched:
 
     @property
     def n_embedded(self):
-        # One each has warmed the models up.
+        # One each warms the models up, in a thread that may be slower than a search without images.
+        wait_for(lambda: len(self.batches) >= 2, 60, "the models are not warm")
         return sum(size for _, size in self.batches) - 2
 
     def close(self):
