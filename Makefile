@@ -79,6 +79,7 @@ bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/occlusion.py
 	$(BIN)/python bench/evaluation.py
 	$(BIN)/python bench/serving.py
+	$(BIN)/python -m bench.explained_by_service
 
 figures: $(INSTALLED)  ## Draw the figures in docs/ anew; a quarter of an hour.
 	$(BIN)/python docs/make_figures.py

@@ -12,6 +12,7 @@ from assets.methods.attribution.deconvnet_maps import DeconvnetSettings
 from assets.methods.attribution.heat_map import Colormap, HeatMapSettings, Scale
 from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experiment, OcclusionSettings
 from assets.methods.attribution.windows import Fill
+from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
@@ -162,6 +163,8 @@ class NsfwScoresConfig(_Config):
     the environment variable TESSERA_CLASSIFIER_KEY."""
     class_name: str = "nsfw"
     """Name of the class whose probability is wanted."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Lowest score with which an image is flagged, from 0 to 1."""
     listed: int = Field(default=50, ge=1)
     """Number of images in the list of the highest scores."""
 
@@ -195,13 +198,16 @@ class OcclusionMapsConfig(ExaminedImagesConfig):
     fill: Fill = "black"
     """What hidden windows are painted over with: black, the mean colour of the image, or the
     blurred image."""
-    long_side: int = 1024
-    """Longest side of an image in pixels. Larger images are scaled down to it first."""
+    long_side: int | None = None
+    """Longest side in pixels to which the original is scaled down, to put the windows on it.
+    Without it, windows lie on the working copy, the pixels that are scored."""
     colormap: Colormap = "inferno"
-    """Colours of the map. In all but jet, equal differences look equal."""
+    """Colours of the map of seen. In all but jet, equal differences look equal. That of hidden is
+    red where covering lowers the score, blue where it raises it and white where it does not."""
     scale: Scale = "own"
-    """Range of the colours: own is from the lowest to the highest value of the map, fixed is
-    from 0 to 1."""
+    """Range of the colours: own is from the lowest to the highest value of the map of seen, and
+    the largest change on the map of hidden. fixed is from 0 to 1, and a change of 1, which makes
+    images comparable."""
     opacity: float = 0.6
     """Opacity of the map over the image, from 0 to 1."""
     threshold: float = 0.5
@@ -305,6 +311,9 @@ class NsfwEvaluationConfig(_Config):
 
     models: list[str] = Field(default=[CHAMPION_URI], min_length=1)
     """Classifiers to evaluate and to compare, each named as for nsfw_scores (tessera score)."""
+    classes: dict[str, list[str]] = Field(default={})
+    """By classifier, the classes that stand for the positive label, where it has no class of that
+    name. The probabilities of several classes add up."""
     split: Literal["test", "all"] = "test"
     """Images to evaluate on: test is the test split; all is every image, which is fair only for
     classifiers that were trained on none of them."""
@@ -322,7 +331,16 @@ class NsfwEvaluationConfig(_Config):
     """Random seed of the confidence intervals."""
 
     def settings(self) -> EvaluationSettings:
-        """Return the settings as the method takes them."""
+        """Return the settings as the method takes them.
+
+        Raises UserError also for classes of a classifier that is not evaluated.
+        """
+        unknown = [name for name in self.classes if name not in self.models]
+        if unknown:
+            raise UserError(
+                f"Classes are given for {unknown[0]}, which is not evaluated: the classifiers are "
+                f"{', '.join(self.models)}."
+            )
         return EvaluationSettings(
             self.threshold, self.wanted_recall, self.prevalence, seed=self.seed
         )

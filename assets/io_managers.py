@@ -142,6 +142,8 @@ def _field(
     name = field.name if field.name in stored else former
     if name not in stored and field.default is not dataclasses.MISSING:
         return field.default
+    if name not in stored and field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
     content = stored[name]
     # JSON stores a tuple as a list.
     return tuple(content) if typing.get_origin(field_type) is tuple else content

@@ -1,7 +1,7 @@
 """The scores that a moderation model gives to images, and what in the images it looks at."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import dagster as dg
 import pandas as pd
@@ -12,7 +12,7 @@ from assets.config import (
     NsfwScoresConfig,
     OcclusionMapsConfig,
 )
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
 from assets.methods.plotting.contact_sheet import draw_ranking
@@ -25,7 +25,13 @@ from assets.resources.tracking import Tracking
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import addresses_of, choose_images
-from assets.results.scores import frame_ids, score_table, unread_note
+from assets.results.scores import (
+    frame_ids,
+    is_flagged,
+    other_model_note,
+    score_table,
+    unread_note,
+)
 from assets.steps import step
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -89,10 +95,13 @@ def nsfw_scores(
         image_ids = sorted(raw_images.images.image_id.unique())
         open_image = photos.store.open_working_copy
         animations = photos.store.animations(image_ids)
+        loaded = models.load(config.model, compute.settings(), context.log.warning)
+        target = Target(loaded.classifier, loaded.identity, config.class_name)
+        made = provenance_of(target, config.threshold)
         found = score_unseen(
             image_ids,
             open_image,
-            models.load(config.model, compute.settings(), context.log.warning).classifier,
+            loaded.classifier,
             config.class_name,
             models.probabilities,
             log.progress("photos"),
@@ -102,18 +111,30 @@ def nsfw_scores(
         note = unread_note(table)
         if note:
             context.log.warning(note)
-        log.metrics(found.metrics())
-        log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})")
+        # The model that answered may be another than when the first photo was asked for.
+        made = replace(made, identity=target.identity)
+        log.origin(made.parts())
+        flagged = is_flagged(table.score, config.threshold)
+        log.metrics({**found.metrics(), "flagged": int(flagged.sum())})
+        log.histogram("scores.png", found.scores, "Scores", f"P({config.class_name})", made)
         highest = table.nlargest(config.listed, "score").merge(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"
         )
-        log.table("highest.csv", highest)
+        log.table("highest.csv", highest.assign(**made.parts()))
         shown = dict(zip(image_ids, found.highest_ids, strict=True))
         log.image(
             "highest.png",
             draw_ranking(open_image, highest.assign(image_id=highest.image_id.map(shown))),
+            made,
         )
-    return NsfwScores(table, config.model, config.class_name, found.fingerprint, found.n_computed)
+    return NsfwScores(
+        table,
+        config.model,
+        config.class_name,
+        found.fingerprint,
+        found.n_computed,
+        made.parts(),
+    )
 
 
 @_asset(kinds={"torch", "png"})
@@ -132,7 +153,10 @@ def occlusion_maps(
     with step(context, tracking, progress, config) as log:
         chosen, reading = _chosen(context, config, raw_images, nsfw_scores, photos)
         target = _target(context, config, nsfw_scores, models, compute)
-        return chosen_occlusion_maps(chosen, target, config, reading, models.window_scores, log)
+        notes = _origin_notes(context, target, nsfw_scores, models)
+        return chosen_occlusion_maps(
+            chosen, target, config, reading, models.window_scores, log, notes
+        )
 
 
 @_asset(kinds={"torch", "png"})
@@ -151,7 +175,9 @@ def deconvnet_maps(
     with step(context, tracking, progress, config) as log:
         chosen, reading = _chosen(context, config, raw_images, nsfw_scores, photos)
         target = _target(context, config, nsfw_scores, models, compute)
-        return chosen_deconvnet_maps(chosen, target, config, reading, log)
+        notes = _origin_notes(context, target, nsfw_scores, models)
+        threshold = nsfw_scores.provenance.get("threshold")
+        return chosen_deconvnet_maps(chosen, target, config, reading, log, threshold, notes)
 
 
 def _chosen(
@@ -177,3 +203,15 @@ def _target(
     model = config.model or scores.model
     loaded = models.load(model, compute.settings(), context.log.warning)
     return Target(loaded.classifier, loaded.identity, config.class_name or scores.class_name)
+
+
+def _origin_notes(
+    context: dg.AssetExecutionContext, target: Target, scores: NsfwScores, models: Models
+) -> list[str]:
+    """Return a sentence, and warn, if the scores are of another model than the maps."""
+    note = other_model_note(target.identity, scores, models.registry.version_with)
+    if note is None:
+        return []
+    context.log.warning(note)
+    context.add_output_metadata({"note": note})
+    return [note]

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
 from assets.methods.common.shown_text import shown
 from assets.methods.common.tables import csv_bytes
+from assets.methods.models.provenance import Provenance
+from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.histogram import draw_histogram
+from assets.methods.plotting.png import png_bytes
 from assets.resources.progress import FOLLOWED_TAG, ProgressReporter, event_listener
 from assets.resources.tracking import ChildRun, Tracking
 
@@ -53,18 +56,41 @@ class Step:
         self.context.add_output_metadata(known)
         self.run.metrics({k: v for k, v in known.items() if isinstance(v, int | float)})
 
-    def image(self, name: str, image: Image.Image) -> None:
-        """Log an image to MLflow under ``name``, and show its thumbnail in Dagster."""
-        self.run.image(name, image)
+    def origin(self, parts: Mapping[str, Any], prefix: str = "") -> None:
+        """Say in Dagster, and in the tags of MLflow's run, where answers come from.
+
+        ``parts`` are those of a `Provenance`.
+        """
+        named = {f"{prefix}{name}": part for name, part in parts.items()}
+        self.context.add_output_metadata({name: _plain(part) for name, part in named.items()})
+        self.run.tags(named)
+
+    def image(self, name: str, image: Image.Image, made: Provenance | None = None) -> None:
+        """Log an image to MLflow under ``name``, and show its thumbnail in Dagster.
+
+        One of answers that were ``made`` says their origin below it, and in its file.
+        """
+        if made is None:
+            self.run.image(name, image)
+        else:
+            image = with_foot(image, made.lines())
+            self.run.file(name, png_bytes(image, made.parts()))
         self.thumbnail(Path(name).stem, image)
 
     def thumbnail(self, name: str, image: Image.Image) -> None:
         """Show a small version of an image in Dagster."""
         self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(image))})
 
-    def histogram(self, name: str, values: np.ndarray, title: str, unit: str) -> None:
-        """Log the distribution of ``values`` as a figure."""
-        self.image(name, draw_histogram(values, title, unit))
+    def histogram(
+        self,
+        name: str,
+        values: np.ndarray,
+        title: str,
+        unit: str,
+        made: Provenance | None = None,
+    ) -> None:
+        """Log the distribution of ``values`` as a figure; ``made`` as for ``image``."""
+        self.image(name, draw_histogram(values, title, unit), made)
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log a table to MLflow, as CSV."""

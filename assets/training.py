@@ -13,6 +13,7 @@ from assets.config import (
     NsfwTrainingConfig,
     catalogue_settings,
 )
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import plan_compute
 from assets.methods.common.errors import NotApplicableError
 from assets.methods.common.shown_text import shown
@@ -28,13 +29,16 @@ from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.evaluation import (
+    MODEL_NAME,
     evaluate_model,
     evaluation_summary,
     evaluation_value,
     label_metrics,
     log_evaluation,
+    scores_in_words,
     shown_names,
 )
+from assets.results.scores import frame_ids
 from assets.results.training import (
     TRAINING_IMAGES,
     check_test_split,
@@ -94,6 +98,7 @@ def labelled_images(
 def nsfw_training(
     context: dg.AssetExecutionContext,
     config: NsfwTrainingConfig,
+    raw_images: Catalogue,
     labelled_images: LabelledData,
     photos: Photos,
     models: dg.ResourceParam[Models],
@@ -104,6 +109,8 @@ def nsfw_training(
     """A new version of the NSFW model: champion if it is no worse, or else challenger."""
     with step(context, tracking, progress, config) as log:
         data, load_image = labelled_images, photos.store.open_working_copy
+        animations = photos.store.animations(data.images.image_id)
+        # A label belongs to what a person saw; a version is compared by the scores that it gives.
         shown_ids = photos.store.shown_ids(data.images.image_id)
         check_test_split(data)
         # Before hours of training, to warn of a registry that is down, and to register the packaged
@@ -132,11 +139,17 @@ def nsfw_training(
             compute.settings(),
             folder,
             log.run.run_id,
-            shown_ids,
+            frame_ids(animations, raw_images.frames),
         )
         context.log.info(f"{result.alias or 'not registered'}: {result.reason}")
-        log.table("history.csv", result.history)
-        log.table("comparison.csv", result.comparison)
+        made = result.provenance
+        log.origin(made)
+        log.table("history.csv", result.history.assign(**made))
+        shared = {name: made[name] for name in ("class", "made_at", "tessera_version")}
+        log.table("comparison.csv", result.comparison.assign(**shared))
+        log.table("references.csv", result.references.assign(**shared))
+        if result.label_doubt:
+            context.log.warning(result.label_doubt)
         log.metrics(
             {
                 "epochs": len(trained.history),
@@ -147,6 +160,7 @@ def nsfw_training(
                 "version": result.version,
                 "alias": result.alias,
                 "reason": result.reason,
+                "label_doubt": result.label_doubt or None,
             }
         )
     return result
@@ -157,6 +171,7 @@ def nsfw_training(
 def nsfw_evaluation(
     context: dg.AssetExecutionContext,
     config: NsfwEvaluationConfig,
+    raw_images: Catalogue,
     labelled_images: LabelledData,
     photos: Photos,
     models: dg.ResourceParam[Models],
@@ -167,25 +182,37 @@ def nsfw_evaluation(
     """Precision, recall, ROC, PR and calibration of each model, with 95 % intervals, per slice."""
     with step(context, tracking, progress, config) as log:
         load_image = photos.store.open_working_copy
+        animations = photos.store.animations(labelled_images.images.image_id)
         asked = list(dict.fromkeys(config.models))
-        evaluated = [
-            evaluate_model(
+        positive = labelled_images.class_names[1]
+        evaluated, made = [], []
+        for name, model in zip(shown_names(asked), asked, strict=True):
+            loaded = models.load(model, compute.settings(), context.log.warning)
+            found = evaluate_model(
                 name,
-                models.load(model, compute.settings(), context.log.warning).classifier,
+                loaded.classifier,
                 labelled_images,
                 config.split,
                 config.settings(),
                 load_image,
                 models.probabilities,
                 log.progress("photos"),
-                photos.store.shown_ids(labelled_images.images.image_id),
+                frame_ids(animations, raw_images.frames),
+                config.classes.get(model, ()),
+                loaded.identity.version,
             )
-            for name, model in zip(shown_names(asked), asked, strict=True)
-        ]
-        figure = draw_evaluation({one.name: one.evaluation for one in evaluated})
-        positive = labelled_images.class_names[1]
-        value = evaluation_value(evaluated, figure, load_image, positive, config)
+            target = Target(loaded.classifier, loaded.identity, found.class_name)
+            evaluated.append(found)
+            made.append(provenance_of(target, config.threshold))
+        figure = draw_evaluation(
+            {one.name: one.evaluation for one in evaluated},
+            scores_in_words(evaluated, positive),
+            [line for one in made for line in one.lines()],
+        )
+        value = evaluation_value(evaluated, figure, load_image, positive, config, made)
         log.metrics(evaluation_summary(evaluated))
+        for number, one in enumerate(made, 1):
+            log.origin(one.parts(), "" if len(made) == 1 else f"{MODEL_NAME.format(number)}.")
         log_evaluation(log.run, evaluated, value)
         log.thumbnail("evaluation", figure)
         for note in value.notes:

@@ -9,9 +9,20 @@ import pyarrow as pa
 
 from assets.methods.common.errors import UserError
 
+# The parts of a `Provenance`; empty in homes of before.
+Parts = dict[str, Any]
+
 # Metadata of a field that was renamed, or has renamed columns: their names in older homes.
 FORMER_NAME = "former_name"
 FORMER_COLUMNS = "former_columns"
+# The empty columns of ``NsfwTraining.references``.
+REFERENCE_COLUMNS = {
+    "model": pd.Series(dtype=object),
+    "place": pd.Series(dtype=object),
+    "auc": pd.Series(dtype=float),
+    "auc_low": pd.Series(dtype=float),
+    "auc_high": pd.Series(dtype=float),
+}
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,7 @@ class NsfwScores:
     class_name: str
     fingerprint: str
     n_computed: int
+    provenance: Parts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,19 +135,27 @@ class OcclusionMaps:
     """The occlusion maps of some images of a collection, the highest scores first.
 
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
-    frame (of an animation, from 0), score_at_full_size, experiment, and the metrics of its map.
-    ``maps`` (rows, columns of the image, float32), ``window_scores`` (rows, columns of windows,
-    float32) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``.
-    ``rejects`` are the images whose file can no longer be read.
+    frame (of an animation, from 0), judged_score (of the model and the class that were asked, which
+    may be others, for the same pixels; older homes have none), read_score (of the pixels on which
+    the windows lie), experiment, the metrics of its map, and where its strongest window lies
+    (``placed_columns``). ``maps`` (rows, columns of the image, or of the largest map if the image
+    is larger, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have
+    the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
+    file can no longer be read. ``sheet`` has the pages of a sheet of all images, by their number
+    from 1; none in older homes. ``notes`` are sentences on the origin of the maps, such as that the
+    scores are of another version.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_at_full_size": "read_score"}})
     rejects: pd.DataFrame
     maps: dict[str, np.ndarray]
     window_scores: dict[str, np.ndarray]
     overlays: dict[str, EncodedImage]
     figures: dict[str, EncodedImage]
     settings: dict[str, Any]
+    provenance: Parts = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    sheet: dict[str, EncodedImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,16 +163,19 @@ class DeconvnetMaps:
     """The deconvnet reconstructions of some images of a collection, the highest scores first.
 
     ``table`` has a row per image: rank, image_id, uri, score (from nsfw_scores), frame (of an
-    animation, from 0), score_of_network, changed_score. ``reconstructions`` (rows, columns of the
-    image, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` are as in
-    ``OcclusionMaps``.
+    animation, from 0), judged_score (as in ``OcclusionMaps``), square_score (of the square that the
+    deconvnet reads), changed_score (of the square after a small step). ``reconstructions`` (as
+    large as maps, 3; float32) and ``figures`` have the key ``IMAGE_ID``; ``rejects`` and ``notes``
+    are as in ``OcclusionMaps``.
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_of_network": "square_score"}})
     rejects: pd.DataFrame
     reconstructions: dict[str, np.ndarray]
     figures: dict[str, EncodedImage]
     settings: dict[str, Any]
+    provenance: Parts = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -160,10 +183,12 @@ class NsfwTraining:
     """A trained version of the NSFW model, its comparison with the champion, and its alias.
 
     ``history`` has a row per epoch. ``comparison`` has a row for the new version and one for the
-    champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set;
-    the champion's are null where it does not have the positive class. ``reason`` says why the
-    version got its ``alias``. When the registry could not be reached, both ``version`` and
-    ``alias`` are empty.
+    champion that it was compared with: model, version, auc, auc_low, auc_high on the same test set,
+    model_fingerprint; the champion's AUC is null where it does not have the positive class.
+    ``reason`` says why the version got its ``alias``. When the registry could not be reached, both
+    ``version`` and ``alias`` are empty. ``label_doubt`` says which labels may be swapped; empty if
+    none seem to be. ``references`` has the AUC of the models that knew the class before, in each
+    split and slice: model, place, auc, auc_low, auc_high. Older homes have neither.
     """
 
     history: pd.DataFrame
@@ -174,17 +199,23 @@ class NsfwTraining:
     alias: str
     reason: str
     best_epoch: int
+    label_doubt: str = ""
+    references: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(REFERENCE_COLUMNS))
+    provenance: Parts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class NsfwEvaluation:
     """The evaluation of models on labelled images.
 
-    ``metrics``: model, metric, value, low, high. ``slices``: model and the columns of
-    ``Evaluation.slices``. ``curves``: model, curve (roc or precision_recall), threshold, x, y.
-    ``reliability``: model, scaled (bool), and the columns of ``reliability_table``. ``scores``:
-    image_id, uri, label, split, model, score. ``worst`` has a contact sheet for each model,
-    by its number in ``models``.
+    Every table has the columns model and class, the classes of the model that stand for
+    ``positive``, joined by a plus sign. ``metrics``: metric, value, low, high. ``slices``: the
+    columns of ``Evaluation.slices``. ``curves``: curve (roc or precision_recall), threshold, x, y.
+    ``reliability``: scaled (bool), and the columns of ``reliability_table``. ``scores``: image_id,
+    uri, label, split, score, frame (as in `NsfwScores`). ``worst`` has a contact sheet for each
+    model, by its number in ``models``. ``classes`` are the classes in the order of ``models``, and
+    empty in an older home, where every model has the class ``positive``; nor do its tables have the
+    column class. ``provenance`` is in the order of ``models``.
     """
 
     positive: str
@@ -193,7 +224,11 @@ class NsfwEvaluation:
     metrics: pd.DataFrame = field(
         metadata={FORMER_NAME: "figures", FORMER_COLUMNS: {"figure": "metric"}}
     )
-    slices: pd.DataFrame
+    slices: pd.DataFrame = field(
+        metadata={
+            FORMER_COLUMNS: {"low": "false_positive_rate_low", "high": "false_positive_rate_high"}
+        }
+    )
     curves: pd.DataFrame
     reliability: pd.DataFrame
     scores: pd.DataFrame
@@ -201,6 +236,8 @@ class NsfwEvaluation:
     worst: dict[str, EncodedImage]
     notes: list[str]
     settings: dict[str, Any]
+    provenance: list[Parts] = field(default_factory=list)
+    classes: tuple[list[str], ...] = ()
 
 
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:

@@ -41,6 +41,10 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def request(self, method: str, path: str, body: bytes | None = None) -> dict:
         """Return the reply; raises RuntimeError unless the status is a success."""
         self._connection.request(method, path, body, JSON_BODY)

@@ -18,9 +18,10 @@ from skin_figure import draw_skin_figure
 DOCS = Path(__file__).parent
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 ASTRONAUT_FIGURES = {
-    "astronaut-nsfw.jpg": ("explain", "--preset", "figure"),
+    "astronaut-nsfw.jpg": ("explain", "--preset", "figure", "--long-side", "512"),
     "astronaut-helmet.jpg": (
-        "explain", "--model", "efficientnet-lite0", "--class", "football helmet"
+        "explain", "--model", "efficientnet-lite0", "--class", "football helmet",
+        "--long-side", "512",
     ),
     "astronaut-deconvnet.jpg": ("deconv", "--layer", "relu_stage3_block2"),
 }  # fmt: skip
@@ -34,7 +35,8 @@ def main() -> None:
     for name, (command, *options) in ASTRONAUT_FIGURES.items():
         with tempfile.TemporaryDirectory() as folder:
             tessera(command, str(ASTRONAUT), "--out", folder, *options)
-            with Image.open(Path(folder, "astronaut", "figure.png")) as figure:
+            (path,) = Path(folder).glob("astronaut-*/figure.png")
+            with Image.open(path) as figure:
                 save(figure, name)
     with tempfile.TemporaryDirectory() as folder:
         tessera("study", "--out", folder)

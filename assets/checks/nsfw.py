@@ -3,7 +3,7 @@
 import dagster as dg
 import numpy as np
 
-from assets.methods.attribution.occlusion import window_values
+from assets.methods.attribution.occlusion import MOST_MAP_PIXELS, window_values
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.shown_text import printable_uri
 from assets.methods.models.classifier import classify_arrays
@@ -11,6 +11,7 @@ from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.reference_images import reference_images
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.pixels import size_within
 from assets.resources.models import Models
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
@@ -66,7 +67,10 @@ def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> 
 
 @dg.asset_check(asset="occlusion_maps", additional_ins={"raw_images": dg.AssetIn()})
 def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
-    """Each map is finite, of its image's size, and within the range of its windows' scores."""
+    """Each map is finite, of its image's size, and within the range of its windows' scores.
+
+    A map of a very large image has as many pixels as a map has at most.
+    """
     shape_of = _shapes(raw_images)
     table = occlusion_maps.table
     faults = []
@@ -112,9 +116,10 @@ def reconstructions_are_sound(
 
 
 def _shapes(catalogue: Catalogue) -> dict[str, tuple[int, int]]:
-    """Return the height and the width of each image by its image_id."""
+    """Return the rows and columns of the maps of each image by its image_id."""
     images = catalogue.images
-    shapes = zip(images.height.astype(int), images.width.astype(int), strict=True)
+    sizes = zip(images.width.astype(int), images.height.astype(int), strict=True)
+    shapes = [size_within(size, MOST_MAP_PIXELS)[::-1] for size in sizes]
     return dict(zip(images.image_id, shapes, strict=True))
 
 

@@ -4,6 +4,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from assets.methods.evaluation.evaluate import SLICE_RATES
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, LabelReason, class_counts
 from assets.resources.models import Models
@@ -107,26 +108,52 @@ def champion_is_no_worse(
     )
 
 
+@dg.asset_check(asset="nsfw_training")
+def labels_are_not_swapped(nsfw_training: NsfwTraining) -> dg.AssetCheckResult:
+    """No model that knew the class before, nor the new version, is surely worse than chance."""
+    references = nsfw_training.references
+    if nsfw_training.label_doubt:
+        told = nsfw_training.label_doubt
+    elif references.empty:
+        told = "no model knew the class before, so nothing was compared"
+    else:
+        names = " and ".join(references.model.unique())
+        told = f"{names}: {len(references):,} splits and slices, none surely worse than chance"
+    return dg.AssetCheckResult(
+        passed=not nsfw_training.label_doubt,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=told,
+    )
+
+
 @dg.asset_check(asset="nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """Every metric is finite, in [0, 1] and inside its interval; those without one are positive."""
     is_bare = nsfw_evaluation.metrics.metric.isin(WITHOUT_INTERVAL)
     metrics = nsfw_evaluation.metrics[~is_bare]
-    slices = nsfw_evaluation.slices.drop(columns="value").rename(
-        columns={"false_positive_rate": "value"}
-    )
+    intervals = [metrics[["low", "value", "high"]], *_slice_rates(nsfw_evaluation.slices)]
     # Comparisons with NaN are false, so NaN counts as a fault.
     bare = nsfw_evaluation.metrics.value[is_bare].to_numpy(dtype=float)
     faults = int((~((bare > 0) & (bare < np.inf))).sum())
-    for table in (metrics, slices):
-        numbers = table[["low", "value", "high"]].to_numpy(dtype=float)
+    for table in intervals:
+        numbers = table.to_numpy(dtype=float)
         is_ordered = (numbers[:, 0] <= numbers[:, 1]) & (numbers[:, 1] <= numbers[:, 2])
         faults += int((~(is_ordered & ((numbers >= 0) & (numbers <= 1)).all(axis=1))).sum())
     return dg.AssetCheckResult(
         passed=faults == 0 and len(metrics) > 0,
-        description=f"{len(bare) + len(metrics) + len(slices):,} metrics, {faults:,} not finite or "
+        description=f"{len(bare) + sum(map(len, intervals)):,} metrics, {faults:,} not finite or "
         "outside their interval",
     )
+
+
+def _slice_rates(slices: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the low end, the value and the high end of each rate where it has to exist."""
+    return [
+        slices.loc[slices[counted] > 0, [f"{rate}_low", rate, f"{rate}_high"]]
+        for rate, (_, counted) in SLICE_RATES.items()
+        # An older home has false-positive rates alone.
+        if rate in slices
+    ]
 
 
 @dg.asset_check(asset="nsfw_evaluation")
@@ -146,7 +173,7 @@ def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetChec
         passed=is_same and below.empty,
         severity=dg.AssetCheckSeverity.WARN if is_same else dg.AssetCheckSeverity.ERROR,
         description=f"largest difference {worst:.1e}"
-        + "".join(f"; {model} ranks worse than chance" for model in below),
+        + "".join(f"; {model} ranks worse than chance: labels swapped?" for model in below),
     )
 
 

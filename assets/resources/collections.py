@@ -1,8 +1,11 @@
 """Collections: names for sources of photos, each in a small file below the home."""
 
+import csv
+import hashlib
+import io
 import json
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,22 @@ class CollectionRegistry:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def manifest_of_files(uris: Iterable[str]) -> Path:
+    """Write a manifest of files into the home, for a collection that consists of them.
+
+    The same uris, in any order, have the same manifest.
+    """
+    content = io.StringIO()
+    # Not every version of Python puts a lone carriage return into quotation marks.
+    rows = csv.writer(content, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    rows.writerows([["uri"], *([uri] for uri in sorted(set(uris)))])
+    data = content.getvalue().encode()
+    name = hashlib.sha256(data).hexdigest()[:16]
+    path = (home_folder() / "files" / f"{name}.csv").absolute()
+    write_whole(path, data)
+    return path
 
 
 def collection_for(name: str, source: str, follow_links: bool | None = None) -> Collection:

@@ -10,6 +10,7 @@ from assets.methods.models.classifier import Classifier
 from assets.methods.models.classifier_file import OPEN_NSFW, convert_open_nsfw, load_classifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.named_classifiers import load_named_classifier
+from assets.methods.models.one_model import RemoteClassifier
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import VectorStore
 from assets.resources.pyfunc_classifier import PyfuncClassifier
@@ -70,7 +71,8 @@ class Models:
             return PyfuncClassifier(model), version
         if name == OPEN_NSFW:
             return load_classifier(self.packaged(), plan), ""
-        return load_named_classifier(name, plan), ""
+        classifier = load_named_classifier(name, plan)
+        return classifier, classifier.version if isinstance(classifier, RemoteClassifier) else ""
 
     @cached_property
     def registry(self) -> ModelRegistry:

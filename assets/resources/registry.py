@@ -25,6 +25,7 @@ from assets.methods.models.classifier_file import (
     classifier_file_name,
     describe_classifier,
 )
+from assets.methods.models.provenance import tessera_version
 from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ CHAMPION = "champion"
 CHAMPION_URI = f"models:/{MODEL}@{CHAMPION}"
 FINGERPRINT_TAG = "fingerprint"
 FILE_TAG = "file"
+TESSERA_TAG = "tessera_version"
+VERDICT_TAG = "verdict"
 ARTIFACT = "weights"
 CODE = Path(__file__).with_name("registered_code.py")
 # What the code of a registered model imports beside Tessera, which is not on PyPI under that name.
@@ -99,9 +102,16 @@ class ModelRegistry:
         return model
 
     def register(
-        self, weights: Path, alias: str, run_id: str = "", compared_with: str = ""
+        self,
+        weights: Path,
+        alias: str,
+        run_id: str = "",
+        compared_with: str = "",
+        verdict: str = "",
     ) -> RegisteredModel:
         """Register a version with these weights, unless there is one, and give it ``alias``.
+
+        ``verdict`` says why it gets the alias; ``verdict_on`` returns it.
 
         When the registry is down, the returned model has no version and says so.
 
@@ -119,6 +129,9 @@ class ModelRegistry:
                     champion = self._version_by_alias(CHAMPION)
                     if champion is None or str(champion.version) != compared_with:
                         raise ChampionReplacedError
+                if verdict:
+                    client = self._tracking.client
+                    client.set_model_version_tag(MODEL, model.version, VERDICT_TAG, verdict)
                 self.set_alias(alias, model.version)
         except (MlflowException, OSError) as error:
             if self._tracking.strict:
@@ -131,6 +144,11 @@ class ModelRegistry:
     def set_alias(self, alias: str, version: str) -> None:
         """Make ``alias`` name ``version``."""
         self._tracking.client.set_registered_model_alias(MODEL, alias, version)
+
+    def verdict_on(self, version: str) -> str:
+        """Return what ``register`` was told of a version when it was judged last, or ""."""
+        tags = self._tracking.client.get_model_version(MODEL, version).tags
+        return str(tags.get(VERDICT_TAG, ""))
 
     def logged_file(self, version: str, name: str) -> bytes | None:
         """Return the artifact ``name`` of the run that made a version; None if there is none."""
@@ -171,6 +189,20 @@ class ModelRegistry:
                 return self._local_copy(version)
         except (MlflowException, OSError) as error:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
+
+    def version_with(self, fingerprint: str) -> str:
+        """Return the newest version of the NSFW model that has a fingerprint.
+
+        It is empty if there is none, or the registry cannot be asked.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
+        except (MlflowException, OSError):
+            return ""
+        same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == fingerprint]
+        return max((str(one.version) for one in same), key=int, default="")
 
     def load_pyfunc(self, uri: str) -> tuple["PyFuncModel", str]:
         """Load any MLflow model, ``models:/...`` or ``runs:/...``, unless it is a pickle.
@@ -243,7 +275,11 @@ class ModelRegistry:
             MODEL,
             source=f"runs:/{run_id}/{MODEL}",
             run_id=run_id,
-            tags={FINGERPRINT_TAG: description.fingerprint, FILE_TAG: file.name},
+            tags={
+                FINGERPRINT_TAG: description.fingerprint,
+                FILE_TAG: file.name,
+                TESSERA_TAG: tessera_version(),
+            },
         )
 
     def _create_run(self) -> str:

@@ -192,6 +192,10 @@ class TrackedRun:
         """Log the settings of the work."""
         self._log_batch(self._run_id, parameters=parameters)
 
+    def tags(self, tags: dict[str, Any]) -> None:
+        """Tag the run, such as with the version of the model that answered."""
+        self._log_batch(self._run_id, tags=tags)
+
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
         self._log_batch(self._run_id, metrics=metrics, step=step)
@@ -226,14 +230,16 @@ class TrackedRun:
         parameters: dict[str, Any] | None = None,
         metrics: dict[str, float] | None = None,
         step: int = 0,
+        tags: dict[str, Any] | None = None,
     ) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
         params = [Param(key, shown(str(value))) for key, value in (parameters or {}).items()]
         values = [Metric(key, float(value), now, step) for key, value in (metrics or {}).items()]
-        self._send(lambda: self._client.log_batch(run_id, values, params))
+        tagged = [RunTag(key, shown(str(value))) for key, value in (tags or {}).items()]
+        self._send(lambda: self._client.log_batch(run_id, values, params, tagged))
 
     def _log_file(self, run_id: str, name: str, data: bytes) -> None:
         parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
@@ -263,8 +269,8 @@ class TrackedRun:
 class ChildRun(TrackedRun):
     """The MLflow run of one asset and partition.
 
-    Its parent gets the same parameters and metrics, named ``ASSET.NAME``, because MLflow's table of
-    runs shows only parents.
+    Its parent gets the same parameters, metrics and tags, named ``ASSET.NAME``, because MLflow's
+    table of runs shows only parents.
     """
 
     def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
@@ -277,6 +283,11 @@ class ChildRun(TrackedRun):
         """Log the settings of the asset."""
         super().parameters(parameters)
         self._log_batch(self._parent_id, parameters=self._prefixed(parameters))
+
+    def tags(self, tags: dict[str, Any]) -> None:
+        """Tag the run of the asset, and its parent."""
+        super().tags(tags)
+        self._log_batch(self._parent_id, tags=self._prefixed(tags))
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; the parent gets those outside of a series."""

@@ -1,6 +1,8 @@
 """Deconvnets of images: how they are drawn, and what is kept of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +16,18 @@ from assets.methods.attribution.deconvnet_maps import (
     DeconvnetSettings,
     deconvnet_map,
 )
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.target import Target, provenance_of
+from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.results.originals import (
+    ImageResult,
+    Original,
+    chosen_results,
+    score_notes,
+    size_in_px,
+    sizes_in_words,
+)
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage
@@ -25,35 +35,61 @@ from assets.values import DeconvnetMaps, EncodedImage
 
 @dataclass(frozen=True)
 class DeconvnetResult(ImageResult):
-    """What the deconvnet found in an image."""
+    """What the deconvnet found in an image.
+
+    ``metrics`` has the score, P(class) of the judged pixels; ``square_score``, that of the square
+    that the deconvnet reads; and ``changed_score``, that of the square after a small step.
+    """
 
     found: DeconvnetMap
 
 
 def run_deconvnet(
-    image: Image.Image, name: str, target: Target, settings: DeconvnetSettings
+    image: Image.Image,
+    name: str,
+    target: Target,
+    settings: DeconvnetSettings,
+    judged: Image.Image | None = None,
+    *,
+    made: Provenance | None = None,
+    notes: Sequence[str] = (),
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
     Args:
-        image: of any size, shape and mode.
+        image: of any size, shape and mode. The maps have its size.
         name: what the figure calls the image.
         target: the class, of a ``TorchClassifier``.
         settings: where the deconvnet starts.
+        judged: the pixels that have the image's score, which the deconvnet reads; None for the
+            image itself.
+        made: the origin of the answers; by default they are asked for now.
+        notes: sentences on the origin that the figure shows first.
 
     Raises:
         UserError: as for ``deconvnet_map``.
     """
-    found = deconvnet_map(image, target.classifier, target.class_name, settings)
-    figure = draw_deconvnet_figure(image, found, name, target.model)
+    judged = image if judged is None else judged
+    found = deconvnet_map(judged, target.classifier, target.class_name, settings, image.size)
+    if judged.width != judged.height:
+        square = "The deconvnet reads the working copy padded to a square"
+        told = score_notes(found.class_name, found.score, square, found.square_score)
+        notes = (*notes, *told)
+    made = made or provenance_of(target, threshold=None)
+    about = _about(image.size, found)
+    foot = [*made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
+    figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes, foot=foot)
+    origin = {"image": name, **made.parts(), **about}
     files = {
-        "figure.png": png(figure).data,
+        "figure.png": png(figure, origin).data,
         "reconstruction.npy": npy_bytes(found.reconstruction),
-        "reconstruction.png": png(signed_image(found.reconstruction)).data,
-        "changed.png": png(found.changed).data,
+        "reconstruction.png": png(signed_image(found.reconstruction), origin).data,
+        "changed.png": png(found.changed, origin).data,
     }
-    metrics = {"score": found.score, "changed_score": found.changed_score}
-    return DeconvnetResult(metrics, {"figure": figure}, files, found)
+    metrics = {name: getattr(found, name) for name in ("score", "square_score", "changed_score")}
+    metrics["noise_likeness.pixels"] = found.noise_likeness.pixels
+    metrics["noise_likeness.strength"] = found.noise_likeness.strength
+    return DeconvnetResult(metrics, {"figure": figure}, files, about, made, tuple(notes), found)
 
 
 def chosen_deconvnet_maps(
@@ -62,16 +98,28 @@ def chosen_deconvnet_maps(
     config: DeconvnetMapsConfig,
     reading: CatalogueSettings,
     log: Step,
+    threshold: float | None = None,
+    notes: Sequence[str] = (),
 ) -> DeconvnetMaps:
     """Run the deconvnet on the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    The images have their own size. A file that cannot be read any more is a reject. Raises
-    UserError when none could be read.
+    A file that cannot be read any more is a reject. ``threshold`` is as for `Provenance`, and
+    ``notes`` as for `run_deconvnet`. Raises UserError when none could be read.
     """
     settings, progress = config.settings(), log.progress("images")
+    made = provenance_of(target, threshold)
+    log.origin(made.parts())
 
     def run(original: Original) -> DeconvnetResult:
-        result = run_deconvnet(original.image, original.name, target, settings)
+        result = run_deconvnet(
+            original.image,
+            original.name,
+            target,
+            settings,
+            original.judged,
+            made=made,
+            notes=[*original.figure_notes, *notes],
+        )
         progress(original.number, len(chosen))
         return result
 
@@ -81,14 +129,28 @@ def chosen_deconvnet_maps(
         reconstructions[photo["image_id"]] = result.found.reconstruction
         figures[photo["image_id"]] = EncodedImage(result.files["figure.png"], ".png")
         scores = {
-            "score_of_network": result.found.score,
+            "judged_score": result.found.score,
+            "square_score": result.found.square_score,
             "changed_score": result.found.changed_score,
         }
-        rows.append(photo | scores)
+        sizes = {
+            f"{what}_{side}": length
+            for what in ("image", "read")
+            for side, length in result.about[f"{what}_size"].items()
+        }
+        rows.append(photo | scores | sizes)
+    table = pd.DataFrame(rows).astype({"frame": "Int64"})
+    log.table("deconvnet_maps.csv", table.assign(**made.parts()))
     return DeconvnetMaps(
-        pd.DataFrame(rows).astype({"frame": "Int64"}),
+        table,
         rejects_table(rejects),
         reconstructions,
         figures,
         {**config.model_dump(), **target.names},
+        made.parts(),
+        list(notes),
     )
+
+
+def _about(size: tuple[int, int], found: DeconvnetMap) -> dict[str, Any]:
+    return {"image_size": size_in_px(size), "read_size": size_in_px(found.read_size)}

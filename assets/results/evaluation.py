@@ -1,5 +1,6 @@
 """The evaluation of models on labelled images: how it is computed, stored and shown."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,35 +17,58 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.common.tables import csv_bytes
 from assets.methods.evaluation.evaluate import (
     LEAST_OF_EACH_CLASS,
+    SLICE_RATES,
     Evaluation,
     EvaluationSettings,
     evaluate_scores,
 )
 from assets.methods.evaluation.intervals import format_to_four_decimals
 from assets.methods.evaluation.worst_errors import draw_worst_errors, worst_errors
-from assets.methods.models.classifier import Classifier
+from assets.methods.models.classifier import Classifier, check_class
+from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
+from assets.methods.photos.animation import frame_id, frame_of
 from assets.methods.photos.labels import LabelledData, class_counts
+from assets.methods.plotting.foot import with_foot
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
 from assets.values import NsfwEvaluation
 
 # The prefix of a model's metrics and artifacts in MLflow, because its own name may be a URL.
 MODEL_NAME = "model_{}"
+# Slices beyond these are in slices.csv alone.
+_MOST_TRACKED_SLICES = 20
+_LONGEST_METRIC_NAME = 60
+# Those beyond are counted instead of named.
+_FEW_CLASSES = 6
 
 
 @dataclass(frozen=True)
 class EvaluatedModel:
     """A model, the labelled images with its scores, and the evaluation of the scores.
 
-    ``scores`` has image_id, uri, label, split, is_positive and score.
+    ``scores`` has image_id, uri, label, split, is_positive, score, the sum of the probabilities of
+    ``class_names``, and frame: of an animation, the number from 0 of the frame with this score.
+    ``version`` is empty where it is not known, or there are none.
     """
 
     name: str
     fingerprint: str
     scores: pd.DataFrame
     evaluation: Evaluation
+    class_names: tuple[str, ...]
+    version: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """The classes in words, such as "cat + dog"."""
+        return _added_up(self.class_names)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The columns that every table begins with."""
+        return {"model": self.name, "class": self.class_name}
 
 
 def evaluate_model(
@@ -56,28 +80,36 @@ def evaluate_model(
     load_image: Callable[[str], Image.Image],
     store: VectorStore,
     progress: Progress = silent,
-    shown_ids: Mapping[str, str] = MappingProxyType({}),
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    classes: Sequence[str] = (),
+    version: str = "",
 ) -> EvaluatedModel:
     """Score the images of a split, and evaluate the scores.
 
     ``split`` is "test", where the temperature is fitted on the validation images, or "all".
-    ``shown_ids`` are those of `PhotoStore`: of an animation, the frame that a map shows is scored.
-    Raises UserError when the classifier does not have the positive class, and as
-    ``evaluate_scores`` does.
+    ``ids_of`` are as for ``score_unseen``: the score of an animation is the highest of its frames,
+    as it is in `NsfwScores`. ``classes`` and what is raised are those of ``classes_of``; and as
+    ``evaluate_scores`` raises.
     """
     positive = data.class_names[1]
+    class_names = classes_of(name, classifier.class_names, positive, classes)
     splits = ("test", "validation") if split == "test" else ("train", "validation", "test")
     images = data.images[data.images.split.isin(splits)].reset_index(drop=True)
     is_positive = (images.label == positive).astype(bool)
     is_tested = (images.split == "test") if split == "test" else pd.Series(True, images.index)
     _check_enough(data, split)
-    ids_of = {image_id: (shown,) for image_id, shown in shown_ids.items()}
     found = score_unseen(
-        list(images.image_id), load_image, classifier, positive, store, progress, ids_of
+        list(images.image_id), load_image, classifier, class_names, store, progress, ids_of
     )
+    frames = [
+        None if scored == image_id else frame_of(scored)
+        for image_id, scored in zip(images.image_id, found.highest_ids, strict=True)
+    ]
     # In float64, as the metrics are: a threshold of 0.7 is another number in float32.
     scores = images[["image_id", "uri", "label", "split"]].assign(
-        is_positive=is_positive, score=found.scores.astype(np.float64)
+        is_positive=is_positive,
+        score=found.scores.astype(np.float64),
+        frame=pd.array(frames, dtype="Int64"),
     )
     tested, others = scores[is_tested], scores[~is_tested]
     calibration = None
@@ -90,7 +122,44 @@ def evaluate_model(
         images.loc[is_tested, list(data.slice_columns)].reset_index(drop=True),
         calibration,
     )
-    return EvaluatedModel(name, found.fingerprint, tested.reset_index(drop=True), evaluation)
+    return EvaluatedModel(
+        name,
+        found.fingerprint,
+        tested.reset_index(drop=True),
+        evaluation,
+        class_names,
+        version,
+    )
+
+
+def classes_of(
+    model: str, known: Sequence[str], positive: str, given: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the classes of a model whose probabilities add up to its score.
+
+    Args:
+        model: the model's name.
+        known: all its classes.
+        positive: the label of the positive images.
+        given: the classes that stand for it; none if the model calls it so, too.
+
+    Raises:
+        UserError: the model does not have one of them, or the positive class where none are given.
+    """
+    for name in given:
+        try:
+            check_class(known, name)
+        except UserError as error:
+            raise UserError(f"{model} cannot be evaluated: {error}") from error
+    if not given and positive not in known:
+        few = " and ".join(f"'{name}'" for name in known)
+        few = few if len(known) <= _FEW_CLASSES else f"{len(known):,} others"
+        raise UserError(
+            f"{model} cannot be evaluated: it has no class {positive} but {few}, so name each of "
+            f"its classes that stands for {positive} by --class '{model}=CLASS', or in Dagster in "
+            "the setting classes; several add up."
+        )
+    return tuple(dict.fromkeys(given)) or (positive,)
 
 
 def _check_enough(data: LabelledData, split: str) -> None:
@@ -124,6 +193,32 @@ def shown_names(models: Sequence[str]) -> list[str]:
     return names
 
 
+def scores_in_words(models: Sequence[EvaluatedModel], positive: str) -> str:
+    """Say which label is positive, and which classes of the models stand for it."""
+    others = [
+        f"{model.name}: {score_in_words(model.class_names, positive)}"
+        for model in models
+        if model.class_names != (positive,)
+    ]
+    return "; ".join([f"Positive are the images labelled {positive}", *others]) + "."
+
+
+def score_in_words(class_names: Sequence[str], positive: str) -> str:
+    """Return what the score of a model is, such as "P(cat) + P(dog) for animal"."""
+    words = _added_up([f"P({name})" for name in class_names])
+    return words if [*class_names] == [positive] else f"{words} for {positive}"
+
+
+def _added_up(words: Sequence[str]) -> str:
+    n_more = len(words) - _FEW_CLASSES
+    shown = list(words[:_FEW_CLASSES])
+    return " + ".join([*shown, f"{n_more:,} more"] if n_more > 0 else shown)
+
+
+def _with_version(model: EvaluatedModel) -> str:
+    return f"{model.name}, version {model.version}" if model.version else model.name
+
+
 def _is_path(model: str) -> bool:
     return model.endswith(".safetensors") and Path(model).is_absolute()
 
@@ -134,13 +229,24 @@ def evaluation_value(
     load_image: Callable[[str], Image.Image],
     positive: str,
     config: NsfwEvaluationConfig,
+    made: Sequence[Provenance] = (),
 ) -> NsfwEvaluation:
-    """Return the evaluations and their ``figure`` as the value of the asset."""
+    """Return the evaluations and their ``figure`` as the value of the asset.
+
+    ``made`` is the origin of each model's scores, in the order of ``models``.
+    """
+    origins = [one.parts() for one in made]
     sheets = {}
     for number, model in enumerate(models, 1):
         errors = worst_errors(model.scores, config.threshold, config.worst)
-        sheet = draw_worst_errors(load_image, errors, positive, blur=not config.sharp)
-        sheets[MODEL_NAME.format(number)] = png(sheet)
+        title = (
+            f"Worst errors of {_with_version(model)}",
+            f"{score_in_words(model.class_names, positive)}, flagged from {config.threshold:g}",
+        )
+        scored = _load_scored(load_image, model.scores)
+        sheet = draw_worst_errors(scored, errors, positive, title, blur=not config.sharp)
+        foot, origin = (made[number - 1].lines(), origins[number - 1]) if made else ([], {})
+        sheets[MODEL_NAME.format(number)] = png(with_foot(sheet, foot), origin)
     return NsfwEvaluation(
         positive=positive,
         models=[model.name for model in models],
@@ -150,14 +256,28 @@ def evaluation_value(
         curves=_by_model(models, _curves),
         reliability=_by_model(models, _reliability),
         scores=pd.concat(
-            [model.scores.drop(columns="is_positive").assign(model=model.name) for model in models],
+            [model.scores.drop(columns="is_positive").assign(**model.origin) for model in models],
             ignore_index=True,
         ),
-        figure=png(figure),
+        figure=png(figure, {"models": origins} if origins else {}),
         worst=sheets,
         notes=[f"{model.name}: {note}" for model in models for note in model.evaluation.notes],
         settings=config.model_dump(),
+        provenance=origins,
+        classes=tuple(list(model.class_names) for model in models),
     )
+
+
+def _load_scored(
+    load_image: Callable[[str], Image.Image], scores: pd.DataFrame
+) -> Callable[[str], Image.Image]:
+    """Return a function that loads a photo by its image_id, an animation at the frame scored."""
+    frames = scores.dropna(subset="frame")
+    shown = {
+        image_id: frame_id(image_id, int(frame))
+        for image_id, frame in zip(frames.image_id, frames.frame, strict=True)
+    }
+    return lambda image_id: load_image(shown.get(image_id, image_id))
 
 
 def log_evaluation(
@@ -166,22 +286,63 @@ def log_evaluation(
     """Log metrics, tables and images; each of several models has a prefix of its own."""
     for number, model in enumerate(models, 1):
         prefix = "" if len(models) == 1 else f"{MODEL_NAME.format(number)}."
-        metrics = model.evaluation.flat_metrics()
+        metrics = model.evaluation.flat_metrics() | slice_metrics(model.evaluation.slices)
         run.metrics({f"{prefix}{name}": metric for name, metric in metrics.items()})
     for name, data in evaluation_files(value).items():
         run.file(name, data)
 
 
+def slice_metrics(slices: pd.DataFrame) -> dict[str, float]:
+    """Return the rates of the largest slices and the ends of their intervals, by names for MLflow.
+
+    A name is such as ``slice.source.web.recall``; MLflow takes letters, digits and a few other
+    characters. Values whose names would be the same are left out, as are rates that do not exist.
+    """
+    largest = slices.nlargest(_MOST_TRACKED_SLICES, "n")
+    rows = largest.to_dict("records")
+    names = [f"slice.{_metric_name(row['slice'])}.{_metric_name(row['value'])}" for row in rows]
+    rates = [f"{rate}{end}" for rate in SLICE_RATES for end in ("", "_low", "_high")]
+    return {
+        f"{name}.{rate}": row[rate]
+        for name, row in zip(names, rows, strict=True)
+        for rate in rates
+        if names.count(name) == 1 and pd.notna(row[rate])
+    }
+
+
+def _metric_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_ -]", "_", text)[:_LONGEST_METRIC_NAME]
+
+
 def evaluation_files(value: NsfwEvaluation) -> dict[str, bytes]:
     """Return the files of an evaluation by their names."""
-    tables = ("metrics", "slices", "curves", "reliability", "scores")
-    files = {f"{name}.csv": csv_bytes(getattr(value, name)) for name in tables}
-    files["worst_errors.csv"] = csv_bytes(_worst_table(value))
+    names = ("metrics", "slices", "curves", "reliability", "scores")
+    tables = {name: getattr(value, name) for name in names}
+    tables["worst_errors"] = _worst_table(value)
+    files = {f"{name}.csv": csv_bytes(_with_origin(one, value)) for name, one in tables.items()}
     files["evaluation.png"] = value.figure.data
-    for name, sheet in value.worst.items():
-        alone = len(value.models) == 1
-        files["worst_errors.png" if alone else f"worst_errors_{name}.png"] = sheet.data
+    for number, name in enumerate(sheet_names(value), 1):
+        files[name] = value.worst[MODEL_NAME.format(number)].data
     return files
+
+
+def _with_origin(table: pd.DataFrame, value: NsfwEvaluation) -> pd.DataFrame:
+    """Return a table of models with the origin of their scores in each row.
+
+    The table's own columns stay as they are, such as the threshold of each point of a curve.
+    """
+    if not value.provenance:
+        return table
+    origins = pd.DataFrame(value.provenance).drop(columns=table.columns, errors="ignore")
+    return table.merge(origins.assign(model=value.models), on="model", how="left")
+
+
+def sheet_names(value: NsfwEvaluation) -> list[str]:
+    """Return the names of the files of the worst errors, in the order of the models."""
+    if len(value.models) == 1:
+        return ["worst_errors.png"]
+    numbers = range(1, len(value.models) + 1)
+    return [f"worst_errors_{MODEL_NAME.format(number)}.png" for number in numbers]
 
 
 def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
@@ -196,8 +357,9 @@ def _worst_table(value: NsfwEvaluation) -> pd.DataFrame:
         }
         for kind, worst in kinds.items():
             numbered = worst.assign(model=model, error=kind, number=range(1, len(worst) + 1))
-            parts.append(numbered.merge(rows[["image_id", "uri", "label"]], on="image_id"))
-    columns = ["model", "error", "number", "score", "label", "uri", "image_id"]
+            known = rows[["image_id", "uri", "label", "class"]]
+            parts.append(numbered.merge(known, on="image_id"))
+    columns = ["model", "class", "error", "number", "score", "label", "uri", "image_id"]
     return pd.concat(parts, ignore_index=True)[columns]
 
 
@@ -210,6 +372,7 @@ def evaluation_summary(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
         evaluation = model.evaluation
         summary |= {
             f"{prefix}model": model.name,
+            f"{prefix}class": model.class_name,
             f"{prefix}images": evaluation.n,
             f"{prefix}positives": evaluation.n_positive,
         }
@@ -241,7 +404,7 @@ def label_metrics(data: LabelledData) -> dict[str, Any]:
 def _metrics(model: EvaluatedModel) -> pd.DataFrame:
     evaluation = model.evaluation
     rows = [
-        {"model": model.name, "metric": name, **vars(metric)}
+        {**model.origin, "metric": name, **vars(metric)}
         for name, metric in evaluation.metrics.items()
     ]
     counts = {
@@ -250,7 +413,7 @@ def _metrics(model: EvaluatedModel) -> pd.DataFrame:
         "temperature": evaluation.temperature,
     }
     rows += [
-        {"model": model.name, "metric": name, "value": float(value), "low": None, "high": None}
+        {**model.origin, "metric": name, "value": float(value), "low": None, "high": None}
         for name, value in counts.items()
     ]
     return pd.DataFrame(rows).astype({"low": "float64", "high": "float64"})
@@ -259,9 +422,10 @@ def _metrics(model: EvaluatedModel) -> pd.DataFrame:
 def _by_model(
     models: Sequence[EvaluatedModel], table: Callable[[Evaluation], pd.DataFrame]
 ) -> pd.DataFrame:
-    parts = [table(model.evaluation).assign(model=model.name) for model in models]
+    parts = [table(model.evaluation).assign(**model.origin) for model in models]
     joined = pd.concat(parts, ignore_index=True)
-    return joined[["model", *(name for name in joined if name != "model")]]
+    origin = list(models[0].origin)
+    return joined[[*origin, *(name for name in joined if name not in origin)]]
 
 
 def _curves(evaluation: Evaluation) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,20 +20,39 @@ from assets.methods.attribution.occlusion import (
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 from assets.methods.attribution.occlusion_maps import (
     WorkEstimate,
+    fed_image,
     occlusion_maps,
     whole_image_score,
 )
-from assets.methods.attribution.target import Target
+from assets.methods.attribution.occlusion_sheet import Answer, Column, OcclusionSheet
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
+from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
+from assets.methods.models.classifier import Classifier
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.one_model import by_one_model
+from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
-from assets.results.originals import ImageResult, Original, chosen_results
+from assets.methods.plotting.text import format_values
+from assets.results.originals import (
+    ImageResult,
+    Original,
+    chosen_results,
+    in_px,
+    score_notes,
+    short_id,
+    size_in_px,
+    sizes_in_words,
+)
 from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import EncodedImage, OcclusionMaps
 
+_EDGES = ("left", "upper", "right", "lower")
+_UNSCALED = (("image", ""),)
 _LABELS = {
     "seen": "P({}), window cut out",
     "hidden": "1 - P({}), window painted over",
@@ -43,11 +63,23 @@ _LABELS = {
 class OcclusionResult(ImageResult):
     """What the experiments found in an image, by experiment.
 
-    ``metrics`` has the score, P(class) of the whole image, and each map's, such as ``seen.mean``;
-    ``images`` has the figure and each map's overlay.
+    ``metrics`` has the score, P(class) of the judged pixels; ``read_score``, that of the pixels on
+    which the windows lie, which is the same unless ``long_side`` is set; the box of the windows in
+    px of what was read; and each map's, such as ``seen.mean``. ``images`` has the figure and each
+    map's overlay. ``image`` (RGB), its ``name``, the ``panels`` and ``uncovered``, the value of
+    `hidden` where covering changes nothing, are what they were drawn from.
     """
 
     maps: dict[Experiment, OcclusionMap]
+    image: Image.Image
+    name: str
+    panels: dict[Experiment, Panel]
+    uncovered: float
+
+    @property
+    def box(self) -> int:
+        """The longer side of the windows in px, which is less than asked for in a small image."""
+        return next(iter(self.maps.values())).windows.box
 
 
 def run_occlusion(
@@ -58,59 +90,163 @@ def run_occlusion(
     store: WindowScoreStore,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    judged: Image.Image | None = None,
+    *,
+    made: Provenance | None = None,
+    notes: Sequence[str] = (),
+    notify: Callable[[str], object] = lambda sentence: None,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
     Args:
-        image: of any size and mode, upright.
+        image: of any size and mode, upright. The maps have its size. Where ``long_side`` is set,
+            windows lie on it.
         name: what the figure calls the image.
         target: whose probability is mapped.
         config: how the maps are computed and drawn.
         store: where the scores of windows are kept.
         on_estimate: as for ``occlusion_maps``.
         progress: as for ``occlusion_maps``.
+        judged: the pixels that have the image's score, on which windows lie by default; None for
+            the image itself.
+        made: the origin of the answers; by default they are asked for now.
+        notes: sentences on the origin that the figure shows first.
+        notify: called with a sentence when the model changed meanwhile and all begins anew.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
-            no probability.
+            no probability; or the model changed again and again.
     """
     settings, drawing = config.occlusion(), config.drawing()
-    class_name = target.class_name
-    windowed = WindowedImage(image, settings)
-    maps = occlusion_maps(
-        windowed,
-        target.classifier,
-        class_name,
-        store,
-        config.experiments(),
-        on_estimate,
-        progress,
-    )
-    score = whole_image_score(windowed, target.classifier, class_name, store)
-    windows = windowed.windows
+    class_name, photo = target.class_name, image.convert("RGB")
+    judged = photo if judged is None else judged
+    read = judged if settings.long_side is None else photo
+    windowed = WindowedImage(read, settings, photo.size)
+    classifier, windows = target.classifier, windowed.windows
+
+    def compute() -> tuple[float, float, dict[Experiment, OcclusionMap]]:
+        # The scores come first: the maps find out if they are another model's than theirs.
+        score, read_score = (
+            whole_image_score(pixels, settings, classifier, class_name, store)
+            for pixels in (judged, windowed.scaled)
+        )
+        maps = occlusion_maps(
+            windowed, classifier, class_name, store, config.experiments(), on_estimate, progress
+        )
+        return score, read_score, maps
+
+    score, read_score, maps = by_one_model(classifier, compute, notify)
+    if settings.long_side is not None:
+        size = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
+        told = score_notes(class_name, score, f"Windows lie on the file at {size}", read_score)
+        notes = (*notes, *told)
     title = FigureTitle(
         name=name,
         class_name=class_name,
         model=target.model,
         score=score,
-        box=max(windows.height, windows.width),
+        box=windows.box,
         stride=settings.stride,
         fill=settings.fill,
         n_windows=windows.count,
+        read_size=windowed.scaled.size,
+        read_score=None if settings.long_side is None else read_score,
     )
-    panels = {experiment: _panel(windowed, found) for experiment, found in maps.items()}
+    panels = {experiment: _panel(windowed, found, classifier) for experiment, found in maps.items()}
+    # The model that answered may be another than when its first image was asked for.
+    made = made or provenance_of(target, config.threshold)
+    made = replace(made, identity=target.identity)
+    about = _about(photo.size, windowed, maps)
+    foot = [*made.lines(), *_lines_about(about, list(maps))]
     figure = draw_occlusion_figure(
-        windowed.image, panels.get("seen"), panels.get("hidden"), drawing, title
+        photo,
+        panels.get("seen"),
+        panels.get("hidden"),
+        drawing,
+        title,
+        whole=fed_image(windowed.scaled, classifier),
+        notes=notes,
+        foot=foot,
     )
-    metrics, images, files = {"score": score}, {"figure": figure}, {"figure.png": png(figure).data}
+    origin = {"image": name, **made.parts(), **about}
+    metrics = {"score": score, "read_score": read_score, "box": float(windows.box)}
+    images, files = {"figure": figure}, {"figure.png": png(figure, origin).data}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
         label = _LABELS[experiment].format(class_name)
-        overlay = images[experiment] = draw_overlay(windowed.image, found.values, drawing, label)
+        foot = [*made.lines(), *_lines_about(about, [experiment])]
+        level = title.uncovered if experiment == "hidden" else None
+        overlay = draw_overlay(photo, found.values, drawing, label, level, foot)
+        images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
-        files[f"{experiment}.png"] = png(overlay).data
-    return OcclusionResult(metrics, images, files, maps)
+        files[f"{experiment}.png"] = png(overlay, origin).data
+    return OcclusionResult(
+        metrics,
+        images,
+        files,
+        about,
+        made,
+        tuple(notes),
+        maps,
+        photo,
+        name,
+        panels,
+        title.uncovered,
+    )
+
+
+def new_sheet(
+    config: OcclusionMapsConfig,
+    keep: Callable[[int, Image.Image], None],
+    foot: Sequence[str] = (),
+) -> OcclusionSheet:
+    """Return a sheet of what models look at in many images, to which results are added.
+
+    Args:
+        config: how the maps are computed and drawn.
+        keep: called with each page's number, from 1, and its picture.
+        foot: lines at the end of each page, after those on the settings.
+    """
+    settings = config.occlusion()
+    about = (
+        f"box {settings.box} px, stride {settings.stride} px of what was read of an image, fill "
+        f"{settings.fill}"
+    )
+    return OcclusionSheet(config.drawing(), keep, [about, *foot])
+
+
+def add_to_sheet(
+    sheet: OcclusionSheet,
+    targets: Sequence[Target],
+    image_id: str,
+    results: Sequence[OcclusionResult],
+    notes: Sequence[Sequence[str]] = (),
+) -> None:
+    """Add the results of an image, one for each target, and sentences on each."""
+    first = results[0]
+    about = f"{in_px(first.about['image_size'])}, {short_id(image_id)}, {_windows_in_words(first)}"
+    answers = [
+        Answer(result.metrics["score"], result.uncovered, result.panels, [*result.notes, *one])
+        for result, one in zip(results, notes or [()] * len(results), strict=True)
+    ]
+    columns = [
+        Column(result.made.identity, target.class_name)
+        for target, result in zip(targets, results, strict=True)
+    ]
+    sheet.add(columns, first.image, first.name, about, answers)
+
+
+def _windows_in_words(result: OcclusionResult) -> str:
+    """Return how many windows there are, and their size in px of the image."""
+    n = next(iter(result.maps.values())).windows.count
+    noun = "window" if n == 1 else "windows"
+    return f"{n:,} {noun} of {in_px(result.about['box_px']['image'])}"
+
+
+def page_name(number: int) -> str:
+    """Return the name of the file of a page of a sheet."""
+    return f"page-{number}.png"
 
 
 def chosen_occlusion_maps(
@@ -120,15 +256,20 @@ def chosen_occlusion_maps(
     reading: CatalogueSettings,
     store: WindowScoreStore,
     log: Step,
+    notes: Sequence[str] = (),
 ) -> OcclusionMaps:
-    """Map the images of ``chosen`` (image_id, uri, score) at their own size, and log it all.
+    """Map the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    A file that cannot be read any more is a reject. Raises UserError when none could be read.
+    A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`. Raises
+    UserError when none could be read, and when the version of the model changed after the first
+    image.
     """
+    made, first = provenance_of(target, config.threshold), target.identity
+    log.origin(made.parts())
 
     def run(original: Original) -> OcclusionResult:
         which = f"{original.name}, {original.number} of {len(chosen)}"
-        return run_occlusion(
+        result = run_occlusion(
             original.image,
             original.name,
             target,
@@ -136,13 +277,34 @@ def chosen_occlusion_maps(
             store,
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
+            original.judged,
+            made=made,
+            notes=[*original.figure_notes, *notes],
+            notify=log.context.log.warning,
         )
+        if target.identity != first:
+            raise UserError(
+                f"The model {target.model} changed from {_version(first)} to "
+                f"{_version(target.identity)} while images were explained: explain them again, so "
+                "that all of them are explained by one version."
+            )
+        return result
 
+    def keep(number: int, page: Image.Image) -> None:
+        pages[str(number)] = png(page, made.parts())
+        log.run.file(f"sheet/{page_name(number)}", pages[str(number)].data)
+        if number == 1:
+            # As much of it as can be told at the size of a thumbnail.
+            log.thumbnail("sheet", page.crop((0, 0, page.width, min(page.width, page.height))))
+
+    pages = dict[str, EncodedImage]()
+    sheet = new_sheet(config, keep, made.lines())
     rows, rejects = [], list[Reject]()
     maps, window_scores = dict[str, np.ndarray](), dict[str, np.ndarray]()
     overlays, figures = dict[str, EncodedImage](), dict[str, EncodedImage]()
     for photo, result in chosen_results(chosen, reading, run, rejects, log, target):
         image_id = photo["image_id"]
+        add_to_sheet(sheet, [target], image_id, [result])
         figures[image_id] = EncodedImage(result.files["figure.png"], ".png")
         for experiment, found in result.maps.items():
             key = f"{image_id}/{experiment}"
@@ -150,31 +312,130 @@ def chosen_occlusion_maps(
             overlays[key] = EncodedImage(result.files[f"{experiment}.png"], ".png")
             row = {
                 **photo,
-                "score_at_full_size": result.metrics["score"],
+                "judged_score": result.metrics["score"],
+                "read_score": result.metrics["read_score"],
                 "experiment": experiment,
+                "box": found.windows.box,
                 "n_windows": found.windows.count,
                 "n_computed": found.n_computed,
             }
-            rows.append(row | occlusion_metrics(found, config.threshold))
+            placed = placed_columns(result.about, experiment)
+            rows.append(row | occlusion_metrics(found, config.threshold) | placed)
+    table = pd.DataFrame(rows).astype({"frame": "Int64"})
+    log.table("occlusion_maps.csv", table.assign(**made.parts()))
+    sheet.finish()
     return OcclusionMaps(
-        pd.DataFrame(rows).astype({"frame": "Int64"}),
+        table,
         rejects_table(rejects),
         maps,
         window_scores,
         overlays,
         figures,
         {**config.model_dump(), **target.names},
+        made.parts(),
+        list(notes),
+        pages,
     )
 
 
-def _panel(windowed: WindowedImage, found: OcclusionMap) -> Panel:
+def placed_columns(about: Mapping[str, Any], experiment: str) -> dict[str, float]:
+    """Return as columns what ``about`` says of an experiment's windows.
+
+    They are ``image_width``, ``read_width``, ``box_width``, ``stride_across``,
+    ``window_left`` and so on in px of the image, the same with ``read_`` before it in px of what
+    was read, and ``window_score``.
+    """
+    strongest = about["strongest_windows"][experiment]
+    columns = {
+        f"{size}_{side}": about[f"{size}_size"][side]
+        for size in ("image", "read")
+        for side in ("width", "height")
+    }
+    for prefix, pixels in (("", "image"), ("read_", "read")):
+        for what, named in (
+            ("box", about["box_px"][pixels]),
+            ("stride", about["stride_px"][pixels]),
+            ("window", strongest[f"{pixels}_px"]),
+        ):
+            columns |= {f"{prefix}{what}_{name}": number for name, number in named.items()}
+    return columns | {"window_score": strongest["score"]}
+
+
+def _version(identity: ModelIdentity) -> str:
+    return f"version {identity.version}" if identity.version else identity.fingerprint[:16]
+
+
+def _panel(windowed: WindowedImage, found: OcclusionMap, classifier: Classifier) -> Panel:
     window = strongest_window(found)
-    scaled, image = windowed.scaled, windowed.image
-    across, down = image.width / scaled.width, image.height / scaled.height
+    across, down = np.divide(windowed.map_size, windowed.scaled.size).tolist()
     left, upper, right, lower = found.windows.rectangle(*window)
     return Panel(
         found.values,
-        windowed.window_image(found.experiment, window),
+        fed_image(windowed.window_image(found.experiment, window), classifier),
         float(found.scores[window]),
         (left * across, upper * down, right * across, lower * down),
     )
+
+
+def _about(
+    size: tuple[int, int], windowed: WindowedImage, maps: Mapping[Experiment, OcclusionMap]
+) -> dict[str, Any]:
+    """Return the sizes of an image and of its windows, and where the strongest windows lie.
+
+    ``size`` is the (width, height) of the image, upright. All is in px of what was read, and in px
+    of the image to a hundredth.
+    """
+    scales = (size[0] / windowed.scaled.width, size[1] / windowed.scaled.height)
+    windows, stride = windowed.windows, windowed.settings.stride
+    strongest = {}
+    for experiment, found in maps.items():
+        window = strongest_window(found)
+        corners = found.windows.rectangle(*window)
+        strongest[experiment] = {
+            "score": float(found.scores[window]),
+            "read_px": dict(zip(_EDGES, corners, strict=True)),
+            "image_px": dict(zip(_EDGES, _in_image(corners, scales), strict=True)),
+        }
+    return {
+        "image_size": size_in_px(size),
+        "read_size": size_in_px(windowed.scaled.size),
+        "box_px": _in_both(("width", "height"), (windows.width, windows.height), scales),
+        "stride_px": _in_both(("across", "down"), (stride, stride), scales),
+        "strongest_windows": strongest,
+    }
+
+
+def _in_both(
+    names: tuple[str, str], lengths: tuple[int, int], scales: tuple[float, float]
+) -> dict[str, dict[str, float]]:
+    return {
+        "read": dict(zip(names, lengths, strict=True)),
+        "image": dict(zip(names, _in_image(lengths, scales), strict=True)),
+    }
+
+
+def _in_image(lengths: Sequence[int], scales: tuple[float, float]) -> list[float]:
+    """Return lengths across and down by turns, in px of what was read, in px of the image."""
+    return [round(length * scales[place % 2], 2) for place, length in enumerate(lengths)]
+
+
+def _lines_about(about: Mapping[str, Any], experiments: Sequence[Experiment]) -> list[str]:
+    """Return ``_about`` in words, for the foot of a figure of these experiments."""
+    box, stride = about["box_px"], about["stride_px"]
+    is_scaled = about["image_size"] != about["read_size"]
+    kinds = (("read", " of what was read"), ("image", " of the image")) if is_scaled else _UNSCALED
+    windows = (
+        f"box {in_px(box[pixels])}, stride {in_px(stride[pixels])}{words}"
+        for pixels, words in kinds
+    )
+    lines = [sizes_in_words(about), "; ".join(windows)]
+    for experiment in experiments:
+        one = about["strongest_windows"][experiment]
+        places = (
+            "{left:,g}, {upper:,g} to {right:,g}, {lower:,g} px".format(**one[f"{pixels}_px"])
+            + words
+            for pixels, words in reversed(kinds)
+        )
+        score = format_values([one["score"]])[0]
+        lines.append(f"strongest window of {experiment}: {'; '.join(places)}; score {score}")
+    return lines

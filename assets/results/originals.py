@@ -1,8 +1,11 @@
-"""Images at their own size: chosen, read from their source, and their results logged."""
+"""Images to explain: chosen, read from their source, and their results logged."""
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -11,9 +14,12 @@ import pandas as pd
 from PIL import Image
 
 from assets.config import ExaminedImagesConfig, RawImagesConfig, catalogue_settings, config_of
+from assets.methods.attribution.occlusion import MOST_MAP_PIXELS
 from assets.methods.attribution.target import Target
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, shown, without_secrets
+from assets.methods.models.one_model import by_one_model
+from assets.methods.models.provenance import Provenance
 from assets.methods.models.scoring import highest_frame
 from assets.methods.photos.animation import Frame
 from assets.methods.photos.catalogue import (
@@ -21,24 +27,34 @@ from assets.methods.photos.catalogue import (
     find_addresses,
     read_original_file,
 )
-from assets.methods.photos.decode import decode_image
+from assets.methods.photos.decode import decode, decode_image, has_transparent_parts
 from assets.methods.photos.decode import image_id as id_of
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
+from assets.methods.photos.photo_store import as_stored
 from assets.methods.photos.rejects import Reject, Rejected
+from assets.methods.plotting.text import printable as font_safe
 from assets.resources.collections import Collection
 from assets.resources.tracking import TrackedRun
 from assets.steps import Step
 
+_log = logging.getLogger(__name__)
+
 Result = TypeVar("Result", bound="ImageResult")
+# Beyond it, two scores of one photo are a warning.
+LARGEST_DIFFERENCE = 0.02
+_LONGEST_CLASS = 40
 
 
 @dataclass(frozen=True)
 class Original:
     """An image that was read, its number from 1 among those named, and its results' folder.
 
-    Of an animation, ``frame`` is the one that was read, ``name`` names it, and ``note`` says if
-    some frames could not be looked at.
+    ``judged`` are the pixels that have the image's score: the working copy, as the photo store
+    gives it. ``image`` is the file at its own size, or at ``size_within`` the pixels of the largest
+    maps; ``size`` is its own (width, height), upright, in px. Of an animation, ``frame`` is the one
+    that was read, ``name`` names it, and ``note`` says if some frames could not be looked at.
+    ``is_transparent`` says whether it has pixels that are not opaque.
     """
 
     number: int
@@ -47,17 +63,58 @@ class Original:
     folder: str
     image: Image.Image
     image_id: str
+    judged: Image.Image
+    size: tuple[int, int]
     frame: Frame | None = None
     note: str | None = None
+    is_transparent: bool = False
+
+    @property
+    def figure_notes(self) -> tuple[str, ...]:
+        """Sentences on how the file became an image, for its figure."""
+        if not self.is_transparent:
+            return ()
+        return ("The file is transparent in parts: these were put on a neutral grey.",)
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What is logged of an image: metrics and images by their names, and files by theirs."""
+    """What is logged of an image: metrics and images by their names, and files by theirs.
+
+    ``about`` says what was read of the image, for reports: sizes in px, and where windows lie.
+    ``made`` is the origin of the answers. ``notes`` are sentences on it, and on other pixels than
+    the judged ones that a method read.
+    """
 
     metrics: dict[str, float]
     images: dict[str, Image.Image]
     files: dict[str, bytes]
+    about: dict[str, Any]
+    made: Provenance
+    notes: tuple[str, ...]
+
+
+def score_notes(class_name: str, score: float, pixels: str, read_score: float) -> tuple[str, ...]:
+    """Return sentences on a method that read other pixels than those that are judged.
+
+    Args:
+        class_name: whose probability the scores are.
+        score: of the judged pixels.
+        pixels: what the method read, for the beginning of a sentence.
+        read_score: of these.
+    """
+    name = font_safe(class_name, _LONGEST_CLASS)
+    both = (
+        f"{pixels}, of which P({name}) is {read_score:.4f}; the photo's score is {score:.4f}, by "
+        "its working copy."
+    )
+    if abs(score - read_score) <= LARGEST_DIFFERENCE:
+        return (both,)
+    return (
+        both,
+        f"Warning: these scores differ by more than {LARGEST_DIFFERENCE:g}. Whether the photo is "
+        "flagged goes by its own score, and what is shown here explains the other.",
+    )
 
 
 def addresses_of(
@@ -121,7 +178,7 @@ def chosen_results(
     log: Step,
     target: Target,
 ) -> Iterator[tuple[dict[str, Any], Result]]:
-    """Compute the results of ``chosen`` (image_id, uri, score) at their own size, and log them.
+    """Compute the results of the images of ``chosen`` (image_id, uri, score), and log them.
 
     A column address, if there is one, says where to read from instead of uri. Yields each result
     with the rank, image_id, uri, score and frame of its image. A file that cannot be read any more
@@ -140,6 +197,8 @@ def chosen_results(
         n_read += 1
         if n_read == 1:
             log.thumbnail("highest", result.images["figure"])
+        for note in result.notes:
+            log.context.log.info(f"{original.name}: {note}")
         photo = chosen.iloc[original.number - 1]
         frame = original.frame.number if original.frame is not None else pd.NA
         yield {"rank": n_read, **photo[["image_id", "uri", "score"]], "frame": frame}, result
@@ -158,8 +217,7 @@ def read_originals(
     image_ids: Sequence[str | None] | None = None,
     target: Target | None = None,
 ) -> Iterator[Original]:
-    """Yield images one at a time, at their own size; of an animation, the frame with the highest
-    score.
+    """Yield images one at a time; of an animation, the frame with the highest score.
 
     Args:
         uris: of the images, or their addresses, which the results do not hold.
@@ -169,18 +227,35 @@ def read_originals(
             frame that a map shows.
         image_ids: of the images; one whose file has changed cannot be read. None for any content.
     """
-    folders, expected = folder_names(uris), image_ids or [None] * len(uris)
-    for number, (uri, folder, image_id) in enumerate(zip(uris, folders, expected, strict=True), 1):
+    folders, expected = set[str](), image_ids or [None] * len(uris)
+    for number, (uri, image_id) in enumerate(zip(uris, expected, strict=True), 1):
         try:
             data = read_original_file(uri, reading, image_id)
             frame, note = _highest_frame(data, reading, target)
-            image = decode_image(data, reading.decode, frame.number if frame else None)
+            number_of_frame = frame.number if frame else None
+            photo = decode(data, reading.decode, number_of_frame)
+            image = decode_image(data, reading.decode, number_of_frame, MOST_MAP_PIXELS)
+            is_transparent = has_transparent_parts(data, reading.decode, number_of_frame)
         except Rejected as rejected:
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
-        shown_uri = without_secrets(uri)
-        yield Original(number, shown_uri, name, folder, image, id_of(data), frame, note)
+        shown_uri, image_id = without_secrets(uri), id_of(data)
+        folder = next(one for one in numbered(folder_name(uri, image_id)) if one not in folders)
+        folders.add(folder)
+        yield Original(
+            number=number,
+            uri=shown_uri,
+            name=name,
+            folder=folder,
+            image=image,
+            image_id=image_id,
+            judged=as_stored(photo.working_copy),
+            size=(photo.width, photo.height),
+            frame=frame,
+            note=note,
+            is_transparent=is_transparent,
+        )
 
 
 def frame_in_words(frame: Frame) -> str:
@@ -195,9 +270,9 @@ def _highest_frame(
     """Return the frame of an animation, and a note on those that could not be read."""
     found = None
     if target is not None:
-        found = highest_frame(
-            data, reading.decode, reading.frames, target.classifier, target.class_name
-        )
+        classifier, class_name = target.classifier, target.class_name
+        find = partial(highest_frame, data, reading.decode, reading.frames, classifier, class_name)
+        found = by_one_model(classifier, find, _log.warning)
     return (None, None) if found is None else (found[0], found[1].note)
 
 
@@ -211,11 +286,32 @@ def tracked_results(
     for step, original in enumerate(images, 1):
         result = compute(original)
         yield original, result
-        run.metrics(result.metrics, step)
-        for key, image in result.images.items():
-            run.series_image(key, image, step)
-        for name, data in result.files.items():
-            run.file(f"{original.folder}/{name}", data)
+        log_result(original, result, run, step)
+
+
+def log_result(original: Original, result: ImageResult, run: TrackedRun, step: int) -> None:
+    """Log the result of an image as a step of a series."""
+    run.metrics(result.metrics, step)
+    for key, image in result.images.items():
+        run.series_image(key, image, step)
+    for name, data in result.files.items():
+        run.file(f"{original.folder}/{name}", data)
+
+
+def size_in_px(size: tuple[int, int]) -> dict[str, int]:
+    """Return a size as reports name it."""
+    return {"width": size[0], "height": size[1]}
+
+
+def in_px(lengths: Mapping[str, float]) -> str:
+    """Return two named lengths, across and down, in words: "64 x 48 px"."""
+    across, down = lengths.values()
+    return f"{across:,g} x {down:,g} px"
+
+
+def sizes_in_words(about: Mapping[str, Any]) -> str:
+    """Return the sizes of an image and of what was read of it, for the foot of a figure."""
+    return f"image {in_px(about['image_size'])}, read as {in_px(about['read_size'])}"
 
 
 def file_name(uri: str) -> str:
@@ -229,16 +325,29 @@ def _own_name(uri: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def folder_names(uris: Sequence[str]) -> list[str]:
-    """Return a folder's name for each uri: the file's own, made safe and, if need be, unique."""
-    names: list[str] = []
-    for uri in uris:
-        stem = PurePath(_own_name(uri)).stem
-        safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in stem).strip(".")
-        base = name = safe[:80] or "image"
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{base}-{number}"
-        names.append(name)
-    return names
+def folder_name(uri: str, image_id: str) -> str:
+    """Return the name of an image's folder: the file's own, made safe, and a short id."""
+    return f"{plain_folder_name(uri)}-{short_id(image_id)}"
+
+
+def plain_folder_name(uri: str) -> str:
+    """Return the file's own name without its ending, made safe for a folder."""
+    return safe_name(PurePath(_own_name(uri)).stem) or "image"
+
+
+def short_id(digest: str) -> str:
+    """Return the beginning of an image_id or a fingerprint, which tells one from another."""
+    return digest[:8]
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a file's name: letters, digits and -_. are kept, and it is not too long."""
+    safe = "".join(one if one.isalnum() or one in "-_." else "_" for one in text).strip(".")
+    # A name may have 255 bytes, and an id and a number follow.
+    return safe[:80].encode()[:200].decode(errors="ignore")
+
+
+def numbered(base: str) -> Iterator[str]:
+    """Yield names that are tried one after the other: base, base-2, base-3, ..."""
+    yield base
+    yield from (f"{base}-{number}" for number in count(2))

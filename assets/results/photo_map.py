@@ -1,8 +1,9 @@
 """What is shown of the photo map: metrics, for Dagster, MLflow and report.json, and its figure."""
 
-import io
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.large_tiles import READERS, LargeTiles
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.plotting.png import png_bytes
 from assets.values import EncodedImage, GridAssignment
 
 
@@ -124,11 +126,9 @@ def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:
     return png(figure)
 
 
-def png(image: Image.Image) -> EncodedImage:
-    """Return an image as PNG."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return EncodedImage(file.getvalue(), ".png")
+def png(image: Image.Image, about: Mapping[str, Any] = MappingProxyType({})) -> EncodedImage:
+    """Return an image as PNG, with text chunks ``about`` its origin."""
+    return EncodedImage(png_bytes(image, about), ".png")
 
 
 def _without_cells(value: Assignment | Refinement) -> dict[str, Any]:

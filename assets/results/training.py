@@ -1,8 +1,9 @@
 """From a trained classifier to a file, a version in the registry, and an alias."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,20 +11,36 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from assets.config import NsfwScoresConfig
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.errors import UserError
+from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
 from assets.methods.evaluation.intervals import Estimate
-from assets.methods.evaluation.promotion import Champion, judge
-from assets.methods.models.classifier_file import load_classifier
+from assets.methods.evaluation.promotion import Champion, answered_classes, judge
+from assets.methods.evaluation.swapped_labels import Reference
+from assets.methods.models.classifier_file import (
+    OPEN_NSFW,
+    ClassifierDescription,
+    describe_classifier,
+    load_classifier,
+)
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.provenance import Provenance, tessera_version
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.photos.labels import LabelledData, class_counts
 from assets.methods.training.loop import EpochMetrics
 from assets.methods.training.train import LabelledImages, TrainedClassifier, save_trained
 from assets.resources.models import Models
-from assets.resources.registry import ChampionReplacedError, ModelRegistry
+from assets.resources.registry import (
+    MODEL,
+    ChampionReplacedError,
+    ModelRegistry,
+    RegisteredModel,
+)
 from assets.resources.tracking import TrackedRun
-from assets.results.evaluation import evaluate_model
+from assets.results.evaluation import EvaluatedModel, evaluate_model
+from assets.results.references import rank_reference, references_table
 from assets.values import NsfwTraining
 
 NEW, CHAMPION_OF_BEFORE = "new version", "champion of before"
@@ -74,7 +91,7 @@ def register_version(
     compute: ComputeSettings,
     folder: Path,
     run_id: str,
-    shown_ids: Mapping[str, str] = MappingProxyType({}),
+    ids_of: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> NsfwTraining:
     """Save a trained classifier, compare it with the champion, and register it with its alias.
 
@@ -88,48 +105,99 @@ def register_version(
         compute: where both models compute their scores.
         folder: where the file is written.
         run_id: the MLflow run that made the version.
-        shown_ids: those of `PhotoStore`.
+        ids_of: as for `evaluate_model`.
     """
-    weights, positive = folder / "classifier.safetensors", data.class_names[1]
+    weights = folder / "classifier.safetensors"
     description = save_trained(trained, weights)
 
-    def auc_of(file: Path) -> Estimate:
+    def evaluate(file: Path, data: LabelledData, split: str) -> EvaluatedModel:
         classifier = load_classifier(file, plan_compute(compute, CPU_BATCH_SIZE))
-        model = evaluate_model(
+        return evaluate_model(
             file.name,
             classifier,
             data,
-            "test",
+            split,
             EvaluationSettings(),
             load_image,
             models.probabilities,
-            shown_ids=shown_ids,
+            ids_of=ids_of,
         )
-        return model.evaluation.metrics["auc"]
 
-    auc = auc_of(weights)
+    candidate = evaluate(weights, data, "test")
+    auc = candidate.evaluation.metrics["auc"]
     while True:
         before = models.champion()
-        champion = Champion(
-            auc_of(before.weights) if positive in before.description.class_names else None,
-            before.description.fingerprint == description.fingerprint,
-            before.unreachable,
-            _caveat(before.version, data, models.registry),
+        champion, others = _models_before(before, models, data, candidate, evaluate)
+        champion = replace(
+            champion,
+            is_candidate=before.description.fingerprint == description.fingerprint,
+            caveat=_caveat(before.version, data, models.registry),
         )
-        verdict = judge(auc, champion, positive)
+        verdict = judge(auc, data.class_names, champion, others)
         with suppress(ChampionReplacedError):
-            new = models.registry.register(weights, verdict.alias, run_id, before.version)
+            told = f"{verdict.alias}: {verdict.reason}"
+            new = models.registry.register(weights, verdict.alias, run_id, before.version, told)
             break
+    references = [one for one in (champion.reference, *others) if one is not None]
+    of_champion = champion.reference.splits["test"] if champion.reference else None
     return NsfwTraining(
         history=pd.DataFrame([asdict(epoch) for epoch in trained.history]),
-        comparison=_comparison((new.version, auc), (before.version, champion.auc)),
+        comparison=_comparison((new.version, auc), (before.version, of_champion)).assign(
+            model_fingerprint=[description.fingerprint, before.description.fingerprint]
+        ),
         weights=weights.name,
         fingerprint=description.fingerprint,
         version=new.version,
         alias="" if new.unreachable else verdict.alias,
         reason=new.unreachable or verdict.reason,
         best_epoch=trained.best_epoch,
+        label_doubt=verdict.label_doubt,
+        references=references_table(references),
+        provenance=_provenance(new, description, data.class_names[1]).parts(),
     )
+
+
+def _provenance(
+    new: RegisteredModel, description: ClassifierDescription, class_name: str
+) -> Provenance:
+    name = f"models:/{MODEL}/{new.version}" if new.version else new.weights.name
+    return Provenance(
+        ModelIdentity(name, new.version, description.fingerprint),
+        class_name,
+        None,
+        description.preprocessing.in_words(),
+        now_to_the_second(),
+        tessera_version(),
+    )
+
+
+def _models_before(
+    champion: RegisteredModel,
+    models: Models,
+    data: LabelledData,
+    candidate: EvaluatedModel,
+    evaluate: Callable[[Path, LabelledData, str], EvaluatedModel],
+) -> tuple[Champion, list[Reference]]:
+    """Return how the champion, and OpenNSFW if it is another, rank the photos.
+
+    A model that does not have the positive class is no reference.
+    """
+
+    def ranked(name: str, file: Path) -> Reference:
+        return rank_reference(name, data, candidate, partial(evaluate, file))
+
+    positive = data.class_names[1]
+    class_names = champion.description.class_names
+    reference = ranked("the champion", champion.weights) if positive in class_names else None
+    packaged = models.packaged()
+    open_nsfw = describe_classifier(packaged)
+    others = []
+    if positive in open_nsfw.class_names and (
+        open_nsfw.fingerprint != champion.description.fingerprint
+    ):
+        others = [ranked(OPEN_NSFW, packaged)]
+    answers = answered_classes(class_names, NsfwScoresConfig().class_name)
+    return Champion(reference, answers, unreachable=champion.unreachable), others
 
 
 def _caveat(version: str, data: LabelledData, registry: ModelRegistry) -> str:

@@ -273,10 +273,21 @@ class DeleteInputs(BaseModel):
     delete_all: bool = False
 
 
+class PredictedImage(ImageData):
+    """An image for a model.
+
+    With ``working_copy`` it is a working copy already, or a part of one: it is not scaled down to a
+    short side of 256 px and not encoded again. It has at most 4 megapixels. Of an animation, the
+    frame that a map shows is used.
+    """
+
+    working_copy: bool = False
+
+
 class PredictData(BaseModel):
     """The data of an input for a model."""
 
-    image: ImageData
+    image: PredictedImage
 
 
 class PredictInput(BaseModel):
@@ -518,12 +529,30 @@ class OutputInfo(Reply):
     data: OutputInfoData | None = None
 
 
+class Reads(Reply):
+    """What a network reads of an image.
+
+    The image is scaled to a short side of so many pixels (with ``stretch`` both sides are) by this
+    filter, and a square of ``crop`` pixels is cut from its centre.
+    """
+
+    short_side: int
+    crop: int
+    stretch: bool
+    interpolation: str
+
+
 class ModelVersion(Reply):
-    """A version of a model."""
+    """A version of a model; two with the same fingerprint give the same outputs.
+
+    ``reads`` tells clients how large an image they have to send.
+    """
 
     id: str
     created_at: str
     status: Status
+    fingerprint: str
+    reads: Reads | None = None
 
 
 class ModelReply(Reply):
@@ -574,6 +603,21 @@ class OutputData(Reply):
     embeddings: list[Embedding] | None = None
 
 
+class OutputProvenance(Reply):
+    """The origin of an output, with the names that files of the command line use.
+
+    ``preprocessing`` is what the network reads of an image, in words, and ``made_at`` is to the
+    second.
+    """
+
+    model: str
+    model_version: str
+    model_fingerprint: str
+    preprocessing: str
+    made_at: str
+    tessera_version: str
+
+
 class OutputReply(Reply):
     """A model's output for one input; it has no data if the input could not be read."""
 
@@ -583,6 +627,7 @@ class OutputReply(Reply):
     model: ModelReply
     input: PredictInputReply
     data: OutputData | None = None
+    provenance: OutputProvenance
 
 
 class OutputsReply(StatusReply):

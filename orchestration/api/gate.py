@@ -200,7 +200,8 @@ class _Exchange:
 
 
 def _too_large(megabytes: float) -> ApiError:
-    return ApiError(Code.INVALID_REQUEST, f"The body is larger than {megabytes:,g} MB.")
+    details = f"The body is larger than {megabytes:,g} MB."
+    return ApiError(Code.INVALID_REQUEST, details, http_status=413)
 
 
 def _normalize(scope: Scope) -> None:

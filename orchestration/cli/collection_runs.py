@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,18 +62,30 @@ def run_collection(
 
 def name_for(source: str) -> str:
     """Return a collection's name made from its source; one source always has the same name."""
-    last = Path(without_secrets(source).rstrip("/")).stem
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:40] or "photos"
-    return f"{slug}-{hashlib.sha256(source.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+    return f"{_slug(source, 40)}-{_short_digest(source)}"
+
+
+def name_for_files(uris: Sequence[str]) -> str:
+    """Return a collection's name made from the files in it, which are the same in any order."""
+    first, *others = sorted(set(uris))
+    if not others:
+        return name_for(first)
+    return (
+        f"{_slug(first, 24)}-and-{len(others)}-more-{_short_digest(chr(10).join([first, *others]))}"
+    )
 
 
 def check_classifier(model: str, class_name: str, options: Options) -> None:
     """Refuse a classifier or a class that is not there, before hours of decoding."""
+    check_class(class_names_of(model, options), class_name)
+
+
+def class_names_of(model: str, options: Options) -> tuple[str, ...]:
+    """Return the classes of a classifier; raises UserError when it is not there."""
     compute = options.compute()
     models: Models = build_resources(compute=compute)["models"]
     # The run itself warns of a registry that is down.
-    loaded = models.load(model, compute.settings(), lambda warning: None)
-    check_class(loaded.classifier.class_names, class_name)
+    return models.load(model, compute.settings(), lambda warning: None).classifier.class_names
 
 
 def report_unused(catalogue: Catalogue) -> None:
@@ -100,6 +112,15 @@ def exit_for_checks(run: FinishedRun) -> None:
         click.echo(shown(failure), err=True)
     if run.failed_checks:
         sys.exit(1)
+
+
+def _slug(source: str, longest: int) -> str:
+    last = Path(without_secrets(source).rstrip("/")).stem
+    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
 @contextmanager

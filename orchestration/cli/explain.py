@@ -2,26 +2,39 @@
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from assets.config import OcclusionMapsConfig
-from assets.methods.common.shown_text import printable
-from assets.results.occlusion import OcclusionResult, run_occlusion
-from assets.results.originals import Original, tracked_results
+from assets.methods.attribution.target import Target
+from assets.methods.common.shown_text import printable, shown
+from assets.methods.models.provenance import Provenance
+from assets.resources.tracking import TrackedRun
+from assets.results.occlusion import (
+    OcclusionResult,
+    add_to_sheet,
+    new_sheet,
+    page_name,
+    run_occlusion,
+)
+from assets.results.originals import Original, log_result
+from assets.results.photo_map import png
 from orchestration.cli.image_files import reading_settings
-from orchestration.cli.image_questions import image_questions, report_of
+from orchestration.cli.image_questions import ImageQuestions, image_questions, report_of
 from orchestration.cli.options import (
     Options,
-    classifier_options,
     frames_option,
     out_option,
     pass_options,
     run_options,
     setting,
+    several_classifiers_options,
 )
+from orchestration.cli.result_folders import REPORT, SHEET, ResultFolder
+from orchestration.cli.result_index import write_index
 
 _log = logging.getLogger("tessera")
 
@@ -29,7 +42,7 @@ _log = logging.getLogger("tessera")
 @click.command("explain")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @out_option("Folder for the results. Each image gets a folder of its own in it.")
-@classifier_options
+@several_classifiers_options
 @frames_option
 @setting("--preset", OcclusionMapsConfig)
 @setting("--box", OcclusionMapsConfig)
@@ -41,58 +54,147 @@ _log = logging.getLogger("tessera")
 @setting("--scale", OcclusionMapsConfig)
 @run_options
 @pass_options
-def command(options: Options, images: tuple[str, ...], out: Path) -> None:
+def command(
+    options: Options,
+    images: tuple[str, ...],
+    out: Path,
+    models: tuple[str, ...],
+    class_names: tuple[str, ...],
+) -> None:
     """Show which parts of each IMAGE, a path or a URL, make a classifier name the class.
 
     Windows are cut out of the image and scored alone, and they are painted over and the rest of the
-    image is scored. Of an animation, the frame with the highest score is explained. An image that
-    cannot be read is reported, and the exit code is 2.
+    image is scored. The image is the working copy, which has the score of tessera score. Of an
+    animation, the frame with the highest score is explained. An image that cannot be read is
+    reported, and the exit code is 2.
 
-    The folder of an image has the name of its file. Where a folder of this name holds anything else
-    than the result of an earlier call for the same file, the name gets a number: nothing else is
-    overwritten.
+    Several images are also drawn below each other on a sheet. If --model is given several times,
+    the sheet shows the classifiers side by side, and each gets a folder of its own. All of them
+    explain the frame of an animation that the first one scores highest. The files index.html and
+    index.csv list what this call and earlier ones found.
+
+    The folder of an image has the name of its file and the beginning of its image_id. Where a
+    folder of this name holds anything else than the result of an earlier call for the same file,
+    the name gets a number: nothing else is overwritten.
 
     Example: tessera explain photo.jpg --out explained
     """
     config = options.config(OcclusionMapsConfig)
     settings = config.occlusion()
-    asked = image_questions(images, out, "explain", options)
-    target, store, progress = asked.target, asked.models.window_scores, asked.progress
+    asked = image_questions(images, out, "explain", options, models, class_names)
+    targets, store, progress = asked.targets, asked.models.window_scores, asked.progress
 
-    def run_one(image: Original) -> OcclusionResult:
+    def run_one(image: Original, target: Target, made: Provenance) -> OcclusionResult:
+        name = image.name if len(targets) == 1 else f"{image.name}, {target.model}"
         return run_occlusion(
             image.image,
             image.name,
             target,
             config,
             store,
-            lambda estimate: progress.notify(f"{image.name}: {estimate.sentence()}"),
-            progress.listener(_log, image.name, "windows"),
+            lambda estimate: progress.notify(f"{name}: {estimate.sentence()}"),
+            progress.listener(_log, name, "windows"),
+            image.judged,
+            made=made,
+            notes=image.figure_notes,
+            notify=lambda sentence: progress.notify(f"{name}: {sentence}"),
         )
 
-    with asked.tracking.lone_run("explain", progress.notify) as run, progress.bars:
-        run.parameters({**config.model_dump(), **target.names})
-        read = asked.files.read(reading_settings(options), target)
-        for image, result in tracked_results(read, run_one, run):
-            report = report_of(image, target, {**vars(settings), **result.metrics})
-            paths = asked.folders.write(image, result.files, report)
-            _summarise(image, result, target.class_name, paths.values())
+    pages, index = list[Path](), list[Path]()
+    with asked.runs("explain", config.model_dump()) as runs, progress.bars:
+        sheet = None
+        if len(asked.files) > 1 or len(targets) > 1:
+            sheet = SheetFolder(asked, config, runs)
+        read = asked.files.read(reading_settings(options), targets[0])
+        try:
+            for step, image in enumerate(read, 1):
+                results = []
+                for target, made, folders, run in zip(
+                    targets, asked.made, asked.folders, runs, strict=True
+                ):
+                    result = run_one(image, target, made)
+                    found = {**vars(settings), **result.metrics, **result.about}
+                    found |= {"box": result.box, "notes": result.notes}
+                    note = asked.frame_note(image, target)
+                    report = report_of(image, result.made, found, note)
+                    paths = folders.write(image, result.files, report)
+                    _summarise(image, result, target, paths.values())
+                    log_result(image, result, run, step)
+                    run.tags(result.made.parts())
+                    run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
+                    results.append(result)
+                if sheet is not None:
+                    sheet.add(image, results)
+            pages = [] if sheet is None else sheet.finish()
+        finally:
+            index = write_index(out)
+    for path in (*pages, *index):
+        click.echo(printable(str(path)))
     if not asked.files.all_read:
         sys.exit(2)
 
 
+class SheetFolder:
+    """The folder of a sheet, which gets each page when it is full; MLflow has it, too."""
+
+    def __init__(
+        self, asked: ImageQuestions, config: OcclusionMapsConfig, runs: Sequence[TrackedRun]
+    ) -> None:
+        self._asked, self._runs = asked, runs
+        foot = [line for made in asked.made for line in made.lines()]
+        self._sheet = new_sheet(config, self._keep, foot)
+        self._folder: ResultFolder | None = None
+        self._images: list[dict[str, str]] = []
+        self._models: list[dict[str, str | float]] = []
+
+    def add(self, image: Original, results: Sequence[OcclusionResult]) -> None:
+        """Add the results of an image, one for each model."""
+        targets = self._asked.targets
+        notes = [self._asked.frame_note(image, target) for target in targets]
+        lines = [[note] if note else [] for note in notes]
+        add_to_sheet(self._sheet, targets, image.image_id, results, lines)
+        models = [result.made.parts() for result in results]
+        self._models += [model for model in models if model not in self._models]
+        self._images.append({"image": image.uri, "image_id": image.image_id})
+
+    def finish(self) -> list[Path]:
+        """Write the last page and a report, and return the paths of the pages."""
+        self._sheet.finish()
+        if self._folder is None:
+            return []
+        paths = self._folder.finish({"models": self._models, "images": self._images})
+        return [path for name, path in paths.items() if name != REPORT]
+
+    def _keep(self, number: int, page: Image.Image) -> None:
+        origin = {"models": [made.parts() for made in self._asked.made]}
+        data, name = png(page, origin).data, page_name(number)
+        if self._folder is None:
+            self._folder = self._asked.out.open_sheet()
+        self._folder.add(name, data)
+        self._folder.note()
+        for run in self._runs:
+            run.file(f"{SHEET}/{name}", data)
+
+
 def _summarise(
-    image: Original, result: OcclusionResult, class_name: str, paths: Iterable[Path]
+    image: Original, result: OcclusionResult, target: Target, paths: Iterable[Path]
 ) -> None:
     metrics = result.metrics
-    click.echo(f"{image.name}: P({class_name}) {metrics['score']:.4f}")
+    by = shown(f" by {target.model}{_version(result.made)}")
+    click.echo(f"{image.name}: P({target.class_name}) {metrics['score']:.4f}{by}")
     for experiment, found in result.maps.items():
         click.echo(
             f"  {experiment:<7} from {metrics[f'{experiment}.minimum']:.4f} to "
             f"{metrics[f'{experiment}.maximum']:.4f}, mean {metrics[f'{experiment}.mean']:.4f}; "
             f"{found.windows.count:,} windows, {found.n_computed:,} scored anew"
         )
+    for note in result.notes:
+        click.echo(f"  {note}")
     for path in paths:
         click.echo(printable(f"  {path}"))
     if image.note:
         click.echo(f"  {image.note}")
+
+
+def _version(made: Provenance) -> str:
+    return f", version {made.identity.version}" if made.identity.version else ""

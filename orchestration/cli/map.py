@@ -1,6 +1,5 @@
 """`tessera map`: from a folder, a URL or a manifest to a map on disk and a summary."""
 
-import io
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.methods.common.shown_text import printable, without_secrets
-from assets.methods.common.tables import csv_bytes
+from assets.methods.common.tables import csv_bytes, parquet_bytes
 from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.near_duplicates import duplicates_table
@@ -134,7 +131,7 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     images = (results.mosaic.mosaic, results.mosaic.figure)
     files = {
         **{f"{name}{one.suffix}": one.data for name, one in zip(IMAGES, images, strict=True)},
-        "layout.parquet": _layout_file(results.grid),
+        "layout.parquet": parquet_bytes(results.grid.table[LAYOUT_COLUMNS]),
         "rejects.csv": csv_bytes(results.catalogue.rejects),
         "companions.csv": csv_bytes(results.catalogue.companions),
         "duplicates.csv": csv_bytes(duplicates_table(results.catalogue.images)),
@@ -144,13 +141,6 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         files["notes.csv"] = csv_bytes(noted)
     paths = write_results(out, files, report)
     return {path.stem: path for path in paths.values()}
-
-
-def _layout_file(grid: GridAssignment) -> bytes:
-    layout = pa.Table.from_pandas(grid.table[LAYOUT_COLUMNS], preserve_index=False)
-    file = io.BytesIO()
-    pq.write_table(layout.replace_schema_metadata(None), file)
-    return file.getvalue()
 
 
 def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:

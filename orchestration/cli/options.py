@@ -1,8 +1,9 @@
 """Options: shared by several commands, setting a field of a config, and checks of `--out`."""
 
+import math
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import reduce, update_wrapper
 from pathlib import Path
 from types import NoneType
@@ -16,12 +17,15 @@ from pydantic.fields import FieldInfo
 from assets.config import ASSETS, LabelledImagesConfig, NsfwScoresConfig, RawImagesConfig
 from assets.methods.common.devices import choose_device
 from assets.methods.common.errors import UserError
+from assets.methods.common.tables import TABLE_ENDINGS
 from assets.resources.compute import Compute
 from assets.resources.tracking import Tracking
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 _GIVEN = "tessera.given"
+# Endings of files that are written into folders, by which somebody may name one of them.
+_ENDINGS_IN_FOLDERS = {*TABLE_ENDINGS, ".html", ".jpeg", ".jpg", ".npy", ".png"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class Options:
         if compute.device != "auto":
             choose_device(compute.device)
         return compute
+
+    def with_field(self, kind: type[BaseModel], name: str, value: Any) -> "Options":
+        """Return the options with one more field of a config as given."""
+        given = {**self.given, kind: {**self.given.get(kind, {}), name: value}}
+        return replace(self, given=given)
 
     @property
     def strict_tracking(self) -> bool:
@@ -109,26 +118,60 @@ def out_option(help_text: str, **attributes: Any) -> Decorator:
     return click.option("--out", type=click.Path(path_type=Path), **attributes)
 
 
-def check_output_folder(out: Path, source: str | None = None) -> None:
-    """Refuse a folder that could not be written, or whose mosaic would be taken for a photo."""
+def check_output_folder(out: Path, source: str | None = None, flag: str = "--out") -> None:
+    """Refuse a folder that could not be written, or whose images would be taken for photos.
+
+    A name that ends like a file's is refused, too, unless there is a folder of that name.
+    """
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file: name a folder.")
+        raise UserError(f"{flag} {out} is a file: name a folder.")
+    if not out.exists() and out.suffix.lower() in _ENDINGS_IN_FOLDERS:
+        raise UserError(
+            f"{flag} {out} is named like a file, but several files are written, into a folder: "
+            f"name a folder, such as {out.with_suffix('')}."
+        )
     photos = Path(source) if source is not None else None
     if photos and photos.is_dir() and out.resolve().is_relative_to(photos.resolve()):
         raise UserError(
-            f"--out {out} lies inside {source}, where the next run would take the mosaic for a "
-            "photo: name a folder outside."
+            f"{flag} {out} lies inside {source}, where the next run would take its images for "
+            "photos: name a folder outside."
         )
-    _check_writable(out, out)
+    _check_writable(out, out, flag)
 
 
-def check_output_file(out: Path, source: str) -> None:
-    """Refuse a file that could not be written, or that would replace or join the source."""
+def check_table_name(out: Path) -> None:
+    """Refuse a file whose ending is not that of a table that can be written."""
+    if out.suffix.lower() not in TABLE_ENDINGS and not out.is_dir():
+        *others, last = TABLE_ENDINGS
+        raise UserError(
+            f"--out {out} has to end in {', '.join(others)} or {last}: its ending says in which "
+            "format the table is written."
+        )
+
+
+def check_output_file(out: Path, sources: Sequence[str]) -> None:
+    """Refuse a file that could not be written, or that would replace or join one of the sources."""
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file.")
-    if Path(source).exists() and out.resolve().is_relative_to(Path(source).resolve()):
-        raise UserError(f"--out {out} is part of {source}, which is read only: name another file.")
-    _check_writable(out, out.absolute().parent)
+    for source in sources:
+        if Path(source).exists() and out.resolve().is_relative_to(Path(source).resolve()):
+            raise UserError(
+                f"--out {out} is part of {source}, which is read only: name another file."
+            )
+    _check_writable(out, out.absolute().parent, "--out")
+
+
+def _several(flag: str, field: str, name: str, hint: str, **attributes: Any) -> Decorator:
+    """Return an option that can be given several times, for a field of NsfwScoresConfig."""
+    described = NsfwScoresConfig.model_fields[field]
+    return click.option(
+        flag,
+        name,
+        multiple=True,
+        default=[described.default],
+        help=f"{described.description}{hint}",
+        **attributes,
+    )
 
 
 def _type_of(field: FieldInfo) -> dict[str, Any]:
@@ -139,16 +182,29 @@ def _type_of(field: FieldInfo) -> dict[str, Any]:
     if kind is bool:
         return {"is_flag": True}
     limits = {name: value for limit in field.metadata for name, value in asdict(limit).items()}
-    return {"type": click.IntRange(limits["ge"], limits.get("le")) if "ge" in limits else kind}
+    if "ge" not in limits:
+        return {"type": kind}
+    range_type = _NumberRange if kind is float else click.IntRange
+    return {"type": range_type(limits["ge"], limits.get("le"))}
 
 
-def _check_writable(out: Path, folder: Path) -> None:
+class _NumberRange(click.FloatRange):
+    """A range of numbers, which `nan` is not in; click would let it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+def _check_writable(out: Path, folder: Path, flag: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written to: {error.strerror}.") from error
+        raise UserError(f"{flag} {out} cannot be written to: {error.strerror}.") from error
 
 
 name_option = click.option(
@@ -164,6 +220,23 @@ follow_links_option = click.option(
 classifier_options = all_of(
     setting("--model", NsfwScoresConfig, type=path_or_name, metavar="MODEL"),
     setting("--class", NsfwScoresConfig, field="class_name"),
+)
+# Of commands that ask several models about the same images.
+several_classifiers_options = all_of(
+    _several(
+        "--model",
+        "model",
+        "models",
+        " Give it several times to see the answers of several classifiers side by side.",
+        type=path_or_name,
+        metavar="MODEL",
+    ),
+    _several(
+        "--class",
+        "class_name",
+        "class_names",
+        " Give it as often as --model where classifiers have other names for the class.",
+    ),
 )
 label_options = all_of(
     name_option,

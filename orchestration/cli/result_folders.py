@@ -6,15 +6,19 @@ that a person has changed since, or put there, has another digest or none, and s
 
 import hashlib
 import json
-from collections.abc import Mapping
-from itertools import count
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
-from assets.results.originals import Original, folder_names
+from assets.results.originals import Original, folder_name, numbered, plain_folder_name
 
 REPORT = "report.json"
+SHEET = "sheet"
 
 
 def write_results(
@@ -27,23 +31,73 @@ def write_results(
         files: the contents by the names.
         report: what `report.json` holds besides the digests of the files.
     """
-    earlier = _digests(_read_report(folder))
+    results = ResultFolder(folder)
     for name, data in files.items():
-        write_whole(folder / name, data)
-    for name in earlier.keys() - files.keys():
-        _remove_unchanged(folder / name, earlier[name])
-    # The last one: if the process is killed before, the old report still names the old files.
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    text = json.dumps({**report, "files": digests}, indent=2)
-    write_whole(folder / REPORT, text.encode())
-    return {name: folder / name for name in (*files, REPORT)}
+        results.add(name, data)
+    return results.finish(report)
+
+
+class ResultFolder:
+    """A folder whose files are written one by one, and a report on them.
+
+    ``identity`` stands at the beginning of the report, and tells the folder from others.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._folder, self._identity = folder, identity
+        self._earlier = _digests(read_report(folder))
+        self._digests: dict[str, str] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write a file; the folder is made if it is not there."""
+        write_whole(self._folder / name, data)
+        self._digests[name] = hashlib.sha256(data).hexdigest()
+
+    def note(self) -> None:
+        """Write a report on what was added so far, and on what was there and is not replaced yet.
+
+        A later call goes by it if this one is killed.
+        """
+        self._write_report({}, self._earlier | self._digests)
+
+    def finish(self, report: Mapping[str, Any]) -> dict[str, Path]:
+        """Remove what else the last report names, write the report, and return all paths."""
+        for name in self._earlier.keys() - self._digests.keys():
+            _remove_unchanged(self._folder / name, self._earlier[name])
+        # The last one: if the process is killed before, the old report still names the old files.
+        self._write_report(report, self._digests)
+        return {name: self._folder / name for name in (*self._digests, REPORT)}
+
+    def _write_report(self, report: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+        text = json.dumps({**self._identity, **report, "files": digests}, indent=2)
+        write_whole(self._folder / REPORT, text.encode())
+
+
+def check_replaceable(folder: Path, names: Iterable[str], command: str, flag: str) -> None:
+    """Raise UserError if a file is in the way that ``command`` did not write, or changed since.
+
+    ``flag`` named the folder. The report of ``command`` says so under that name.
+    """
+    report = read_report(folder)
+    is_ours = report.get("command") == command
+    digests = _digests(report) if is_ours else {}
+    ours = {name for name, digest in digests.items() if _is_unchanged(folder / name, digest)}
+    for name in (*names, REPORT):
+        file = folder / name
+        if os.path.lexists(file) and name not in ours and not (name == REPORT and is_ours):
+            raise UserError(
+                f"{flag} {folder} holds a file {name} that would be replaced, and that another "
+                "command wrote or somebody has changed: name another folder, or move the file."
+            )
 
 
 class ImageFolders:
-    """Gives the result of each image a folder of its own below ``out``, named after its file.
+    """Gives the result of each image a folder of its own below ``out``.
 
-    A folder that is there is used only if it holds the result of the same command for the same
-    file with the same content, as its report says. Otherwise the name gets a number.
+    It is named after the image's file and its image_id. A folder that is there is used only if it
+    holds the result of the same command for the same file with the same content, as its report
+    says. Otherwise the name gets a number. Earlier versions named folders after the file alone:
+    such a folder is used, too, if it holds that result.
     """
 
     def __init__(self, out: Path, command: str) -> None:
@@ -55,31 +109,47 @@ class ImageFolders:
         self, image: Original, files: Mapping[str, bytes], report: Mapping[str, Any]
     ) -> dict[str, Path]:
         """Write the result of an image as ``write_results`` does, in a folder of its own."""
-        identity = {"command": self._command, "image": image.uri, "image_id": image.image_id}
-        return write_results(self._folder(identity), files, {**identity, **report})
+        about = {"image": image.uri, "image_id": image.image_id}
+        identity = {"command": self._command, **about}
+        names = numbered(folder_name(image.uri, image.image_id))
+        places = [*self._former(image.uri, identity)], (self._out / name for name in names)
+        folder = next(one for one in chain(*places) if self._take(one, identity))
+        return write_results(folder, files, {**identity, **report})
 
-    def _folder(self, identity: Mapping[str, str]) -> Path:
-        (base,) = folder_names([identity["image"]])
-        for number in count(1):
-            folder = self._out / (base if number == 1 else f"{base}-{number}")
-            if folder not in self._given and self._is_free(folder, identity):
-                self._given.add(folder)
-                return folder
-        raise AssertionError("there is always another number")
+    def open_sheet(self) -> ResultFolder:
+        """Return the folder of a sheet of all images, which is there afterwards."""
+        identity = {"command": self._command, "kind": SHEET}
+        places = (self._out / name for name in numbered(SHEET))
+        sheet = ResultFolder(next(one for one in places if self._take(one, identity)), identity)
+        sheet.note()
+        return sheet
 
-    def _is_free(self, folder: Path, identity: Mapping[str, str]) -> bool:
+    def _former(self, uri: str, identity: Mapping[str, str]) -> Iterator[Path]:
+        """Yield the folders named after the file alone that hold the same result."""
+        for name in numbered(plain_folder_name(uri)):
+            if not (self._out / name).is_dir():
+                return
+            if identity.items() <= read_report(self._out / name).items():
+                yield self._out / name
+
+    def _take(self, folder: Path, identity: Mapping[str, str]) -> bool:
+        if folder in self._given:
+            return False
         try:
             # It is made at once, so that two calls at the same time do not take the same one.
             folder.mkdir(parents=True)
         except FileExistsError:
-            return identity.items() <= _read_report(folder).items()
+            if not identity.items() <= read_report(folder).items():
+                return False
+        self._given.add(folder)
         return True
 
 
-def _read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> dict[str, Any]:
+    """Return what the report in a folder says; nothing if there is none that can be read."""
     try:
         report = json.loads((folder / REPORT).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) else {}
 
@@ -95,8 +165,12 @@ def _digests(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _remove_unchanged(file: Path, digest: str) -> None:
-    if not file.is_symlink() and file.is_file():
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found == digest:
-            file.unlink(missing_ok=True)
+    if _is_unchanged(file, digest):
+        file.unlink(missing_ok=True)
+
+
+def _is_unchanged(file: Path, digest: str) -> bool:
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == digest

@@ -10,17 +10,24 @@ import click
 import pandas as pd
 from rich.console import Console
 
+from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.files import write_whole
+from assets.methods.common.shown_text import printable
 from assets.methods.evaluation.evaluate import Evaluation
 from assets.methods.evaluation.figure import draw_evaluation
+from assets.methods.models.classifier import Classifier
+from assets.methods.models.classifier_file import load_classifier
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.named_classifiers import load_named_classifier
+from assets.methods.models.provenance import Provenance
 from assets.methods.models.skin.baseline import SKIN_BASELINE
 from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
 from assets.methods.models.vector_store import VectorStore
+from assets.methods.plotting.foot import with_foot
 from assets.methods.study.doll_sets import CLASS_NAMES, DollSet
 from assets.methods.study.figure import draw_doll_sheet, draw_study
-from assets.methods.study.study import Study, StudySettings, evaluate_dolls, run_study
+from assets.methods.study.study import POSITIVE, Study, StudySettings, evaluate_dolls, run_study
 from assets.methods.training.loop import EpochMetrics
 from assets.resources.home import home_folder
 from assets.resources.models import Models
@@ -39,6 +46,15 @@ from orchestration.definitions import build_resources
 
 EXPERIMENT = "tessera study"
 SHEET = 40
+FILES = {
+    "study.png": "the study in one figure",
+    "evaluation.png": "both networks and two others, evaluated on the honest test",
+    "dolls.png": f"the first {SHEET} dolls of that test",
+    "summary.json": "the metrics",
+    "before.safetensors": "the network that was trained with the flaw",
+    "after.safetensors": "the network that was trained on the redesigned data",
+    "dolls": "the dolls of the honest test, with labels.csv for evaluate and train",
+}
 _log = logging.getLogger("tessera")
 
 
@@ -72,8 +88,10 @@ def command(options: Options, out: Path, seed: int) -> None:
             partial(progress.listener, _log),
             partial(_log_epoch, run),
         )
-        evaluations = _evaluate_all(study, models, compute.settings(), folder, progress)
-        files = _files(study, evaluations)
+        others = _other_classifiers(models, compute.settings())
+        evaluations = _evaluate_all(study, others, folder, progress)
+        made = _origins(study, others, compute.settings())
+        files = _files(study, evaluations, made, seed)
         run.metrics(_metrics(study, evaluations))
         for name, data in files.items():
             write_whole(out / name, data)
@@ -98,20 +116,36 @@ def _log_epoch(run: TrackedRun, name: str, epoch: EpochMetrics) -> None:
     run.metrics({f"{name}.{key}": metric for key, metric in metrics.items()}, step=number)
 
 
-def _evaluate_all(
-    study: Study,
-    models: Models,
-    compute: ComputeSettings,
-    folder: Path,
-    progress: TerminalProgress,
-) -> dict[str, Evaluation]:
-    """Return the evaluation without the flaw of both networks, and of two that saw no doll."""
+def _other_classifiers(models: Models, compute: ComputeSettings) -> dict[str, Classifier]:
+    """Return two classifiers that saw no doll."""
     plan = plan_compute(compute, CPU_BATCH_SIZE)
-    store = VectorStore(folder / "probabilities")
-    others = {
+    return {
         SKIN_BASELINE: load_named_classifier(SKIN_BASELINE, plan),
         "OpenNSFW": load_named_classifier(str(models.packaged()), plan),
     }
+
+
+def _origins(
+    study: Study, others: dict[str, Classifier], compute: ComputeSettings
+) -> dict[str, Provenance]:
+    """Return the origin of the scores of both networks, and of the other classifiers."""
+    plan = plan_compute(compute, CPU_BATCH_SIZE)
+    networks = {"before": study.before, "after": study.after}
+    studied = {name: load_classifier(one.weights, plan) for name, one in networks.items()}
+    return {
+        name: provenance_of(
+            Target(classifier, ModelIdentity(name, "", classifier.fingerprint), POSITIVE),
+            threshold=None,
+        )
+        for name, classifier in {**studied, **others}.items()
+    }
+
+
+def _evaluate_all(
+    study: Study, others: dict[str, Classifier], folder: Path, progress: TerminalProgress
+) -> dict[str, Evaluation]:
+    """Return the evaluation without the flaw of both networks and of the other classifiers."""
+    store = VectorStore(folder / "probabilities")
     evaluations = {"before": study.before.unflawed, "after": study.after.unflawed}
     for name, classifier in others.items():
         listener = progress.listener(_log, name, "dolls")
@@ -119,14 +153,23 @@ def _evaluate_all(
     return evaluations
 
 
-def _files(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, bytes]:
-    sheet = draw_doll_sheet(study.unflawed_test.dolls[:SHEET])
-    return {
-        "study.png": png(draw_study(study)).data,
-        "evaluation.png": png(draw_evaluation(evaluations)).data,
-        "dolls.png": png(sheet).data,
-        "summary.json": json.dumps(_metrics(study, evaluations), indent=2).encode(),
+def _files(
+    study: Study, evaluations: dict[str, Evaluation], made: dict[str, Provenance], seed: int
+) -> dict[str, bytes]:
+    origins = {name: one.parts() for name, one in made.items()}
+    chunks = {"seed": str(seed), "models": origins}
+    drawn = {
+        "study.png": (draw_study(study), ("before", "after")),
+        "evaluation.png": (draw_evaluation(evaluations), tuple(made)),
+        # The dolls are drawn, and no model has seen them yet.
+        "dolls.png": (draw_doll_sheet(study.unflawed_test.dolls[:SHEET]), ()),
     }
+    files = {}
+    for file, (image, names) in drawn.items():
+        foot = [f"random seed {seed}", *(line for name in names for line in made[name].lines())]
+        files[file] = png(with_foot(image, foot), chunks).data
+    summary = {**_metrics(study, evaluations), "seed": seed, "provenance": origins}
+    return {**files, "summary.json": json.dumps(summary, indent=2).encode()}
 
 
 def _metrics(study: Study, evaluations: dict[str, Evaluation]) -> dict[str, float]:
@@ -151,6 +194,7 @@ def _summarise(study: Study, evaluations: dict[str, Evaluation], out: Path) -> N
     for name, evaluation in evaluations.items():
         auc = evaluation.metrics["auc"]
         click.echo(f"  {name:<14}AUC {auc.value:.3f}  {auc.low:.3f} to {auc.high:.3f}")
-    for file in ("study.png", "evaluation.png", "dolls.png", "summary.json"):
-        click.echo(f"  {out / file}")
+    longest = max(len(str(out / name)) for name in FILES)
+    for name, words in FILES.items():
+        click.echo(printable(f"  {out / name!s:<{longest}}  {words}"))
     click.echo(study.summary())

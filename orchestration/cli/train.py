@@ -6,12 +6,13 @@ import click
 
 from assets.config import LabelledImagesConfig, NsfwTrainingConfig, config_of
 from assets.methods.common.shown_text import printable, shown
+from assets.methods.evaluation.swapped_labels import CHANCE
 from assets.methods.photos.labels import LabelledData
 from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
-from assets.results.training import CHAMPION_OF_BEFORE
+from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
 from orchestration.cli.collection_runs import exit_for_checks, name_for, run_collection
 from orchestration.cli.labelled_collections import labelled_collection, report_findings
@@ -94,7 +95,10 @@ def report_version(result: NsfwTraining, name: str) -> None:
     # Not the path: the next training of the collection writes to the same file.
     click.echo(f"version {result.version} is {result.alias}: {shown(result.reason)}")
     click.echo(f"  --model models:/{MODEL}/{result.version}")
-    before = result.comparison.set_index("model").version[CHAMPION_OF_BEFORE]
+    compared = result.comparison.set_index("model")
+    if result.label_doubt and result.alias != CHAMPION and compared.auc_low[NEW] > CHANCE:
+        click.echo(f"if the labels are right: tessera promote {result.version}")
+    before = compared.version[CHAMPION_OF_BEFORE]
     if result.alias == CHAMPION and before not in ("", result.version):
         click.echo(f"{USERS_OF_CHAMPION} now use it; to go back: tessera promote {before}")
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import time
 from typing import Any
@@ -361,4 +362,15 @@ def test_a_home_may_hold_a_field_and_a_column_under_their_former_names(tmp_path)
         stored.with_name("figures.parquet")
     )
     stored.unlink()
-    pd.testing.assert_frame_equal(load(NsfwEvaluation, tmp_path / "evaluation").metrics, metrics)
+    # Nor had it classes, an origin, or another rate of slices than that of false positives.
+    older = pd.DataFrame({"false_positive_rate": [0.5], "low": [0.1], "high": [0.9]})
+    older.to_parquet(stored.with_name("slices.parquet"))
+    values = tmp_path / "evaluation" / "values.json"
+    plain = json.loads(values.read_text())
+    del plain["classes"], plain["provenance"]
+    values.write_text(json.dumps(plain))
+    loaded = load(NsfwEvaluation, tmp_path / "evaluation")
+    pd.testing.assert_frame_equal(loaded.metrics, metrics)
+    ends = ["false_positive_rate", "false_positive_rate_low", "false_positive_rate_high"]
+    assert list(loaded.slices) == ends
+    assert (loaded.classes, loaded.provenance) == ((), [])

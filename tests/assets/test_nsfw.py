@@ -1,5 +1,6 @@
 """What is left of a run of the asset when an image, or every image, is gone from its place."""
 
+import dataclasses
 import io
 import math
 import sys
@@ -13,7 +14,8 @@ from PIL import Image
 
 from assets import nsfw
 from assets.io_managers import FolderIOManager
-from assets.methods.models.classifier_file import convert_open_nsfw
+from assets.methods.models.classifier_file import convert_open_nsfw, save_classifier
+from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.resources.collections import (
     COLLECTIONS,
@@ -25,9 +27,11 @@ from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
-from assets.resources.registry import CHAMPION_URI
+from assets.resources.registry import CHAMPION, CHAMPION_URI
 from assets.resources.tracking import DAGSTER_RUN
+from assets.results.scores import other_model_note
 from assets.values import DeconvnetMaps, NsfwScores, OcclusionMaps
+from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
 
 UPSTREAM = ("raw_images", "nsfw_scores")
 # A classifier of the user's own: the share of white in an image.
@@ -213,7 +217,44 @@ def test_photos_are_carried_back_by_the_model_in_use(run, tracking, instance):
     child = tracking.client.get_run(metadata["mlflow_run"].value)
     assert all(math.isfinite(one) for one in child.data.metrics.values())
     folders = {item.path for item in tracking.client.list_artifacts(child.info.run_id)}
-    assert folders == {"50", "200", "images"}
+    names = zip(("200", "50"), value.table.image_id, strict=True)
+    own = {f"{name}-{image_id[:8]}" for name, image_id in names}
+    assert folders == {"deconvnet_maps.csv", "images", *own}
+
+
+def register(run, folder: Path, slope: float) -> str:
+    """Make a network the champion, and return its version."""
+    file = folder / f"{slope}.safetensors"
+    weights = brightness_weights(slope)
+    save_classifier(file, weights, ARCHITECTURE, ("sfw", "nsfw"), PREPROCESSING)
+    return run.models.registry.register(file, CHAMPION).version
+
+
+def test_maps_of_another_version_than_the_scores_say_so(run, tracking, instance, tmp_path):
+    assert register(run, tmp_path, 8) == "1"
+    scored = run(instance, nsfw.nsfw_scores)
+    assert run(instance).success
+    alike = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo")
+    assert (alike.notes, alike.provenance["model_version"]) == ([], "1")
+
+    assert register(run, tmp_path, 4) == "2"
+    result = run(instance)
+    maps = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo")
+    (note,) = maps.notes
+    assert "the maps are of models:/nsfw@champion version 2, fingerprint " in note
+    assert "nsfw_scores is of models:/nsfw@champion version 1, fingerprint " in note
+    metadata = result.asset_materializations_for_node("occlusion_maps")[0].metadata
+    assert (metadata["note"].value, metadata["model_version"].value) == (note, "2")
+    tags = tracking.client.get_run(metadata["mlflow_run"].value).data.tags
+    assert {**tags, **{name: str(part) for name, part in maps.provenance.items()}} == tags
+
+    # Scores of before know the key of the stored probabilities alone.
+    scores = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
+    former = dataclasses.replace(scores, provenance={})
+    identity = ModelIdentity(CHAMPION_URI, "2", maps.provenance["model_fingerprint"])
+    assert other_model_note(identity, former, run.models.registry.version_with) == note
+    of_scores = scored.asset_materializations_for_node("nsfw_scores")[0].metadata
+    assert of_scores["model_version"].value == "1"
 
 
 def test_a_photo_that_is_gone_is_a_reject_of_the_deconvnet_too(run, instance, open_nsfw):
@@ -269,8 +310,18 @@ def write_animation(path: Path, levels=(0, 120, 250, 60)) -> None:
 def test_an_animation_is_scored_by_its_highest_frame_which_is_explained(run, tracking, instance):
     write_animation(run.folder / "moving.gif")
     run.catalogue(run.folder)
-    result = run(instance, nsfw.nsfw_scores, model="python:whiteness:white", class_name="white")
+    result = run(
+        instance,
+        nsfw.nsfw_scores,
+        model="python:whiteness:white",
+        class_name="white",
+        threshold=0.75,
+    )
     assert result.success
+    metadata = result.asset_materializations_for_node("nsfw_scores")[0].metadata
+    assert (metadata["flagged"].value, metadata["threshold"].value) == (2, 0.75)
+    child = tracking.client.get_run(metadata["mlflow_run"].value)
+    assert child.data.metrics["flagged"] == 2
     found = run.outputs.read(NsfwScores, "nsfw_scores", "demo")
     table = found.table.sort_values("score", ignore_index=True)
     # Before, the black first frame gave 0.
@@ -281,7 +332,8 @@ def test_an_animation_is_scored_by_its_highest_frame_which_is_explained(run, tra
     assert run(instance, images=[str(run.folder / "moving.gif")]).success
     maps = run.outputs.read(OcclusionMaps, "occlusion_maps", "demo").table
     assert maps.frame.tolist() == [2, 2]
-    assert maps.score_at_full_size.tolist() == pytest.approx([250 / 255] * 2, abs=0.01)
+    # The very pixels that were scored.
+    assert maps.judged_score.tolist() == maps.read_score.tolist() == maps.score.tolist()
 
 
 def test_scores_of_the_version_before_are_kept_for_all_but_animations(run, instance):

@@ -17,6 +17,7 @@ from assets.checks import training as training_checks
 from assets.io_managers import FolderIOManager
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import Champion, judge
+from assets.methods.evaluation.swapped_labels import Reference
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.photos.labels import LabelledData, class_counts, label_images
 from assets.methods.photos.source import read_labels
@@ -35,7 +36,8 @@ from assets.resources.tracking import DAGSTER_RUN, Tracking
 from assets.results.training import CHAMPION_OF_BEFORE, NEW, TRAINING_IMAGES, log_epoch
 from assets.values import NsfwEvaluation, NsfwTraining
 
-LEVELS = {"sfw": 70, "nsfw": 180}
+# Of two photos of noise, the packaged network gives the dark one the higher score.
+LEVELS = {"sfw": 180, "nsfw": 70}
 TRAINING_CONFIG = {
     "base": "plain_convnet",
     "pretrained": False,
@@ -65,7 +67,7 @@ class KilledError(Exception):
 
 
 def noise(number: int, label: str, brighter: int = 0) -> Image.Image:
-    """A photo of noise, bright if it is nsfw; ``brighter`` by little is a near-duplicate."""
+    """A photo of noise, dark if it is nsfw; ``brighter`` by little is a near-duplicate."""
     generator = np.random.default_rng(number)
     pixels = LEVELS[label] + generator.integers(-40, 40, (40, 48, 3)) + brighter
     return Image.fromarray(pixels.astype(np.uint8))
@@ -388,6 +390,7 @@ def test_the_whole_chain_runs_and_its_checks_pass(trained):
             "few_rows_are_left_out",
             "labels_do_not_contradict",
             "champion_is_no_worse",
+            "labels_are_not_swapped",
             "figures_lie_in_their_intervals",
             "auc_follows_from_the_scores",
         ),
@@ -408,9 +411,10 @@ def test_the_packaged_model_is_registered_first_and_is_the_one_to_match(project,
         Estimate(row.auc, row.auc_low, row.auc_high)
         for row in (table.loc[NEW], table.loc[CHAMPION_OF_BEFORE])
     )
-    verdict = judge(new, Champion(before), "nsfw")
+    champion = Champion(Reference("the champion", {"test": before}))
+    verdict = judge(new, ("sfw", "nsfw"), champion)
     assert (result.alias, result.reason) == (verdict.alias, verdict.reason)
-    # Noise is not what the packaged network was trained for.
+    # Both tell dark noise from bright noise without an error.
     assert result.alias == "champion"
     assert project.aliases()["champion"] == "2"
 
@@ -581,11 +585,13 @@ def test_a_training_of_wrong_labels_becomes_challenger(project, trained):
     assert result.success
     shown = metadata(result, "nsfw_training")
     assert shown["alias"] == "challenger"
-    assert shown["reason"].endswith("its lower bound is below the champion's.")
+    assert "below the champion's. Labels of the split train swapped? The cham" in shown["reason"]
+    assert shown["label_doubt"].startswith("Labels of the split train swapped? ")
+    assert shown["label_doubt"] in project.warnings
     aliases = project.aliases()
     assert (aliases["champion"], aliases["challenger"]) == (before, shown["version"])
-    (check,) = result.get_asset_check_evaluations()
-    assert (check.check_name, check.passed) == ("champion_is_no_worse", True)
+    passed = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
+    assert passed == {"champion_is_no_worse": True, "labels_are_not_swapped": False}
 
 
 @pytest.mark.parametrize(
@@ -631,8 +637,8 @@ def test_a_server_that_is_down_costs_no_training(project, trained, unreachable_u
     assert "secret" not in f"{shown}{project.warnings}"
     assert project.aliases() == before
     assert project.weights("down").read_bytes() == project.weights("clean").read_bytes()
-    (check,) = result.get_asset_check_evaluations()
-    assert (check.passed, check.severity) == (True, dg.AssetCheckSeverity.WARN)
+    for check in result.get_asset_check_evaluations():
+        assert (check.passed, check.severity) == (True, dg.AssetCheckSeverity.WARN)
 
 
 def test_a_server_that_is_down_fails_a_strict_training(project, trained, unreachable_uri):

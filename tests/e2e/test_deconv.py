@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from assets.resources.tracking import Tracking
@@ -28,14 +29,16 @@ def test_the_results_have_the_shape_of_the_photo_and_are_tracked(
     options = ("--layer", "relu_stage3_block2")
     ran = tessera("deconv", photo, "--out", tmp_path / "out", *options)
     assert ran.code == 0, ran.err
-    folder = tmp_path / "out" / "photo_000"
+    (folder,) = (tmp_path / "out").glob("photo_000-*/")
     assert {file.name for file in folder.iterdir()} == EVERY_RESULT
     reconstruction = np.load(folder / "reconstruction.npy", allow_pickle=False)
     assert reconstruction.shape == (48, 64, 3)
     assert reconstruction.any()
     report = json.loads((folder / "report.json").read_text())
     assert report["start"]["layer"] == "relu_stage3_block2"
-    assert report["changed_score"] > report["score"]
+    assert report["changed_score"] > report["square_score"]
+    assert f"padded to a square {report['square_score']:.4f}, after" in ran.out
+    assert f"  {report['notes'][0]}\n" in ran.out
     assert "reconstructed from relu_stage3_block2, channel" in ran.out
     tracking = Tracking(home=str(shared_home))
     (run,) = tracking.client.search_runs([tracking.experiment_id], "run_name = 'deconv'")
@@ -44,13 +47,25 @@ def test_the_results_have_the_shape_of_the_photo_and_are_tracked(
     assert logged
 
 
-def test_a_file_that_is_no_image_costs_the_others_nothing(tessera, photo, tmp_path):
+def test_a_file_that_is_no_image_costs_the_others_nothing_and_each_network_answers(
+    tessera, photo, tmp_path
+):
     bad = tmp_path / "bad.png"
     bad.write_text("not a photo")
-    ran = tessera("deconv", bad, photo, "--out", tmp_path / "out")
+    models = ("--model", "open_nsfw", "--model", "efficientnet-lite0")
+    classes = ("--class", "nsfw", "--class", "military uniform")
+    ran = tessera("deconv", bad, photo, "--out", tmp_path / "out", *models, *classes)
     assert ran.code == 2
     assert f"{bad} was left out" in ran.err
-    assert (tmp_path / "out" / "photo_000" / "figure.png").is_file()
+    table = pd.read_csv(tmp_path / "out" / "index.csv")
+    assert set(table.model) == {"open_nsfw", "efficientnet-lite0"}
+    for row in table.itertuples():
+        report = json.loads((tmp_path / "out" / str(row.report)).read_text())
+        assert (report["model"], report["class"]) == (
+            row.model,
+            classes[1] if row.model == "open_nsfw" else classes[3],
+        )
+        assert (tmp_path / "out" / str(row.figure)).is_file()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,14 @@ import pytest
 from assets.resources.tracking import Tracking
 
 PAIR = ("--model", "models:/nsfw@champion", "--model", "skin-baseline")
+# A model of the user's own, which knows no nsfw.
+SHADES = """
+def shade(images):
+    bright = [image.convert("L").resize((1, 1)).getpixel((0, 0)) / 255 for image in images]
+    return {"dark": [1 - one for one in bright], "fair, pale": [0.7 * one for one in bright],
+            "red=rosy": [0.3 * one for one in bright]}
+"""
+SHADE = "python:shades:shade"
 EVERY_RESULT = {
     "curves.csv",
     "evaluation.png",
@@ -20,19 +28,31 @@ EVERY_RESULT = {
     "worst_errors.csv",
     "worst_errors_model_1.png",
     "worst_errors_model_2.png",
+    "worst_errors_model_3.png",
 }
 
 
 def test_models_are_compared_and_every_row_is_accounted_for(
-    tessera, shared_home, labelled_dolls, tmp_path
+    tessera, shared_home, labelled_dolls, tmp_path, monkeypatch
 ):
+    (tmp_path / "shades.py").write_text(SHADES)
+    monkeypatch.syspath_prepend(str(tmp_path))
     manifest = labelled_dolls(64)
     with manifest.open("a") as rows:
         rows.write("gone.png,sfw,test,plain\ndoll_000.png,lewd,test,red\n")
     out = tmp_path / "out"
-    ran = tessera("evaluate", manifest, "--out", out, "--split", "all", *PAIR)
+    ran = tessera(
+        *("evaluate", manifest, "--out", out, "--split", "all", *PAIR, "--model", SHADE),
+        *("--class", f"{SHADE}=fair, pale", "--class", f"{SHADE}=red=rosy"),
+    )
     assert ran.code == 0, ran.err
     assert {file.name for file in out.iterdir()} == EVERY_RESULT
+    listed = dict(line.split(maxsplit=1) for line in ran.out.splitlines() if f"  {out}" in line)
+    assert {*listed} == {str(out / name) for name in EVERY_RESULT}
+    assert (
+        listed[str(out / "worst_errors_model_2.png")]
+        == "the worst errors of skin-baseline, blurred"
+    )
     metrics = pd.read_csv(out / "metrics.csv").set_index(["model", "metric"])
     for model in ("models:/nsfw@champion", "skin-baseline"):
         assert metrics.value[model, "n"] == 64
@@ -40,7 +60,13 @@ def test_models_are_compared_and_every_row_is_accounted_for(
         assert auc.low <= auc.value <= auc.high
         assert f"{model}: 64 images, 32 of them nsfw" in ran.out
     scores = pd.read_csv(out / "scores.csv")
-    assert len(scores) == 2 * 64
+    assert len(scores) == 3 * 64
+    assert {*zip(scores["model"], scores["class"], strict=True)} == {
+        (PAIR[1], "nsfw"),
+        (PAIR[3], "nsfw"),
+        (SHADE, "fair, pale + red=rosy"),
+    }
+    assert f"  {'score':<26}P(fair, pale) + P(red=rosy) for nsfw\n" in ran.out
     findings = pd.read_csv(out / "findings.csv")
     assert dict(zip(findings.row, findings.left_out, strict=True)) == {65: True, 66: True}
     assert "1 row: unknown label; for example row 66" in ran.out
@@ -48,6 +74,18 @@ def test_models_are_compared_and_every_row_is_accounted_for(
     assert set(slices.value) == {"red", "plain"}
     assert (slices.n_negative == 16).all()
     report = json.loads((out / "report.json").read_text())
+    assert report["classes"] == {
+        PAIR[1]: ["nsfw"],
+        PAIR[3]: ["nsfw"],
+        SHADE: ["fair, pale", "red=rosy"],
+    }
+    for row in slices.to_dict("records"):
+        found = report["slices"][row["model"]]["lips"][row["value"]]
+        for rate in ("recall", "precision", "false_positive_rate"):
+            ends = [row[rate], row[f"{rate}_low"], row[f"{rate}_high"]]
+            expected = found[rate] or [float("nan")] * 3
+            assert ends == pytest.approx(expected, nan_ok=True)
+            assert found[rate] or row["n_flagged"] == 0
     assert all(report["checks"].values())
     tracking = Tracking(home=str(shared_home))
     query = "metrics.`model_2.n` = 64"
@@ -58,7 +96,20 @@ def test_models_are_compared_and_every_row_is_accounted_for(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model", "efficientnet-lite0"], "efficientnet-lite0 cannot be evaluated: There is no"),
+        (
+            ["--model", "efficientnet-lite0"],
+            "efficientnet-lite0 cannot be evaluated: it has no class nsfw but 1,000 others, so "
+            "name each of its classes that stands for nsfw by --class 'efficientnet-lite0=CLASS'",
+        ),
+        (
+            ["--model", "skin-baseline", "--class", "skin-baseline=nude"],
+            "skin-baseline cannot be evaluated: There is no class nude: choose sfw or nsfw.",
+        ),
+        (
+            ["--model", "skin-baseline", "--class", "nude"],
+            "--class nude does not name a class of a model that is evaluated: write "
+            "skin-baseline=CLASS.",
+        ),
         (["--threshold", "2"], "The threshold is 2.0: choose one from 0 to 1."),
         (["--prevalence", "0"], "The prevalence is 0.0"),
         (["--worst", "100"], "1<=x<=50"),

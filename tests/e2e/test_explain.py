@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from assets.methods.attribution.occlusion import scale_down
 from assets.methods.attribution.windows import place_windows
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
+from assets.methods.photos.decode import image_id
 from assets.resources.tracking import Tracking
 from support.black_box import BlackBox, serving
 from support.calls import count_calls
@@ -38,13 +40,18 @@ def photo(tmp_path):
     return make
 
 
+def short(path: Path) -> str:
+    return image_id(path.read_bytes())[:8]
+
+
 def test_maps_overlays_and_figure_are_written_and_tracked(tessera, shared_home, photo, tmp_path):
     path = photo("two [red] $words$.png")
     ran = tessera("explain", path, "--out", tmp_path / "out", "--box", "32", "--stride", "16")
     assert ran.code == 0, ran.err
     assert "40 windows." in ran.err
     assert "expected: " in ran.err
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = (tmp_path / "out").glob("*/")
+    assert folder.name == f"two__red___words_-{short(path)}"
     assert {file.name for file in folder.iterdir()} == EVERY_RESULT
     for experiment in ("seen", "hidden"):
         values = np.load(folder / f"{experiment}.npy", allow_pickle=False)
@@ -57,7 +64,7 @@ def test_maps_overlays_and_figure_are_written_and_tracked(tessera, shared_home, 
     assert run.data.params["box"] == "32"
     assert {"score", "seen.mean", "hidden.share_above_threshold"} <= run.data.metrics.keys()
     logged = tracking.client.list_artifacts(run.info.run_id, folder.name)
-    assert {Path(file.path).name for file in logged} == EVERY_RESULT - {"report.json"}
+    assert {Path(file.path).name for file in logged} == EVERY_RESULT
     series = tracking.client.list_artifacts(run.info.run_id, "images")
     assert len([file for file in series if file.path.endswith(".png")]) == 3
 
@@ -78,6 +85,11 @@ def test_an_image_is_scaled_once_and_its_windows_are_placed_once(
     ran = tessera(*command, "--long-side", "100")
     assert ran.code == 0, ran.err
     assert counts == {"scale_down": 1, "place_windows": 1}
+    report = json.loads((tmp_path / "out" / "a" / "report.json").read_text())
+    assert f"of which P(nsfw) is {report['read_score']:.4f}; the photo's " in report["notes"][0]
+    assert f"a.png: P(nsfw) {report['score']:.4f}" in ran.out
+    for note in report["notes"]:
+        assert f"  {note}\n" in ran.out
 
 
 def test_what_is_in_a_folder_is_of_one_image_and_its_last_call(tessera, photo, tmp_path):
@@ -85,20 +97,93 @@ def test_what_is_in_a_folder_is_of_one_image_and_its_last_call(tessera, photo, t
     (tmp_path / "other").mkdir()
     one, other = photo("a.png"), photo("other/a.png", 72, 96)
     assert tessera("explain", one, *options).code == 0
-    assert tessera("explain", other, *options, "--experiment", "seen", "--box", "70").code == 0
-    first, second = tmp_path / "out" / "a", tmp_path / "out" / "a-2"
+    assert tessera("explain", other, *options, "--experiment", "seen", "--box", "200").code == 0
+    first, second = (tmp_path / "out" / f"a-{short(path)}" for path in (one, other))
     assert {file.name for file in first.iterdir()} == EVERY_RESULT
     kept = {"figure.png", "report.json", "seen.npy", "seen.png"}
     assert {file.name for file in second.iterdir()} == kept
     report = json.loads((second / "report.json").read_text())
-    assert (report["image"], report["box"], report["class"]) == (str(other), 70, "nsfw")
+    # The box is cut to the image, as the figure says.
+    assert (report["image"], report["box"], report["class"]) == (str(other), 96, "nsfw")
     # The same file again: what this call does not make goes.
     assert tessera("explain", one, *options, "--experiment", "seen").code == 0
     assert {file.name for file in first.iterdir()} == kept
     # Another content under the same path is another image.
     photo("a.png", 90, 90)
     ran = tessera("explain", one, *options, "--experiment", "seen")
-    assert str(tmp_path / "out" / "a-3" / "figure.png") in ran.out
+    assert str(tmp_path / "out" / f"a-{short(one)}" / "figure.png") in ran.out
+    assert len(list((tmp_path / "out").glob("a-*/figure.png"))) == 3
+
+
+def test_several_images_and_models_lie_side_by_side(
+    tessera, shared_home, photo, tmp_path, monkeypatch
+):
+    Path(tmp_path, "brightness.py").write_text(
+        "import numpy\n\ndef bright(images):\n"
+        "    means = [numpy.asarray(image).mean() / 255 for image in images]\n"
+        "    return {'bright': means, 'dark': [1 - mean for mean in means]}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    images = [photo("<b>.png"), photo("c.png", 200, 20)]
+    models = ("--model", "open_nsfw", "--model", "python:brightness:bright")
+    classes = ("--class", "nsfw", "--class", "bright")
+    ran = tessera("explain", *images, "--out", out, "--stride", "64", *models, *classes)
+    assert ran.code == 0, ran.err
+    assert "c.png: P(bright) 0." in ran.out
+    assert f"{out / 'sheet' / 'page-1.png'}\n{out / 'index.csv'}\n" in ran.out
+    table = pd.read_csv(out / "index.csv")
+    pairs = {("<b>.png", "open_nsfw"), ("c.png", "open_nsfw")}
+    pairs |= {(name, "python:brightness:bright") for name, _ in pairs}
+    assert set(zip(table.file, table.model, strict=True)) == pairs
+    for row in table.itertuples():
+        report = json.loads((out / row.report).read_text())
+        assert (report["model"], report["image_id"]) == (row.model, row.image_id)
+        assert report["score"] == pytest.approx(row.score)
+        window = report["strongest_windows"]["seen"]
+        assert window["score"] == pytest.approx(row.seen_score)
+        assert {file.name for file in (out / row.folder).iterdir()} == EVERY_RESULT
+        model = row.folder.partition("/")[0]
+        assert model.endswith(str(row.model_fingerprint)[:8])
+    assert len({row.folder.partition("/")[0] for row in table.itertuples()}) == 2
+    sheet = json.loads((out / "sheet" / "report.json").read_text())
+    assert [one["name"] for one in sheet["models"]] == ["open_nsfw", "python:brightness:bright"]
+    assert [one["image"] for one in sheet["images"]] == [str(image) for image in images]
+    tracking = Tracking(home=str(shared_home))
+    runs = tracking.client.search_runs([tracking.experiment_id], "params.stride = '64'")
+    newest = runs[:2]
+    assert {run.data.params["model"] for run in newest} == {one["name"] for one in sheet["models"]}
+    for run in newest:
+        logged = tracking.client.list_artifacts(run.info.run_id, "sheet")
+        assert [file.path for file in logged] == ["sheet/page-1.png"]
+    # One image alone is added to the index, and leaves the sheet as it is.
+    before = (out / "sheet" / "page-1.png").read_bytes()
+    alone = tessera("explain", photo("d.png"), "--out", out, "--stride", "64")
+    assert alone.code == 0, alone.err
+    assert len(pd.read_csv(out / "index.csv")) == 5
+    assert (out / "sheet" / "page-1.png").read_bytes() == before
+
+
+def test_an_index_of_another_is_not_overwritten_and_nothing_is_computed(tessera, photo, tmp_path):
+    (tmp_path / "index.html").write_text("<html>mine</html>")
+    ran = tessera("explain", photo("a.png"), "--out", tmp_path)
+    assert ran.code == 2
+    assert "holds a file index.html that Tessera did not write" in ran.err
+    assert {file.name for file in tmp_path.iterdir()} == {"index.html", "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model", "open_nsfw", "--model", "open_nsfw"], "open_nsfw was given twice"),
+        (["--class", "nsfw", "--class", "sfw"], "--class was given 2 times and --model 1 times"),
+        (["--model", "open_nsfw", "--model", "efficientnet-lite0"], "There is no class nsfw"),
+    ],
+)
+def test_models_and_classes_have_to_fit_each_other(tessera, photo, tmp_path, options, sentence):
+    ran = tessera("explain", photo("a.png"), "--out", tmp_path / "out", *options)
+    assert ran.code == 2
+    assert sentence in ran.err
 
 
 def test_a_name_that_is_not_text_is_explained_like_any_other(tessera, photo, tmp_path):
@@ -113,7 +198,7 @@ def test_strict_tracking_fails_when_mlflow_is_down(tessera, photo, tmp_path, mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     command = ("explain", photo("a.png"), "--out", tmp_path / "out", "--stride", "64")
     assert tessera(*command, "--strict-tracking").code == 1
-    assert not (tmp_path / "out" / "a").exists()
+    assert list((tmp_path / "out").iterdir()) == []
     ran = tessera(*command)
     assert ran.code == 0
     assert "The model registry could not be asked" in ran.err
@@ -129,7 +214,12 @@ def test_a_file_that_is_no_image_costs_the_others_nothing(tessera, photo, tmp_pa
     assert ran.code == 2
     assert f"{bad} was left out: The file does not begin like any kind of image." in ran.err
     assert "none.png was left out: The file cannot be read" in ran.err
-    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"good-{short(good)}",
+        "sheet",
+        "index.csv",
+        "index.html",
+    }
 
 
 def test_a_folder_is_no_image_and_what_takes_it_is_told(tessera, tmp_path):
@@ -208,5 +298,8 @@ def test_a_black_box_that_is_slow_and_fails_now_and_then_gives_the_same_maps(
     assert local.code == remote.code == 0, remote.err
     assert len(moody.requests) > 8
     for experiment in ("seen", "hidden"):
-        first, second = (np.load(tmp_path / side / "a" / f"{experiment}.npy") for side in SIDES)
+        first, second = (
+            np.load(tmp_path / side / f"a-{short(tmp_path / 'a.png')}" / f"{experiment}.npy")
+            for side in SIDES
+        )
         np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)

@@ -33,6 +33,19 @@ def second(models, tmp_path):
 
 
 @pytest.fixture
+def of_animals(models, tmp_path):
+    """A version that does not know nsfw; version 1 is champion."""
+    models.champion()
+    file = tmp_path / "animals.safetensors"
+    classes = ("indoors", "animal")
+    save_classifier(file, brightness_weights(3), ARCHITECTURE, classes, PREPROCESSING)
+    models.registry.set_alias(CHAMPION, "1")
+    verdict = "challenger: The champion has no class animal, so the two cannot be compared."
+    yield models.registry.register(file, "challenger", verdict=verdict)
+    models.registry.set_alias(CHAMPION, "1")
+
+
+@pytest.fixture
 def foreign(tracking, models, second):
     """The number of a version that somebody else registered."""
     source = tracking.client.get_model_version(MODEL, second.version)
@@ -84,6 +97,49 @@ def test_what_is_no_version_is_refused(tessera, version):
     ran = tessera("promote", version)
     assert (ran.code, ran.out) == (2, "")
     assert "Traceback" not in ran.err
+
+
+def test_a_version_that_does_not_know_the_class_is_refused_unless_it_is_forced(
+    tessera, models, of_animals
+):
+    number = of_animals.version
+    ran = tessera("promote", number)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        f"tessera: Version {number} knows indoors and animal but not nsfw, which version 1, the "
+        "champion, is asked for: choose a version that does, or promote it all the same with "
+        "--force.\n"
+    )
+    assert models.champion().version == "1"
+    forced = tessera("promote", number, "--force")
+    assert (forced.code, forced.err) == (0, "")
+    assert forced.out.splitlines() == [
+        f"version {number} is champion: {USED} Before it was version 1.",
+        "  It does not know nsfw: name another class, such as animal, where a command takes one.",
+        "  After its training it became challenger: The champion has no class animal, so the two "
+        "cannot be compared.",
+    ]
+    assert models.champion().version == number
+    # What is champion already may be promoted, and nobody is asked for nsfw any more.
+    assert tessera("promote", number).code == 0
+    back = tessera("promote", "1")
+    assert back.err == (
+        f"tessera: Version 1 knows sfw and nsfw but not animal, which version {number}, the "
+        "champion, is asked for: choose a version that does, or promote it all the same with "
+        "--force.\n"
+    )
+    forced = tessera("promote", "1", "--force")
+    assert (forced.code, forced.out.count("\n")) == (0, 1)
+    assert models.champion().version == "1"
+
+
+def test_a_champion_of_somebody_else_is_asked_for_the_class_of_every_command(
+    tessera, models, foreign, of_animals
+):
+    models.registry.set_alias(CHAMPION, foreign)
+    ran = tessera("promote", of_animals.version)
+    assert ran.code == 2
+    assert f"but not nsfw, which version {foreign}, the champion, is asked for" in ran.err
 
 
 def test_a_version_of_somebody_else_is_not_promoted(tessera, models, foreign):

@@ -46,7 +46,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-HTTP_STATUSES = {200, 202, 400, 401, 404, 405, 429}
+HTTP_STATUSES = {200, 202, 400, 401, 404, 405, 413, 429}
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -36,9 +36,14 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     summary = ran.out.splitlines()[-1]
     before, after = (metrics[f"{name}.occlusion_share_lips"] for name in ("before", "after"))
     assert summary.startswith(f"share on the lips {before:.2f} -> {after:.2f}, ")
+    listed = {line.split()[0] for line in ran.out.splitlines() if line.startswith(f"  {out}")}
+    assert listed == {str(file) for file in out.iterdir()}
     for name in ("study", "evaluation", "dolls"):
         with Image.open(out / f"{name}.png") as picture:
             assert picture.width > 1000
+            assert picture.info["seed"] == "0"
+            assert json.loads(picture.info["models"]) == metrics["provenance"]
+    assert metrics["provenance"].keys() == {"before", "after", "skin-baseline", "OpenNSFW"}
     table = pd.read_csv(out / "dolls" / "labels.csv")
     assert len(table) == 24
     assert all((out / "dolls" / name).is_file() for name in table.uri)

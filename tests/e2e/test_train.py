@@ -78,6 +78,24 @@ def test_what_can_be_done_with_the_version_is_told(
     assert [line.strip() for line in others] == [line.format(home=shared_home) for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("alias", "low", "is_told"),
+    [("challenger", 0.9, True), ("challenger", 0.4, False), ("champion", 0.9, False)],
+)
+def test_how_to_promote_a_version_whose_labels_are_right_all_the_same_is_told(
+    capsys, alias, low, is_told
+):
+    comparison = pd.DataFrame(
+        {"model": [NEW, CHAMPION_OF_BEFORE], "version": ["3", "1"], "auc_low": [low, 0.0]}
+    )
+    result = NsfwTraining(
+        pd.DataFrame(), comparison, "w", "", "3", alias, "Labels swapped?", 1, "Labels swapped?"
+    )
+    report_version(result, "dolls")
+    said = capsys.readouterr().out
+    assert ("if the labels are right: tessera promote 3\n" in said) == is_told
+
+
 @pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_and_ends_in_the_same_bytes(
     tessera, shared_home, labelled_dolls

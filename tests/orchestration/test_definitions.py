@@ -19,12 +19,12 @@ tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
 mosaic <- grid_assignment
 labelled_images <- raw_images
-nsfw_training <- labelled_images, nsfw_model
+nsfw_training <- labelled_images, nsfw_model, raw_images
 nsfw_model <-
 nsfw_scores <- nsfw_model, raw_images
 occlusion_maps <- nsfw_model, nsfw_scores, raw_images
 deconvnet_maps <- nsfw_model, nsfw_scores, raw_images
-nsfw_evaluation <- labelled_images, nsfw_model, nsfw_training
+nsfw_evaluation <- labelled_images, nsfw_model, nsfw_training, raw_images
 """.strip()
 
 CHECKS = """
@@ -42,6 +42,7 @@ nsfw_evaluation: figures_lie_in_their_intervals
 nsfw_model: model_gives_its_known_answers (blocking)
 nsfw_scores: scores_are_probabilities
 nsfw_training: champion_is_no_worse (blocking)
+nsfw_training: labels_are_not_swapped
 occlusion_maps: maps_are_sound
 raw_images: copies_have_one_label
 raw_images: every_file_is_accounted_for

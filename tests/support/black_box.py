@@ -20,23 +20,39 @@ class BlackBox:
 
     ``faults`` maps the number of a request, from 0, to what goes wrong with it: an HTTP status (or
     a pair of it and headers), "drop", "slow", "mixed" (every second image fails), "all fail", or
-    bytes to be sent instead of the answer.
+    bytes to be sent instead of the answer. It may replace ``classifier``, too.
+
+    ``model_version`` stands in each output, ``header`` is the value of X-Model-Version; a body of
+    more than ``most_bytes`` is refused.
     """
 
     def __init__(self, classifier, faults: Callable[[int], object] = lambda number: None) -> None:
         self.classifier, self.faults = classifier, faults
         self.requests: list[dict] = []
         self.slow_seconds = 0.05
+        self.model_version: dict | None = None
+        self.header: str | None = None
+        self.most_bytes = 2**30
         self._lock = threading.Lock()
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        n_bytes = int(handler.headers["Content-Length"])
+        body = json.loads(handler.rfile.read(n_bytes))
         with self._lock:
             number = len(self.requests)
             self.requests.append(
-                {"path": handler.path, "headers": dict(handler.headers), "n": len(body["inputs"])}
+                {
+                    "path": handler.path,
+                    "headers": dict(handler.headers),
+                    "n": len(body["inputs"]),
+                    "n_bytes": n_bytes,
+                    "images": [one["data"]["image"] for one in body["inputs"]],
+                }
             )
         fault = self.faults(number)
+        if n_bytes > self.most_bytes:
+            self._reply(handler, 413, b"<html>too large</html>")
+            return
         if fault == "slow":
             time.sleep(self.slow_seconds)
         if fault == "drop":
@@ -49,7 +65,8 @@ class BlackBox:
             told = handler.headers.get("Authorization", "")
             self._reply(handler, status, _status(10020, f"failure {told}"), headers)
         else:
-            self._reply(handler, 200, self._answer(body["inputs"], fault))
+            headers = {"X-Model-Version": self.header} if self.header else {}
+            self._reply(handler, 200, self._answer(body["inputs"], fault), headers)
 
     def _answer(self, inputs: list[dict], fault: object) -> bytes:
         images = [_decoded(one["data"]["image"]["base64"]) for one in inputs]
@@ -68,7 +85,10 @@ class BlackBox:
             ]
             concepts.sort(key=lambda concept: -concept["value"])
             status = {"code": 10000, "description": "Ok"}
-            outputs.append({"id": str(number), "status": status, "data": {"concepts": concepts}})
+            output = {"id": str(number), "status": status, "data": {"concepts": concepts}}
+            if self.model_version is not None:
+                output["model"] = {"id": "m", "model_version": self.model_version}
+            outputs.append(output)
         code = 10010 if fault in ("mixed", "all fail") else 10000
         return json.dumps({"status": {"code": code}, "outputs": outputs}).encode()
 

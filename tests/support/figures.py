@@ -13,7 +13,8 @@ def panel(figure, heading):
 
 
 def is_axes(artist):
-    return hasattr(artist, "get_xlim")
+    # A secondary axis has limits and no title; a legend has a title.
+    return hasattr(artist, "get_xlim") and hasattr(artist, "get_title")
 
 
 def line_data(axes, colour):

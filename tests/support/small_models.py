@@ -31,6 +31,7 @@ class Redness:
 
     class_names = ("other", "red")
     device, batch_size, workers = "cpu", 2, 1
+    preprocessing = SMALL
 
     def __init__(self, weights):
         self.weights = weights
@@ -68,7 +69,9 @@ class KnownVersions:
     def _made(self, folder, number):
         weights = folder / f"{number}.safetensors"
         weights.write_bytes(b"")
-        return RegisteredModel(number, weights, SimpleNamespace(fingerprint=f"f{number}"))
+        return RegisteredModel(
+            number, weights, SimpleNamespace(fingerprint=f"f{number}", preprocessing=SMALL)
+        )
 
 
 def use_small_models(monkeypatch):

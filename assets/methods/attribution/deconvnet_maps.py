@@ -18,6 +18,7 @@ from assets.methods.attribution.deconvnet import (
     last_layer,
     strongest_activations,
 )
+from assets.methods.attribution.heat_map import smoothed
 from assets.methods.attribution.network_input import NetworkInput, network_input
 from assets.methods.common.errors import UserError
 from assets.methods.models.classifier import Classifier, check_class
@@ -31,6 +32,13 @@ N_TOP = 9
 
 # The share of a reconstruction's relevance that is cut off on each side.
 _TAIL = 0.05
+
+# Of the noise whose reconstruction is compared, in px; it is enlarged to the photograph.
+_NOISE_SIDE = 64
+
+# The sigma by which relevance is smoothed for that, as a share of the longer side: about what the
+# figure smooths it by.
+_SMOOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -75,33 +83,54 @@ class TopActivation:
 
 
 @dataclass(frozen=True)
+class NoiseLikeness:
+    """What of a reconstruction is the same for every image, seen by that of an image of noise.
+
+    Attributes:
+        pixels: the correlation of both reconstructions, over the photograph. It is 1 if they are
+            the same.
+        strength: the correlation of where they are strong, each smoothed as it is in the figure.
+    """
+
+    pixels: float
+    strength: float
+
+
+@dataclass(frozen=True)
 class DeconvnetMap:
-    """What a deconvnet finds in a photograph of (h, w) px.
+    """What a deconvnet finds in a photograph, in maps of (h, w) px.
 
     Attributes:
         class_name: the class asked for.
-        score: P(class) of the photograph, padded to a square.
+        score: P(class) of the photograph, as the classifier reads it.
+        square_score: P(class) of the photograph padded to a square, which the deconvnet reads.
         start: where the deconvnet started; None for the class's logit.
         reconstruction: (h, w, 3) float32, RGB, signed: the image of the start, scaled as grey
             levels are to the network's units. Its overall factor means nothing. It is zero in the
             border that the network does not read.
         has_switches: whether the network has max-pools, without which the reconstruction from a
             class is the same for every photograph.
+        noise_likeness: how like the reconstruction of noise, from the same start, it is.
+        read_size: (width, height) in px to which the photograph was scaled before it was padded.
         relevance: (h, w) float32, the sum of |reconstruction| over the channels.
         top_layer: of ``top``: the layer asked for, or the last that still has places.
         top: the activations over the photograph, not its padding, that add most to the class's
             logit, at most one a channel and ``N_TOP`` in all, those that add most first.
-        change: (h, w, 3) float32, RGB: by how much the class's log-odds rise by a grey level.
+        change: float32, RGB, of the photograph's own size: by how much the log-odds of the square
+            rise by a grey level.
         changed: RGB, the photograph after a small step along ``change``.
-        changed_score: its P(class), higher than ``score`` unless no small step raises it, when
-            ``changed`` is the photograph itself.
+        changed_score: its P(class) padded to a square, higher than ``square_score`` unless no small
+            step raises it, when ``changed`` is the photograph itself.
     """
 
     class_name: str
     score: float
+    square_score: float
+    read_size: tuple[int, int]
     start: Activation | None
     reconstruction: NDArray[np.float32]
     has_switches: bool
+    noise_likeness: NoiseLikeness
     relevance: NDArray[np.float32]
     top_layer: str
     top: tuple[TopActivation, ...]
@@ -115,17 +144,18 @@ def deconvnet_map(
     classifier: Classifier,
     class_name: str,
     settings: DeconvnetSettings | None = None,
+    map_size: tuple[int, int] | None = None,
 ) -> DeconvnetMap:
     """Run the deconvnet on a photograph; on the CPU with the same bits each time.
 
-    A photograph of more than 1,024 px a side is scaled down for the network; the results have its
-    own size.
+    A photograph of more than 1,024 px a side is scaled down for the network.
 
     Args:
-        image: of any size, shape and mode.
+        image: the pixels that have the score; of any size, shape and mode.
         classifier: a ``TorchClassifier`` whose activations are ReLU.
         class_name: what to look for.
         settings: where to start; None for the class's logit.
+        map_size: (width, height) of the maps in px; None for the photograph's own.
 
     Raises:
         UserError: the classifier is no network of torch, a deconvnet is not defined for it, or
@@ -140,12 +170,17 @@ def deconvnet_map(
     settings = settings or DeconvnetSettings()
     # In a thread that does not split operations, sums have one order.
     with unsplit_pool(workers=1) as pool:
-        found = pool.submit(_map, image.convert("RGB"), classifier, class_name, settings)
+        photo = image.convert("RGB")
+        found = pool.submit(_map, photo, classifier, class_name, settings, map_size or photo.size)
         return found.result()
 
 
 def _map(
-    image: Image.Image, classifier: TorchClassifier, class_name: str, settings: DeconvnetSettings
+    image: Image.Image,
+    classifier: TorchClassifier,
+    class_name: str,
+    settings: DeconvnetSettings,
+    map_size: tuple[int, int],
 ) -> DeconvnetMap:
     module, index = classifier.module, classifier.class_names.index(class_name)
     read = network_input(image, classifier.preprocessing)
@@ -155,15 +190,18 @@ def _map(
     strongest = strongest_activations(module, values, layer, N_TOP, index, _region(read))
     start = _start(module, values, settings, strongest, class_name)
     signal = deconvolve(module, values, index if start is None else start)
-    reconstruction = read.grey_levels(signal, image.size)
+    reconstruction = read.grey_levels(signal, map_size)
     change = read.per_grey_level(log_odds_gradient(module, values, index), image.size)
     changed = step_along(image, change, lambda one: _log_odds(one, classifier, index))
     return DeconvnetMap(
         class_name=class_name,
-        score=_probability(_log_odds(image, classifier, index)),
+        score=float(classifier.classify_photos([image])[0, index]),
+        square_score=_probability(_log_odds(image, classifier, index)),
+        read_size=read.scaled.size,
         start=start,
         reconstruction=reconstruction,
         has_switches=has_switches(module),
+        noise_likeness=_noise_likeness(read, signal, classifier, index if start is None else start),
         relevance=np.abs(reconstruction).sum(axis=2),
         top_layer=layer,
         top=tuple(_top_activation(one, read, deconvolve(module, values, one)) for one in strongest),
@@ -171,6 +209,34 @@ def _map(
         changed=changed,
         changed_score=_probability(_log_odds(changed, classifier, index)),
     )
+
+
+def _noise_likeness(
+    read: NetworkInput,
+    signal: NDArray[np.float32],
+    classifier: TorchClassifier,
+    start: int | Activation,
+) -> NoiseLikeness:
+    # As large as the network reads it: a tiny photograph's pixels would be means of many.
+    scale = classifier.preprocessing.resize / read.padding.side
+    width, height = (max(1, round(scale * side)) for side in read.scaled.size)
+    size = (width, height)
+    pixels = np.random.default_rng(0).integers(0, 256, (_NOISE_SIDE, _NOISE_SIDE, 3), np.uint8)
+    noise = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    values = network_input(noise, classifier.preprocessing).values.to(classifier.device)
+    other = deconvolve(classifier.module, values, start)
+    pair = read.grey_levels(signal, size), read.grey_levels(other, size)
+    sigma = _SMOOTHING * max(size)
+    one, two = (smoothed(np.abs(levels).sum(axis=2), sigma) for levels in pair)
+    return NoiseLikeness(_correlation(*pair), _correlation(one - one.mean(), two - two.mean()))
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the correlation of two maps around zero, from -1 to 1; maps of nothing are alike."""
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    if lengths == 0:
+        return float(not one.any() and not other.any())
+    return float(np.clip(np.vdot(one, other) / lengths, -1, 1))
 
 
 def _region(read: NetworkInput) -> Region:

@@ -1,5 +1,6 @@
 """A map of values, such as what occlusion gives, in colours over its photograph."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.plotting.sheet import rasterised
+from assets.methods.plotting.sheet import FigureSheet, rasterised
 from assets.methods.plotting.text import (
     DARK,
     DPI,
@@ -17,6 +18,7 @@ from assets.methods.plotting.text import (
     in_points,
     printable,
     text_length,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -30,16 +32,27 @@ _SMALLEST_SHOWN_SIDE = 256
 _LARGEST_SHOWN_SIDE = 1_600
 
 # Scores are exact to about 1e-6: a map that spans less is flat, and its grain is rounding.
-_FLAT = 1e-6
+FLAT = 1e-6
 _SMALLEST_BAR = 180
+_NARROWEST_FOOT = 480
+
+# Colour-blind people tell its ends apart; its middle is white.
+_AROUND_LEVEL = "RdBu_r"
+RED, BLUE = (178, 24, 43), (33, 102, 172)
+
+# A photograph that is this many times as wide as high has its colour bar below.
+PANORAMA = 2.0
 
 
 @dataclass(frozen=True)
 class HeatMapSettings:
     """How a map should look over its photograph.
 
-    ``scale`` is what the colours span: the map's "own" range, or "fixed" from 0 to 1, which makes
-    maps comparable. ``opacity`` is the map's share of the mix with the photograph, 0 to 1.
+    ``colormap`` is that of maps from low to high; a map around a level has a scale of its own, from
+    blue (below) over white to red (above). ``scale`` is what the colours span: the map's "own"
+    range, or "fixed" from 0 to 1, which makes maps comparable; around a level, the largest distance
+    from it, or a distance of 1. ``opacity`` is the map's share of the mix with the photograph, 0 to
+    1.
 
     Raises:
         UserError: a setting is not one of its choices or out of its range.
@@ -65,72 +78,113 @@ class HeatMap:
         image: the photograph, RGB.
         values: (rows, columns) float32, of the photograph's size.
         settings: how the map should look.
+        level: of a map whose values say something by their distance from it, such as what `hidden`
+            has where covering changes nothing; it is white. None for a map from low to high.
 
     Raises:
         ValueError: the values are not of the photograph's size, or not finite.
     """
 
-    def __init__(self, image: Image.Image, values: np.ndarray, settings: HeatMapSettings) -> None:
+    def __init__(
+        self,
+        image: Image.Image,
+        values: np.ndarray,
+        settings: HeatMapSettings,
+        level: float | None = None,
+    ) -> None:
         if values.shape != (image.height, image.width):
             raise ValueError(f"the map is {values.shape}, the image {(image.height, image.width)}")
         self.minimum, self.maximum = float(values.min()), float(values.max())
         if not np.isfinite([self.minimum, self.maximum]).all():
             raise ValueError("the map has values that are not finite")
-        self.image, self.settings = image, settings
+        self.image, self.settings, self.level = image, settings, level
         self._values = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
 
     @property
     def is_flat(self) -> bool:
         """Whether the map has the same value everywhere."""
-        return self.maximum - self.minimum <= _FLAT
+        return self.maximum - self.minimum <= FLAT
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The values of the lowest and the highest colour, alike for a flat map of scale own."""
+        """The values at the ends of the colour bar, alike for a map of one colour of scale own.
+
+        The level lies between them.
+        """
         if self.settings.scale == "fixed":
             return 0.0, 1.0
-        return (self.minimum, self.minimum) if self.is_flat else (self.minimum, self.maximum)
+        level = self.minimum if self.level is None else self.level
+        low, high = min(self.minimum, level), max(self.maximum, level)
+        return (low, high) if high - low > FLAT else (low, low)
 
     def range_beyond_bar(self) -> str | None:
         """Return the map's range in words if the ends of its colour bar do not show it."""
         if self.is_flat:
             return f"this map: {format_values([self.minimum])[0]} everywhere"
-        if self.settings.scale == "own":
+        if np.allclose(self.limits, (self.minimum, self.maximum), rtol=0, atol=FLAT):
             return None
         low, high = format_values([self.minimum, self.maximum])
         return f"this map: {low} to {high}"
 
+    def level_in_words(self) -> str:
+        """Return the level, as exact as the values at its colour bar."""
+        return format_values([*self.limits, self.limits[0] if self.level is None else self.level])[
+            2
+        ]
+
     def blended(self, size: tuple[int, int]) -> Image.Image:
         """Return the map over the photograph, RGB, scaled to ``size`` in px (width, height)."""
         grey = np.asarray(scaled_photo(self.image, size).convert("L"), dtype=np.float32)
-        colours = self._colours(np.asarray(_values_at(self._values, size)))
+        colours = self.colours(np.asarray(_values_at(self._values, size)))
         opacity = self.settings.opacity
         # In grey, because a photograph's own colours would be taken for the map's.
         mixed = (1 - opacity) * grey[..., np.newaxis] + opacity * colours
         return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
-    def _colours(self, values: np.ndarray) -> np.ndarray:
-        """Map (rows, columns) values to (rows, columns, 3) float32 colours from 0 to 255."""
+    def colours(self, values: np.ndarray) -> np.ndarray:
+        """Map values of any shape to float32 colours from 0 to 255, (..., 3)."""
         low, high = self.limits
-        # A flat map has the middle colour: its value is neither low nor high.
-        share = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-        return _palette(self.settings)[np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)]
+        if self.level is not None:
+            # Both sides have one measure: as far from the level is as strong a colour.
+            farthest = max(high - self.level, self.level - low)
+            reach = 1.0 if self.settings.scale == "fixed" else farthest
+            share = 0.5 + (values - self.level) / (2 * max(reach, FLAT))
+        elif high > low:
+            share = (values - low) / (high - low)
+        else:
+            # A flat map has the middle colour: its value is neither low nor high.
+            share = np.full_like(values, 0.5)
+        return self._palette()[np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)]
+
+    def _palette(self) -> np.ndarray:
+        """Return the (256, 3) float32 colours of the map, lowest first, from 0 to 255."""
+        from matplotlib import colormaps
+
+        name = self.settings.colormap if self.level is None else _AROUND_LEVEL
+        return (colormaps[name](np.arange(256))[:, :3] * 255).astype(np.float32)
 
 
 def draw_overlay(
-    image: Image.Image, values: np.ndarray, settings: HeatMapSettings, label: str
+    image: Image.Image,
+    values: np.ndarray,
+    settings: HeatMapSettings,
+    label: str,
+    level: float | None = None,
+    foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw a map over its photograph in grey, with a colour bar to the right.
 
     The photograph's pixels stay as they are if its longer side is from 256 to 1,600 px. A larger
     one is scaled down to 1,600 px; of a smaller one every pixel becomes a square, of the fewest px
-    a side that give 256 px.
+    a side that give 256 px. Of a panorama the bar lies below.
 
     Args:
         image: RGB.
         values: (rows, columns) float32, of the image's size.
         settings: how it should look.
         label: what the values are, with their unit, such as "P(nsfw), window cut out".
+        level: as for ``HeatMap``, of a map of `hidden`; a line marks it on the bar.
+        foot: lines printed small below all, such as where the map comes from.
 
     Returns:
         An RGB picture, the same for the same arguments.
@@ -138,13 +192,26 @@ def draw_overlay(
     Raises:
         ValueError: the values are not of the image's size, or not finite.
     """
-    shown = HeatMap(image, values, settings)
+    shown = HeatMap(image, values, settings, level)
     picture = shown.blended(shown_size(image.size))
     font = float(np.clip(max(picture.size) / 45, 12, 26))
-    bar = _draw_bar(shown, label, picture.height, font)
-    canvas = Image.new("RGB", (picture.width + bar.width, bar.height), "white")
-    canvas.paste(picture, (0, (bar.height - picture.height) // 2))
-    canvas.paste(bar, (picture.width, 0))
+    words = [printable(label, 60)]
+    if level is not None:
+        words.append(f"line and white: {shown.level_in_words()}, the whole image")
+        words.append("red: covering lowers P, blue: it raises P")
+    words += filter(None, [shown.range_beyond_bar()])
+    if picture.width > PANORAMA * picture.height:
+        bar = _draw_level_bar(shown, words, picture.width, font)
+        size, place = (picture.width, picture.height + bar.height), (0, picture.height)
+    else:
+        bar = _draw_upright_bar(shown, words, picture.height, font)
+        size, place = (picture.width + bar.width, bar.height), (picture.width, 0)
+    below = _draw_foot(foot, max(size[0], _NARROWEST_FOOT), max(12.0, 0.7 * font))
+    width = max(size[0], below.width) if foot else size[0]
+    canvas = Image.new("RGB", (width, size[1] + below.height), "white")
+    canvas.paste(picture, (0, 0 if place[1] else (bar.height - picture.height) // 2))
+    canvas.paste(bar, place)
+    canvas.paste(below, (0, size[1]))
     return canvas
 
 
@@ -158,33 +225,48 @@ def shown_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _palette(settings: HeatMapSettings) -> np.ndarray:
-    """Return the (256, 3) float32 colours of the map, lowest first, from 0 to 255."""
-    from matplotlib import colormaps
+def fill_bar(axes: "Axes", shown: HeatMap, font: float, *, upright: bool, n_ticks: int) -> None:
+    """Fill ``axes`` with the colour bar of a map; a line crosses it at the map's level.
 
-    return (colormaps[settings.colormap](np.arange(256))[:, :3] * 255).astype(np.float32)
+    Arguments are those of ``fill_colour_bar``.
+    """
+    low, high = shown.limits
+    colours = shown.colours(np.linspace(low, high, 256)) / 255
+    fill_colour_bar(axes, colours, (low, high), font, upright=upright, n_ticks=n_ticks)
+    if shown.level is None or low == high:
+        return
+    # White within black is seen on any colour.
+    for colour, width in (("black", 4.0), ("white", 1.5)):
+        line = axes.axhline if upright else axes.axvline
+        line(shown.level, color=colour, linewidth=width, clip_on=False)
 
 
-def fill_bar(
+def fill_colour_bar(
     axes: "Axes",
-    shown: HeatMap,
+    colours: np.ndarray,
+    limits: tuple[float, float],
     font: float,
     *,
     upright: bool,
     n_ticks: int,
-    mark: float | None = None,
 ) -> None:
-    """Fill ``axes`` with the colour bar of a map, its ends and round values between them marked.
+    """Fill ``axes`` with a colour bar, its ends and round values between them marked.
 
-    ``font`` is in px; there are at most ``n_ticks`` values between the ends. A line crosses the
-    bar at the value ``mark``.
+    Args:
+        axes: empty.
+        colours: (n, 3) from 0 to 1, from the lower limit to the upper.
+        limits: of the values; if they are alike, the bar has the middle colour and this value.
+        font: in px.
+        upright: whether the values go up, or to the right.
+        n_ticks: at most as many values stand between the ends.
     """
-    low, high = shown.limits
-    colours = _palette(shown.settings) / 255
+    low, high = limits
     if low == high:
-        colours, ends, ticks = colours[[128]], (low - 0.5, low + 0.5), np.array([low])
+        colours, ends, ticks = colours[[len(colours) // 2]], (low - 0.5, low + 0.5), np.array([low])
     else:
         ends, ticks = (low, high), _ticks(low, high, n_ticks)
+        length = axes.bbox.height if upright else axes.bbox.width
+        ticks = _apart(ticks, length, font, upright=upright)
     axis, other = (axes.yaxis, axes.xaxis) if upright else (axes.xaxis, axes.yaxis)
     strip = colours[:, np.newaxis] if upright else colours[np.newaxis]
     extent = (0, 1, *ends) if upright else (*ends, 0, 1)
@@ -200,11 +282,6 @@ def fill_bar(
         axis.get_ticklabels()[0].set_horizontalalignment("left")
         axis.get_ticklabels()[-1].set_horizontalalignment("right")
     axes.spines[:].set_visible(False)
-    if mark is not None:
-        # White within black is seen on any colour.
-        for colour, width in (("black", 4.0), ("white", 1.5)):
-            line = axes.axhline if upright else axes.axvline
-            line(mark, color=colour, linewidth=width)
 
 
 def _ticks(low: float, high: float, n_ticks: int) -> np.ndarray:
@@ -213,16 +290,26 @@ def _ticks(low: float, high: float, n_ticks: int) -> np.ndarray:
 
     locator = MaxNLocator(nbins=n_ticks + 1, steps=[1, 2, 5, 10])
     between = np.asarray(locator.tick_values(low, high))
-    margin = 0.6 * (high - low) / (n_ticks + 1)
-    between = between[(between > low + margin) & (between < high - margin)]
-    return np.array([low, *between, high])
+    return np.array([low, *between[(between > low) & (between < high)], high])
 
 
-def _draw_bar(shown: HeatMap, label: str, height: int, font: float) -> Image.Image:
-    """Draw an upright bar with its ticks and label; RGB, at least ``height`` px high."""
+def _apart(ticks: np.ndarray, length: float, font: float, *, upright: bool) -> np.ndarray:
+    """Leave out ticks whose labels would touch those of the ends of a bar of ``length`` px."""
+    # The labels of a bar from left to right end where it ends.
+    labels = format_values(ticks)
+    room = 1.3 * font if upright else 1.5 * max(text_length(one, font) for one in labels) + font
+    margin = room / length * (ticks[-1] - ticks[0])
+    between = ticks[(ticks > ticks[0] + margin) & (ticks < ticks[-1] - margin)]
+    return np.array([ticks[0], *between, ticks[-1]])
+
+
+def _draw_upright_bar(
+    shown: HeatMap, words: Sequence[str], height: int, font: float
+) -> Image.Image:
+    """Draw an upright bar with its ticks and words; RGB, at least ``height`` px high."""
     from matplotlib.figure import Figure
 
-    text = "\n".join([printable(label, 60), *filter(None, [shown.range_beyond_bar()])])
+    text = "\n".join(words)
     height = max(height, _SMALLEST_BAR, round(text_length(text, font) + 2 * font))
     width = round(20 * font)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
@@ -234,6 +321,30 @@ def _draw_bar(shown: HeatMap, label: str, height: int, font: float) -> Image.Ima
     drawn = rasterised(figure)
     inked = np.flatnonzero((np.asarray(drawn) < 255).any(axis=(0, 2)))
     return drawn.crop((0, 0, min(width, int(inked[-1] + font)), height))
+
+
+def _draw_level_bar(shown: HeatMap, words: Sequence[str], width: int, font: float) -> Image.Image:
+    """Draw a bar from left to right with its ticks, and its words below; RGB, ``width`` px wide."""
+    room, line = width - 2 * font, 1.4 * font
+    lines = [one for text in words for one in wrapped(text, room, font)]
+    upper = 3.4 * font
+    sheet = FigureSheet(width, round(upper + (len(lines) + 0.4) * line), font)
+    n_ticks = int(np.clip(width / (6 * font), 1, 6))
+    axes = sheet.axes(font, 0.6 * font, room, 1.1 * font)
+    fill_bar(axes, shown, font, upright=False, n_ticks=n_ticks)
+    sheet.write_lines(font, upper + font, lines, line)
+    return sheet.image()
+
+
+def _draw_foot(foot: Sequence[str], width: int, font: float) -> Image.Image:
+    """Write lines below a picture of ``width`` px; RGB, without height if there are none."""
+    lines = [one for text in foot for one in wrapped(text, width - 2 * font, font)]
+    if not lines:
+        return Image.new("RGB", (width, 0))
+    line = 1.4 * font
+    sheet = FigureSheet(width, round((len(lines) + 0.8) * line), font)
+    sheet.write_lines(font, 0.3 * line + font, lines, line, color=PALE)
+    return sheet.image()
 
 
 def scaled_photo(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -6,6 +6,7 @@ over, and maps 1 - score: how much does the class need this part? Source: Zeiler
 "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,13 +23,18 @@ EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
 # Box and stride. `figure` is what the original work used.
 PRESETS = {"figure": (64, 3), "quick": (64, 16)}
 
+# A map of a larger image has this many pixels instead of the image's own: 6,000 x 4,000 px are
+# what most cameras give, and a float32 map of them takes 96 MB.
+MOST_MAP_PIXELS = 24_000_000
+
 
 @dataclass(frozen=True)
 class OcclusionSettings:
     """How windows are placed and painted.
 
-    An image whose long side exceeds ``long_side`` px is scaled down to it first: ``box`` and
-    ``stride`` are px of the scaled image. ``fill`` is what `hidden` paints windows over with.
+    An image whose long side exceeds ``long_side`` px is scaled down to it first, with None none
+    is: ``box`` and ``stride`` are px of the scaled image. ``fill`` is what `hidden` paints windows
+    over with.
 
     Raises:
         UserError: a number is below one, the stride exceeds the box, which would leave pixels
@@ -38,12 +44,13 @@ class OcclusionSettings:
     box: int = 64
     stride: int = 16
     fill: Fill = "black"
-    long_side: int = 1024
+    long_side: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("box", "stride", "long_side"):
-            if getattr(self, name) < 1:
-                raise UserError(f"The {name} is {getattr(self, name)} px: it has to be at least 1.")
+            length = getattr(self, name)
+            if length is not None and length < 1:
+                raise UserError(f"The {name} is {length} px: it has to be at least 1.")
         if self.stride > self.box:
             raise UserError(
                 f"A stride of {self.stride} px leaves pixels between windows of {self.box} px "
@@ -59,7 +66,7 @@ class OcclusionMap:
 
     Attributes:
         experiment: "seen" or "hidden".
-        values: float32 (rows, columns) of the image's own size, within the range of
+        values: float32 (rows, columns) of the size that was asked for, within the range of
             ``window_values``.
         windows: where the windows lay, in px of the scaled image.
         scores: float32 (rows, columns) of windows, P(class) of each window's image.
@@ -78,9 +85,9 @@ class OcclusionMap:
         return window_values(self.experiment, self.scores)
 
 
-def scale_down(image: Image.Image, long_side: int) -> Image.Image:
-    """Return ``image`` in RGB, with its long side at most ``long_side`` px."""
-    image, scale = image.convert("RGB"), min(1, long_side / max(image.size))
+def scale_down(image: Image.Image, long_side: int | None) -> Image.Image:
+    """Return ``image`` in RGB, with its long side at most ``long_side`` px if that is given."""
+    image, scale = image.convert("RGB"), min(1, (long_side or math.inf) / max(image.size))
     size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
@@ -97,13 +104,13 @@ def occlusion_map(
     size: tuple[int, int],
     n_computed: int,
 ) -> OcclusionMap:
-    """Average the windows' scores and bring the map to the image's own ``size``.
+    """Average the windows' scores and bring the map to ``size``.
 
     Args:
         experiment: which one the scores are of.
         windows: where the windows lay, in px of the scaled image.
         scores: (rows, columns) of windows.
-        size: (width, height) of the image in px; bilinear where it is not that of the windows.
+        size: (width, height) of the map in px; bilinear where it is not that of the windows.
         n_computed: windows scored just now.
     """
     values = windows.average(window_values(experiment, scores))

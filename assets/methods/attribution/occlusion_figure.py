@@ -1,41 +1,56 @@
 """Both occlusion experiments on one photograph in a single figure.
 
-The maps lie side by side over the photograph, and beside them one window of each experiment as it
-was fed to the network.
+The maps lie side by side over the photograph, of a panorama below each other, and beside them what
+was fed to the network: the photograph, and one window of each experiment.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from assets.methods.attribution.heat_map import (
+    BLUE,
+    FLAT,
+    PANORAMA,
+    RED,
     HeatMap,
     HeatMapSettings,
     fill_bar,
     scaled_photo,
 )
-from assets.methods.plotting.sheet import LARGE, MEDIUM, FigureSheet, Size, fitted
+from assets.methods.plotting.sheet import (
+    MEDIUM,
+    SMALL,
+    FigureFrame,
+    FigureSheet,
+    Size,
+    fitted,
+)
 from assets.methods.plotting.text import PALE, fitting, format_values, in_lines, text_length
 
-# Lengths in px, chosen so that beside a square map two square windows end where it ends.
+# Lengths in px, chosen so that beside a square map three windows end near where it ends.
 _MARGIN = 40
 _GAP = 56
-_TITLE = 44
-_SUBTITLE_LINE = 26
-_HEADING = 104
-_MAP_SIDE = 640
+_HEADING = 84
+_MAP_ROOM = (640, 640)
+_TALL_ROOM = (640, 1000)
+_PANORAMA_ROOM = (1720, 480)
 _NARROWEST_MAP = 420
 _BAR_OFFSET = 16
 _BAR = 16
-_BELOW_BAR = 84
-_WINDOW_SIDE = 245
+_BAR_WORDS = 34
+_LINE = 24
+_SWATCH = 14
+_FED_SIDE = 200
+_FED_ROOM = (470, 200)
 _CAPTION = 62
-_WINDOW_GAP = 26
+_FED_GAP = 26
 
-# The font of small words, in px.
-_SMALL = 16
+# An image that is this many times as high as wide has narrow columns.
+_TALL = 1.6
 
 Rectangle = tuple[float, float, float, float]
 
@@ -45,7 +60,7 @@ class Panel:
     """One experiment on one photograph.
 
     ``values`` is the map, (rows, columns) float32 of the photograph's size. ``window_image`` is
-    one of the images that were fed to the network, ``window_score`` the P(class) it got, and
+    one of the images as the network read it, ``window_score`` the P(class) it got, and
     ``window_rectangle`` where its window lies: left, upper, right, lower in px of the photograph.
     """
 
@@ -60,8 +75,11 @@ class FigureTitle:
     """How the maps of a figure were computed.
 
     ``name`` is the photograph's, ``score`` the P(class) of the whole photograph, ``n_windows`` the
-    number of windows of each experiment; ``box`` and ``stride`` are in px, ``fill`` is what hidden
-    windows are painted over with.
+    number of windows of each experiment; ``fill`` is what hidden windows are painted over with.
+    ``read_size`` is the size (width, height) in px to which the photograph was scaled before
+    windows were placed on it, None for its own size; ``box`` and ``stride`` are in px of that.
+    ``read_score`` is the P(class) of the pixels on which windows lie, where these are others than
+    those that have the score.
     """
 
     name: str
@@ -72,6 +90,13 @@ class FigureTitle:
     stride: int
     fill: str
     n_windows: int
+    read_size: Size | None = None
+    read_score: float | None = None
+
+    @property
+    def uncovered(self) -> float:
+        """The value that `hidden` has where covering changes nothing."""
+        return 1 - (self.score if self.read_score is None else self.read_score)
 
 
 def draw_occlusion_figure(
@@ -80,6 +105,10 @@ def draw_occlusion_figure(
     hidden: Panel | None,
     settings: HeatMapSettings,
     title: FigureTitle,
+    *,
+    whole: Image.Image | None = None,
+    notes: Sequence[str] = (),
+    foot: Sequence[str] = (),
 ) -> Image.Image:
     """Draw the maps of the experiments that were made, each with a window that was fed.
 
@@ -89,6 +118,9 @@ def draw_occlusion_figure(
         hidden: the experiment that scores the photograph with each window painted over.
         settings: how the maps should look.
         title: what was computed.
+        whole: the photograph, of the size on which windows lie, as the network read it.
+        notes: sentences that a reader must not miss, printed on a band under the title.
+        foot: lines printed small at the bottom, such as where the maps come from.
 
     Returns:
         An RGB picture, at most 1,800 px wide, the same for the same arguments.
@@ -96,113 +128,187 @@ def draw_occlusion_figure(
     Raises:
         ValueError: there is neither experiment, or a map is not of the image's size or not finite.
     """
-    experiments = [
-        (panel, words) for panel, words in ((seen, _SEEN), (hidden, _HIDDEN)) if panel is not None
-    ]
-    if not experiments:
+    maps = []
+    if seen is not None:
+        shown = HeatMap(image, seen.values, settings)
+        hint = "High where a part by itself gets a high P({})."
+        maps.append(_Map(shown, seen.window_rectangle, _SEEN_HEADING, hint, "P({})"))
+    if hidden is not None:
+        shown = HeatMap(image, hidden.values, settings, title.uncovered)
+        hint = f"White (the mark, {shown.level_in_words()}): covering changes nothing."
+        maps.append(_Map(shown, hidden.window_rectangle, _HIDDEN_HEADING, hint, "1 − P({})"))
+    if not maps:
         raise ValueError("there is no experiment to draw")
-    sizes = [
-        fitted(panel.window_image.size, (_WINDOW_SIDE, _WINDOW_SIDE)) for panel, _ in experiments
-    ]
-    page = _Page(fitted(image.size, (_MAP_SIDE, _MAP_SIDE)), sizes, title)
-    for place, (panel, words) in enumerate(experiments):
-        shown = HeatMap(image, panel.values, settings)
-        uncovered = 1 - title.score if words is _HIDDEN else None
-        page.draw_map(place, shown, panel.window_rectangle, words, uncovered)
-        page.draw_window(place, panel, words)
-    return page.image()
+    fed = [] if whole is None else [_Fed(whole, "the whole photograph", 1 - title.uncovered)]
+    for panel, words in ((seen, "cut out"), (hidden, "painted over")):
+        if panel is not None:
+            caption = f"the outlined window, {words}"
+            fed.append(_Fed(panel.window_image, caption, panel.window_score))
+    if title.n_windows == 1:
+        notes = [*notes, _ONE_WINDOW]
+    return _Page(image.size, maps, fed, title, notes, foot).image()
+
+
+_SEEN_HEADING = "seen: each window cut out"
+_HIDDEN_HEADING = "hidden: each window painted over"
+_ONE_WINDOW = (
+    "The window is as large as the image, so that a map has one value: a smaller box would tell "
+    "its parts apart."
+)
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Map:
+    """A map, the outlined window, and words; ``hint`` and ``unit`` are patterns for the class."""
+
+    shown: HeatMap
+    window: Rectangle
     heading: str
     hint: str
     unit: str
+
+    def lines(self) -> list[tuple[tuple[int, int, int] | None, str]]:
+        """Return what is written below the bar, patterns for the class, each with its colour."""
+        found: list[tuple[tuple[int, int, int] | None, str]] = [
+            (None, f"{self.unit}, mean of the windows")
+        ]
+        level = self.shown.level
+        if level is not None:
+            found += [
+                (RED, _change("lowers", self.shown.maximum - level)),
+                (BLUE, _change("raises", level - self.shown.minimum)),
+            ]
+        beyond = self.shown.range_beyond_bar()
+        return [*found, (None, beyond)] if beyond else found
+
+
+def _change(verb: str, change: float) -> str:
+    if change <= FLAT:
+        return f"covering {verb} P({{}}): nowhere"
+    return f"covering {verb} P({{}}), by up to {change:.2g}"
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """An image as the network read it, and the score that it got."""
+
+    image: Image.Image
     caption: str
-
-
-_SEEN = _Words(
-    heading="seen: each window cut out",
-    hint="High where a window alone is enough.",
-    unit="P({}), mean of the windows",
-    caption="the outlined window, cut out",
-)
-_HIDDEN = _Words(
-    heading="hidden: each window painted over",
-    hint="Above {}, covering lowers the score.",
-    unit="1 − P({}), mean of the windows",
-    caption="the outlined window, painted over",
-)
+    score: float
 
 
 class _Page(FigureSheet):
-    def __init__(self, map_size: Size, window_sizes: list[Size], title: FigureTitle) -> None:
-        n = len(window_sizes)
-        self._map_size = map_size
-        self._window_sizes = window_sizes
-        self._class_name = title.class_name
-        self._column = max(map_size[0], _NARROWEST_MAP)
-        self._windows_left = _MARGIN + n * (self._column + _GAP)
-        window_column = max(_WINDOW_SIDE, math.ceil(text_length(_HIDDEN.caption, _SMALL)))
-        width = self._windows_left + window_column + _MARGIN
-        subtitle = _subtitle(title, n, width - 2 * _MARGIN)
-        self._upper = _MARGIN + _TITLE + len(subtitle) * _SUBTITLE_LINE + _HEADING
-        below_maps = self._upper + map_size[1] + _BAR_OFFSET + _BAR + _BELOW_BAR
-        below_windows = self._window_upper(n) - _WINDOW_GAP
-        height = max(below_maps, below_windows) + _MARGIN // 2
-        super().__init__(width, height, _SMALL)
-        name = fitting("{}", title.name, width - 2 * _MARGIN, LARGE, "bold")
-        self.write(_MARGIN, _MARGIN + LARGE, name, LARGE, weight="bold")
-        for line, text in enumerate(subtitle):
-            baseline = _MARGIN + _TITLE + line * _SUBTITLE_LINE + _SMALL
-            self.write(_MARGIN, baseline, text, color=PALE)
-        self._head(self._windows_left, "fed to the network", "with the score it got")
-
-    def draw_map(
+    def __init__(
         self,
-        place: int,
-        shown: HeatMap,
-        window: Rectangle,
-        words: _Words,
-        uncovered: float | None,
+        size: Size,
+        maps: list[_Map],
+        fed: list[_Fed],
+        title: FigureTitle,
+        notes: Sequence[str],
+        foot: Sequence[str],
     ) -> None:
-        """Draw one map under its heading and above its colour bar, with a window outlined.
+        self._class_name = title.class_name
+        self._is_panorama = size[0] > PANORAMA * size[1]
+        self._map_size = fitted(size, self._room(size))
+        self._column = max(self._map_size[0], _NARROWEST_MAP)
+        self._fed_sizes = [fitted(one.image.size, self._fed_room) for one in fed]
+        n_across = 1 if self._is_panorama else len(maps)
+        right = _MARGIN + n_across * (self._column + _GAP)
+        self._fed_column = max(_FED_SIDE, math.ceil(text_length(_LONGEST_CAPTION, SMALL)))
+        width = right + self._fed_column + _MARGIN
+        if self._is_panorama:
+            n_fed = len(fed)
+            width = 2 * _MARGIN + max(self._column, n_fed * self._fed_room[0] + (n_fed - 1) * _GAP)
+        room = width - 2 * _MARGIN
+        frame = FigureFrame(width, title.name, _subtitle(title, size, len(maps), room), notes, foot)
+        upper = frame.upper + _HEADING
+        places, maps_end = self._places(maps, upper)
+        if self._is_panorama:
+            fed_places = [
+                (_MARGIN + place * (self._fed_room[0] + _GAP), maps_end + _HEADING)
+                for place in range(len(fed))
+            ]
+        else:
+            fed_places = self._fed_places_beside(right, upper)
+        fed_end = max(
+            one + height + _CAPTION
+            for (_, one), (_, height) in zip(fed_places, self._fed_sizes, strict=True)
+        )
+        super().__init__(width, frame.height(max(maps_end, fed_end)), SMALL)
+        frame.draw(self)
+        for one, (left, upper) in zip(maps, places, strict=True):
+            self._draw_map(one, left, upper)
+        self._draw_fed(fed, fed_places)
 
-        ``uncovered`` is the value that the map would have if covering changed nothing.
-        """
-        left = _MARGIN + place * (self._column + _GAP)
-        mark = _on_the_bar(uncovered, shown)
-        self._head(left, words.heading, _hint(words, uncovered, mark))
-        self.paste(_outlined(shown, self._map_size, window), left, self._upper)
-        bar = self._upper + self._map_size[1] + _BAR_OFFSET
+    @property
+    def _fed_room(self) -> Size:
+        return _FED_ROOM if self._is_panorama else (_FED_SIDE, _FED_SIDE)
+
+    def _room(self, size: Size) -> Size:
+        if self._is_panorama:
+            return _PANORAMA_ROOM
+        return _TALL_ROOM if size[1] > _TALL * size[0] else _MAP_ROOM
+
+    def _places(self, maps: list[_Map], upper: int) -> tuple[list[tuple[int, int]], int]:
+        """Return the left and upper px of each map, and where the last of their words end."""
+        heights = [
+            self._map_size[1] + _BAR_OFFSET + _BAR + _BAR_WORDS + _LINE * len(one.lines())
+            for one in maps
+        ]
+        if not self._is_panorama:
+            lefts = [_MARGIN + place * (self._column + _GAP) for place in range(len(maps))]
+            return [(left, upper) for left in lefts], upper + max(heights)
+        uppers = [upper]
+        for height in heights:
+            uppers.append(uppers[-1] + height + _HEADING)
+        return [(_MARGIN, one) for one in uppers[:-1]], uppers[-1] - _HEADING
+
+    def _fed_places_beside(self, left: int, upper: int) -> list[tuple[int, int]]:
+        places = []
+        for _, height in self._fed_sizes:
+            places.append((left, upper))
+            upper += height + _CAPTION + _FED_GAP
+        return places
+
+    def _draw_map(self, one: _Map, left: int, upper: int) -> None:
+        """Draw a map under its heading and above its colour bar, with a window outlined."""
+        self._head(left, upper, one.heading, one.hint)
+        self.paste(outlined(one.shown, self._map_size, one.window), left, upper)
+        bar = upper + self._map_size[1] + _BAR_OFFSET
         axes = self.axes(left, bar, self._column, _BAR)
-        fill_bar(axes, shown, _SMALL, upright=False, n_ticks=4, mark=mark)
-        label = fitting(words.unit, self._class_name, self._column, _SMALL)
-        beyond = shown.range_beyond_bar()
-        self.write(left, bar + _BAR + 50, label)
-        if beyond:
-            self.write(left, bar + _BAR + 74, beyond, color=PALE)
+        fill_bar(axes, one.shown, SMALL, upright=False, n_ticks=4)
+        for number, (colour, pattern) in enumerate(one.lines()):
+            baseline = bar + _BAR + _BAR_WORDS + (number + 0.7) * _LINE
+            indent = 0 if colour is None else _SWATCH + 8
+            text = fitting(pattern, self._class_name, self._column - indent, SMALL)
+            self.write(left + indent, baseline, text)
+            if colour is not None:
+                swatch = Image.new("RGB", (_SWATCH, _SWATCH), colour)
+                self.paste(swatch, left, round(baseline) - _SWATCH + 1)
 
-    def draw_window(self, place: int, panel: Panel, words: _Words) -> None:
-        """Draw one window that was fed to the network, with the score that it got."""
-        left, upper = self._windows_left, self._window_upper(place)
-        size = self._window_sizes[place]
-        self.paste(scaled_photo(panel.window_image.convert("RGB"), size), left, upper)
-        score = format_values([panel.window_score])[0]
-        text = fitting(f"P({{}}) = {score}", self._class_name, _WINDOW_SIDE, _SMALL, "bold")
-        self.write(left, upper + size[1] + 24, words.caption, color=PALE)
-        self.write(left, upper + size[1] + 48, text, weight="bold")
+    def _draw_fed(self, fed: list[_Fed], places: list[tuple[int, int]]) -> None:
+        """Draw what was fed to the network, each with the score that it got."""
+        sizes = {one.image.size for one in fed}
+        # Only networks read all of it in one size.
+        seen = _in_px(sizes.pop()) if len(sizes) == 1 else "it is"
+        self._head(*places[0], "fed to the network", f"as {seen}, and its score")
+        for one, size, (left, upper) in zip(fed, self._fed_sizes, places, strict=True):
+            self.paste(scaled_photo(one.image.convert("RGB"), size), left, upper)
+            score = f"P({{}}) = {format_values([one.score])[0]}"
+            text = fitting(score, self._class_name, self._fed_column, SMALL, "bold")
+            self.write(left, upper + size[1] + 24, one.caption, color=PALE)
+            self.write(left, upper + size[1] + 48, text, weight="bold")
 
-    def _head(self, left: int, heading: str, hint: str) -> None:
-        self.write(left, self._upper - 46, heading, MEDIUM, weight="bold")
-        self.write(left, self._upper - 18, hint, color=PALE)
-
-    def _window_upper(self, place: int) -> int:
-        above = sum(height + _CAPTION + _WINDOW_GAP for _, height in self._window_sizes[:place])
-        return self._upper + above
+    def _head(self, left: int, upper: int, heading: str, hint: str) -> None:
+        self.write(left, upper - 46, heading, MEDIUM, weight="bold")
+        text = fitting(hint, self._class_name, self._column, SMALL)
+        self.write(left, upper - 18, text, color=PALE)
 
 
-def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
+_LONGEST_CAPTION = "the outlined window, painted over"
+
+
+def outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
     """Draw a map at a size in px, and the outline of a window on it."""
     picture = shown.blended(size)
     scale = np.divide(size, shown.image.size)
@@ -219,25 +325,35 @@ def _outlined(shown: HeatMap, size: Size, window: Rectangle) -> Image.Image:
     return picture
 
 
-def _on_the_bar(value: float | None, shown: HeatMap) -> float | None:
-    low, high = shown.limits
-    return value if value is not None and low < value < high else None
-
-
-def _hint(words: _Words, uncovered: float | None, mark: float | None) -> str:
-    if uncovered is None:
-        return words.hint
-    level = format_values([uncovered])[0]
-    return words.hint.format(level if mark is None else f"the mark, {level}")
-
-
-def _subtitle(title: FigureTitle, n_experiments: int, room: float) -> list[str]:
+def _subtitle(title: FigureTitle, size: Size, n_experiments: int, room: float) -> list[str]:
     """Write how the figure was made, in as many lines as it takes."""
-    windows = f"{title.n_windows:,} windows" + (" each" if n_experiments > 1 else "")
+    windows = _count(title.n_windows, "window") + (" each" if n_experiments > 1 else "")
     score = format_values([title.score])[0]
+    read = title.read_size or size
+    scaled = "" if read == size else f", scaled to {_in_px(read)} for the network"
     parts = [
-        fitting(f"P({{}}) of the whole photograph = {score}", title.class_name, room, _SMALL),
-        fitting("model {}", title.model, room, _SMALL),
-        f"box {title.box:,} px, stride {title.stride:,} px, fill {title.fill}, {windows}",
+        fitting(f"P({{}}) of the whole photograph = {score}", title.class_name, room, SMALL),
+        fitting("model {}", title.model, room, SMALL),
+        f"photograph {_in_px(size)}{scaled}",
+        f"{_lengths(title, size[0] / read[0])}, fill {title.fill}, {windows}",
     ]
-    return in_lines(parts, "   ·   ", room, _SMALL)
+    return in_lines(parts, "   ·   ", room, SMALL)
+
+
+def _lengths(title: FigureTitle, scale: float) -> str:
+    """Write box and stride, of a scaled photograph in px of both."""
+    if scale == 1:
+        return f"box {title.box:,} px, stride {title.stride:,} px"
+    box, stride = round(scale * title.box), round(scale * title.stride)
+    return (
+        f"box {title.box:,} px of that ({box:,} px of the photograph), "
+        f"stride {title.stride:,} px ({stride:,} px)"
+    )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _in_px(size: Size) -> str:
+    return f"{size[0]:,} x {size[1]:,} px"

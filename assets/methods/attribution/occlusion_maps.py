@@ -1,17 +1,20 @@
 """From an image and a classifier to the maps of the occlusion experiments."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
+    OcclusionSettings,
     occlusion_map,
 )
 from assets.methods.attribution.scaled_windows import ScaledWindowImages
@@ -23,12 +26,22 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.models.classifier import (
     Classifier,
     Images,
-    checked_probabilities,
-    classify_arrays,
+    check_class,
     score_function,
 )
 from assets.methods.models.forward import is_out_of_memory, one_at_a_time, unsplit_pool
+from assets.methods.models.one_model import (
+    MOST_CONTROLS,
+    ROUNDING,
+    Control,
+    ModelChangedError,
+    WatchedClassifier,
+    names_no_version,
+    spread,
+)
+from assets.methods.models.preprocessing import square_of
 from assets.methods.models.scaling import INTERPOLATIONS
+from assets.methods.models.scoring import score_image
 from assets.methods.models.torch_classifier import TorchClassifier
 
 # The windows per worker that are timed: fewer say too little of the thousands to come, and more
@@ -74,7 +87,8 @@ def occlusion_maps(
     """Map what ``classifier`` looks at in an image.
 
     Scores are stored as they come: after an interruption of any kind the same call goes on from
-    them, and for maps that are finished it runs no network.
+    them, and for maps that are finished it runs no network. A remote classifier that names no
+    version is asked again for some of them, before, meanwhile and at the end.
 
     Args:
         windowed: the image and its windows.
@@ -87,25 +101,32 @@ def occlusion_maps(
         progress: called with the number of windows scored now, and of all that were not known.
 
     Returns:
-        The map of each experiment, of the image's own size.
+        The map of each experiment, of ``windowed.map_size``.
 
     Raises:
+        ModelChangedError: another model answers than before; the same call then begins anew.
         UserError: the classifier has no such class, or gives what is no probability.
     """
-    score = score_function(classifier, class_name)
-    runs = {}
-    for experiment in experiments:
-        key = _key(windowed, classifier, class_name, experiment)
-        images = _images(windowed, experiment, classifier)
-        scores = store.open(key, windowed.windows.count)
-        runs[experiment] = _Run(images, scores, classifier, score)
-    _score_unknown(list(runs.values()), classifier, on_estimate, progress)
+    check_class(classifier.class_names, class_name)
+    keys = {
+        one: _key(windowed.scaled, windowed.settings, classifier, class_name, one)
+        for one in experiments
+    }
+    scores = {one: store.open(key, windowed.windows.count) for one, key in keys.items()}
+    watch = _watch if names_no_version(classifier) else _trust
+    with watch(windowed, classifier, class_name, store, scores) as asked:
+        score = score_function(asked, class_name)
+        runs = {
+            one: _Run(_images(windowed, one, classifier), scores[one], asked, score)
+            for one in experiments
+        }
+        _score_unknown(list(runs.values()), asked, on_estimate, progress)
     return {
         experiment: occlusion_map(
             experiment,
             windowed.windows,
             np.array(run.scores).reshape(windowed.windows.shape),
-            windowed.image.size,
+            windowed.map_size,
             run.n_computed,
         )
         for experiment, run in runs.items()
@@ -113,26 +134,124 @@ def occlusion_maps(
 
 
 def whole_image_score(
-    windowed: WindowedImage, classifier: Classifier, class_name: str, store: WindowScoreStore
+    image: Image.Image,
+    settings: OcclusionSettings,
+    classifier: Classifier,
+    class_name: str,
+    store: WindowScoreStore,
 ) -> float:
-    """Return P(``class_name``) of the scaled image as it is, which is stored like the windows'."""
-    key = _key(windowed, classifier, class_name, "whole")
+    """Return P(``class_name``) of an image, RGB, as `score_unseen` gives it for these pixels.
+
+    It is stored like the scores of its windows that ``settings`` place. A remote classifier that
+    names no version is asked anew.
+
+    Raises:
+        UserError: as for ``occlusion_maps``.
+    """
+    check_class(classifier.class_names, class_name)
+    key = _key(image, settings, classifier, class_name, "whole")
     known = store.open(key, count=1)
-    if np.isnan(known[0]):
-        scores = classify_arrays(classifier, [np.array(windowed.scaled)])[class_name]
-        known[:] = checked_probabilities(scores, class_name)
-        known.flush()
+    if np.isnan(known[0]) or names_no_version(classifier):
+        score = score_image(classifier, image, class_name)
+        if not abs(score - known[0]) <= ROUNDING:
+            known[:] = score
+            known.flush()
     return float(known[0])
 
 
-def _key(windowed: WindowedImage, classifier: Classifier, class_name: str, experiment: str) -> str:
+def fed_image(image: Image.Image, classifier: Classifier) -> Image.Image:
+    """Return what the network reads of an RGB image: scaled and cropped, or all of a black box."""
+    if isinstance(classifier, TorchClassifier):
+        return Image.fromarray(square_of(image, classifier.preprocessing))
+    return image
+
+
+@contextmanager
+def _trust(
+    windowed: WindowedImage,
+    classifier: Classifier,
+    class_name: str,
+    store: WindowScoreStore,
+    scores: Mapping[Experiment, np.memmap],
+) -> Iterator[Classifier]:
+    """Yield the classifier, which itself finds out if another model answers."""
+    yield classifier
+
+
+@contextmanager
+def _watch(
+    windowed: WindowedImage,
+    classifier: Classifier,
+    class_name: str,
+    store: WindowScoreStore,
+    scores: Mapping[Experiment, np.memmap],
+) -> Iterator[Classifier]:
+    """Yield a classifier that is watched, and look before and afterwards if its model is the same.
+
+    The controls are the whole image, and windows that have a score. If a model answers otherwise
+    than before, all scores of the image are forgotten, and ModelChangedError is raised.
+    """
+    whole = _stored_or_asked(windowed, classifier, class_name, store)
+
+    def watched() -> WatchedClassifier:
+        controls = [_control(windowed.scaled, class_name, whole)]
+        for experiment, known in scores.items():
+            controls += _window_controls(windowed, class_name, experiment, known)
+        return WatchedClassifier(classifier, controls)
+
+    try:
+        asked = watched()
+        asked.check()
+        yield asked
+        watched().check()
+    except ModelChangedError:
+        for experiment in (*scores, "whole"):
+            key = _key(windowed.scaled, windowed.settings, classifier, class_name, experiment)
+            store.forget(key, 1 if experiment == "whole" else windowed.windows.count)
+        raise
+
+
+def _stored_or_asked(
+    windowed: WindowedImage, classifier: Classifier, class_name: str, store: WindowScoreStore
+) -> float:
+    known = store.open(
+        _key(windowed.scaled, windowed.settings, classifier, class_name, "whole"), count=1
+    )[0]
+    if np.isfinite(known):
+        return float(known)
+    return whole_image_score(windowed.scaled, windowed.settings, classifier, class_name, store)
+
+
+def _window_controls(
+    windowed: WindowedImage, class_name: str, experiment: Experiment, scores: np.memmap
+) -> list[Control]:
+    known, columns = np.flatnonzero(_is_score(scores)), windowed.windows.shape[1]
+    return [
+        _control(
+            windowed.window_image(experiment, (place // columns, place % columns)),
+            class_name,
+            float(scores[place]),
+        )
+        for place in known[spread(scores[known], MOST_CONTROLS)].tolist()
+    ]
+
+
+def _control(image: Image.Image, class_name: str, score: float) -> Control:
+    import torch
+
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return Control(tensor, {class_name: score})
+
+
+def _key(
+    image: Image.Image,
+    settings: OcclusionSettings,
+    classifier: Classifier,
+    class_name: str,
+    experiment: str,
+) -> str:
     return window_score_key(
-        windowed.scaled,
-        classifier.fingerprint,
-        class_name,
-        experiment,
-        windowed.settings,
-        classifier.device,
+        image, classifier.fingerprint, class_name, experiment, settings, classifier.device
     )
 
 
@@ -149,6 +268,10 @@ def _images(
     if device == "cpu" and not (is_large and numbers.interpolation in INTERPOLATIONS):
         return WindowImages(windowed, experiment, device)
     return ScaledWindowImages(windowed, experiment, device, numbers)
+
+
+def _is_score(scores: np.memmap) -> NDArray[np.bool_]:
+    return (scores >= 0) & (scores <= 1)
 
 
 def _windows(n: int) -> str:
@@ -199,7 +322,7 @@ class _Run:
         score: Callable[[Images], np.ndarray],
     ) -> None:
         self.scores = scores
-        self.unknown = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
+        self.unknown = np.flatnonzero(~_is_score(scores))
         self.n_computed = 0
         self._images, self._score = images, score
         self._device, self._turn = classifier.device, one_at_a_time(classifier.device)

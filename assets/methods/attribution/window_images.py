@@ -18,16 +18,21 @@ class WindowedImage:
     """An image, scaled down once, with the windows placed on it.
 
     Attributes:
-        image: RGB, of its own size.
         scaled: RGB, its long side at most ``settings.long_side`` px.
         windows: in px of ``scaled``.
         settings: how the windows are placed and painted.
+        map_size: (width, height) of the maps in px.
     """
 
-    def __init__(self, image: Image.Image, settings: OcclusionSettings) -> None:
-        """Take an image of any size and mode."""
-        self.image = image.convert("RGB")
-        self.scaled = scale_down(self.image, settings.long_side)
+    def __init__(
+        self,
+        image: Image.Image,
+        settings: OcclusionSettings,
+        map_size: tuple[int, int] | None = None,
+    ) -> None:
+        """Take an image of any size and mode; None is for maps of the image's own size."""
+        self.map_size = map_size or image.size
+        self.scaled = scale_down(image, settings.long_side)
         self.windows = place_windows(
             self.scaled.height, self.scaled.width, settings.box, settings.stride
         )

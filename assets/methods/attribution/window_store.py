@@ -1,7 +1,8 @@
 """The scores of windows that are already known, so that an interrupted map goes on from them.
 
 A file of float32 for each image, classifier, class, experiment and grid of windows: one number a
-window, NaN where it has not been scored.
+window, NaN where it has not been scored. The version of a remote model is part of its fingerprint,
+if it names one: a file holds scores of one model.
 """
 
 import hashlib
@@ -39,6 +40,14 @@ class WindowScoreStore:
         if not path.exists():
             write_whole(path, np.full(count, np.nan, dtype=_FLOAT32).tobytes())
         return np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))
+
+    def forget(self, key: str, count: int) -> None:
+        """Replace the scores of ``count`` windows by NaN.
+
+        An array that is open keeps what it holds, and whatever is assigned to it from now on
+        reaches no file: another run that still asks the former model spoils nothing.
+        """
+        write_whole(self._folder / f"{key}.f32", np.full(count, np.nan, dtype=_FLOAT32).tobytes())
 
 
 def window_score_key(

@@ -38,6 +38,11 @@ class Windows:
         return len(self.row_starts) * len(self.col_starts)
 
     @property
+    def box(self) -> int:
+        """The longer side of a window in px: the box asked for, unless the image is smaller."""
+        return max(self.height, self.width)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of windows."""
         return len(self.row_starts), len(self.col_starts)

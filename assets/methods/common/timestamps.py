@@ -1,6 +1,12 @@
 """Timestamps as text: RFC 3339, UTC, microseconds."""
 
+import os
 from datetime import UTC, datetime
+
+from assets.methods.common.errors import UserError
+
+# Takes the clock's place, so that a call can be repeated to the byte (reproducible-builds.org).
+DATE_VARIABLE = "SOURCE_DATE_EPOCH"
 
 
 def timestamp(moment: datetime) -> str:
@@ -11,3 +17,20 @@ def timestamp(moment: datetime) -> str:
 def now() -> str:
     """Return the present moment as text."""
     return timestamp(datetime.now(UTC))
+
+
+def now_to_the_second() -> str:
+    """Return the present moment as text, such as 2026-11-28T10:00:00Z.
+
+    The environment variable SOURCE_DATE_EPOCH, in seconds since 1970, takes the clock's place.
+    Raises UserError when it is no number of seconds.
+    """
+    given = os.environ.get(DATE_VARIABLE)
+    try:
+        moment = datetime.now(UTC) if given is None else datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UserError(
+            f"The environment variable {DATE_VARIABLE} is {given!r}: it has to be a number of "
+            "seconds since 1970."
+        ) from error
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

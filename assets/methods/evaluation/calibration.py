@@ -11,16 +11,17 @@ from assets.methods.evaluation.intervals import Estimate, Flags, Floats, wilson_
 
 # Scores that are nearer to 0 or 1 have the logit of this distance, about 16 in size.
 _NEAREST_TO_CERTAIN = 1e-7
-_TEMPERATURES = (0.01, 100.0)
+# The range that is tried.
+TEMPERATURES = (0.01, 100.0)
 _DRAWS = 4_000
 
 
 def fit_temperature(is_positive: Flags, scores: Floats) -> float:
     """Return the temperature, 0.01 to 100, that maximises the likelihood of the labels.
 
-    Logits are divided by it. Above 1 the scores were too certain. It is an end of the range where
-    scores separate the classes fully, or rank them the wrong way round, and 1 where all scores are
-    0.5. Section 4.2 for two classes; the likelihood has one maximum.
+    Logits are divided by it. Above 1 the scores were too certain. It is exactly an end of the range
+    where scores separate the classes fully at 0.5, or rank them the wrong way round, and 1 where
+    all scores are 0.5. Section 4.2 for two classes; the likelihood has one maximum.
 
     Args:
         is_positive: (n,), both classes occur.
@@ -32,12 +33,17 @@ def fit_temperature(is_positive: Flags, scores: Floats) -> float:
     if not logits.any():
         return 1.0
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
+    def loss(temperature: float) -> float:
+        scaled = logits / temperature
         return float((np.logaddexp(0, scaled) - is_positive * scaled).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    found = minimize_scalar(
+        lambda log_temperature: loss(np.exp(log_temperature)),
+        bounds=np.log(TEMPERATURES),
+        method="bounded",
+    )
+    # The search comes near an end and never reaches it. Where no row is wrong, the loss becomes 0.
+    return min(*TEMPERATURES, float(np.exp(found.x)), key=loss)
 
 
 def scale(scores: Floats, temperature: float) -> Floats:
@@ -47,21 +53,27 @@ def scale(scores: Floats, temperature: float) -> Floats:
     return expit(_logits(scores) / temperature)
 
 
-def scale_cross_fitted(is_positive: Flags, scores: Floats, seed: int) -> Floats:
+def scale_cross_fitted(
+    is_positive: Flags, scores: Floats, seed: int
+) -> tuple[Floats, tuple[float, float]]:
     """Scale each half of the scores by the temperature that was fitted on the other half.
 
     The halves are drawn within each class, which has at least two rows. The order of rows does not
     matter.
+
+    Returns:
+        The scaled scores (n,), and the two temperatures.
     """
     rng = np.random.default_rng(seed)
     in_first = np.zeros(len(scores), dtype=bool)
     for rows in (np.flatnonzero(is_positive), np.flatnonzero(~is_positive)):
         drawn = rng.permutation(rows[np.argsort(scores[rows], kind="stable")])
         in_first[drawn[::2]] = True
-    scaled = np.empty(len(scores))
-    for half in (in_first, ~in_first):
-        scaled[half] = scale(scores[half], fit_temperature(is_positive[~half], scores[~half]))
-    return scaled
+    of_first, of_second = (
+        fit_temperature(is_positive[half], scores[half]) for half in (in_first, ~in_first)
+    )
+    scaled = np.where(in_first, scale(scores, of_second), scale(scores, of_first))
+    return scaled, (of_first, of_second)
 
 
 def reliability_table(

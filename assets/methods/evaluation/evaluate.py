@@ -12,6 +12,7 @@ import pandas as pd
 
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.calibration import (
+    TEMPERATURES,
     expected_calibration_error,
     fit_temperature,
     reliability_table,
@@ -25,17 +26,30 @@ from assets.methods.evaluation.intervals import (
     area_under_roc,
     average_precision,
     f1_score,
+    format_estimate,
     precision_at_prevalence,
     proportion,
     threshold_at_recall,
     wilson_interval,
 )
+from assets.methods.evaluation.swapped_labels import is_below_chance
 
 # The interval of a recall of 5 in 5 begins at 0.57; with fewer it tells too little.
 LEAST_OF_EACH_CLASS = 5
 
+# The numbers of a slice's rows.
+SLICE_COUNTS = (
+    *("n", "n_positive", "n_negative", "n_flagged"),
+    *("true_positives", "false_positives"),
+)
+# The rates of a slice, and the numbers that each is the ratio of.
+SLICE_RATES = {
+    "recall": ("true_positives", "n_positive"),
+    "precision": ("true_positives", "n_flagged"),
+    "false_positive_rate": ("false_positives", "n_negative"),
+}
+
 _LONGEST_CURVE = 1_000
-_LONGEST_LIST = 5
 
 
 @dataclass(frozen=True)
@@ -94,8 +108,11 @@ class Evaluation:
         precision_recall: threshold, recall, precision, likewise.
         reliability_before: as ``reliability_table`` returns it.
         reliability_after: the same for scaled scores.
-        slices: slice, value, n, n_negative, false_positives, false_positive_rate, low, high; one
-            row for each value that has negatives.
+        slices: slice and value, one row for each value; its numbers of rows n, n_positive,
+            n_negative and n_flagged, true_positives and false_positives; and recall, precision and
+            false_positive_rate at the threshold, with the ends of each interval, such as
+            recall_low and recall_high. They are missing where there is no positive, no flagged and
+            no negative row.
         notes: sentences.
     """
 
@@ -157,17 +174,18 @@ def evaluate_scores(
     _check_probabilities(scores)
     _check_classes(is_positive)
     is_flagged = scores >= settings.threshold
-    slice_table, slice_notes = _slice_table(is_positive, is_flagged, slices, settings.confidence)
+    slice_table = _slice_table(is_positive, is_flagged, slices, settings.confidence)
     # A sum depends on the order of its terms by a rounding.
     is_positive, scores = _sorted(is_positive, scores)
     scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
     at_threshold, threshold_notes = _metrics_at_threshold(is_positive, scores, settings)
     confidence, bins = settings.confidence, settings.bins
+    auc = area_under_roc(is_positive, scores, confidence)
     metrics = at_threshold | {
         "threshold_at_recall": threshold_at_recall(
             scores[is_positive], settings.wanted_recall, confidence
         ),
-        "auc": area_under_roc(is_positive, scores, confidence),
+        "auc": auc,
         "average_precision": average_precision(is_positive, scores, confidence),
         "ece_before": expected_calibration_error(
             is_positive, scores, bins, confidence, settings.seed
@@ -187,7 +205,7 @@ def evaluate_scores(
         reliability_before=reliability_table(is_positive, scores, bins, confidence),
         reliability_after=reliability_table(is_positive, scaled, bins, confidence),
         slices=slice_table,
-        notes=threshold_notes + fit_notes + slice_notes,
+        notes=_rank_notes(auc, calibration, confidence) + threshold_notes + fit_notes,
     )
 
 
@@ -228,13 +246,61 @@ def _scaled(
         fewest = min(n_positive, len(calibration[0]) - n_positive)
         if fewest >= LEAST_OF_EACH_CLASS:
             temperature = fit_temperature(*_sorted(*calibration))
+            notes = _note_on_end(temperature, "The temperature, fitted on the calibration set,")
             return scale(scores, temperature), temperature, notes
         notes = (
             f"The calibration set has {fewest} rows of one class, fewer than "
             f"{LEAST_OF_EACH_CLASS}: the temperature was fitted on the halves of the set itself.",
         )
-    scaled = scale_cross_fitted(is_positive, scores, seed)
-    return scaled, fit_temperature(is_positive, scores), notes
+    scaled, of_halves = scale_cross_fitted(is_positive, scores, seed)
+    temperature = fit_temperature(is_positive, scores)
+    on_end = _note_on_end(temperature, "The temperature")
+    for of_half in of_halves:
+        on_end = on_end or _note_on_end(of_half, "The temperature of one half of the set")
+    return scaled, temperature, notes + on_end
+
+
+def _note_on_end(temperature: float, what: str) -> tuple[str, ...]:
+    """Return a note if a temperature is an end of the range."""
+    lowest, highest = TEMPERATURES
+    if temperature == lowest:
+        return (
+            f"{what} is {lowest:g}, the lowest that is tried: these scores fit best when they are "
+            "made as certain as possible, as where none is on the wrong side of 0.5. Scaled scores "
+            "are close to 0 or 1 then, more certain than so few errors can show: do not use them.",
+        )
+    if temperature == highest:
+        return (
+            f"{what} is {highest:g}, the highest that is tried: these scores fit best when they "
+            "tell nothing, as where they are on the wrong side of 0.5 as often as on the right "
+            "one. All scaled scores are close to 0.5 then: do not use them.",
+        )
+    return ()
+
+
+def _rank_notes(
+    auc: Estimate, calibration: tuple[Flags, Floats] | None, confidence: float
+) -> tuple[str, ...]:
+    """Return notes on rows that are surely ranked worse than chance."""
+    notes = []
+    if is_below_chance(auc):
+        notes.append(
+            f"Labels swapped? The model ranks worse than chance (AUC {format_estimate(auc)}): look "
+            "at some photos of each label."
+        )
+    if calibration is not None and _is_enough(calibration[0]):
+        other = area_under_roc(*_sorted(*calibration), confidence)
+        if is_below_chance(other) and not is_below_chance(auc):
+            notes.append(
+                "Labels of the calibration set swapped? The model ranks it worse than chance (AUC "
+                f"{format_estimate(other)}), and so the temperature means nothing."
+            )
+    return tuple(notes)
+
+
+def _is_enough(is_positive: Flags) -> bool:
+    n_positive = int(is_positive.sum())
+    return min(n_positive, len(is_positive) - n_positive) >= LEAST_OF_EACH_CLASS
 
 
 def _metrics_at_threshold(
@@ -307,32 +373,27 @@ def _thinned(table: pd.DataFrame, x: Floats, y: Floats) -> pd.DataFrame:
 
 def _slice_table(
     is_positive: Flags, is_flagged: Flags, slices: pd.DataFrame | None, confidence: float
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+) -> pd.DataFrame:
     columns = [] if slices is None else [slices[name] for name in slices]
-    counts = pd.concat(
+    table = pd.concat(
         [_EMPTY_COUNTS, *(_count(values, is_positive, is_flagged) for values in columns)],
         ignore_index=True,
     )
-    has_negatives = counts["n_negative"] > 0
-    notes = tuple(
-        _without_negatives(str(name), values["value"].tolist())
-        for name, values in counts[~has_negatives].groupby("slice", sort=False)
-    )
-    table = counts[has_negatives].reset_index(drop=True)
-    low, high = wilson_interval(
-        table["false_positives"].to_numpy(), table["n_negative"].to_numpy(), confidence
-    )
-    rate = table["false_positives"] / table["n_negative"]
-    return table.assign(false_positive_rate=rate, low=low, high=high), notes
+    for name, (successes, trials) in SLICE_RATES.items():
+        known = table[trials] > 0
+        counted = table.loc[known, [successes, trials]].to_numpy()
+        low, high = wilson_interval(counted[:, 0], counted[:, 1], confidence)
+        found = {name: counted[:, 0] / counted[:, 1], f"{name}_low": low, f"{name}_high": high}
+        for column, values in found.items():
+            table[column] = pd.Series(values, table.index[known]).reindex(table.index)
+    return table
 
 
 _EMPTY_COUNTS = pd.DataFrame(
     {
         "slice": pd.Series(dtype=str),
         "value": pd.Series(dtype=str),
-        "n": pd.Series(dtype=np.int64),
-        "n_negative": pd.Series(dtype=np.int64),
-        "false_positives": pd.Series(dtype=np.int64),
+        **{name: pd.Series(dtype=np.int64) for name in SLICE_COUNTS},
     }
 )
 
@@ -341,25 +402,22 @@ def _count(values: pd.Series, is_positive: Flags, is_flagged: Flags) -> pd.DataF
     """Count the rows of each value, in the order of the values' text."""
     known = values.notna().to_numpy()
     names, place = np.unique(values[known].astype(str).to_numpy(dtype=str), return_inverse=True)
-    is_negative = ~is_positive[known]
-
-    def number(chosen: Flags) -> np.ndarray:
-        return np.bincount(place[chosen], minlength=len(names))
-
+    is_positive, is_flagged = is_positive[known], is_flagged[known]
+    counted = (
+        np.ones(len(place), dtype=bool),
+        is_positive,
+        ~is_positive,
+        is_flagged,
+        is_flagged & is_positive,
+        is_flagged & ~is_positive,
+    )
     return pd.DataFrame(
         {
             "slice": str(values.name),
             "value": names.astype(object),
-            "n": np.bincount(place, minlength=len(names)),
-            "n_negative": number(is_negative),
-            "false_positives": number(is_negative & is_flagged[known]),
+            **{
+                name: np.bincount(place[chosen], minlength=len(names))
+                for name, chosen in zip(SLICE_COUNTS, counted, strict=True)
+            },
         }
-    )
-
-
-def _without_negatives(name: str, values: list[str]) -> str:
-    listed = ", ".join(values[:_LONGEST_LIST]) + (", …" if len(values) > _LONGEST_LIST else "")
-    return (
-        f"{len(values):,} of the values of {name} have no negative row, and so no false-positive "
-        f"rate: {listed}."
     )

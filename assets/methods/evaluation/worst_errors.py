@@ -1,5 +1,7 @@
 """The errors that a classifier was most certain of, and a contact sheet of them."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -7,13 +9,16 @@ from PIL import Image, ImageDraw
 
 from assets.methods.common.errors import UserError
 from assets.methods.plotting.contact_sheet import MOST_PHOTOS, LoadImage, draw_tiles
-from assets.methods.plotting.text import DARK, printable, sheet_font
+from assets.methods.plotting.text import DARK, in_lines, printable, sheet_font
 
 # Lengths in px.
 _MARGIN = 14
 _HEADING = 50
 _FONT = 19
 _LONGEST_CLASS = 40
+_WIDEST_TITLE = 900
+_TITLE_LINE = 26
+_LONGEST_WORD = 70
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,12 @@ def worst_errors(labelled: pd.DataFrame, threshold: float, n: int = 20) -> Worst
 
 
 def draw_worst_errors(
-    load_image: LoadImage, errors: WorstErrors, class_name: str, *, blur: bool = True
+    load_image: LoadImage,
+    errors: WorstErrors,
+    positive: str,
+    title: Sequence[str] = (),
+    *,
+    blur: bool = True,
 ) -> Image.Image:
     """Draw the errors in two halves: the false positives above, the false negatives below.
 
@@ -65,18 +75,19 @@ def draw_worst_errors(
     Args:
         load_image: returns the photo of an image_id.
         errors: the errors to draw.
-        class_name: the positives' class.
+        positive: the label of the positives.
+        title: lines above all, such as the model, its class and the threshold.
         blur: whether to blur the photos.
 
     Returns:
         An RGB image, the same for the same arguments.
     """
-    name = printable(class_name, _LONGEST_CLASS)
+    name = printable(positive, _LONGEST_CLASS)
     halves = (
         (f"Flagged as {name} but labelled not", errors.false_positives, errors.n_false_positives),
         (f"Labelled {name} but not flagged", errors.false_negatives, errors.n_false_negatives),
     )
-    parts = []
+    parts = [_title(title)] if title else []
     for heading, worst, n_errors in halves:
         parts.append(_heading(f"{heading}: {_count(len(worst), n_errors)}"))
         if len(worst):
@@ -93,6 +104,26 @@ def draw_worst_errors(
 
 def _count(n_drawn: int, n_errors: int) -> str:
     return f"{n_errors:,}" if n_drawn == n_errors else f"the worst {n_drawn} of {n_errors:,}"
+
+
+def _title(lines: Sequence[str]) -> Image.Image:
+    font = sheet_font(_FONT)
+    room = _WIDEST_TITLE - 2 * _MARGIN
+    shown = [
+        line
+        for text in lines
+        for line in in_lines(
+            [printable(word, _LONGEST_WORD) for word in text.split()], " ", room, _FONT
+        )
+    ]
+    width = 2 * _MARGIN + max(math.ceil(font.getlength(line)) for line in shown)
+    title = Image.new("RGB", (width, _MARGIN + _TITLE_LINE * len(shown)), "white")
+    draw = ImageDraw.Draw(title)
+    for number, line in enumerate(shown, 1):
+        draw.text(
+            (_MARGIN, _MARGIN + _TITLE_LINE * number - 8), line, fill=DARK, font=font, anchor="ls"
+        )
+    return title
 
 
 def _heading(text: str) -> Image.Image:

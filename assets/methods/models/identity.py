@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from assets.methods.common.shown_text import without_secrets
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
@@ -18,3 +20,8 @@ class ModelIdentity:
     name: str
     version: str
     fingerprint: str
+
+    def in_words(self) -> str:
+        """Return all three, without the secrets that a URL may hold."""
+        version = f" version {self.version}" if self.version else ""
+        return f"{without_secrets(self.name)}{version}, fingerprint {self.fingerprint[:16]}"

@@ -41,6 +41,16 @@ class Preprocessing:
         # Rounded down, as torchvision's Resize does.
         return int(self.resize * width / short), int(self.resize * height / short)
 
+    def in_words(self) -> str:
+        """Return what is read of an image, such as "short side 256 px bicubic, centre 224 px"."""
+        scaled = "stretched to" if self.stretch else "short side"
+        words = [f"{scaled} {self.resize} px {self.interpolation}"]
+        if not (self.stretch and self.crop == self.resize):
+            words.append(f"centre {self.crop} px")
+        if self.channels != "RGB":
+            words.append(self.channels)
+        return ", ".join(words)
+
     def as_parts(self) -> dict[str, Any]:
         """Return the fields for a fingerprint.
 
@@ -75,8 +85,16 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
 
 def square_of(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Scale and crop an image of any size and mode to (crop, crop, 3) uint8 RGB."""
-    scaled = _scaled(image.convert("RGB"), preprocessing)
-    return np.asarray(_centre(scaled, preprocessing.crop))
+    small = scaled(image.convert("RGB"), preprocessing)
+    return np.asarray(_centre(small, preprocessing.crop))
+
+
+def scaled(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Return an image, RGB, of the size that the network's square is cut from."""
+    size = preprocessing.scaled_size(*image.size)
+    if size == image.size:
+        return image
+    return image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
 
 
 def normalisation(
@@ -147,13 +165,6 @@ def _mean_and_std(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]
     return mean, std
 
 
-def _scaled(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    size = preprocessing.scaled_size(*image.size)
-    if size == image.size:
-        return image
-    return image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])
-
-
 def _centre(image: Image.Image, side: int) -> Image.Image:
     left, upper = _margin(image.width, side), _margin(image.height, side)
     return image.crop((left, upper, left + side, upper + side))
@@ -166,12 +177,12 @@ def _margin(length: int, side: int) -> int:
 def _preprocess_tensor(images: "torch.Tensor", preprocessing: Preprocessing) -> "torch.Tensor":
     """``preprocess`` in torch, for any device: (n, 3, h, w) uint8 to (n, 3, crop, crop) float32."""
     width, height = preprocessing.scaled_size(images.shape[3], images.shape[2])
-    scaled = images
+    resized = images
     if images.shape[2:] != (height, width):
-        scaled = scale_images(images, height, width, preprocessing.interpolation)
+        resized = scale_images(images, height, width, preprocessing.interpolation)
     side = preprocessing.crop
     left, upper = _margin(width, side), _margin(height, side)
-    square = scaled[:, :, upper : upper + side, left : left + side].float()
+    square = resized[:, :, upper : upper + side, left : left + side].float()
     ordered = square if preprocessing.channels == "RGB" else square.flip(1)
     mean = square.new_tensor(preprocessing.mean).view(3, 1, 1) * 255
     std = square.new_tensor(preprocessing.std).view(3, 1, 1) * 255

@@ -9,7 +9,7 @@ both.
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -121,6 +121,14 @@ class VectorStore:
                 self.append(fingerprint, shard, computed)
                 vectors.update(zip(shard, computed, strict=True))
         return vectors, len(unseen)
+
+    def forget(self, fingerprint: str) -> None:
+        """Move all vectors of ``fingerprint`` to a folder that nobody reads."""
+        folder = self._folder / fingerprint
+        aside = folder.with_name(f"{fingerprint}.former-{uuid.uuid4().hex[:8]}")
+        # Another process may have moved it first.
+        with suppress(FileNotFoundError):
+            folder.rename(aside)
 
     def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
         """Add n vectors, (n, d) float32, as one shard."""

@@ -83,6 +83,11 @@ def frame_id(image_id: str, number: int) -> str:
     return f"{image_id}-{number}"
 
 
+def frame_of(stored_id: str) -> int:
+    """Return the number of the frame whose ``frame_id`` this is."""
+    return int(stored_id.rpartition("-")[2])
+
+
 def spread(n: int, wanted: int | None) -> list[int]:
     """Return ``wanted`` of the numbers from 0 to n - 1, evenly spread, with the first and last.
 

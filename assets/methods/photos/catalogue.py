@@ -365,6 +365,8 @@ def _nothing_readable(
     counts = Counter(reject.reason.value for reject in rejects)
     by_reason = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     example = min(rejects, key=lambda reject: reject.uri)
+    if listing.is_manifest and len(rejects) == 1:
+        return f"{example.uri} is not a readable photo ({example.reason.value}): {example.detail}"
     return (
         f"None of the {len(rejects):,} files in {source} is a readable photo ({by_reason}"
         f"{ignored}). For example {example.uri}: {example.detail}"

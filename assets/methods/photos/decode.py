@@ -37,6 +37,7 @@ from assets.methods.photos.pixels import (
     orientation_of,
     resizable,
     shrunk,
+    size_within,
     upright_srgb,
 )
 from assets.methods.photos.rejects import Rejected
@@ -61,7 +62,7 @@ class DecodedPhoto:
     ``taken_at`` is ISO 8601, with an offset where the camera noted one; ``phash`` is the 64-bit
     perceptual hash in 16 hex digits; ``note`` is a sentence on what had to be guessed, if anything.
     ``n_frames`` is 1 for a photo that is no animation, and ``shown`` the number, from 0, of the
-    frame that all of this is about.
+    frame that all of this is about, by default the first that is not uniform.
     """
 
     working_copy: Image.Image
@@ -80,34 +81,44 @@ def image_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, limits: DecodeLimits) -> DecodedPhoto:
+def decode(data: bytes, limits: DecodeLimits, frame: int | None = None) -> DecodedPhoto:
     """Decode a photo; of an animation, the first frame that is not uniform.
 
-    Raises Rejected. Limits are checked against the header, before any pixel is decoded.
+    ``frame`` is the number, from 0, of another frame to take. Raises Rejected. Limits are checked
+    against the header, before any pixel is decoded.
     """
-    return by_either_decoder(data, limits, partial(_decoded_photo, data, limits))
+    return by_either_decoder(data, limits, partial(_decoded_photo, data, limits, frame))
 
 
-def decode_image(data: bytes, limits: DecodeLimits, frame: int | None = None) -> Image.Image:
+def decode_image(
+    data: bytes, limits: DecodeLimits, frame: int | None = None, most_pixels: int | None = None
+) -> Image.Image:
     """Decode a photo at its own size: RGB, without the file's metadata.
 
     ``frame`` is the number, from 0, of an animation's frame; without it, it is the one that
-    ``decode`` takes. Raises Rejected, for the same reasons as ``decode``.
+    ``decode`` takes. A photo of more than ``most_pixels`` is scaled down to ``size_within`` them.
+    Raises Rejected, for the same reasons as ``decode``.
     """
-    return by_either_decoder(data, limits, partial(_decoded_image, data, limits, frame))
+    decoded = partial(_decoded_image, data, limits, frame, most_pixels)
+    return by_either_decoder(data, limits, decoded)
 
 
 def _decoded_photo(
-    data: bytes, limits: DecodeLimits, image: Image.Image, image_format: str, note: str | None
+    data: bytes,
+    limits: DecodeLimits,
+    frame: int | None,
+    image: Image.Image,
+    image_format: str,
+    note: str | None,
 ) -> DecodedPhoto:
     width, height = image.size
-    size = _working_size(image.size)
+    size = working_size(image.size)
     if isinstance(image, JpegImageFile):
         # A JPEG decodes faster to a fraction of its size. Twice the pixels a side are kept for the
         # final resize to average.
         image.draft(None, (2 * size[0], 2 * size[1]))
     with room_to_decode(image, (width, height)):
-        shown = _go_to(None, image, data, limits)
+        shown = _go_to(frame, image, data, limits)
         load_pixels(image, image_format)
         grey = grey_scale(image)
         small = shrunk(_cut(image, (width, height)), size, grey)
@@ -130,19 +141,43 @@ def _decoded_image(
     data: bytes,
     limits: DecodeLimits,
     frame: int | None,
+    most_pixels: int | None,
     image: Image.Image,
     image_format: str,
     _note: str | None,
 ) -> Image.Image:
     size = image.size
+    wanted = size if most_pixels is None else size_within(size, most_pixels)
+    if wanted != size and isinstance(image, JpegImageFile):
+        image.draft(None, wanted)
     with room_to_decode(image, size):
         _go_to(frame, image, data, limits)
         load_pixels(image, image_format)
-        pixels = resizable(_cut(image, size), grey_scale(image))
+        whole, grey = _cut(image, size), grey_scale(image)
+        pixels = resizable(whole, grey) if wanted == size else shrunk(whole, wanted, grey)
         decoded = upright_srgb(pixels, image, orientation_of(image))
     # If it is saved with the file's profile, readers convert the colours a second time.
     decoded.info.clear()
     return decoded
+
+
+def has_transparent_parts(data: bytes, limits: DecodeLimits, frame: int | None = None) -> bool:
+    """Return whether a photo has pixels that are not opaque, which decoding puts on neutral grey.
+
+    ``frame`` is as for ``decode_image``. Raises Rejected, for the same reasons as ``decode``.
+    """
+
+    def is_seen_through(image: Image.Image, image_format: str, _note: str | None) -> bool:
+        # Most photos cannot be transparent, and need not be decoded again to know it.
+        if not image.has_transparency_data and count_frames(image, data) == 1:
+            return False
+        with room_to_decode(image, image.size):
+            _go_to(frame, image, data, limits)
+            load_pixels(image, image_format)
+            pixels = resizable(image, grey_scale(image))
+            return "A" in pixels.getbands() and pixels.getchannel("A").getextrema() != (255, 255)
+
+    return by_either_decoder(data, limits, is_seen_through)
 
 
 def decode_scaled(
@@ -232,6 +267,12 @@ def decode_frames(
     return Animation(n_frames, n_read, shown, tuple(kept[number] for number in sorted(kept)))
 
 
+def working_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) in px of the working copy of an image of ``size``."""
+    scale = min(1.0, WORKING_SHORT_SIDE / min(size), WORKING_LONG_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _go_to(frame: int | None, image: Image.Image, data: bytes, limits: DecodeLimits) -> int:
     """Go to a frame of a photo that was just opened, None for the one that is shown; return it."""
     if frame is None:
@@ -261,13 +302,13 @@ def _working_frame(
 ) -> Image.Image:
     """Return the frame that is loaded as a working copy; ``size`` is the animation's, in px."""
     if part is None:
-        small = _small_frame(image, size, _working_size(size))
+        small = _small_frame(image, size, working_size(size))
         return upright_srgb(small, image, orientation_of(image))
     whole = upright_srgb(
         resizable(_cut(image, size), grey_scale(image)), image, orientation_of(image)
     )
     cut = part(whole)
-    return cut.resize(_working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    return cut.resize(working_size(cut.size), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
 
 
 def _small_frame(image: Image.Image, size: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
@@ -279,11 +320,6 @@ def _small_frame(image: Image.Image, size: tuple[int, int], wanted: tuple[int, i
 def _cut(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Cut an image to ``size``: Pillow enlarges a GIF for frames that are larger than the GIF."""
     return image.crop((0, 0, *size)) if isinstance(image, GifImageFile) else image
-
-
-def _working_size(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, WORKING_SHORT_SIDE / min(size), WORKING_LONG_SIDE / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _taken_at(image: Image.Image) -> str | None:

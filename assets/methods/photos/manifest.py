@@ -29,6 +29,8 @@ from assets.methods.photos.rejects import Reason, Reject
 
 _SUFFIXES = (".csv", ".parquet")
 _READ_COLUMNS = ("uri", "label", "split")
+# The column of labels in the table for reviewers that `tessera score` writes.
+REVIEWER_LABEL = "reviewer_label"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = " \t\r\n\xa0\u200b\ufeff"
 # The comma first: spreadsheets write the others in some languages.
@@ -118,7 +120,7 @@ def _parse(
         table = _read_parquet(data, location) if is_parquet else _read_csv(data, location)
     except (pa.ArrowException, csv.Error) as error:
         raise UserError(f"The manifest {location} is damaged or not what its name says.") from error
-    columns = table.columns
+    columns = _without_review(table.columns)
     if "uri" not in columns:
         raise UserError(_without("uri", location, columns))
     values = columns["uri"]
@@ -132,6 +134,17 @@ def _parse(
         fault = table.faults.get(number, nameless)
         entries.append(Reject(row.where, Reason.UNREADABLE, fault) if fault else locate(row))
     return Manifest(location, columns, entries)
+
+
+def _without_review(columns: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
+    """Take the reviewers' labels as labels, if there are no others, and leave scores and such out.
+
+    Otherwise scores, comments and thumbnails would be taken for slices.
+    """
+    if REVIEWER_LABEL not in columns or "label" in columns:
+        return columns
+    kept = {name: columns[name] for name in _READ_COLUMNS if name in columns}
+    return kept | {"label": columns[REVIEWER_LABEL]}
 
 
 def _without(column: str, location: str, columns: Iterable[str]) -> str:

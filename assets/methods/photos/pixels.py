@@ -1,6 +1,7 @@
 """The pixels of an image: at another size, upright, in sRGB."""
 
 import io
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,12 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+
+
+def size_within(size: tuple[int, int], most_pixels: int) -> tuple[int, int]:
+    """Return the size of an image of ``size``, in px, once it is scaled down to so many pixels."""
+    scale = min(1.0, math.sqrt(most_pixels / (size[0] * size[1])))
+    return max(1, int(scale * size[0])), max(1, int(scale * size[1]))
 
 
 def shrunk(image: Image.Image, size: tuple[int, int], grey: GreyScale | None) -> Image.Image:

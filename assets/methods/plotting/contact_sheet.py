@@ -56,7 +56,7 @@ def draw_tiles(load_image: LoadImage, ranked: pd.DataFrame, *, blur: bool) -> Im
     pairs = zip(ranked["image_id"], ranked["score"], strict=True)
     for place, (image_id, score) in enumerate(pairs):
         left, upper, right, lower = tile_box(place, n)
-        sheet.paste(_tile(load_image(image_id), blur=blur), (left, upper))
+        sheet.paste(photo_tile(load_image(image_id), TILE, _BLUR_RADIUS * blur), (left, upper))
         baseline = lower + _FONT + 6
         draw.text((left, baseline), f"{place + 1}", fill=_PALE, font=font, anchor="ls")
         draw.text((right, baseline), format_values([score])[0], fill=DARK, font=font, anchor="rs")
@@ -76,12 +76,15 @@ def _columns(n: int) -> int:
     return min(n, math.ceil(math.sqrt(2 * n)))
 
 
-def _tile(image: Image.Image, *, blur: bool) -> Image.Image:
-    """Centre the whole photo on a tile, scaled down if it is larger."""
+def photo_tile(image: Image.Image, side: int, blur_radius: float) -> Image.Image:
+    """Return a square of ``side`` px, RGB, with the whole photo in its middle.
+
+    The photo is scaled down if need be, and blurred by ``blur_radius`` px, if that is not 0.
+    """
     photo = image.convert("RGB")
-    scale = min(1.0, TILE / max(photo.size))
+    scale = min(1.0, side / max(photo.size))
     width, height = (max(1, round(scale * length)) for length in photo.size)
     photo = photo.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    if blur:
-        photo = photo.filter(ImageFilter.GaussianBlur(_BLUR_RADIUS))
-    return centred(photo, TILE, _GROUND)
+    if blur_radius:
+        photo = photo.filter(ImageFilter.GaussianBlur(blur_radius))
+    return centred(photo, side, _GROUND)

@@ -80,6 +80,29 @@ def in_lines(parts: Sequence[str], between: str, room: float, font: float) -> li
     return lines
 
 
+def wrapped(text: str, room: float, font: float) -> list[str]:
+    """Break a text into lines of at most ``room`` px, between words where that is possible.
+
+    Characters that figures cannot show become question marks; ``font`` is in px.
+    """
+    words, lines = printable(text, len(text)).split(), []
+    while words:
+        # How many words the line holds, one at least.
+        n = _longest([" ".join(words[: end + 1]) for end in range(len(words))], room, font)
+        line, words = " ".join(words[:n]), words[n:]
+        while len(line) > 1 and text_length(line, font) > room:
+            end = _longest([line[: end + 1] for end in range(len(line))], room, font)
+            lines.append(line[:end])
+            line = line[end:]
+        lines.append(line)
+    return lines
+
+
+def _longest(texts: Sequence[str], room: float, font: float) -> int:
+    """Return how many of texts, each longer than the one before, fit the room; at least 1."""
+    return max(1, bisect_right(texts, room, key=lambda text: text_length(text, font)))
+
+
 def text_length(text: str, font: float, weight: str = "normal") -> float:
     """Return the length of the longest line of a text, in px; ``font`` is in px."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -129,7 +129,9 @@ class StudiedNetwork:
         """The false-positive rate on clothed dolls with red lips."""
         slices = self.unflawed.slices
         row = slices[(slices["slice"] == "lips") & (slices["value"] == "red")].iloc[0]
-        return Estimate(row.false_positive_rate, row.low, row.high)
+        return Estimate(
+            row.false_positive_rate, row.false_positive_rate_low, row.false_positive_rate_high
+        )
 
 
 @dataclass(frozen=True)

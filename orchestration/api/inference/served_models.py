@@ -13,24 +13,27 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.devices import ComputeSettings, plan_compute, usable_cores
+from assets.methods.common.devices import ComputeSettings, Precision, plan_compute, usable_cores
 from assets.methods.common.errors import UserError
-from assets.methods.common.timestamps import timestamp
+from assets.methods.common.timestamps import now_to_the_second, timestamp
 from assets.methods.models import efficientnet_lite0
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.classifier_file import load_classifier
 from assets.methods.models.embedding import Embedder
+from assets.methods.models.identity import ModelIdentity
+from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.provenance import Provenance, tessera_version
 from assets.methods.models.scoring import classify_photos
-from assets.methods.models.torch_classifier import CPU_BATCH_SIZE
+from assets.methods.models.torch_classifier import CPU_BATCH_SIZE, fingerprint_at
 from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
 from assets.methods.photos.decode import WORKING_SHORT_SIDE
 from assets.methods.photos.download import FetchLimits
 from assets.resources.models import Models
 from assets.resources.registry import MODEL, RegisteredModel
 from assets.resources.tracking import Warn
-from orchestration.api.contract import ApiError, Code, ImageData
+from orchestration.api.contract import ApiError, Code, ImageData, PredictedImage
 from orchestration.api.inference.batching import Batcher, BatchModel
-from orchestration.api.inputs.images import read_file, scored_frames
+from orchestration.api.inputs.images import judged_image, read_file, scored_frames
 
 NSFW = "nsfw"
 EMBEDDING = "general-embedding"
@@ -51,7 +54,10 @@ _OTHER_VERSIONS = 2  # kept in memory
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that is loaded; ``class_names`` is empty for an embedding."""
+    """A model that is loaded; ``class_names`` is empty for an embedding.
+
+    ``fingerprint`` is the registered file's, and ``preprocessing`` is in words.
+    """
 
     id: str
     name: str
@@ -60,7 +66,28 @@ class ServedModel:
     created_at: str
     class_names: tuple[str, ...]
     fingerprint: str
+    preprocessing: str
+    precision: Precision
     network: BatchModel
+    reads: Preprocessing
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model answers: in another precision it has another fingerprint."""
+        return ModelIdentity(
+            self.id, self.version, fingerprint_at(self.fingerprint, self.precision)
+        )
+
+    def provenance(self) -> Provenance:
+        """Return the origin of the outputs that are asked for now."""
+        return Provenance(
+            self.identity,
+            None,
+            None,
+            self.preprocessing,
+            now_to_the_second(),
+            tessera_version(),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,6 +201,8 @@ class ServedModels:
 
         def load() -> list[Image.Image]:
             nonlocal frames, note
+            if isinstance(image, PredictedImage) and image.working_copy:
+                return [judged_image(read(), image.crop)]
             wanted = self._frames if model.class_names else 1
             images, frames, note = scored_frames(read(), image.crop, wanted)
             return images
@@ -216,7 +245,8 @@ class ServedModels:
 
     def _load_embedding(self) -> None:
         backbone = load_backbone(DEFAULT_BACKBONE)
-        embedder = Embedder(backbone, plan_compute(self._compute))
+        plan = plan_compute(self._compute)
+        embedder = Embedder(backbone, plan)
         model = ServedModel(
             EMBEDDING,
             "general",
@@ -225,7 +255,10 @@ class ServedModels:
             _modified_at(efficientnet_lite0.packaged_file()),
             (),
             backbone.fingerprint,
+            backbone.preprocessing.in_words(),
+            plan.precision,
             BatchModel(EMBEDDING, embedder.batch_size, embedder),
+            backbone.preprocessing,
         )
         self._served[EMBEDDING] = self._warm_up(model)
 
@@ -258,7 +291,10 @@ class ServedModels:
             _modified_at(registered.weights),
             classifier.class_names,
             registered.description.fingerprint,
+            registered.description.preprocessing.in_words(),
+            plan.precision,
             BatchModel(NSFW, classifier.batch_size, partial(classify_photos, classifier)),
+            classifier.preprocessing,
         )
         return self._warm_up(model)
 

@@ -18,6 +18,9 @@ from assets.methods.photos.rejects import Rejected
 from orchestration.api.contract import ApiError, Code, Crop, ImageData
 from orchestration.api.settings import ServeSettings
 
+# A working copy has at most a quarter of them, but what is sent as one need not come from us: this
+# bounds the memory of a batch.
+_JUDGED = DecodeLimits(min_side=1, max_pixels=4_194_304)
 # Images that are not stored may be small. Stored ones have the limits of their collection.
 _ANY_SIDE = DecodeLimits(min_side=1)
 # Of all frames of an animation. Others wait for the model, and a small file may have many pixels.
@@ -79,6 +82,16 @@ def working_copy(data: bytes) -> Image.Image:
     """
     with _rejects_as_errors():
         return as_stored(decode(data, _ANY_SIDE).working_copy)
+
+
+def judged_image(data: bytes, crop: Crop | None) -> Image.Image:
+    """Return an image that is a working copy already, or a part of one, with its pixels: RGB.
+
+    Raises ImageError.
+    """
+    with _rejects_as_errors():
+        image = decode_image(data, _JUDGED)
+    return image if crop is None else _cut(image, crop)
 
 
 def scored_frames(

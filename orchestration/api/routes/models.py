@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
+from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.photos.animation import Frame
 from orchestration.api.context import service_of
 from orchestration.api.contract import (
@@ -28,6 +29,7 @@ from orchestration.api.contract import (
     OutputData,
     OutputInfo,
     OutputInfoData,
+    OutputProvenance,
     OutputReply,
     OutputsReply,
     Page,
@@ -35,6 +37,7 @@ from orchestration.api.contract import (
     PostOutputs,
     PredictInput,
     PredictInputReply,
+    Reads,
     SearchModels,
     Status,
     StatusReply,
@@ -139,8 +142,9 @@ async def _outputs(
     model = await models.find(model_id, version)
     results = await gather_or_cancel([_predict(models, model, posted) for posted in inputs])
     described = _model_reply(model)
+    provenance = OutputProvenance.model_validate(model.provenance().parts())
     outputs = [
-        _output(posted, result, model, described)
+        _output(posted, result, model, described, provenance)
         for posted, result in zip(inputs, results, strict=True)
     ]
     code = batch_code(sum(output.data is None for output in outputs), len(outputs))
@@ -160,7 +164,11 @@ async def _predict(
 
 
 def _output(
-    posted: PredictInput, result: Prediction | Status, model: ServedModel, described: ModelReply
+    posted: PredictInput,
+    result: Prediction | Status,
+    model: ServedModel,
+    described: ModelReply,
+    provenance: OutputProvenance,
 ) -> OutputReply:
     image = posted.data.image
     if isinstance(result, Status):
@@ -177,6 +185,7 @@ def _output(
             data=InputData(image=ImageReply(url=image.url, crop=image.crop)),
         ),
         data=data,
+        provenance=provenance,
     )
 
 
@@ -218,8 +227,21 @@ def _model_reply(model: ServedModel, with_concepts: bool = False) -> ModelReply:
             data=OutputInfoData(concepts=concepts) if concepts and with_concepts else None,
         ),
         model_version=ModelVersion(
-            id=model.version, created_at=model.created_at, status=Status.of(Code.MODEL_READY)
+            id=model.version,
+            created_at=model.created_at,
+            status=Status.of(Code.MODEL_READY),
+            fingerprint=model.identity.fingerprint,
+            reads=_reads(model.reads),
         ),
+    )
+
+
+def _reads(preprocessing: Preprocessing) -> Reads:
+    return Reads(
+        short_side=preprocessing.resize,
+        crop=preprocessing.crop,
+        stretch=preprocessing.stretch,
+        interpolation=preprocessing.interpolation,
     )
 
 

@@ -21,6 +21,7 @@ from assets.methods.models.classifier_file import (
 from assets.methods.models.preprocessing import Preprocessing
 from assets.methods.models.reference_images import reference_images
 from assets.methods.photos.catalogue import Catalogue
+from assets.methods.photos.pixels import size_within
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
@@ -213,6 +214,17 @@ def faults(catalogue: Catalogue, maps: OcclusionMaps) -> list[str]:
 
 
 def test_sound_maps_pass(catalogue, maps):
+    assert faults(catalogue, maps) == []
+
+
+def test_a_map_of_a_very_large_image_has_as_many_pixels_as_a_map_has_at_most(catalogue, maps):
+    catalogue.images.loc[catalogue.images.image_id == "a", ["width", "height"]] = 20_000, 9_000
+    assert len(faults(catalogue, maps)) == 2
+    width, height = size_within((20_000, 9_000), 24_000_000)
+    assert (width, height) == (7302, 3286)
+    for experiment in ("seen", "hidden"):
+        values = np.full((height, width), maps.maps[f"a/{experiment}"].mean(), np.float32)
+        maps = with_map(maps, f"a/{experiment}", values)
     assert faults(catalogue, maps) == []
 
 

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import assets.checks.training
 from assets.methods.common.files import write_whole
+from assets.methods.evaluation.intervals import Estimate
 from assets.methods.models.classifier_file import describe_classifier, save_classifier
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData
@@ -254,6 +255,34 @@ def test_a_registry_that_is_down_is_a_warning(
     assert result.description.startswith("The model registry could not be asked, ")
 
 
+@pytest.mark.parametrize(
+    ("doubt", "models_before", "passed", "told"),
+    [
+        ("", [], True, "no model knew the class before, so nothing was compared"),
+        (
+            "",
+            ["the champion", "open_nsfw"],
+            True,
+            "the champion and open_nsfw: 2 splits and slices, none surely worse than chance",
+        ),
+        ("Labels swapped? So it seems.", ["open_nsfw"], False, "Labels swapped? So it seems."),
+    ],
+)
+def test_labels_are_not_swapped(files, doubt, models_before, passed, told):
+    references = pd.DataFrame({"model": models_before, "place": "test", "auc": 0.9})
+    trained = dataclasses.replace(
+        training(files["new"], "challenger"), label_doubt=doubt, references=references
+    )
+    result = training_checks.labels_are_not_swapped(trained)
+    assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert result.description == told
+
+
+def test_a_training_of_an_older_home_has_nothing_to_tell_of_labels(files):
+    result = training_checks.labels_are_not_swapped(training(files["new"], "champion"))
+    assert result.passed
+
+
 MODEL, OTHER = "models:/nsfw@champion", "timm:other"
 
 
@@ -277,7 +306,11 @@ def evaluation() -> NsfwEvaluation:
             (model, "temperature", 1.7, np.nan, np.nan),
         ]
         slice_of = {"model": model, "slice": "source", "value": "web", "n": 3, "n_negative": 3}
-        slices.append({**slice_of, "false_positive_rate": 1 / 3, "low": 0.1, "high": 0.7})
+        rates = Estimate(1 / 3, 0.1, 0.7).named("false_positive_rate")
+        # No positives, no recall.
+        nothing = Estimate(np.nan, np.nan, np.nan)
+        rates |= nothing.named("recall") | nothing.named("precision")
+        slices.append({**slice_of, "n_positive": 0, "n_flagged": 0, **rates})
     picture = EncodedImage(b"", ".png")
     return NsfwEvaluation(
         positive="nsfw",
@@ -326,10 +359,10 @@ def test_figures_in_their_intervals_pass(evaluation):
         ("metrics", 4, {"value": np.nan}),
         ("metrics", 4, {"value": np.inf}),
         ("metrics", 2, {"value": -1.0}),
-        ("slices", 0, {"low": 0.5}),
-        ("slices", 1, {"high": 0.2}),
+        ("slices", 0, {"false_positive_rate_low": 0.5}),
+        ("slices", 1, {"false_positive_rate_high": 0.2}),
         ("slices", 1, {"false_positive_rate": np.nan}),
-        ("slices", 1, {"low": np.nan}),
+        ("slices", 1, {"false_positive_rate_low": np.nan}),
     ],
 )
 def test_a_figure_outside_its_interval_fails(evaluation, table, row, cells):
@@ -338,6 +371,24 @@ def test_a_figure_outside_its_interval_fails(evaluation, table, row, cells):
     )
     assert not result.passed
     assert result.description == "12 metrics, 1 not finite or outside their interval"
+
+
+def test_each_rate_of_a_slice_has_to_be_there_where_there_are_rows_for_it(evaluation):
+    whole = {"n_positive": 3, "recall": 0.5, "recall_low": 0.1, "recall_high": 0.9}
+    found = training_checks.figures_lie_in_their_intervals(
+        changed(evaluation, "slices", 0, **whole)
+    )
+    assert found.passed
+    assert found.description == "13 metrics, 0 not finite or outside their interval"
+    for column in ("recall", "recall_low", "recall_high"):
+        broken = changed(evaluation, "slices", 0, **{**whole, column: np.nan})
+        assert not training_checks.figures_lie_in_their_intervals(broken).passed
+
+
+def test_slices_of_an_older_home_are_checked(evaluation):
+    slices = evaluation.slices.drop(columns=[*evaluation.slices.filter(regex="recall|precision")])
+    older = dataclasses.replace(evaluation, slices=slices)
+    assert training_checks.figures_lie_in_their_intervals(older).passed
 
 
 def test_an_evaluation_without_figures_fails(evaluation):
@@ -405,7 +456,9 @@ def test_a_model_that_is_surely_worse_than_chance_is_a_warning(evaluation, high,
         dataclasses.replace(below, scores=reversed_)
     )
     assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
-    assert result.description.endswith(f"; {OTHER} ranks worse than chance") == (not passed)
+    assert result.description.endswith(f"; {OTHER} ranks worse than chance: labels swapped?") == (
+        not passed
+    )
 
 
 def test_no_check_is_without_a_test():
@@ -420,6 +473,7 @@ def test_no_check_is_without_a_test():
         "few_rows_are_left_out",
         "labels_do_not_contradict",
         "champion_is_no_worse",
+        "labels_are_not_swapped",
         "figures_lie_in_their_intervals",
         "auc_follows_from_the_scores",
     }

@@ -21,6 +21,8 @@ from assets.resources.models import Models
 from assets.resources.pyfunc_classifier import PyfuncClassifier
 from assets.resources.registry import CHAMPION, CHAMPION_URI, MODEL
 from assets.resources.tracking import Tracking
+from support.black_box import BlackBox, serving
+from support.classifiers import Brightness
 
 COMPUTE = ComputeSettings(device="cpu")
 
@@ -149,6 +151,19 @@ def test_a_classifier_that_is_no_model_of_mlflow_needs_no_registry(
     assert loaded.fingerprint == describe_classifier(variant).fingerprint
     with pytest.raises(UserError, match="There is no network nonsense"):
         down.load("nonsense", COMPUTE, unheard)
+
+
+@pytest.mark.parametrize("version", ["7", ""])
+def test_the_version_of_a_remote_model_is_the_one_that_it_reports(
+    tmp_path, unreachable_uri, version
+):
+    down = Models(tmp_path, Tracking(home=str(tmp_path), tracking_uri=unreachable_uri))
+    box = BlackBox(Brightness())
+    box.header = version
+    with serving(box) as url:
+        loaded = down.load(url, COMPUTE, unheard)
+    assert (loaded.identity.name, loaded.identity.version) == (url, version)
+    assert loaded.identity.fingerprint == loaded.classifier.fingerprint
 
 
 def test_the_packaged_model_has_a_name_of_its_own(models, variant):

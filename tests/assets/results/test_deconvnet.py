@@ -16,18 +16,21 @@ from assets.methods.attribution.deconvnet_maps import DeconvnetSettings, deconvn
 from assets.methods.attribution.target import Target
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
+from assets.methods.common.timestamps import DATE_VARIABLE
 from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.http_classifier import HttpClassifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.models.named_classifiers import load_named_classifier
 from assets.methods.models.preprocessing import Preprocessing
+from assets.methods.models.scoring import score_image
 from assets.methods.models.torch_classifier import TorchClassifier
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.rejects import Reason
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking
+from assets.results import deconvnet
 from assets.results.deconvnet import DeconvnetResult, chosen_deconvnet_maps, run_deconvnet
 from assets.results.originals import Original, tracked_results
 from assets.steps import Step
@@ -61,9 +64,13 @@ def target_of(classifier=None, class_name="bright") -> Target:
 
 
 def run_on(
-    image: Image.Image, target: Target | None = None, settings: DeconvnetSettings | None = None
+    image: Image.Image,
+    target: Target | None = None,
+    settings: DeconvnetSettings | None = None,
+    judged: Image.Image | None = None,
 ) -> DeconvnetResult:
-    return run_deconvnet(image, "photo.png", target or target_of(), settings or DeconvnetSettings())
+    target, settings = target or target_of(), settings or DeconvnetSettings()
+    return run_deconvnet(image, "photo.png", target, settings, judged)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -129,7 +136,7 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
     assert value.table["rank"].tolist() == [1, 2, 3, 4, 5]
     for column in ("image_id", "uri", "score"):
         assert value.table[column].tolist() == read[column].tolist()
-    assert (value.table.changed_score >= value.table.score_of_network).all()
+    assert (value.table.changed_score >= value.table.square_score).all()
     assert value.rejects.uri.tolist() == gone.uri.tolist()
     assert value.rejects.reason.tolist() == [Reason.UNREADABLE.value] * 2
     assert value.rejects.detail.str.endswith(".").all()
@@ -143,18 +150,22 @@ def test_photos_of_any_shape_are_carried_back_and_those_that_are_gone_are_reject
 
     found = artifacts(tracking, run.run_id)
     kinds = ["changed.png", "figure.png", "reconstruction.npy", "reconstruction.png"]
-    folders = ["photo", *(f"photo-{number}" for number in range(2, 6))]
+    folders = [f"photo-{image_id[:8]}" for image_id in value.table.image_id]
     assert [name for name in found if not name.startswith("images/")] == sorted(
-        f"{folder}/{kind}" for folder in folders for kind in kinds
+        ["deconvnet_maps.csv"] + [f"{folder}/{kind}" for folder in folders for kind in kinds]
     )
     series = {tuple(Path(name).name.split("+")[:3]) for name in found if name.startswith("images/")}
     assert series == {("figure", "step", str(rank)) for rank in range(1, 6)}
     client = tracking.client
-    for name, column in (("score", "score_of_network"), ("changed_score", "changed_score")):
+    for name, column in (
+        ("score", "judged_score"),
+        ("square_score", "square_score"),
+        ("changed_score", "changed_score"),
+    ):
         history = client.get_metric_history(run.run_id, name)
         assert [one.step for one in history] == [1, 2, 3, 4, 5]
         assert [one.value for one in history] == pytest.approx(value.table[column].tolist())
-    whole = client.download_artifacts(run.run_id, "photo-2/reconstruction.npy", str(tmp_path))
+    whole = client.download_artifacts(run.run_id, f"{folders[1]}/reconstruction.npy", str(tmp_path))
     np.testing.assert_array_equal(np.load(whole), value.reconstructions[photos.image_id[1]])
 
 
@@ -170,7 +181,8 @@ def test_the_first_that_could_be_read_is_the_highest(photos, tracking):
     assert "highest" in log.metadata
     # The folders are the same whichever images are gone.
     names = {name.split("/")[0] for name in artifacts(tracking, run.run_id)}
-    assert names == {"photo-2", "photo-3", "images"}
+    folders = {f"photo-{image_id[:8]}" for image_id in value.table.image_id}
+    assert names == {"deconvnet_maps.csv", *folders, "images"}
 
 
 def test_when_none_can_be_read_the_first_reason_is_told(photos, tracking):
@@ -202,10 +214,39 @@ def test_the_files_are_what_was_found():
     assert (pixels("changed.png") != np.asarray(image)).any()
 
 
+def test_the_deconvnet_reads_the_judged_pixels_and_tells_what_a_square_of_them_scores(monkeypatch):
+    told = []
+    draw = deconvnet.draw_deconvnet_figure
+    monkeypatch.setattr(
+        deconvnet,
+        "draw_deconvnet_figure",
+        lambda *given, notes: told.append(notes) or draw(*given, notes=notes),
+    )
+    target, image = target_of(), Image.new("RGB", (96, 48))
+    wide, square = Image.new("RGB", (32, 16), "white"), noise(24, 24)
+    found = run_on(image, target, judged=wide)
+    # The network reads a white square from the middle, and twice as much of mid-grey when padded.
+    assert found.metrics["score"] == score_image(target.classifier, wide, "bright")
+    assert found.metrics["score"] > found.metrics["square_score"] + 0.05
+    assert found.found.reconstruction.shape == (48, 96, 3)
+    assert found.found.changed.size == found.found.change.shape[1::-1] == (32, 16)
+    both, warning = found.notes
+    assert both == (
+        "The deconvnet reads the working copy padded to a square, of which P(bright) is "
+        f"{found.metrics['square_score']:.4f}; the photo's score is {found.metrics['score']:.4f}, "
+        "by its working copy."
+    )
+    assert warning.startswith("Warning: these scores differ by more than 0.02. Whether the photo ")
+    found = run_on(square, target)
+    assert found.metrics["score"] == pytest.approx(found.metrics["square_score"], abs=1e-6)
+    assert told == [(both, warning), ()]
+
+
 def test_a_server_that_is_down_costs_no_reconstruction(tmp_path, unreachable_uri):
     heard = []
     tracking = Tracking(home=str(tmp_path), tracking_uri=unreachable_uri)
-    image = Original(1, "photo.png", "photo.png", "photo", noise(12, 9), "id")
+    photo = noise(12, 9)
+    image = Original(1, "photo.png", "photo.png", "photo", photo, "id", photo, photo.size)
     with tracking.lone_run("deconv", heard.append) as run:
         results = list(tracked_results([image], lambda one: run_on(one.image), run))
     assert len(results) == 1
@@ -227,7 +268,7 @@ def test_the_padding_is_cut_off_and_what_is_left_lies_in_its_place(open_nsfw, si
     square.paste(wide, (left, upper))
     found, padded = (deconvnet_map(image, open_nsfw, "nsfw") for image in (wide, square))
     assert found.reconstruction.shape == (size[1], size[0], 3)
-    assert found.score == padded.score
+    assert found.square_score == padded.square_score
     part = padded.reconstruction[upper : upper + size[1], left : left + size[0]]
     # At the cut a pixel has no neighbour to be interpolated with.
     inner = (slice(2, -2), slice(2, -2))
@@ -310,6 +351,7 @@ def test_a_classifier_that_shows_no_layers_is_told_in_a_sentence(kind):
     assert message.startswith("A deconvnet goes back through the layers of a network, and this ")
 
 
-def test_the_answer_is_the_same_each_time():
+def test_the_answer_is_the_same_each_time(monkeypatch):
+    monkeypatch.setenv(DATE_VARIABLE, "0")
     first, again = (run_on(noise(40, 30)) for _ in range(2))
     assert first.files == again.files

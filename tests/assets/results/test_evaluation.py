@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 import shutil
@@ -22,7 +23,7 @@ from sklearn.metrics import (
 from assets import nsfw, photo_map, training
 from assets.checks import training as training_checks
 from assets.config import NsfwEvaluationConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, load, save
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.evaluation.worst_errors import worst_errors
@@ -50,9 +51,11 @@ from assets.results.evaluation import (
     evaluation_value,
     label_metrics,
     log_evaluation,
+    scores_in_words,
     shown_names,
+    slice_metrics,
 )
-from assets.values import NsfwEvaluation
+from assets.values import EncodedImage, NsfwEvaluation
 
 PAGE = Image.new("RGB", (8, 8))
 OVERALL = ["auc", "average_precision", "ece_after", "ece_before"]
@@ -112,7 +115,14 @@ def store(tmp_path) -> VectorStore:
 
 
 def evaluated(
-    labelled: Labelled, store, name="bright", classifier=None, split="test", **settings
+    labelled: Labelled,
+    store,
+    name="bright",
+    classifier=None,
+    split="test",
+    classes=(),
+    version="",
+    **settings,
 ) -> EvaluatedModel:
     return evaluate_model(
         name,
@@ -122,7 +132,40 @@ def evaluated(
         EvaluationSettings(**settings),
         labelled.load,
         store,
+        classes=classes,
+        version=version,
     )
+
+
+def test_an_animation_has_the_score_of_its_highest_frame_and_is_shown_at_it(store):
+    labelled = random_set(40)
+    data, (first, *_) = labelled.data, labelled.data.images.image_id
+    is_first = data.images.image_id == first
+    data.images.loc[is_first, ["label", "split"]] = ["sfw", "test"]
+    labelled.level_of |= {f"{first}-0": 0, f"{first}-7": 255}
+    model = evaluate_model(
+        "bright",
+        brightness(),
+        data,
+        "all",
+        EvaluationSettings(),
+        labelled.load,
+        store,
+        ids_of={first: (f"{first}-0", f"{first}-7")},
+    )
+    scores = model.scores.set_index("image_id")
+    assert (scores.score[first], scores.frame[first]) == (1, 7)
+    assert scores.frame.drop(first).isna().all()
+    seen = []
+
+    def load(image_id):
+        seen.append(image_id)
+        return labelled.load(image_id)
+
+    value = evaluation_value([model], PAGE, load, "nsfw", NsfwEvaluationConfig(worst=1))
+    assert f"{first}-7" in seen
+    assert first not in seen
+    assert value.scores.set_index("image_id").frame[first] == 7
 
 
 def value_of(models, labelled, **config) -> NsfwEvaluation:
@@ -250,35 +293,28 @@ def test_split_all_leaves_nobody_out_and_needs_no_validation(store):
     )
 
 
-def test_slices_count_their_negatives_and_have_intervals(hand, store):
+def test_slices_have_recall_precision_and_false_positive_rate_with_intervals(hand, store):
     value = value_of([evaluated(hand, store)], hand)
-    assert list(value.slices) == [
-        "model",
-        "slice",
-        "value",
-        "n",
-        "n_negative",
-        "false_positives",
-        "false_positive_rate",
-        "low",
-        "high",
-    ]
+    assert list(value.slices)[:4] == ["model", "class", "slice", "value"]
     by_value = value.slices.set_index("value")
-    counts = by_value[["n", "n_negative", "false_positives"]]
-    assert counts.T["book"].tolist() == [11, 6, 0]
-    assert counts.T["web"].tolist() == [9, 4, 1]
+    counts = by_value[["n", "n_positive", "n_negative", "n_flagged", "false_positives"]]
+    assert counts.T["book"].tolist() == [11, 5, 6, 3, 0]
+    assert counts.T["web"].tolist() == [9, 5, 4, 6, 1]
+    assert by_value.recall.to_dict() == {"book": 0.6, "web": 1.0}
+    assert by_value.precision.to_dict() == {"book": 1.0, "web": 5 / 6}
     assert by_value.false_positive_rate["web"] == 0.25
     # Wilson's interval of 1 in 4, as in the tables of the literature.
-    assert by_value.low["web"] == pytest.approx(0.0456, abs=1e-4)
-    assert by_value.high["web"] == pytest.approx(0.6994, abs=1e-4)
-    assert by_value.low["book"] == 0 < by_value.high["book"] < 0.5
+    assert by_value.false_positive_rate_low["web"] == pytest.approx(0.0456, abs=1e-4)
+    assert by_value.false_positive_rate_high["web"] == pytest.approx(0.6994, abs=1e-4)
+    assert by_value.false_positive_rate_low["book"] == 0
+    assert 0 < by_value.false_positive_rate_high["book"] < 0.5
 
 
 def test_without_slices_the_table_is_empty_and_has_its_columns(store):
     labelled = random_set()
     value = value_of([evaluated(labelled, store), evaluated(labelled, store, "again")], labelled)
     assert len(value.slices) == 0
-    assert list(value.slices)[:3] == ["model", "slice", "value"]
+    assert list(value.slices)[:4] == ["model", "class", "slice", "value"]
 
 
 def test_each_of_several_models_has_its_rows_its_sheet_and_its_prefix(hand, store, tracking):
@@ -297,7 +333,8 @@ def test_each_of_several_models_has_its_rows_its_sheet_and_its_prefix(hand, stor
     one, other = (metrics_of(value, name).value for name in names)
     assert one["auc"] == other["auc"]
     assert "precision" not in other.index
-    assert value.notes[0].startswith("http://box/dim: No score reaches the threshold of 0.5")
+    assert value.notes[0].startswith("bright: The temperature of one half of the set is 0.01, ")
+    assert value.notes[1].startswith("http://box/dim: No score reaches the threshold of 0.5")
     with tracking.lone_run("evaluation", unheard) as run:
         log_evaluation(run, models, value)
     metrics = tracking.client.get_run(run.run_id).data.metrics
@@ -316,13 +353,39 @@ def test_each_of_several_models_has_its_rows_its_sheet_and_its_prefix(hand, stor
     assert "model_2.precision" not in summary
 
 
+def test_slices_have_names_that_mlflow_takes_and_that_are_theirs_alone(store, tracking):
+    values = ["a/b", "a b", "a.b", "写真", "", "..", "x" * 300, "plain"] * 3
+    labelled = Labelled(range(10, 250, 10), [False] * 12 + [True] * 12, source=values)
+    model = evaluated(labelled, store)
+    found = slice_metrics(model.evaluation.slices)
+    assert {name.split(".")[2] for name in found} == {"a b", "x" * 60, "plain", ""}
+    assert all(math.isfinite(one) for one in found.values())
+    with tracking.lone_run("evaluation", unheard) as run:
+        run.metrics(found)
+    assert tracking.client.get_run(run.run_id).data.metrics == pytest.approx(found)
+
+
+def test_of_many_slices_mlflow_has_the_largest(store):
+    names = [f"s{number}" for number in range(21) for _ in range(2)]
+    labelled = Labelled(range(10, 95, 2), [False, True] * 21 + [True], source=[*names, "s20"])
+    found = slice_metrics(evaluated(labelled, store).evaluation.slices)
+    values = {name.split(".")[2] for name in found}
+    assert len(values) == 20
+    assert "s20" in values
+
+
 def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path):
     model = evaluated(hand, store)
     value = value_of([model], hand)
     with tracking.lone_run("evaluation", unheard) as run:
         log_evaluation(run, [model], value)
     metrics = tracking.client.get_run(run.run_id).data.metrics
+    of_slices = {name: metrics.pop(name) for name in [*metrics] if name.startswith("slice.")}
     assert metrics == pytest.approx(model.evaluation.flat_metrics())
+    # Each of two slices has three rates and the ends of their intervals.
+    assert len(of_slices) == 18
+    assert of_slices["slice.source.web.false_positive_rate"] == 0.25
+    assert of_slices["slice.source.web.false_positive_rate_high"] == pytest.approx(0.6994, abs=1e-4)
     files = evaluation_files(value)
     tables = ["curves", "metrics", "reliability", "scores", "slices"]
     others = ["evaluation.png", "worst_errors.csv", "worst_errors.png"]
@@ -337,7 +400,7 @@ def test_mlflow_has_every_figure_and_every_file(hand, store, tracking, tmp_path)
         assert len(read) == len(table)
     scores = pd.read_csv(io.BytesIO(files["scores.csv"]), dtype={"image_id": str})
     assert sorted(scores.columns.tolist()) == sorted(
-        ["image_id", "uri", "label", "split", "model", "score"]
+        ["image_id", "uri", "label", "split", "model", "class", "score", "frame"]
     )
     np.testing.assert_allclose(scores.score, hand.scores, rtol=1e-6)
     for name in ("evaluation.png", "worst_errors.png"):
@@ -349,7 +412,7 @@ def test_the_summary_is_a_figure_with_its_interval_in_words(hand, store):
     assert (summary["model"], summary["images"], summary["positives"]) == ("bright", 20, 10)
     # Wilson's interval of 8 in 10.
     assert summary["recall"] == "0.8000 (0.4902 to 0.9433)"
-    assert set(summary) - {"model", "images", "positives"} == {
+    assert set(summary) - {"model", "class", "images", "positives"} == {
         *OVERALL,
         "precision",
         "recall",
@@ -447,8 +510,114 @@ def test_a_validation_set_of_one_class_is_left_aside_with_a_note(store):
 
 
 def test_a_model_that_lacks_the_class_is_told_in_a_sentence(hand, store):
-    with pytest.raises(UserError, match=r"^There is no class nsfw: choose sfw or porn\.$"):
+    with pytest.raises(UserError) as caught:
         evaluated(hand, store, classifier=brightness(class_name="porn"))
+    assert str(caught.value) == (
+        "bright cannot be evaluated: it has no class nsfw but 'sfw' and 'porn', so name each of "
+        "its classes that stands for nsfw by --class 'bright=CLASS', or in Dagster in the setting "
+        "classes; several add up."
+    )
+
+
+def test_a_model_may_call_the_positive_class_otherwise(hand, store):
+    named = evaluated(hand, store)
+    mapped = evaluated(
+        hand, store, classifier=brightness(class_name="porn"), classes=["porn"], version="3"
+    )
+    assert mapped.scores.equals(named.scores)
+    value = value_of([mapped], hand)
+    assert value.classes == (["porn"],)
+    for table in (value.metrics, value.slices, value.curves, value.reliability, value.scores):
+        assert (table["class"] == "porn").all()
+    worst = pd.read_csv(io.BytesIO(evaluation_files(value)["worst_errors.csv"]))
+    assert (worst["class"] == "porn").all()
+    assert evaluation_summary([mapped])["class"] == "porn"
+    assert scores_in_words([mapped, named], "nsfw") == (
+        "Positive are the images labelled nsfw; bright: P(porn) for nsfw."
+    )
+    assert scores_in_words([named], "nsfw") == "Positive are the images labelled nsfw."
+
+
+def shades(images):
+    """The brightness, divided among three classes."""
+    bright = np.array([image.getpixel((0, 0))[0] / 255 for image in images])
+    return {"dark": 1 - bright, "grey, light": 0.7 * bright, "white": 0.3 * bright}
+
+
+def test_several_classes_of_a_model_add_up_each_once(hand, store):
+    classifier = CallableClassifier(shades, None, "shades")
+    classes = ["grey, light", "white", "white"]
+    model = evaluated(hand, store, classifier=classifier, classes=classes)
+    assert model.scores.score.tolist() == pytest.approx(hand.scores.tolist(), abs=1e-7)
+    assert model.class_names == ("grey, light", "white")
+    assert model.class_name == "grey, light + white"
+    assert scores_in_words([model], "nsfw").endswith("P(grey, light) + P(white) for nsfw.")
+
+
+def test_of_many_classes_the_first_are_named_and_the_others_counted(hand, store):
+    many = {f"c{number}": 0.1 for number in range(9)}
+    classifier = CallableClassifier(
+        lambda images: {name: [share] * len(images) for name, share in many.items()}, None, "many"
+    )
+    model = evaluated(hand, store, classifier=classifier, classes=list(many))
+    assert model.class_name == "c0 + c1 + c2 + c3 + c4 + c5 + 3 more"
+    assert value_of([model], hand).classes == (list(many),)
+    with pytest.raises(UserError, match="it has no class nsfw but 9 others, so name each"):
+        evaluated(hand, store, classifier=classifier)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["porn", "drawn"], r"^bright cannot be evaluated: There is no class porn: choose dark or"),
+        (
+            ["dark", "white", "drawn"],
+            r"The probabilities of dark \+ white \+ drawn add up to 1\.\d+",
+        ),
+    ],
+    ids=["no such class", "classes that do not exclude each other"],
+)
+def test_classes_that_cannot_be_added_up_are_told_in_a_sentence(hand, store, classes, message):
+    def classify(images):
+        bright = np.array([image.getpixel((0, 0))[0] / 255 for image in images])
+        return {"dark": 1 - bright, "white": bright, "drawn": bright}
+
+    classifier = CallableClassifier(classify, None, "labels")
+    with pytest.raises(UserError, match=message):
+        evaluated(hand, store, classifier=classifier, classes=classes)
+
+
+def test_the_sheets_of_errors_say_the_model_its_version_the_class_and_the_threshold(
+    hand, store, monkeypatch
+):
+    titles = []
+
+    def note(load_image, errors, positive, title, *, blur):
+        titles.append((positive, *title))
+        return PAGE
+
+    monkeypatch.setattr("assets.results.evaluation.draw_worst_errors", note)
+    models = [
+        evaluated(hand, store, "models:/nsfw@champion", version="7"),
+        evaluated(hand, store, "b", brightness(class_name="porn"), classes=["porn"]),
+    ]
+    value_of(models, hand, threshold=0.7)
+    assert titles == [
+        ("nsfw", "Worst errors of models:/nsfw@champion, version 7", "P(nsfw), flagged from 0.7"),
+        ("nsfw", "Worst errors of b", "P(porn) for nsfw, flagged from 0.7"),
+    ]
+
+
+def test_each_of_more_than_ten_sheets_is_the_one_of_its_model(hand, store, tmp_path):
+    """A value that was stored has its sheets in the order of their names: 1, 10, 11, 2."""
+    models = [evaluated(hand, store, f"m{number}") for number in range(11)]
+    value = value_of(models, hand)
+    sheets = {f"model_{n}": EncodedImage(b"%d" % n, ".png") for n in range(1, 12)}
+    save(dataclasses.replace(value, worst=sheets), tmp_path / "value")
+    files = evaluation_files(load(NsfwEvaluation, tmp_path / "value"))
+    assert [files[f"worst_errors_model_{n}.png"] for n in range(1, 12)] == [
+        b"%d" % n for n in range(1, 12)
+    ]
 
 
 @pytest.mark.parametrize("answer", [math.nan, math.inf, 1.5, -0.5])
@@ -604,7 +773,14 @@ def test_dagster_and_mlflow_show_what_was_found(world, evaluation):
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"models": ["python:darkness:dark"]}, "There is no class nsfw: choose dark or bright."),
+        (
+            {"models": ["python:darkness:dark"]},
+            "python:darkness:dark cannot be evaluated: it has no class nsfw but 'dark' and 'bri",
+        ),
+        (
+            {"classes": {"skin": ["nude"]}},
+            "Classes are given for skin, which is not evaluated: the classifiers are models:/nsfw@",
+        ),
         ({"models": ["skin-baseline", "skin"]}, "skin"),
         ({"prevalence": 0.0}, "The prevalence is 0.0: choose a number above 0 and below 1."),
     ],
@@ -614,6 +790,7 @@ def test_what_cannot_be_evaluated_is_told_in_a_sentence(
 ):
     monkeypatch.syspath_prepend(str(world.folder))
     upstream = [
+        dg.AssetSpec("raw_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("labelled_images", partitions_def=COLLECTIONS),
         dg.AssetSpec("nsfw_model"),
     ]

@@ -23,6 +23,7 @@ from assets.methods.training.train import TrainedClassifier
 from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, MODEL, RegisteredModel
 from assets.resources.tracking import Tracking
+from assets.results.references import reference_sample
 from assets.results.training import (
     CHAMPION_OF_BEFORE,
     NEW,
@@ -77,9 +78,24 @@ def trained(slope: float, preprocessing: Preprocessing = PREPROCESSING) -> Train
     return TrainedClassifier(weights, ARCHITECTURE, preprocessing, CLASSES, HISTORY, 2, 0)
 
 
+class WithSmallPackage(Models):
+    """The packaged network is one of brightness, too; without `nsfw` it is no reference."""
+
+    def __init__(
+        self, tracking: Tracking, slope: float = 1, classes: tuple[str, str] = ("dark", "light")
+    ) -> None:
+        super().__init__(Path(tracking.home), tracking)
+        self.file = Path(tracking.home, f"packaged{slope}.safetensors")
+        weights = brightness_weights(slope)
+        save_classifier(self.file, weights, ARCHITECTURE, classes, PREPROCESSING)
+
+    def packaged(self) -> Path:
+        return self.file
+
+
 @pytest.fixture
 def models(tracking) -> Models:
-    return Models(Path(tracking.home), tracking)
+    return WithSmallPackage(tracking)
 
 
 @pytest.fixture
@@ -160,18 +176,21 @@ def test_an_epoch_is_a_point_of_each_curve(tracking):
 
 
 def test_a_better_model_becomes_champion(models, champion, tracking, tmp_path):
-    champion(-1)
+    champion(0)
     result = enter(1, models, tmp_path)
     assert (result.version, result.alias) == ("2", "champion")
     assert aliases(tracking) == {"champion": "2"}
     assert models.champion().description.fingerprint == result.fingerprint
     table = result.comparison.set_index("model")
     assert table.version.to_dict() == {NEW: "2", CHAMPION_OF_BEFORE: "1"}
-    assert table.auc.to_dict() == {NEW: 1, CHAMPION_OF_BEFORE: 0}
+    assert table.auc.to_dict() == {NEW: 1, CHAMPION_OF_BEFORE: 0.5}
     assert (table.auc_low <= table.auc).all()
     assert (table.auc <= table.auc_high).all()
     assert result.reason.startswith("AUC 1.0000 (")
-    assert result.reason.endswith("its lower bound is not below the champion's.")
+    assert result.reason.endswith(
+        "its lower bound is not below the champion's. As the champion is not surely above "
+        "chance, nothing tells whether labels are swapped."
+    )
 
 
 @pytest.mark.parametrize("slope", [-1, 0], ids=["the wrong way round", "at random"])
@@ -181,7 +200,7 @@ def test_a_worse_model_does_not_become_champion(models, champion, tracking, tmp_
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert models.champion().description == before.description
-    assert result.reason.endswith("its lower bound is below the champion's.")
+    assert "its lower bound is below the champion's." in result.reason
 
 
 def test_a_model_that_ranks_as_well_becomes_champion(models, champion, tracking, tmp_path):
@@ -199,7 +218,7 @@ def test_a_network_that_diverged_does_not_follow_a_champion_that_is_below_chance
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
     assert result.comparison.auc.tolist() == [0.5, 0]
-    assert result.reason.endswith(": its lower bound is not above chance, which is 0.5.")
+    assert ": its lower bound is not above chance, which is 0.5. Labels swapped?" in result.reason
 
 
 def test_the_champion_that_is_trained_once_more_stays_champion_whatever_its_auc(
@@ -213,7 +232,7 @@ def test_the_champion_that_is_trained_once_more_stays_champion_whatever_its_auc(
 
 
 def test_the_same_weights_are_no_new_version(models, champion, tracking, tmp_path):
-    champion(-1)
+    champion(0)
     first = enter(1, models, tmp_path)
     again = enter(1, models, tmp_path)
     assert (again.version, again.alias) == (first.version, "champion")
@@ -229,9 +248,9 @@ def test_only_the_test_set_judges(models, champion, tmp_path):
         for number in range(N, 3 * N)
     ]
     data = labelled([*judging(), *others])
-    champion(-1)
+    champion(0)
     result = enter(1, models, tmp_path, data)
-    assert result.comparison.auc.tolist() == [1, 0]
+    assert result.comparison.auc.tolist() == [1, 0.5]
 
 
 def test_a_champion_without_the_class_stays_and_is_not_compared(
@@ -241,7 +260,11 @@ def test_a_champion_without_the_class_stays_and_is_not_compared(
     result = enter(1, models, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
-    assert result.reason == "The champion has no class nsfw, so the two cannot be compared."
+    assert result.reason == (
+        "It does not know bright, which the champion is asked for. The champion has no class nsfw, "
+        "so the two cannot be compared. No model knew nsfw before, so nothing tells whether labels "
+        "are swapped."
+    )
     new, before = result.comparison.itertuples(index=False)
     assert (new.model, new.version, new.auc) == (NEW, "2", 1)
     assert (before.model, before.version) == (CHAMPION_OF_BEFORE, "1")
@@ -249,7 +272,7 @@ def test_a_champion_without_the_class_stays_and_is_not_compared(
 
 
 def test_the_file_of_the_version_and_its_history_are_kept(models, champion, tmp_path):
-    champion(-1)
+    champion(0)
     result = enter(1, models, tmp_path / "new")
     described = describe_classifier(tmp_path / "new" / result.weights)
     assert described.fingerprint == result.fingerprint
@@ -264,7 +287,7 @@ def test_a_champion_that_was_replaced_while_it_was_judged_is_not_the_one_to_matc
     models, champion, tracking, tmp_path
 ):
     """Better than the champion at first, worse than the one that took its place meanwhile."""
-    champion(-1)
+    champion(0)
     promoted = threading.Lock()
 
     def load(image_id: str) -> Image.Image:
@@ -284,7 +307,7 @@ def test_a_champion_that_was_replaced_while_it_was_judged_is_not_the_one_to_matc
 def test_a_champion_that_was_replaced_after_it_was_judged_is_not_the_one_to_match(
     models, champion, tracking, tmp_path
 ):
-    champion(-1)
+    champion(0)
     numbers = itertools.count(1)
 
     def load(image_id: str) -> Image.Image:
@@ -301,13 +324,13 @@ def test_a_champion_that_was_replaced_after_it_was_judged_is_not_the_one_to_matc
 
 
 @pytest.mark.parametrize(
-    ("slope", "alias"), [(1, "champion"), (-1, "challenger")], ids=["no worse", "worse"]
+    ("slope", "alias"), [(1, "champion"), (0, "challenger")], ids=["no worse", "worse"]
 )
 def test_test_photos_that_the_champion_was_trained_on_are_told(
     models, champion, tracking, tmp_path, slope, alias
 ):
     """Three of the sixteen were for training when it was made, and two for validation."""
-    champion(-1)
+    champion(0)
     splits = ["train"] * 3 + ["validation"] * 2 + ["test"] * (N - 5)
     before = [(one, label, split) for (one, label, _), split in zip(judging(), splits, strict=True)]
     before += [(f"image-{N + number}", CLASSES[number % 2], "train") for number in range(4)]
@@ -336,30 +359,30 @@ def test_a_champion_that_could_not_be_asked_for_is_not_replaced(
     models, champion, tracking, tmp_path
 ):
     """What was seen last may not be champion any more, so that beating it proves nothing."""
-    last_seen = dataclasses.replace(champion(-1), version="", unreachable="It was down.")
+    last_seen = dataclasses.replace(champion(0), version="", unreachable="It was down.")
 
-    class DownForOneQuestion(Models):
+    class DownForOneQuestion(WithSmallPackage):
         def champion(self, run_id: str = "") -> RegisteredModel:
             return last_seen
 
-    back = DownForOneQuestion(Path(tracking.home), tracking)
+    back = DownForOneQuestion(tracking)
     result = enter(1, back, tmp_path)
     assert (result.version, result.alias) == ("2", "challenger")
     assert aliases(tracking) == {"champion": "1", "challenger": "2"}
-    assert result.comparison.auc.tolist() == [1, 0]
+    assert result.comparison.auc.tolist() == [1, 0.5]
     assert result.reason == "The champion is not known: It was down."
 
 
 def test_a_registry_that_is_down_costs_no_result(
     models, champion, tracking, tmp_path, unreachable_uri
 ):
-    champion(-1)
-    down = Models(Path(tracking.home), Tracking(home=tracking.home, tracking_uri=unreachable_uri))
+    champion(0)
+    down = WithSmallPackage(Tracking(home=tracking.home, tracking_uri=unreachable_uri))
     result = enter(1, down, tmp_path)
     assert (result.version, result.alias) == ("", "")
     assert result.reason.startswith("The model registry could not be reached: ")
     assert "secret" not in result.reason
-    assert result.comparison.auc.tolist() == [1, 0]
+    assert result.comparison.auc.tolist() == [1, 0.5]
     assert result.comparison.version.tolist() == ["", ""]
     assert (tmp_path / result.weights).is_file()
     assert aliases(tracking) == {"champion": "1"}
@@ -368,10 +391,82 @@ def test_a_registry_that_is_down_costs_no_result(
 def test_a_registry_that_is_down_fails_when_tracking_is_strict(
     models, champion, tracking, tmp_path, unreachable_uri
 ):
-    champion(-1)
-    down = Models(
-        Path(tracking.home),
-        Tracking(home=tracking.home, tracking_uri=unreachable_uri, strict=True),
-    )
+    champion(0)
+    down = WithSmallPackage(Tracking(home=tracking.home, tracking_uri=unreachable_uri, strict=True))
     with pytest.raises(MlflowException):
         enter(1, down, tmp_path)
+
+
+def in_splits(swapped: str = "", source: str = "") -> LabelledData:
+    """Photos of each split from two sources, whose labels are swapped in splits or in a source."""
+    splits = [*["test"] * 16, *["train"] * 16, *["validation"] * 12]
+    sources = [("camera", "web")[number // 2 % 2] for number in range(len(splits))]
+    rows = [
+        (f"image-{number}", CLASSES[(number + (split in swapped or one == source)) % 2], split)
+        for number, (split, one) in enumerate(zip(splits, sources, strict=True))
+    ]
+    data = labelled(rows)
+    images = data.images.assign(source=pd.array(sources, dtype="string"))
+    return dataclasses.replace(data, images=images, slice_columns=("source",))
+
+
+@pytest.mark.parametrize(
+    ("data", "slopes", "alias", "doubted"),
+    [
+        # The slopes of the new version, of the champion and of the packaged network: a slope below
+        # 0 is of a network that learned from swapped labels, and one of 0 of a network that tells
+        # nothing.
+        (in_splits(), (2, 1, 1.5), "champion", ""),
+        (in_splits(), (2, 1, -1), "challenger", "Labels swapped?"),
+        (in_splits(), (2, -1, 1), "challenger", "Labels swapped?"),
+        (in_splits("test train validation"), (-1, 1, 1.5), "challenger", "Labels swapped?"),
+        (in_splits("train"), (2, 1, 1.5), "challenger", "Labels of the split train swapped?"),
+        (in_splits("test"), (2, 1, 1.5), "challenger", "Labels of the split test swapped?"),
+        (in_splits(source="web"), (0, 1, 1.5), "challenger", "Labels where source is web swapped?"),
+        (in_splits(), (0, -0.0, 1.5), "challenger", ""),
+    ],
+    ids=["right", "packaged", "champion", "all", "train", "test", "half", "champion tells nothing"],
+)
+def test_swapped_labels_leave_the_champion_as_it_is(
+    tracking, tmp_path, champion, data, slopes, alias, doubted
+):
+    candidate, of_champion, of_package = slopes
+    champion(of_champion)
+    models = WithSmallPackage(tracking, of_package, CLASSES)
+    result = enter(candidate, models, tmp_path, data)
+    assert result.alias == alias
+    assert result.label_doubt.startswith(doubted)
+    assert (result.label_doubt == "") == (doubted == "")
+    assert result.label_doubt in result.reason
+    assert aliases(tracking)["champion"] == ("2" if alias == "champion" else "1")
+    verdict = models.registry.verdict_on(result.version)
+    assert verdict == f"{alias}: {result.reason}"
+    references = result.references
+    assert references.model.unique().tolist() == ["the champion", "open_nsfw"]
+    places = ["test", "train", "validation", "source is camera", "source is web"]
+    assert references.place.tolist() == places * 2
+
+
+def test_a_reference_is_asked_about_a_sample_of_each_split():
+    rows = [(f"{number:05}", CLASSES[number % 2], "train") for number in range(1, 1201)]
+    rows += [(f"{number:05}", CLASSES[number % 2], "test") for number in range(2000, 3200)]
+    sample = reference_sample(labelled(rows)).images
+    assert sample.groupby(["split", "label"]).size().tolist() == [600, 600, 500, 500]
+    # The same ones in whatever order the photos come.
+    other = reference_sample(labelled(rows[::-1])).images
+    assert other.image_id.tolist() == sample.image_id.tolist()
+
+
+def test_intervals_of_slices_are_wider_the_more_there_are(tracking, tmp_path, champion):
+    champion(1)
+    few = in_splits()
+    values = pd.array([str(number // 11) for number in range(len(few.images))], dtype="string")
+    many = dataclasses.replace(
+        few, images=few.images.assign(part=values), slice_columns=("source", "part")
+    )
+    lows = [
+        enter(1, WithSmallPackage(tracking), tmp_path, data).references.set_index("place").auc_low
+        for data in (few, many)
+    ]
+    assert lows[1]["source is web"] < lows[0]["source is web"]
+    assert lows[1]["test"] == lows[0]["test"]

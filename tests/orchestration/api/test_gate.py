@@ -257,7 +257,7 @@ def test_a_body_as_large_as_allowed_is_taken(client, service):
     assert len(body) == 2**20
     assert client().post("/v2/echo", content=body, headers=headers).status_code == 200
     answer = client().post("/v2/echo", content=body + b" ", headers=headers)
-    assert _status(answer) == (400, 11102)
+    assert _status(answer) == (413, 11102)
 
 
 def _exchange(app, messages, headers=(), path="/v2/echo") -> list[dict]:
@@ -297,7 +297,7 @@ def _code(sent: list[dict]) -> int:
 def test_a_body_without_a_length_is_counted_as_it_comes(service):
     body = [_part(b"x" * 2**20)] * 65
     sent = _exchange(Gate(_never, service), body)
-    assert (sent[0]["status"], _code(sent)) == (400, 11102)
+    assert (sent[0]["status"], _code(sent)) == (413, 11102)
 
 
 def test_a_length_that_is_too_large_is_refused_before_anything_is_read(service):

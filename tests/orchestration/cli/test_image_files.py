@@ -7,6 +7,7 @@ from PIL import Image
 
 from assets.config import RawImagesConfig
 from assets.methods.photos.catalogue import CatalogueSettings
+from assets.methods.photos.decode import image_id
 from orchestration.cli.image_files import ImageFiles, reading_settings
 from orchestration.cli.options import Options
 
@@ -30,6 +31,10 @@ def unheard(message: str) -> None:
     raise AssertionError(message)
 
 
+def short(path: str) -> str:
+    return image_id(Path(path).read_bytes())[:8]
+
+
 def level_of(picture: Image.Image) -> int:
     return int(np.asarray(picture).flat[0])
 
@@ -39,9 +44,9 @@ def test_images_are_read_in_their_order_each_with_its_name_and_folder(photo):
     files = ImageFiles(images, unheard)
     read = list(files.read(reading_settings(NONE_GIVEN)))
     assert [(one.number, one.uri, one.name, one.folder) for one in read] == [
-        (1, images[0], "b.png", "b"),
-        (2, images[1], "a.png", "a"),
-        (3, images[2], "b.png", "b-2"),
+        (1, images[0], "b.png", f"b-{short(images[0])}"),
+        (2, images[1], "a.png", f"a-{short(images[1])}"),
+        (3, images[2], "b.png", f"b-{short(images[2])}"),
     ]
     assert [level_of(one.image) for one in read] == [10, 20, 30]
     assert len(files) == 3
@@ -51,7 +56,7 @@ def test_images_are_read_in_their_order_each_with_its_name_and_folder(photo):
 def test_an_image_that_is_named_twice_is_done_twice(photo):
     image = photo("cat.png")
     read = list(ImageFiles([image, image], unheard).read(reading_settings(NONE_GIVEN)))
-    assert [one.folder for one in read] == ["cat", "cat-2"]
+    assert [one.folder for one in read] == [f"cat-{short(image)}", f"cat-{short(image)}-2"]
 
 
 def test_a_path_from_here_becomes_a_whole_one(photo, monkeypatch, tmp_path):
@@ -114,7 +119,7 @@ def test_a_file_that_is_no_image_is_told_in_its_turn_and_the_others_follow(photo
     assert files.all_read
     assert told == []
     read = list(files.read(reading_settings(NONE_GIVEN)))
-    assert [(one.number, one.folder) for one in read] == [(1, "a"), (3, "b")]
+    assert [(one.number, one.name) for one in read] == [(1, "a.png"), (3, "b.png")]
     (line,) = told
     assert line.startswith(f"tessera: {broken} was left out: ")
     assert not files.all_read

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import click
 import pytest
 
@@ -11,7 +13,15 @@ from assets.config import (
 from assets.methods.common.errors import UserError
 from assets.resources.compute import Compute
 from orchestration.cli.main import cli
-from orchestration.cli.options import Options, pass_options, path_or_name, path_or_url
+from orchestration.cli.options import (
+    Options,
+    check_output_file,
+    check_output_folder,
+    check_table_name,
+    pass_options,
+    path_or_name,
+    path_or_url,
+)
 
 
 @pytest.fixture
@@ -125,6 +135,45 @@ def test_tracking_may_be_strict(given):
 def test_a_value_out_of_range_is_a_mistake_in_the_call(given, arguments):
     with pytest.raises(click.BadParameter):
         given("evaluate", "labels.csv", "--out", "a", *arguments)
+
+
+@pytest.mark.parametrize("threshold", ["-0.1", "1.1", "nan", "high"])
+def test_a_threshold_lies_between_0_and_1(given, threshold):
+    with pytest.raises(click.BadParameter):
+        given("score", "photos", "--out", "a.csv", "--threshold", threshold)
+    options, _ = given("score", "photos", "--out", "a.csv", "--threshold", "0")
+    assert options.settings == {"nsfw_scores": {"threshold": 0.0}}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.b.JSON", "x/a.Parquet"])
+def test_a_table_is_named_by_its_format(name):
+    check_table_name(Path(name))
+
+
+@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.csv.gz", "a.tsv", ".csv"])
+def test_another_ending_is_refused(name):
+    with pytest.raises(UserError, match=r"has to end in \.csv, \.parquet or \.json"):
+        check_table_name(Path(name))
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "mosaic.PNG", "scores.json", "index.html"])
+def test_a_folder_is_not_named_like_a_file_that_would_be_in_it(tmp_path, name):
+    out = tmp_path / name
+    with pytest.raises(UserError, match=r"--out .* named like a file, .* such as .*/[a-z]+\.$"):
+        check_output_folder(out)
+    assert not out.exists()
+    out.mkdir()
+    check_output_folder(out)
+    check_output_folder(tmp_path / "v1.2")
+
+
+def test_a_table_replaces_no_photo(tmp_path):
+    photos = [tmp_path / name for name in ("a.png", "b.csv")]
+    for photo in photos:
+        photo.touch()
+    check_output_file(tmp_path / "c.csv", [str(photo) for photo in photos])
+    with pytest.raises(UserError, match=r"b\.csv, which is read only"):
+        check_output_file(tmp_path / "b.csv", [str(photo) for photo in photos])
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

@@ -1,4 +1,5 @@
 import dataclasses
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from PIL import Image
 from assets.methods.attribution import deconvnet_figure
 from assets.methods.attribution.deconvnet import Activation
 from assets.methods.attribution.deconvnet_figure import draw_deconvnet_figure, signed_image
-from assets.methods.attribution.deconvnet_maps import DeconvnetMap, TopActivation
+from assets.methods.attribution.deconvnet_maps import DeconvnetMap, NoiseLikeness, TopActivation
 from assets.methods.attribution.heat_map import HeatMapSettings
+from assets.methods.plotting import sheet
+from support.figures import assert_words_are_readable, drawn_texts
 
 TITLE = ("astronaut.png", "opennsfw")
 
@@ -31,10 +34,13 @@ def found_in(size, n_top=9, **changes):
     )
     found = DeconvnetMap(
         class_name="nsfw",
-        score=0.1,
+        score=0.2,
+        square_score=0.1,
+        read_size=size,
         start=None,
         reconstruction=reconstruction,
         has_switches=True,
+        noise_likeness=NoiseLikeness(0.1, 0.2),
         relevance=np.abs(reconstruction).sum(axis=2),
         top_layer="conv",
         top=top,
@@ -45,8 +51,17 @@ def found_in(size, n_top=9, **changes):
     return dataclasses.replace(found, **changes)
 
 
-def figure(size=(90, 60), found=None, title=TITLE):
-    return draw_deconvnet_figure(photograph(size), found or found_in(size), *title)
+def figure(size=(90, 60), found=None, title=TITLE, **more):
+    return draw_deconvnet_figure(photograph(size), found or found_in(size), *title, **more)
+
+
+def words_of(*arguments, **more):
+    """The texts of a figure, each of which can be read, and the figure."""
+    with patch.object(sheet, "rasterised", wraps=sheet.rasterised) as rasterised:
+        picture = figure(*arguments, **more)
+    drawn = rasterised.call_args.args[0]
+    assert_words_are_readable(drawn)
+    return [text for text, _ in drawn_texts(drawn)], picture
 
 
 SIZES = [(1, 1), (400, 30), (30, 400), (512, 512), (1024, 683), (3, 5000), (5000, 3)]
@@ -57,9 +72,9 @@ def test_a_photograph_of_any_shape_gives_an_orderly_figure(size):
     picture = figure(size)
     assert picture.mode == "RGB"
     assert picture.width == 1800
-    assert picture.height < 1600
+    assert picture.height < 2100
     array = np.asarray(picture)
-    rim = [array[:30], array[-10:], array[:, :39], array[:, -39:]]
+    rim = [array[:30], array[-10:], array[:, :39], array[:, -36:]]
     assert all((part == 255).all() for part in rim)
 
 
@@ -94,7 +109,11 @@ def test_what_gets_brighter_is_orange_and_what_gets_darker_violet():
     change = np.ones((60, 60, 3), dtype=np.float32)
     change[:, 30:] = -1
     picture = figure((60, 60), found_in((60, 60), change=change))
-    brighter, darker = box_of(picture, (235, 120, 0)), box_of(picture, (95, 50, 160))
+    # The rows of the picture, not of its colour bar.
+    orange = (np.asarray(picture) == (235, 120, 0)).all(axis=2).sum(axis=1)
+    rows = np.flatnonzero(orange > 60)
+    shown = picture.crop((0, rows.min(), picture.width, rows.max() + 1))
+    brighter, darker = box_of(shown, (235, 120, 0)), box_of(shown, (95, 50, 160))
     assert brighter[0] > 1000
     assert brighter[2] <= darker[0]
     assert brighter[1] == darker[1]
@@ -111,7 +130,7 @@ def test_the_relevance_glows_where_it_is(monkeypatch):
     assert (left + right) / 2 - panel_left == pytest.approx(45 * scale, abs=8)
     assert right - left < 20 * scale
     panel_upper = (upper + lower) / 2 - 15 * scale
-    assert panel_upper == pytest.approx(40 + 44 + 26 + 84, abs=8)
+    assert panel_upper == pytest.approx(40 + 28 + 16 + 26 + 10 + 84, abs=8)
 
 
 ACTIVATION = Activation("conv", 3, 1, 2, 2.5, 0.5)
@@ -121,11 +140,14 @@ ACTIVATION = Activation("conv", 3, 1, 2, 2.5, 0.5)
     "change",
     [
         {"class_name": "sfw"},
-        {"score": 0.2},
+        {"score": 0.3},
+        {"square_score": 0.3},
         {"changed_score": 0.5},
         {"changed_score": 0.1},
         {"start": ACTIVATION},
-        {"has_switches": False},
+        {"noise_likeness": NoiseLikeness(0.2, 0.2)},
+        {"noise_likeness": NoiseLikeness(0.1, 0.3)},
+        {"read_size": (45, 30)},
         {"top_layer": "other"},
         {"top": ()},
     ],
@@ -153,7 +175,7 @@ def test_names_are_data(name):
     start = dataclasses.replace(ACTIVATION, layer=name)
     found = found_in((90, 60), class_name=name, top_layer=name, start=start)
     picture = figure(found=found, title=(name, name))
-    assert (np.asarray(picture)[:, -39:] == 255).all()
+    assert (np.asarray(picture)[:, -36:] == 255).all()
 
 
 def test_a_map_of_nothing_is_drawn():
@@ -181,3 +203,53 @@ def test_the_figure_is_the_same_each_time():
 def test_maps_of_another_size_are_refused():
     with pytest.raises(ValueError, match="the maps are"):
         figure((90, 60), found_in((60, 90)))
+
+
+@pytest.mark.parametrize("size", [(4000, 400), (24, 30), (400, 1200)])
+def test_every_picture_has_a_bar_with_its_unit_on_a_figure_of_any_shape(size):
+    long = (
+        "A sentence of many words that goes on for longer than the figure is wide. " * 4
+    ).strip()
+    more = {"notes": [long], "foot": [long, "f" * 400]}
+    texts, picture = words_of(size, found_in(size, read_size=(1024, 512)), **more)
+    words = " ".join(texts)
+    assert words.count(long) == 2
+    assert "grey levels up to a common factor" in words
+    assert "sum of the sizes of its colours, smoothed, in the same unit" in words
+    assert "log-odds per grey level" in words
+    assert "scaled to 1,024 x 512 px for the network" in words
+    assert (np.asarray(picture)[:, -36:] == 255).all()
+
+
+def test_the_bar_of_the_reconstruction_has_the_values_of_its_greys():
+    reconstruction = np.full((60, 60, 3), 0.25, np.float32)
+    reconstruction[:30] = -0.25
+    texts, _ = words_of((60, 60), found_in((60, 60), reconstruction=reconstruction))
+    assert {"-0.25", "0.25"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("likeness", "start", "told"),
+    [
+        (NoiseLikeness(1.0, 1.0), None, "is the same for every photograph, for noise too"),
+        (NoiseLikeness(1.0, 1.0), ACTIVATION, "every photograph once its place is chosen"),
+        (NoiseLikeness(0.03, 0.94), None, "much the same for every photograph: it correlates by"),
+        (NoiseLikeness(0.03, 0.94), ACTIVATION, "photograph once its place is chosen: it"),
+        (NoiseLikeness(0.03, 0.5), None, None),
+    ],
+)
+def test_a_reconstruction_that_tells_nothing_of_the_photograph_says_so(likeness, start, told):
+    texts, _ = words_of((60, 60), found_in((60, 60), noise_likeness=likeness, start=start))
+    sentences = [text for text in texts if "for every photograph" in text]
+    assert len(sentences) == (0 if told is None else 1)
+    if told:
+        assert told in sentences[0]
+
+
+def test_a_panorama_has_its_pictures_below_each_other():
+    size = (900, 90)
+    photo = Image.new("RGB", size, "lime")
+    left, upper, right, lower = box_of(
+        draw_deconvnet_figure(photo, found_in(size), *TITLE), (0, 255, 0)
+    )
+    assert (left, right, lower - upper) == (40, 1760, 172)

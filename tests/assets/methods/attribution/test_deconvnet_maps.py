@@ -76,7 +76,7 @@ def test_of_the_other_class_the_change_goes_the_other_way():
     image, classifier = noise(16, 16), classifier_of(corner_net())
     bright, dark = (deconvnet_map(image, classifier, name) for name in ("bright", "dark"))
     np.testing.assert_allclose(dark.change, -bright.change, rtol=1e-6)
-    assert dark.changed_score > dark.score == pytest.approx(1 - bright.score)
+    assert dark.changed_score > dark.square_score == pytest.approx(1 - bright.square_score)
     # Nothing that is positive reaches its logit.
     assert not dark.relevance.any()
     assert dark.top == ()
@@ -133,6 +133,25 @@ def test_an_activation_is_shown_beside_its_part_of_the_image():
     assert (np.asarray(top.patch)[..., 0] == 250).sum() == 4
 
 
+def test_a_reconstruction_is_like_that_of_noise_as_far_as_their_switches_agree():
+    image = Image.new("RGB", (32, 32), (160, 160, 160))
+    image.paste((250, 0, 0), (6, 10, 8, 12))
+    found = deconvnet_map(image, classifier_of(corner_net()), "bright")
+    assert found.read_size == (32, 32)
+    # Of 16 windows of two by two, each has one pixel: it is the same, or none of both is there.
+    agreeing = 16 * found.noise_likeness.pixels
+    assert agreeing == pytest.approx(round(agreeing), abs=1e-4)
+    assert 0 < agreeing < 15
+
+
+def test_a_network_without_max_pools_has_one_reconstruction_for_all_photographs():
+    net = darkness_net()
+    for size in ((80, 8), (12, 16)):
+        found = deconvnet_map(noise(*size), classifier_of(net), "bright")
+        assert found.noise_likeness.pixels == pytest.approx(1)
+        assert found.noise_likeness.strength == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (3000, 4), (5, 1500), (17, 16)])
 def test_an_image_of_any_shape_is_explained(size):
     torch.manual_seed(0)
@@ -181,7 +200,7 @@ def test_open_nsfw_scores_a_square_image_as_ever(of_open_nsfw):
 @pytest.mark.parametrize("name", reference_images())
 def test_a_small_step_looks_more_like_the_class_to_open_nsfw(name, of_open_nsfw):
     found, image = of_open_nsfw[name], reference_images()[name]
-    assert found.changed_score > 2 * found.score
+    assert found.changed_score > 2 * found.square_score
     step = np.asarray(found.changed, dtype=np.float64) - image
     assert 0 < np.sqrt(np.square(step).mean()) < 2.1
 
@@ -235,6 +254,9 @@ def test_a_network_of_relu6_and_a_thousand_classes(class_name):
     flat = Image.new("RGB", image.size, "green")
     of_another = deconvnet_map(flat, classifier, class_name)
     np.testing.assert_allclose(of_another.relevance, found.relevance, rtol=1e-4)
+    # Without max-pools and with gates that noise opens as this photograph does.
+    assert found.noise_likeness.pixels > 0.9999
+    assert found.noise_likeness.strength > 0.9999
 
 
 def test_a_network_of_timm():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -8,10 +9,12 @@ from assets.methods.attribution.heat_map import (
     HeatMap,
     HeatMapSettings,
     draw_overlay,
+    fill_colour_bar,
     shown_size,
     smoothed,
 )
 from assets.methods.common.errors import UserError
+from support.figures import assert_words_are_readable
 
 LABEL = "P(nsfw), window seen"
 
@@ -25,9 +28,9 @@ def slope(width, height, low=0.1, high=0.6):
     return np.linspace(low, high, width * height, dtype=np.float32).reshape(height, width)
 
 
-def overlay(size=(300, 260), values=None, label=LABEL, **settings):
+def overlay(size=(300, 260), values=None, label=LABEL, level=None, foot=(), **settings):
     values = slope(*size) if values is None else values
-    return draw_overlay(photograph(*size), values, HeatMapSettings(**settings), label)
+    return draw_overlay(photograph(*size), values, HeatMapSettings(**settings), label, level, foot)
 
 
 def mixed(grey, colour, opacity=0.6):
@@ -95,6 +98,91 @@ def test_colour_map_and_scale_change_the_picture():
     assert len({picture.crop((0, 0, 300, 260)).tobytes() for picture in pictures}) == 3
 
 
+# Around a level
+
+
+def around(level, values, **settings):
+    """The map of a row of values around a level, and the colours it is drawn in."""
+    row = np.array([values], np.float32)
+    image = Image.new("RGB", (len(values), 1))
+    shown = HeatMap(image, row, HeatMapSettings(opacity=1, **settings), level)
+    return shown, np.asarray(shown.blended(image.size))[0].astype(int)
+
+
+def entries(*numbers):
+    return np.rint(colormaps["RdBu_r"](np.array(numbers))[:, :3] * 255)
+
+
+def test_a_level_is_white_and_as_far_from_it_is_as_strong_a_colour():
+    shown, colours = around(0.7, [0.3, 0.5, 0.7, 0.8])
+    assert shown.limits == pytest.approx((0.3, 0.8))
+    # 0.4 from the level is the strongest: half of it, nothing, and a quarter of it on the red side.
+    assert np.abs(colours - entries(0, 64, 128, 159)).max() <= 2
+    assert colours[2].min() > 240
+    assert colours[0].argmax() == 2
+    assert colours[3].argmax() == 0
+
+
+def test_on_the_fixed_scale_a_change_of_one_is_the_strongest_colour():
+    for level in (0.2, 0.7):
+        shown, colours = around(level, [level - 0.2, level, level + 0.2], scale="fixed")
+        assert shown.limits == (0, 1)
+        assert np.abs(colours - entries(102, 128, 153)).max() <= 2
+    _, colours = around(0.0, [0.0, 1.0], scale="fixed")
+    assert np.abs(colours - entries(128, 255)).max() <= 2
+
+
+def test_the_colour_map_is_not_that_of_maps_from_low_to_high():
+    assert (around(0.5, [0.1, 0.9], colormap="jet")[1] == around(0.5, [0.1, 0.9])[1]).all()
+
+
+def test_a_map_that_covering_does_not_change_is_white():
+    shown, colours = around(0.9, [0.9, 0.9])
+    assert shown.limits[0] == shown.limits[1]
+    assert colours.min() > 240
+
+
+def test_a_flat_map_beside_its_level_has_the_colour_of_its_side():
+    shown, colours = around(0.9, [0.4, 0.4])
+    assert shown.limits == pytest.approx((0.4, 0.9))
+    assert shown.range_beyond_bar() == "this map: 0.4 everywhere"
+    assert np.abs(colours - entries(0, 0)).max() <= 2
+
+
+def test_the_bar_of_an_overlay_is_marked_at_the_level():
+    marked = np.asarray(overlay(level=0.35, opacity=1))[:, 300:]
+    rows, columns = np.nonzero((marked < 40).all(axis=2))
+    bar = columns < 12 + 1.1 * 12
+    # The middle of 0.1 to 0.6, in a bar that has 0.8 of the font above it and below.
+    assert abs(rows[bar].mean() - marked.shape[0] / 2) < 2
+    assert overlay(level=0.35).tobytes() != overlay(level=0.3501).tobytes()
+
+
+@pytest.mark.parametrize("size", [(300, 260), (40, 400), (400, 30)])
+def test_the_foot_of_an_overlay_finds_its_room(size):
+    plain, footed = (
+        overlay(size, level=0.3),
+        overlay(size, level=0.3, foot=["word " * 90, "g" * 300]),
+    )
+    assert footed.height > plain.height + 60
+    assert (np.asarray(footed)[plain.height :, -5:] == 255).all()
+    upper = np.asarray(footed)[: plain.height, : plain.width]
+    assert (upper == np.asarray(plain)).all()
+
+
+# Colour bars
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.933201, 0.9896), (0.99927, 0.99985), (-0.06, 0.06)])
+@pytest.mark.parametrize("upright", [True, False])
+def test_labels_of_a_bar_do_not_touch(low, high, upright):
+    figure = Figure(figsize=(4.2, 4.2), dpi=100)
+    axes = figure.add_axes((0.3, 0.3, 0.6, 0.04) if not upright else (0.3, 0.1, 0.04, 0.6))
+    colours = np.zeros((9, 3))
+    fill_colour_bar(axes, colours, (low, high), 16, upright=upright, n_ticks=4)
+    assert_words_are_readable(figure)
+
+
 # Flat maps
 
 
@@ -141,13 +229,9 @@ def test_the_range_is_told_where_the_bar_does_not():
     [
         ((1, 1), (256, 256)),
         ((20, 13), (260, 169)),
-        ((256, 10), (256, 10)),
         ((30, 400), (30, 400)),
-        ((400, 30), (400, 30)),
         ((1024, 768), (1024, 768)),
         ((1600, 1600), (1600, 1600)),
-        ((3200, 1000), (1600, 500)),
-        ((10_000, 2), (1600, 1)),
     ],
 )
 def test_any_size_is_shown_with_a_bar_that_can_be_read(size, shown):
@@ -156,6 +240,23 @@ def test_any_size_is_shown_with_a_bar_that_can_be_read(size, shown):
     assert picture.mode == "RGB"
     assert shown[0] + 60 < picture.width < shown[0] + 360
     assert max(shown[1], 180) <= picture.height <= max(shown[1], 340)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((256, 10), (256, 10)),
+        ((400, 30), (400, 30)),
+        ((3200, 1000), (1600, 500)),
+        ((10_000, 2), (1600, 1)),
+    ],
+)
+def test_the_bar_of_a_panorama_lies_below(size, shown):
+    assert shown_size(size) == shown
+    for level in (None, 0.3):
+        picture = overlay(size, level=level)
+        assert picture.width == shown[0]
+        assert shown[1] + 40 < picture.height < shown[1] + 260
 
 
 def test_pixels_of_a_tiny_photograph_become_squares():

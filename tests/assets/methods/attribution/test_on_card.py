@@ -102,7 +102,8 @@ def test_an_interrupted_occlusion_map_ends_in_the_same_bytes(photo, weights, tmp
 def test_the_score_of_a_whole_image_is_that_of_the_cpu(photo, weights, tmp_path):
     on_card, on_cpu = (
         whole_image_score(
-            WindowedImage(photo, CHOSEN),
+            photo,
+            CHOSEN,
             load_classifier(weights, plan),
             "nsfw",
             WindowScoreStore(tmp_path / plan.device),

@@ -56,10 +56,13 @@ def test_painting_a_window_leaves_the_next_batch_clean():
     assert torch.equal(first, images.batch([0]))
 
 
-def test_the_windows_lie_on_the_image_scaled_down_and_its_own_size_is_kept():
-    windowed = WindowedImage(Image.new("L", (200, 100)), OcclusionSettings(8, 8, long_side=50))
-    assert (windowed.image.size, windowed.image.mode) == ((200, 100), "RGB")
+def test_the_windows_lie_on_the_image_scaled_down_and_maps_have_the_size_asked_for():
+    image = Image.new("L", (200, 100))
+    windowed = WindowedImage(image, OcclusionSettings(8, 8, long_side=50))
+    assert (windowed.map_size, windowed.scaled.mode) == ((200, 100), "RGB")
     assert windowed.scaled.size == windowed.windows.image_shape[::-1] == (50, 25)
+    windowed = WindowedImage(image, OcclusionSettings(8, 8), (600, 300))
+    assert (windowed.map_size, windowed.scaled.size) == ((600, 300), (200, 100))
 
 
 def test_the_figure_preset_takes_as_many_windows_as_the_facts_say():

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.calibration import fit_temperature, scale
 from assets.methods.evaluation.evaluate import EvaluationSettings, evaluate_scores
-from assets.methods.evaluation.intervals import proportion
+from assets.methods.evaluation.intervals import Estimate, proportion
 
 # Ten of each class; at 0.5 eight of the positives are flagged, and two of the negatives.
 POSITIVE = np.arange(20) < 10
@@ -28,6 +28,8 @@ SCORES = np.array(
         [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.6, 0.75],
     ]
 ).ravel()
+
+NOTHING = Estimate(np.nan, np.nan, np.nan)
 
 
 def simulated(n, prevalence=0.5, apart=2.0, seed=0):
@@ -106,7 +108,8 @@ def test_where_nothing_is_flagged_there_is_no_precision_and_a_note_says_so():
 def test_no_number_is_missing_whatever_the_scores(scores):
     slices = pd.DataFrame({"half": np.arange(20) < 10})
     found = evaluate_scores(POSITIVE, scores, slices=slices)
-    tables = (found.reliability_before, found.reliability_after, found.slices, found.roc)
+    assert found.slices["n"].tolist() == [10, 10]
+    tables = (found.reliability_before, found.reliability_after, found.roc)
     flat = [*found.flat_metrics().values(), *found.precision_recall.to_numpy().ravel()]
     assert np.isfinite(flat).all()
     assert all(np.isfinite(table.select_dtypes("number")).all(axis=None) for table in tables)
@@ -150,30 +153,33 @@ def test_long_curves_are_thinned_and_keep_their_shape():
 
 def test_slices_by_hand():
     slices = pd.DataFrame({"source": ["a"] * 10 + ["b"] * 7 + ["c"] * 2 + [None], "all": 1})
-    found = evaluate_scores(POSITIVE, SCORES, slices=slices)
-    rows = found.slices[["slice", "value", "n", "n_negative", "false_positives"]]
+    found = evaluate_scores(POSITIVE, SCORES, slices=slices).slices
     # Of the two negatives above 0.5, one is in c and one has no source.
-    assert rows.to_numpy().tolist() == [
-        ["source", "b", 7, 7, 0],
-        ["source", "c", 2, 2, 1],
-        ["all", "1", 20, 10, 2],
-    ]
-    expected = [proportion(k, n, 0.95) for k, n in ((0, 7), (1, 2), (2, 10))]
-    ends = found.slices[["false_positive_rate", "low", "high"]].to_numpy().tolist()
-    assert ends == [[one.value, one.low, one.high] for one in expected]
-    assert found.notes == (
-        "1 of the values of source have no negative row, and so no false-positive rate: a.",
-    )
-
-
-def test_slices_without_negatives_are_listed_as_far_as_they_are_few():
-    slices = pd.DataFrame({"number": np.arange(20)})
-    found = evaluate_scores(POSITIVE, SCORES, slices=slices)
-    assert len(found.slices) == 10
-    assert found.notes == (
-        "10 of the values of number have no negative row, and so no false-positive rate: "
-        "0, 1, 2, 3, 4, ….",
-    )
+    counts = {
+        "slice": ["source", "source", "source", "all"],
+        "value": ["a", "b", "c", "1"],
+        "n": [10, 7, 2, 20],
+        "n_positive": [10, 0, 0, 10],
+        "n_negative": [0, 7, 2, 10],
+        "n_flagged": [8, 0, 1, 10],
+        "true_positives": [8, 0, 0, 8],
+        "false_positives": [0, 0, 1, 2],
+    }
+    assert found[list(counts)].to_dict("list") == counts
+    ratios = {
+        "recall": [(8, 10), None, None, (8, 10)],
+        "precision": [(8, 8), None, (0, 1), (8, 10)],
+        "false_positive_rate": [None, (0, 7), (1, 2), (2, 10)],
+    }
+    for rate, of_slices in ratios.items():
+        # What has no rows has no rate and no interval.
+        expected = [
+            [one.value, one.low, one.high]
+            for one in (proportion(*ratio, 0.95) if ratio else NOTHING for ratio in of_slices)
+        ]
+        numbers = found[[rate, f"{rate}_low", f"{rate}_high"]].to_numpy()
+        np.testing.assert_array_equal(numbers, expected)
+    assert list(found) == [*counts, *(end for rate in ratios for end in NOTHING.named(rate))]
 
 
 def test_without_slices_the_table_has_its_columns():
@@ -219,6 +225,37 @@ def test_a_calibration_set_of_too_few_is_left_aside_and_a_note_says_so():
         "The calibration set has 4 rows of one class, fewer than 5: the temperature was fitted on "
         "the halves of the set itself.",
     )
+
+
+CERTAIN = POSITIVE.astype(float)
+
+
+@pytest.mark.parametrize(
+    ("scores", "calibration", "begins"),
+    [
+        (CERTAIN, None, "The temperature is 0.01, the lowest that is tried: "),
+        (0.5 + 0.01 * (POSITIVE - 0.5), None, "The temperature is 0.01, the lowest"),
+        (1 - CERTAIN, None, "The temperature is 100, the highest that is tried: "),
+        (np.full(20, 0.2), None, "The temperature is 100, the highest that is tried: "),
+        # A positive is on the wrong side, so that one half has an error and the other has none.
+        (
+            np.where(np.arange(20) == 0, 0.3, 0.1 + 0.8 * POSITIVE),
+            None,
+            "The temperature of one half of the set is 0.01, ",
+        ),
+        (
+            SCORES,
+            (POSITIVE, CERTAIN),
+            "The temperature, fitted on the calibration set, is 0.01, the lowest that is tried: ",
+        ),
+    ],
+    ids=["perfect", "close to a half", "wrong way round", "one score", "one half", "calibration"],
+)
+def test_a_temperature_at_the_end_of_its_range_is_explained(scores, calibration, begins):
+    found = evaluate_scores(POSITIVE, scores, calibration=calibration)
+    (note,) = [note for note in found.notes if "temperature" in note]
+    assert note.startswith(begins)
+    assert note.endswith("do not use them.")
 
 
 @pytest.mark.parametrize(
@@ -276,3 +313,23 @@ def test_arguments_of_different_length_are_a_bug():
 def test_settings_out_of_range_are_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         EvaluationSettings(**wrong)
+
+
+def test_a_model_that_is_surely_below_chance_is_noted():
+    inverted = evaluate_scores(POSITIVE, 1 - SCORES)
+    assert inverted.metrics["auc"].high < 0.5
+    note, *others = inverted.notes
+    assert note.startswith("Labels swapped? The model ranks worse than chance (AUC 0.")
+    assert note.endswith("): look at some photos of each label.")
+    assert tuple(others) == evaluate_scores(POSITIVE, SCORES).notes == ()
+    # Chance alone is no reason for a note.
+    assert evaluate_scores(POSITIVE, np.full(20, 0.5)).notes == ()
+
+
+def test_a_calibration_set_that_is_ranked_the_other_way_round_is_noted():
+    found = evaluate_scores(POSITIVE, SCORES, calibration=(~POSITIVE, SCORES))
+    (note,) = found.notes
+    assert note.startswith("Labels of the calibration set swapped? The model ranks it worse than")
+    # All labels are swapped: once is enough.
+    (note,) = evaluate_scores(~POSITIVE, SCORES, calibration=(~POSITIVE, SCORES)).notes
+    assert note.startswith("Labels swapped?")

@@ -112,6 +112,24 @@ def test_photos_are_blurred_unless_asked_for_sharp():
     assert shades[1] < 12
 
 
+def test_a_title_stands_above_all_in_as_many_lines_as_it_needs():
+    errors = worst_errors(LABELLED, 0.5)
+    bare = draw_worst_errors(load_plain, errors, "nsfw")
+    titles = [("Worst errors of a model", "P(nsfw), flagged from 0.5"), ("word " * 100, "a" * 300)]
+    for title, n_lines in zip(titles, (2, 8), strict=True):
+        sheet = draw_worst_errors(load_plain, errors, "nsfw", title)
+        above = sheet.height - bare.height
+        assert round((above - 14) / 26) == n_lines
+        assert sheet.width <= 1_000
+        below = np.asarray(sheet)[above:, : bare.width]
+        assert (below == np.asarray(bare)).all()
+        written = np.asarray(sheet)[:above].min(axis=2)
+        assert written.min() < 100
+        # Nothing is cut off at the edges.
+        assert (written[:, [0, -1]] == 255).all()
+        assert (written[[0, -1]] == 255).all()
+
+
 @pytest.mark.parametrize("name", ["$x^2$", "写真\n", "W" * 300])
 def test_the_class_is_written_on_one_line(name):
     errors = worst_errors(LABELLED, 0.5)

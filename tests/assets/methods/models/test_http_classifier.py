@@ -1,4 +1,6 @@
+import base64
 import dataclasses
+import io
 import json
 from typing import Any
 
@@ -57,7 +59,8 @@ def test_probabilities_are_the_local_classifiers(images):
         found = HttpClassifier(url, QUICK).classify(images)
     equal(found, Brightness().classify(images))
     assert found["bright"].dtype == np.float32
-    assert [request["n"] for request in box.requests] == [8, 8, 4, 1]
+    # The first request learns the classes and the version.
+    assert [request["n"] for request in box.requests] == [1, 8, 8, 4]
 
 
 def test_classes_are_learnt_from_one_request_and_sorted():
@@ -94,11 +97,11 @@ def test_failures_now_and_then_change_nothing(images):
 
 
 def test_of_a_mixed_batch_only_what_failed_is_asked_again(images):
-    box = BlackBox(Brightness(), lambda number: "mixed" if number == 0 else None)
+    box = BlackBox(Brightness(), lambda number: "mixed" if number == 1 else None)
     with serving(box) as url:
         found = HttpClassifier(url, QUICK).classify(images[:5])
     equal(found, Brightness().classify(images[:5]))
-    assert [request["n"] for request in box.requests] == [5, 3, 1]
+    assert [request["n"] for request in box.requests] == [1, 5, 3]
 
 
 @pytest.mark.parametrize(
@@ -285,3 +288,105 @@ def test_pauses_double_unless_the_server_names_one(images, monkeypatch):
     with serving(box) as url, pytest.raises(UserError, match="failed 5 times"):
         HttpClassifier(url, settings).classify(images[:1])
     assert pauses == [0.5, 1, 7, 60]
+
+
+def test_requests_are_cut_by_bytes_as_well(images, monkeypatch):
+    monkeypatch.setattr("assets.methods.models.http_classifier.LARGEST_BODY_BYTES", 3000)
+    box = BlackBox(Brightness())
+    with serving(box) as url:
+        equal(HttpClassifier(url, QUICK).classify(images), Brightness().classify(images))
+    assert max(request["n_bytes"] for request in box.requests) < 3100
+    assert max(request["n"] for request in box.requests) > 1
+
+
+def test_a_server_that_takes_less_is_sent_less(images, monkeypatch):
+    monkeypatch.setattr("assets.methods.models.http_classifier._LARGE_BODY_BYTES", 100)
+    box = BlackBox(Brightness())
+    box.most_bytes = 2500
+    with serving(box) as url:
+        classifier = HttpClassifier(url, QUICK)
+        equal(classifier.classify(images), Brightness().classify(images))
+        n_first = len(box.requests)
+        equal(classifier.classify(images), Brightness().classify(images))
+        # The limit is learnt.
+        refused = [one for one in box.requests[n_first:] if one["n_bytes"] > box.most_bytes]
+        assert refused == []
+        box.most_bytes = 500
+        with pytest.raises(UserError, match=r"refuses an image of .* MB as too large"):
+            classifier.classify(images[-1:])
+
+
+def test_a_server_that_breaks_off_a_large_request_is_sent_smaller_ones(images, monkeypatch):
+    monkeypatch.setattr("assets.methods.models.http_classifier._LARGE_BODY_BYTES", 100)
+    box = BlackBox(Brightness())
+    box.faults = lambda number: "drop" if box.requests[number]["n"] > 2 else None
+    with serving(box) as url:
+        equal(HttpClassifier(url, QUICK).classify(images[:8]), Brightness().classify(images[:8]))
+
+
+@pytest.mark.parametrize("fault", [(429, {"Retry-After": "3"}), 502, 503, 504, "drop"])
+def test_a_server_that_is_away_for_a_while_is_waited_for(images, monkeypatch, fault):
+    pauses = []
+    monkeypatch.setattr("assets.methods.models.http_classifier.time.sleep", pauses.append)
+    box = BlackBox(Brightness(), lambda number: fault if 0 < number < 20 else None)
+    settings = HttpSettings(tries=2, timeout_seconds=10)
+    with serving(box) as url:
+        found = HttpClassifier(url, settings).classify(images[:2])
+    equal(found, Brightness().classify(images[:2]))
+    assert pauses == [3] * 19 if isinstance(fault, tuple) else [0.5, 1, 2, 4, 8, *[10] * 14]
+
+
+def test_the_patience_with_a_server_has_an_end(images, monkeypatch):
+    box = BlackBox(Brightness(), lambda number: 503 if number else None)
+    settings = dataclasses.replace(QUICK, patience_seconds=0)
+    with serving(box) as url, pytest.raises(UserError, match="failed 3 times"):
+        HttpClassifier(url, settings).classify(images[:2])
+
+
+def test_a_black_box_of_others_is_sent_the_image_as_it_is(images):
+    box = BlackBox(Brightness())
+    with serving(box) as url:
+        HttpClassifier(url, QUICK).classify(images[:2])
+    assert {tuple(image) for request in box.requests for image in request["images"]} == {
+        ("base64",)
+    }
+
+
+def test_a_service_that_says_what_it_reads_is_sent_no_more():
+    image = torch.from_numpy(reference_images()["coffee"]).permute(2, 0, 1)
+    reads = {"short_side": 40, "crop": 32, "stretch": False, "interpolation": "bicubic"}
+    box = BlackBox(Brightness())
+    box.model_version = {"id": "1", "reads": reads}
+    with serving(box) as url:
+        HttpClassifier(url, QUICK).classify([image, image[:, :20, :30]])
+    learnt, asked = box.requests
+    assert "working_copy" not in learnt["images"][0]
+    assert [image["working_copy"] for image in asked["images"]] == [True, True]
+    sizes = [_size(image["base64"]) for image in asked["images"]]
+    height, width = image.shape[1:]
+    # What is smaller than the network reads is not enlarged on the way.
+    assert sizes == [(40 * width // height, 40), (30, 20)]
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        None,
+        [],
+        {"short_side": 0, "crop": 1, "stretch": False, "interpolation": "bicubic"},
+        {"short_side": 10**9, "crop": 1, "stretch": False, "interpolation": "bicubic"},
+        {"short_side": 40, "crop": True, "stretch": False, "interpolation": "bicubic"},
+        {"short_side": 40, "crop": 32, "stretch": "no", "interpolation": "bicubic"},
+        {"short_side": 40, "crop": 32, "stretch": False, "interpolation": "magic"},
+    ],
+)
+def test_what_makes_no_sense_as_a_reading_is_not_obeyed(images, reads):
+    box = BlackBox(Brightness())
+    box.model_version = {"id": "1", "reads": reads}
+    with serving(box) as url:
+        equal(HttpClassifier(url, QUICK).classify(images), Brightness().classify(images))
+
+
+def _size(encoded):
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+        return image.size

@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -142,3 +143,17 @@ def test_other_devices_refuse_a_filter_that_torch_has_not():
 def test_a_tensor_becomes_the_image_that_it_was():
     image = crops()[1]
     assert np.array_equal(np.asarray(to_pillow(tensor(image))), np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({}, "short side 256 px bicubic, centre 224 px"),
+        ({"stretch": True, "channels": "BGR"}, "stretched to 256 px bicubic, centre 224 px, BGR"),
+        ({"stretch": True, "resize": 224}, "stretched to 224 px bicubic"),
+        ({"resize": 224}, "short side 224 px bicubic, centre 224 px"),
+    ],
+)
+def test_what_is_read_is_told_in_words(numbers, words):
+    known = Preprocessing(256, 224, (0.0,) * 3, (1.0,) * 3, "bicubic")
+    assert dataclasses.replace(known, **numbers).in_words() == words

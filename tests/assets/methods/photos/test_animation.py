@@ -88,6 +88,15 @@ def test_frames_are_spread_over_the_whole_length(image_format):
         assert int(np.argmin(others)) == number
 
 
+@pytest.mark.parametrize("image_format", ANIMATED)
+def test_a_frame_that_is_read_alone_has_the_pixels_that_it_has_among_others(image_format):
+    data = animated([WHITE, *scenes(5)], image_format)
+    for number, copy in frames_of(data, None)[1].items():
+        alone = decode(data, LIMITS, number)
+        assert alone.shown == number
+        assert alone.working_copy.tobytes() == copy.tobytes()
+
+
 def test_the_frame_that_a_map_shows_is_scored_as_well():
     found, kept = frames_of(animated([WHITE, *scenes(9)]), 2)
     assert found.shown == 1

@@ -369,6 +369,18 @@ def test_few_photos_are_in_flight(photos, store, monkeypatch):
     assert most <= 3
 
 
+def test_a_manifest_of_one_file_that_is_no_photo(photos, store):
+    (photos / "a.jpg").write_bytes(b"hello")
+    manifest = photos / "photos.csv"
+    manifest.write_text("uri\na.jpg\n")
+    with pytest.raises(UserError) as caught:
+        catalogue_photos(str(manifest), store, SETTINGS)
+    assert str(caught.value) == (
+        f"{photos / 'a.jpg'} is not a readable photo (not an image): The file does not begin like "
+        "any kind of image."
+    )
+
+
 def test_no_readable_photo(photos, store):
     (photos / "a.jpg").write_bytes(b"hello")
     (photos / "b.jpg").write_bytes(b"hello")

@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
-from assets.methods.photos.decode import DecodedPhoto, decode, decode_image, image_id
+from assets.methods.photos.decode import (
+    DecodedPhoto,
+    decode,
+    decode_image,
+    has_transparent_parts,
+    image_id,
+)
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.rejects import Reason, Rejected
 from support.odd_files import damaged_files, refused_files, sound_files, tiff
@@ -683,3 +689,36 @@ def test_changed_photos_never_raise_anything_else(image_format, changes):
         start = position % len(data)
         data[start : start + len(patch)] = patch
     only_rejects(bytes(data))
+
+
+def transparent(mode: str, image_format: str, alpha: int) -> bytes:
+    """An image of which one pixel has ``alpha``, and all others are opaque."""
+    image = scene().convert("RGBA")
+    image.putpixel((5, 5), (9, 9, 9, alpha))
+    return encoded(image.convert(mode), image_format)
+
+
+@pytest.mark.parametrize(
+    ("mode", "image_format"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF")]
+)
+def test_transparent_parts_are_found_where_a_pixel_is_not_opaque(mode, image_format):
+    assert has_transparent_parts(transparent(mode, image_format, 200), LIMITS)
+    assert not has_transparent_parts(transparent(mode, image_format, 255), LIMITS)
+
+
+def test_a_transparent_entry_of_a_palette_counts_where_it_is_used():
+    for level, expected in ((3, True), (200, False)):
+        image = Image.new("P", (20, 20), 3)
+        image.putpalette([number for number in range(256) for _ in range(3)])
+        assert has_transparent_parts(encoded(image, "PNG", transparency=level), LIMITS) is expected
+
+
+def test_a_frame_of_an_animation_may_be_transparent_alone():
+    frames = [Image.new("RGBA", (20, 20), (9, 90, 200, alpha)) for alpha in (255, 0)]
+    data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert [has_transparent_parts(data, LIMITS, frame) for frame in (0, 1)] == [False, True]
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_photos_without_alpha_are_not_transparent(image_format):
+    assert not has_transparent_parts(photo(image_format), LIMITS)

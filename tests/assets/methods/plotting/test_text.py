@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from assets.methods.plotting.text import (
@@ -7,6 +9,7 @@ from assets.methods.plotting.text import (
     in_points,
     printable,
     text_length,
+    wrapped,
 )
 
 
@@ -79,3 +82,21 @@ def test_a_part_longer_than_the_room_has_a_line_of_its_own():
 
 def test_a_point_is_a_72nd_of_an_inch_and_a_pixel_a_100th():
     assert in_points(100) == 72
+
+
+def test_a_text_is_broken_between_words_into_lines_that_fit():
+    text = "Each of these lines is as long as it can be, and not longer than that."
+    lines = wrapped(text, 200, 14)
+    assert " ".join(lines) == text
+    assert all(text_length(line, 14) <= 200 for line in lines)
+    for line, after in pairwise(lines):
+        assert text_length(f"{line} {after.split()[0]}", 14) > 200
+
+
+def test_a_word_that_is_longer_than_a_line_is_broken_too():
+    lines = wrapped(f"a {'f' * 64} b", 120, 14)
+    assert "".join(lines).replace(" ", "") == f"a{'f' * 64}b"
+    assert all(text_length(line, 14) <= 120 for line in lines)
+    assert wrapped("ab", 1, 14) == ["a", "b"]
+    assert wrapped("", 100, 14) == []
+    assert wrapped("写\n真", 100, 14) == ["? ?"]

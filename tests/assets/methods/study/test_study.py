@@ -278,7 +278,7 @@ def evaluation(auc, red_lips_rate):
             ("lips", "plain", 0.2, 0.1, 0.3),
             ("lips", "red", *red_lips_rate),
         ],
-        columns=["slice", "value", "false_positive_rate", "low", "high"],
+        columns=["slice", "value", *Estimate(0, 0, 0).named("false_positive_rate")],
     )
     return replace(base, metrics={"auc": Estimate(*auc)}, slices=slices)
 

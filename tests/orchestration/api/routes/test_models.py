@@ -7,6 +7,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings
+from assets.methods.common.timestamps import DATE_VARIABLE
+from assets.methods.models.provenance import tessera_version
 from assets.methods.photos.download import FetchLimits
 from orchestration.api.contract import LAST_PAGE
 from orchestration.api.inference.served_models import ServedModels
@@ -53,6 +55,7 @@ def test_the_models_are_listed(client):
     assert nsfw["output_info"]["type"] == "concept"
     assert nsfw["model_version"]["id"] == "1"
     assert nsfw["model_version"]["status"]["code"] == 21100
+    assert nsfw["model_version"]["fingerprint"] == "f1"
     assert nsfw["created_at"].endswith("Z")
     assert general["output_info"] == {"type": "embed", "output_config": {}}
 
@@ -154,12 +157,21 @@ def test_concepts_come_by_falling_value(client):
     assert [one["name"] for one in second] == ["other", "red"]
 
 
-def test_an_output_says_of_what_and_by_which_model_it_is(client):
+def test_an_output_says_of_what_and_by_which_model_it_is(client, monkeypatch):
+    monkeypatch.setenv(DATE_VARIABLE, "1764324000")
     asked = {"id": "mine", **sent(coloured(20))}
     asked["data"]["image"]["crop"] = [0, 0, 0.5, 1]
     (output,) = post(client, asked).json()["outputs"]
     assert output["input"] == {"id": "mine", "data": {"image": {"crop": [0, 0, 0.5, 1]}}}
     assert (output["model"]["id"], output["model"]["model_version"]["id"]) == ("nsfw", "1")
+    assert output["provenance"] == {
+        "model": "nsfw",
+        "model_version": "1",
+        "model_fingerprint": "f1",
+        "preprocessing": "short side 2 px bicubic, centre 2 px",
+        "made_at": "2025-11-28T10:00:00Z",
+        "tessera_version": tessera_version(),
+    }
     assert "data" not in output["model"]["output_info"]
     assert output["created_at"].endswith("Z")
     assert len(output["id"]) == 32
@@ -257,3 +269,50 @@ def test_an_output_names_the_frame_of_an_animation(client):
         None,
     ]
     assert "frame_info" not in outputs[2]["data"]
+
+
+def test_a_working_copy_is_read_as_it_is(client):
+    pixels = np.random.default_rng(0).integers(0, 200, (300, 400, 3), np.uint8)
+    photo = sent(_png(pixels))
+    copy = {"data": {"image": {**photo["data"]["image"], "working_copy": True}}}
+    part = {"data": {"image": {**copy["data"]["image"], "crop": [0, 0.5, 0.5, 1]}}}
+    reply = post(client, photo, copy, part)
+    assert codes(reply) == [10000] * 3
+    red = [_value(output, "red") for output in reply.json()["outputs"]]
+    assert red[1] == pytest.approx(pixels[..., 0].mean() / 255, abs=1e-6)
+    assert red[2] == pytest.approx(pixels[:150, 200:, 0].mean() / 255, abs=1e-6)
+    # As a photo it is scaled and encoded, which changes it a little.
+    assert 1e-5 < abs(red[0] - red[1]) < 0.01
+
+
+def test_a_working_copy_is_checked_like_any_image(client):
+    large = sent(_png(np.zeros((2049, 2048, 3), np.uint8)))
+    broken = sent(b"no image")
+    for image in (large, broken):
+        image["data"]["image"]["working_copy"] = True
+    reply = post(client, large, broken)
+    assert codes(reply) == [30101, 30101]
+    assert "4,19" in reply.json()["outputs"][0]["status"]["details"]
+
+
+def test_a_model_tells_what_it_reads(client):
+    for path in ("/v2/models/nsfw", "/v2/models/general"):
+        version = client.get(path).json()["model"]["model_version"]
+        assert version["reads"] == {
+            "short_side": 2,
+            "crop": 2,
+            "stretch": False,
+            "interpolation": "bicubic",
+        }
+    (output,) = post(client, sent(coloured(1))).json()["outputs"]
+    assert output["model"]["model_version"]["reads"]["short_side"] == 2
+
+
+def _png(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def _value(output, name):
+    return next(one["value"] for one in output["data"]["concepts"] if one["name"] == name)
