@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
@@ -149,11 +150,23 @@ class InputCounts:
 
 
 class InputStore:
-    """The store below ``folder``, which is made if it is missing. Close it after use."""
+    """The store below ``folder``, which is made if it is missing. Close it after use.
+
+    Raises UserError if its database is damaged, or is missing where photos are.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        self._database = Database(folder / "inputs.sqlite", _SCHEMA, "NORMAL")
+        database = self._folder / "inputs.sqlite"
+        is_new = not database.exists() or database.stat().st_size == 0
+        # A new database would be silent about the inputs, and files without inputs are removed.
+        if is_new and any((self._folder / "files").glob("??/*")):
+            raise UserError(
+                f"The database {database} is missing or empty, although there are photos in "
+                f"{self._folder / 'files'}: put a backup of the database in its place, or move the "
+                "photos away to begin anew."
+            )
+        self._database = Database(database, _SCHEMA, "NORMAL")
 
     def add(
         self, inputs: Sequence[NewInput], limit: int
