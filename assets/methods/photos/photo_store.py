@@ -238,9 +238,6 @@ class PhotoStore:
 
     def _open_database(self) -> sqlite3.Connection:
         path = self.folder / "photos.sqlite"
-        is_new = not path.exists() or path.stat().st_size == 0
-        if is_new and (self.folder / "working_copies").exists():
-            _log.warning("%s is missing or empty: %s", path, _DECODED_AGAIN)
         connection = _connect(path)
         try:
             fault = fault_in(connection)
@@ -248,6 +245,8 @@ class PhotoStore:
                 connection.close()
                 set_database_aside(path, _DECODED_AGAIN)
                 connection = _connect(path)
+            elif not _has_records(connection) and (self.folder / "working_copies").exists():
+                _log.warning("%s held no records of photos: %s", path, _DECODED_AGAIN)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
             _add_checksums(connection)
@@ -260,6 +259,11 @@ class PhotoStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+
+
+def _has_records(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'")
+    return found.fetchone() is not None
 
 
 def _read_jpeg(path: Path, image_id: str) -> tuple[bytes, bool]:
