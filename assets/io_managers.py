@@ -2,16 +2,20 @@
 
 An asset's value is a table or a dataclass. Each field of a dataclass is stored by itself, under its
 name. Each materialisation has a folder of its own, and the file ``current`` names the current one:
-a reader sees the old value or the new one, never half of each.
+a reader sees the old value or the new one, never half of each. The file ``checksums.json`` of the
+folder has the SHA-256 of each other file, and a value is read only if they are right.
 """
 
 import dataclasses
 import io
 import json
+import logging
+import re
 import shutil
 import time
 import typing
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,10 +26,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import PrivateAttr
 
+from assets.methods.common.checksums import (
+    DamagedFileError,
+    digest_of_file,
+    read_checked_json,
+    write_checked_json,
+)
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole, written_whole
 from assets.methods.common.shown_text import shown
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
+
+_log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
@@ -36,6 +48,8 @@ NAMED_IMAGES = dict[str, EncodedImage]
 # Names assets, separated by commas: values from a run with this tag are kept when newer ones come.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
+CHECKSUMS = "checksums.json"
+_GENERATION = re.compile("[0-9a-f]{32}")
 STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
 
 
@@ -74,23 +88,27 @@ class FolderIOManager(dg.ConfigurableIOManager):
         partition = context.partition_key if context.has_asset_partitions else UNPARTITIONED
         value_type = context.dagster_type.typing_type
         folder = Path(self.base_folder, asset, partition)
-        if folder in self._written:
-            return load(value_type, folder / self._written[folder])
         try:
+            if folder in self._written:
+                return _load_whole(value_type, folder / self._written[folder])
             return self.read(value_type, asset, partition)
         except UserError as error:
             raise dg.Failure(shown(str(error)), allow_retries=False) from error
 
     def read(self, value_type: type[Value], asset: str, partition: str) -> Value:
-        """Return the current value of an asset; raises UserError when there is none."""
+        """Return the current value of an asset.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
         folder = Path(self.base_folder, asset, partition)
-        generation = _current(folder)
+        generation = _current(folder) or _newest_whole(folder)
         if generation is None:
             of_partition = "" if partition == UNPARTITIONED else f" for {partition}"
             raise UserError(
                 f"{asset} has not been materialised{of_partition}: materialise it first."
             )
-        return load(value_type, folder / generation)
+        return _load_whole(value_type, folder / generation)
 
 
 def release(generation: Path) -> None:
@@ -104,7 +122,12 @@ def save(value: Any, folder: Path) -> None:
     """Write a table or a dataclass into a new ``folder``."""
     if isinstance(value, pd.DataFrame):
         _save_field(value, folder / WHOLE_VALUE)
-        return
+    else:
+        _save_fields(value, folder)
+    _write_checksums(folder)
+
+
+def _save_fields(value: Any, folder: Path) -> None:
     plain = {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
@@ -116,7 +139,24 @@ def save(value: Any, folder: Path) -> None:
 
 
 def load(value_type: type[Value], folder: Path) -> Value:
-    """Read back what ``save`` wrote, as a ``value_type``."""
+    """Read back what ``save`` wrote, as a ``value_type``.
+
+    A value of an older home, which has no checksums, is given them once it could be read.
+
+    Raises:
+        DamagedFileError: a file is missing, or has not the content that was written.
+    """
+    try:
+        _check(folder)
+    except FileNotFoundError:
+        value = _load(value_type, folder)
+        with suppress(OSError):
+            _write_checksums(folder)
+        return value
+    return _load(value_type, folder)
+
+
+def _load(value_type: type[Value], folder: Path) -> Value:
     if value_type is pd.DataFrame:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
     stored = json.loads((folder / "values.json").read_text())
@@ -147,6 +187,68 @@ def _field(
     content = stored[name]
     # JSON stores a tuple as a list.
     return tuple(content) if typing.get_origin(field_type) is tuple else content
+
+
+def _load_whole(value_type: type[Value], folder: Path) -> Value:
+    """Do what ``load`` does; raises UserError if the value is damaged."""
+    try:
+        return load(value_type, folder)
+    # The latter are what files that are older than the checksums may give.
+    except (DamagedFileError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        asset, partition = folder.parts[-3:-1]
+        of_partition = "" if partition == UNPARTITIONED else f" for {partition}"
+        raise UserError(
+            f"The value of {asset}{of_partition} in {folder} is damaged ({error}): materialise "
+            f"{asset} again."
+        ) from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): digest_of_file(file)
+        for file in sorted(folder.rglob("[!.]*"))
+        if file.is_file() and file.name not in (KEPT, CHECKSUMS)
+    }
+
+
+def _write_checksums(folder: Path) -> None:
+    write_checked_json(folder / CHECKSUMS, {"sha256": _digests(folder)}, CHECKSUMS)
+
+
+def _check(folder: Path) -> None:
+    """Raise DamagedFileError if a file is damaged, FileNotFoundError if there are no checksums."""
+    written, _ = read_checked_json(folder / CHECKSUMS, CHECKSUMS)
+    expected, found = written.get("sha256"), _digests(folder)
+    if not isinstance(expected, dict):
+        raise DamagedFileError(f"{CHECKSUMS} does not have the content that was written")
+    for name, digest in expected.items():
+        if name not in found:
+            raise DamagedFileError(f"{name} is missing")
+        if found[name] != digest:
+            raise DamagedFileError(f"{name} does not have the content that was written")
+
+
+def _newest_whole(folder: Path) -> str | None:
+    """Return the newest whole value of a folder whose ``current`` is damaged, and name it there."""
+    pointer = folder / "current"
+    if not pointer.exists():
+        return None
+    made = {
+        checksums.parent.name: checksums.stat().st_mtime
+        for checksums in folder.glob("*/checksums.json")
+    }
+    for generation in sorted(made, key=lambda one: made[one], reverse=True):
+        try:
+            _check(folder / generation)
+        except (DamagedFileError, OSError):
+            continue
+        _log.warning("%s names no value: took the newest one, %s", pointer, generation)
+        write_whole(pointer, generation.encode())
+        return generation
+    raise UserError(
+        f"{pointer} is damaged, and no whole value is beside it: materialise {folder.parent.name} "
+        "again."
+    )
 
 
 def _is_stored(path: Path) -> bool:
@@ -210,8 +312,10 @@ def _kept_assets(context: dg.OutputContext) -> list[str]:
 
 
 def _current(folder: Path) -> str | None:
+    """Return the name of the current value; None if there is none, or the pointer is damaged."""
     pointer = folder / "current"
-    return pointer.read_text() if pointer.exists() else None
+    name = pointer.read_text(errors="replace") if pointer.exists() else ""
+    return name if _GENERATION.fullmatch(name) and (folder / name).is_dir() else None
 
 
 def _remove_older(folder: Path, used: set[str | None]) -> None:

@@ -136,13 +136,15 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _no_collection(bench: Bench) -> Iterator[None]:
-    (bench.home / "collections" / f"{BROKEN}.json").unlink()
+    for folder in ("collections", "collections-backup"):
+        (bench.home / folder / f"{BROKEN}.json").unlink()
     yield
 
 
 @contextlib.contextmanager
 def _damaged_collection(bench: Bench) -> Iterator[None]:
-    (bench.home / "collections" / f"{BROKEN}.json").write_bytes(b"\0" * 40)
+    for folder in ("collections", "collections-backup"):
+        (bench.home / folder / f"{BROKEN}.json").write_bytes(b"\0" * 40)
     yield
 
 

@@ -41,9 +41,7 @@ def write_working_copies(store: PhotoStore) -> list[str]:
         photograph = photographs[number % len(photographs)]
         left = number % 50
         part = photograph.crop((left, left, left + 390, left + 240)).resize(SIZE)
-        path = store.working_copy_path(image_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.save(path, "JPEG", quality=95, subsampling="4:4:4")
+        store.keep_working_copy(image_id, part)
     return image_ids
 
 

@@ -1,7 +1,9 @@
 """What is wrong with a home, and how it is mended."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.files import remove_unfinished
+from assets.methods.common.sqlite_files import fault_in
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
 from assets.resources.mlflow_database import (
     DatabaseFaultError,
@@ -54,6 +57,7 @@ def findings(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> It
     yield from _dead_runs(instance)
     yield from _tracking_database(home, tracking)
     yield from _unfinished_tracking(instance, tracking)
+    yield from _damaged_inputs(home)
     yield from _left_files(home)
     yield from _little_room(home)
 
@@ -135,6 +139,19 @@ def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> It
                 f"MLflow calls the run {run_id} RUNNING, which has ended.",
                 f"It becomes {ENDED[status]}.",
                 partial(tracking.finish_runs, run_id, status),
+            )
+
+
+def _damaged_inputs(home: Path) -> Iterator[Finding]:
+    """Find databases of the photos that were posted to the HTTP service that are damaged."""
+    for database in sorted((home / "inputs").glob("*/inputs.sqlite")):
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            fault = fault_in(connection)
+        if fault is not None:
+            yield Finding(
+                f"The database {database} is damaged ({fault}), and nothing can make it anew.",
+                "Put a backup in its place, or save what is left with the command .recover of "
+                "sqlite3.",
             )
 
 

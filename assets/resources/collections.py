@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-import json
+import logging
 import re
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,10 +12,17 @@ from typing import Any
 
 import dagster as dg
 
+from assets.methods.common.checksums import (
+    DamagedFileError,
+    read_checked_json,
+    write_checked_json,
+)
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole
+from assets.methods.common.files import set_aside, write_whole
 from assets.methods.common.shown_text import without_secrets
 from assets.resources.home import home_folder
+
+_log = logging.getLogger(__name__)
 
 # These two sources are made when they are needed: see `Photos.collection`.
 DEMO_SOURCE = "demo:"
@@ -76,33 +83,52 @@ class Collection:
 
 
 class CollectionRegistry:
-    """The collections below one home."""
+    """The collections below one home, and a copy of each, from which a damaged one is restored."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "collections"
+        self._copies = home / "collections-backup"
 
     def add(self, collection: Collection) -> None:
         """Store a collection, and replace an older one with the same name."""
-        write_whole(self._path(collection.name), json.dumps(asdict(collection)).encode())
+        name, entries = collection.name, asdict(collection)
+        write_checked_json(self._path(name), entries, name)
+        write_checked_json(self._copy(name), entries, name)
 
     def get(self, name: str) -> Collection:
-        """Return the collection called ``name``; raises UserError when there is none."""
-        try:
-            # An invalid name could be a path that leads out of the folder.
-            text = self._path(name).read_text() if NAME_PATTERN.fullmatch(name) else None
-        except FileNotFoundError:
-            text = None
-        if text is None:
+        """Return the collection called ``name``; raises UserError when there is none.
+
+        One whose file is damaged or gone is restored from its copy with a warning.
+        """
+        # An invalid name could be a path that leads out of the folder.
+        is_name = NAME_PATTERN.fullmatch(name) is not None
+        if not is_name or not (self._path(name).exists() or self._copy(name).exists()):
             raise UserError(
                 f"There is no collection {name!r}: add it with `tessera add {name} SOURCE`."
             )
         try:
-            return Collection(**BEFORE_FOLLOW_LINKS | json.loads(text))
-        except (TypeError, ValueError) as error:
+            collection, had_checksum = _read(self._path(name), name)
+        except (FileNotFoundError, DamagedFileError) as error:
+            return self._restored(name, error)
+        if not had_checksum or not self._copy(name).exists():
+            # It is of a home that is older than the copies.
+            self.add(collection)
+        return collection
+
+    def _restored(self, name: str, fault: FileNotFoundError | DamagedFileError) -> Collection:
+        path = self._path(name)
+        try:
+            collection, _ = _read(self._copy(name), name)
+        except (FileNotFoundError, DamagedFileError):
             raise UserError(
-                f"The file {self._path(name)} of the collection {name} is damaged: add the "
+                f"The file {path} of the collection {name} is damaged, and so is its copy: add the "
                 f"collection again with `tessera add {name} SOURCE`."
-            ) from error
+            ) from fault
+        if isinstance(fault, DamagedFileError):
+            set_aside(path, str(fault))
+        _log.warning("Restored the collection %s from %s", name, self._copy(name))
+        self.add(collection)
+        return collection
 
     def find(self, name: str) -> Collection | None:
         """Return the collection called ``name``, or None."""
@@ -113,16 +139,39 @@ class CollectionRegistry:
 
     def remove(self, name: str) -> None:
         """Forget the collection called ``name``."""
+        self._copy(name).unlink(missing_ok=True)
         self._path(name).unlink(missing_ok=True)
 
     def all(self) -> list[Collection]:
         """Return every collection, in the order of their names."""
-        names = [path.stem for path in sorted(self._folder.glob("[!.]*.json"))]
+        names = {
+            path.name.removesuffix(".json")
+            for folder in (self._folder, self._copies)
+            for path in folder.glob("[!.]*.json")
+        }
         # Another process may have removed one.
-        return [known for known in map(self.find, names) if known is not None]
+        return [known for known in map(self.find, sorted(names)) if known is not None]
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+    def _copy(self, name: str) -> Path:
+        return self._copies / f"{name}.json"
+
+
+def _read(path: Path, name: str) -> tuple[Collection, bool]:
+    """Return a collection, and whether its file has a checksum.
+
+    Raises FileNotFoundError and DamagedFileError.
+    """
+    entries, had_checksum = read_checked_json(path, name)
+    try:
+        collection = Collection(**BEFORE_FOLLOW_LINKS | entries)
+    except (TypeError, UserError) as error:
+        raise DamagedFileError("does not have the content that was written") from error
+    if collection.name != name:
+        raise DamagedFileError("is that of another collection")
+    return collection, had_checksum
 
 
 def manifest_of_files(uris: Iterable[str]) -> Path:
@@ -135,10 +184,28 @@ def manifest_of_files(uris: Iterable[str]) -> Path:
     rows = csv.writer(content, lineterminator="\n", quoting=csv.QUOTE_ALL)
     rows.writerows([["uri"], *([uri] for uri in sorted(set(uris)))])
     data = content.getvalue().encode()
-    name = hashlib.sha256(data).hexdigest()[:16]
-    path = (home_folder() / "files" / f"{name}.csv").absolute()
+    path = (home_folder() / "files" / f"{_manifest_name(data)}.csv").absolute()
     write_whole(path, data)
     return path
+
+
+def check_manifest(source: str, home: Path) -> None:
+    """Raise UserError if ``source`` is a damaged manifest of `manifest_of_files`."""
+    path = Path(source)
+    if path.parent != home / "files":
+        return
+    try:
+        is_whole = _manifest_name(path.read_bytes()) == path.stem
+    except FileNotFoundError:
+        is_whole = False
+    if not is_whole:
+        raise UserError(
+            f"The list of photos {path} is damaged or missing: give the command the photos again."
+        )
+
+
+def _manifest_name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def collection_for(name: str, source: str, follow_links: bool | None = None) -> Collection:

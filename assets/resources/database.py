@@ -9,6 +9,8 @@ from typing import Literal
 
 from filelock import FileLock
 
+from assets.methods.common.sqlite_files import damage_named
+
 
 class Database:
     """The database in the file ``place``, which is made if it is missing. Close it after use.
@@ -17,6 +19,9 @@ class Database:
         place: the file; its folder is made too.
         schema: statements that may be carried out again and again.
         synchronous: FULL if what is written has to outlast a power cut.
+
+    Raises UserError, here and when it is read or written, if the file is damaged: what such a
+    database holds cannot be made anew.
     """
 
     def __init__(
@@ -27,7 +32,7 @@ class Database:
         place.parent.mkdir(parents=True, exist_ok=True)
         self._writer = self._connect()
         # SQLite does not wait for another process while it changes to WAL.
-        with FileLock(place.with_suffix(".lock")):
+        with damage_named(self._place), FileLock(place.with_suffix(".lock")):
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.executescript(schema)
         self._writer.execute(f"PRAGMA synchronous = {synchronous}")
@@ -40,13 +45,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Yield a new connection, which waits neither for the writer nor for other readers."""
-        with closing(self._connect()) as connection:
+        with damage_named(self._place), closing(self._connect()) as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection that writes; no other thread or process writes meanwhile."""
-        with self._writing:
+        with damage_named(self._place), self._writing:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer

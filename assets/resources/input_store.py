@@ -10,12 +10,14 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
+from assets.methods.common.sqlite_files import damage_named
 from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
 from assets.resources.database import Database
@@ -54,6 +56,7 @@ CREATE INDEX IF NOT EXISTS inputs_by_url ON inputs (url);
 CREATE INDEX IF NOT EXISTS inputs_by_code ON inputs (code);
 CREATE TABLE IF NOT EXISTS revision (value INTEGER NOT NULL);
 INSERT INTO revision SELECT 0 WHERE NOT EXISTS (SELECT * FROM revision);
+CREATE TABLE IF NOT EXISTS owner (app TEXT NOT NULL);
 """
 
 
@@ -149,12 +152,47 @@ class InputCounts:
     failed: int
 
 
+def _holds_inputs(database: Path) -> bool:
+    """Whether a database has the table of the inputs. Raises UserError if it is damaged."""
+    if not database.exists():
+        return False
+    with damage_named(database), closing(sqlite3.connect(database, timeout=60)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'inputs'")
+        return found.fetchone() is not None
+
+
 class InputStore:
-    """The store below ``folder``, which is made if it is missing. Close it after use."""
+    """The store below ``folder``, which is made if it is missing. Close it after use.
+
+    Raises UserError if its database is damaged, or is missing where photos are.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        self._database = Database(folder / "inputs.sqlite", _SCHEMA, "NORMAL")
+        database = self._folder / "inputs.sqlite"
+        # A new database would be silent about the inputs, and files without inputs are removed.
+        if any((self._folder / "files").glob("??/*")) and not _holds_inputs(database):
+            raise UserError(
+                f"The database {database} holds no inputs, although there are photos in "
+                f"{self._folder / 'files'}: put a backup of the database in its place, or move the "
+                "photos away to begin anew."
+            )
+        self._database = Database(database, _SCHEMA, "NORMAL")
+        self._check_owner(database)
+
+    def _check_owner(self, database: Path) -> None:
+        """Raise UserError if the database is that of another app."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT app FROM owner").fetchone()
+            if row is None:
+                # It is new, or older than the table.
+                connection.execute("INSERT INTO owner VALUES (?)", (self._folder.name,))
+        if row is not None and row[0] != self._folder.name:
+            self._database.close()
+            raise UserError(
+                f"The database {database} is that of the app {row[0]}: put a backup of the right "
+                "one in its place."
+            )
 
     def add(
         self, inputs: Sequence[NewInput], limit: int

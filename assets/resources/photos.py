@@ -16,6 +16,7 @@ from assets.resources.collections import (
     INPUTS_SOURCE,
     Collection,
     CollectionRegistry,
+    check_manifest,
 )
 from assets.resources.input_store import InputStore
 
@@ -42,9 +43,11 @@ class Photos(dg.ConfigurableResource):
 
         The source ``demo:`` stands for the tiles of the demo, which are made on first use, and
         ``inputs:`` for the photos that were posted, of which a new manifest is made each time.
-        Raises UserError when there is no such collection, or no photo was posted.
+        Raises UserError when there is no such collection, its list of photos is damaged, or no
+        photo was posted.
         """
         collection = self.registered(name)
+        check_manifest(collection.source, Path(self.home))
         if collection.source == DEMO_SOURCE:
             from assets.methods.photos.demo import write_demo_collection
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole
+from assets.methods.common.files import set_aside, write_whole
 from assets.methods.models.classifier_file import (
     ClassifierDescription,
     classifier_file_name,
     describe_classifier,
+    holds_classifier,
 )
 from assets.methods.models.provenance import tessera_version
 from assets.resources.outages import TrackingError
@@ -298,15 +299,18 @@ class ModelRegistry:
                 "of its own versions."
             )
         weights = self._folder / Path(version.tags[FILE_TAG]).name
+        fingerprint = version.tags.get(FINGERPRINT_TAG)
+        if weights.is_file() and not holds_classifier(weights, fingerprint):
+            set_aside(weights, f"is not the file of version {version.version}; it is fetched anew")
         if not weights.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 path = self._download(f"models:/{MODEL}/{version.version}", folder)
                 write_whole(weights, Path(path, "artifacts", weights.name).read_bytes())
         description = describe_classifier(weights)
-        if description.fingerprint != version.tags.get(FINGERPRINT_TAG):
+        if description.fingerprint != fingerprint:
             raise UserError(
-                f"{weights} is not the file that was registered as version {version.version} of "
-                f"{MODEL}: remove it, and it is fetched anew."
+                f"The file of version {version.version} of {MODEL} is not the one that was "
+                "registered, and MLflow holds no other: train again, or choose another version."
             )
         return RegisteredModel(str(version.version), weights, description)
 

@@ -57,12 +57,11 @@ def measure(context: Context) -> None:
 
 
 def _under_more_names(store: PhotoStore, image_ids: list[str], n: int) -> list[str]:
-    """Return n image_ids, the further ones of working copies that have another name already."""
+    """Return n image_ids, the further ones of working copies that are stored once more."""
     further = [f"{number:08x}" for number in range(n - len(image_ids))]
     for number, image_id in enumerate(further):
-        path = store.working_copy_path(image_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.hardlink_to(store.working_copy_path(image_ids[number % len(image_ids)]))
+        original = store.open_working_copy(image_ids[number % len(image_ids)])
+        store.keep_working_copy(image_id, original)
     return [*image_ids, *further]
 
 

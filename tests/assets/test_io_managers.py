@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from assets.io_managers import (
+    CHECKSUMS,
     KEEP_TAG,
     UNPARTITIONED,
     UNTOUCHED_SECONDS,
@@ -35,14 +36,21 @@ def test_a_table_comes_back_as_it_was(tmp_path):
     table = pd.DataFrame({"image_id": ["a", "b"], "row": np.array([1, 2], np.int32)})
     save(table, tmp_path)
     pd.testing.assert_frame_equal(load(pd.DataFrame, tmp_path), table)
-    assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        CHECKSUMS,
+        "table.parquet",
+    ]
 
 
 def test_a_dataclass_is_stored_a_field_at_a_time(tmp_path):
     table = pd.DataFrame({"image_id": ["a"], "row": [0], "col": [0]})
     value = GridAssignment(table, columns=1, rows=1, metrics={"gap": None, "solver": "lapjv"})
     save(value, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"table.parquet", "values.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        CHECKSUMS,
+        "table.parquet",
+        "values.json",
+    }
     loaded = load(GridAssignment, tmp_path)
     pd.testing.assert_frame_equal(loaded.table, table)
     assert dataclasses.replace(loaded, table=None) == dataclasses.replace(value, table=None)
@@ -53,6 +61,7 @@ def test_a_catalogue_of_an_older_home_has_no_companions(tmp_path):
     rejects = pd.DataFrame({"uri": ["/b"], "reason": ["empty"], "detail": [""]})
     save(Catalogue(images, rejects, 2, 1), tmp_path)
     (tmp_path / "companions.parquet").unlink()
+    (tmp_path / CHECKSUMS).unlink()
     loaded = load(Catalogue, tmp_path)
     assert list(loaded.companions) == ["uri", "belongs_to"]
     assert len(loaded.companions) == 0
@@ -102,6 +111,7 @@ def test_named_arrays_keep_their_bits_and_are_files_called_by_their_names(tmp_pa
         "overlays/ab/seen.png",
         "figures/ab.jpg",
         "values.json",
+        CHECKSUMS,
     }
     loaded = load(OcclusionMaps, tmp_path)
     for before, after in (
@@ -151,6 +161,7 @@ def test_an_array_of_objects_is_not_pickled(tmp_path):
         save(_maps(maps={"ab/seen": np.array([object()])}), tmp_path)
     save(_maps(), tmp_path / "whole")
     np.save(tmp_path / "whole/maps/ab/seen.npy", np.array([object()]), allow_pickle=True)
+    (tmp_path / "whole" / CHECKSUMS).unlink()
     with pytest.raises(ValueError, match="allow_pickle"):
         load(OcclusionMaps, tmp_path / "whole")
 
@@ -347,6 +358,7 @@ def test_a_home_may_hold_a_field_and_a_column_under_their_former_names(tmp_path)
     save(grid, tmp_path / "grid")
     values = tmp_path / "grid" / "values.json"
     values.write_text(values.read_text().replace('"metrics"', '"figures"'))
+    (tmp_path / "grid" / CHECKSUMS).unlink()
     assert load(GridAssignment, tmp_path / "grid").metrics == {"gap": 0.0}
 
     metrics = pd.DataFrame([("m", "auc", 0.9, 0.8, 1.0)])
@@ -362,6 +374,7 @@ def test_a_home_may_hold_a_field_and_a_column_under_their_former_names(tmp_path)
         stored.with_name("figures.parquet")
     )
     stored.unlink()
+    (stored.parent / CHECKSUMS).unlink()
     # Nor had it classes, an origin, or another rate of slices than that of false positives.
     older = pd.DataFrame({"false_positive_rate": [0.5], "low": [0.1], "high": [0.9]})
     older.to_parquet(stored.with_name("slices.parquet"))

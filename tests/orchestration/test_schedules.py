@@ -53,6 +53,7 @@ def test_a_collection_that_is_broken_keeps_no_other_from_its_night(home, instanc
         scored = dg.AssetMaterialization("nsfw_scores", partition=name)
         instance.report_runless_asset_event(scored)
     file = home / "collections" / "broken.json"
+    (home / "collections-backup" / "broken.json").unlink()
     if fault == "damaged":
         file.write_text("{")
     else:

@@ -182,6 +182,8 @@ def test_a_photo_behind_a_link_counts_where_links_are_followed(instance, look, p
 def test_what_is_broken_keeps_no_other_from_its_run(home, instance, look, photo_folder, fault):
     register(instance, Collection("broken", "/not/there"))
     register(instance, Collection("here", str(photo_folder(1))))
+    if fault != "gone":
+        (home / "collections-backup" / "broken.json").unlink()
     if fault == "damaged":
         (home / "collections" / "broken.json").write_text('{"name": "bro')
     if fault == "no collection":

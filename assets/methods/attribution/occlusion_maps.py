@@ -121,6 +121,8 @@ def occlusion_maps(
             for one in experiments
         }
         _score_unknown(list(runs.values()), asked, on_estimate, progress)
+        for one, key in keys.items():
+            store.finish(key, scores[one])
     return {
         experiment: occlusion_map(
             experiment,
@@ -155,7 +157,7 @@ def whole_image_score(
         score = score_image(classifier, image, class_name)
         if not abs(score - known[0]) <= ROUNDING:
             known[:] = score
-            known.flush()
+            store.finish(key, known)
     return float(known[0])
 
 
@@ -341,7 +343,6 @@ class _Run:
     def finish(self, pool: ThreadPoolExecutor, report: Callable[[], None]) -> None:
         """Score all windows that are left, reporting after each batch."""
         self._compute(pool, len(self.unknown), self._batch_size, report)
-        self.scores.flush()
 
     def _compute(
         self,

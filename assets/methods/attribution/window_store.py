@@ -1,8 +1,8 @@
 """The scores of windows that are already known, so that an interrupted map goes on from them.
 
 A file of float32 for each image, classifier, class, experiment and grid of windows: one number a
-window, NaN where it has not been scored. The version of a remote model is part of its fingerprint,
-if it names one: a file holds scores of one model.
+window, NaN where it has not been scored; and a seal at its end once all are. The version of a
+remote model is part of its fingerprint, if it names one: a file holds scores of one model.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.common.checksums import DamagedFileError, read_sealed, seal
 from assets.methods.common.files import set_aside, write_whole
 
 # Raise it whenever the image of a window changes, for example by another blur.
@@ -32,14 +33,34 @@ class WindowScoreStore:
         """Return the scores of ``count`` windows, (count,) float32, NaN where there is none.
 
         What is assigned to the array is in the file even if the process is killed the moment
-        after; ``flush`` it to outlast a power cut too. A file of another size is put aside.
+        after; ``finish`` with it to outlast a power cut too. A damaged file is put aside.
         """
         path = self._folder / f"{key}.f32"
-        if path.exists() and path.stat().st_size != count * _FLOAT32.itemsize:
-            set_aside(path, "has not the size it should have")
+        try:
+            content, was_sealed = read_sealed(path, key)
+            if len(content) != count * _FLOAT32.itemsize:
+                raise DamagedFileError("has not the size it should have")
+        except FileNotFoundError:
+            was_sealed = False
+        except DamagedFileError as error:
+            set_aside(path, f"{error}; its windows are scored again")
+            was_sealed = False
         if not path.exists():
             write_whole(path, np.full(count, np.nan, dtype=_FLOAT32).tobytes())
-        return np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))
+        scores = np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))
+        if not was_sealed:
+            self.finish(key, scores)
+        return scores
+
+    def finish(self, key: str, scores: np.memmap) -> None:
+        """Write scores to the disk, and seal their file if all are probabilities."""
+        scores.flush()
+        path = self._folder / f"{key}.f32"
+        content = scores.tobytes()
+        # If the scores were forgotten meanwhile, the file is another one.
+        is_whole = bool(((scores >= 0) & (scores <= 1)).all())
+        if is_whole and path.read_bytes()[: len(content)] == content:
+            seal(path, content, key)
 
     def forget(self, key: str, count: int) -> None:
         """Replace the scores of ``count`` windows by NaN.

@@ -1,6 +1,7 @@
 """From vectors to points in the plane, by the method that the settings name."""
 
 import hashlib
+import io
 import math
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.methods.common.checksums import DamagedFileError, read_sealed, seal, write_sealed
 from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import written_whole
+from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.pca import first_two, principal_components
 from assets.methods.layout.torchdr_methods import largevis, umap
@@ -97,14 +99,34 @@ def project_unless_known(
     Where ``device`` leaves the choice, CUDA is taken if it is there; else the CPU.
     """
     path = store.path(vectors, settings, device)
-    if path.exists():
-        return np.load(path, allow_pickle=False), False
+    known = _stored_points(path, len(vectors))
+    if known is not None:
+        return known, False
     # PyTorch is asked for the device only now: its import alone takes seconds.
     chosen = "cuda" if choose_device(device) == "cuda" else "cpu"
     points = project(vectors, settings, chosen, progress)
-    with written_whole(path) as beside:
-        np.save(beside, points)
+    content = io.BytesIO()
+    np.save(content, points)
+    write_sealed(path, content.getvalue(), path.stem)
     return points, True
+
+
+def _stored_points(path: Path, n: int) -> NDArray[np.float64] | None:
+    """Return n points, (n, 2); None if there are none, or they were damaged and are set aside."""
+    try:
+        content, was_sealed = read_sealed(path, path.stem)
+        file = io.BytesIO(content)
+        points: NDArray[np.float64] = np.load(file, allow_pickle=False)
+        if file.read() or points.shape != (n, 2) or not np.isfinite(points).all():
+            raise DamagedFileError("does not hold the points of these photos")
+    except FileNotFoundError:
+        return None
+    except (DamagedFileError, EOFError, OSError, TypeError, ValueError) as error:
+        set_aside(path, f"is damaged ({error}); the photos are projected again")
+        return None
+    if not was_sealed:
+        seal(path, content, path.stem)
+    return points
 
 
 def project(

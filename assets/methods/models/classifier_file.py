@@ -20,7 +20,7 @@ from PIL import Image
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import written_whole
+from assets.methods.common.files import set_aside, written_whole
 from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.models import open_nsfw
 from assets.methods.models.architectures import (
@@ -135,7 +135,9 @@ def convert_open_nsfw(folder: Path) -> Path:
         OPEN_NSFW, arrays, open_nsfw.CLASS_NAMES, open_nsfw.PREPROCESSING
     )
     path = folder / classifier_file_name(OPEN_NSFW, fingerprint)
-    if not _holds(path, fingerprint):
+    if not holds_classifier(path, fingerprint):
+        if path.exists():
+            set_aside(path, "is damaged")
         scores = {name: {"nsfw": score} for name, score in OPEN_NSFW_SCORES.items()}
         save_classifier(
             path, weights, OPEN_NSFW, open_nsfw.CLASS_NAMES, open_nsfw.PREPROCESSING, scores
@@ -166,7 +168,8 @@ def classifier_fingerprint(
     )
 
 
-def _holds(path: Path, fingerprint: str) -> bool:
+def holds_classifier(path: Path, fingerprint: str | None) -> bool:
+    """Whether a file is whole and has the classifier with this fingerprint."""
     try:
         return describe_classifier(path).fingerprint == fingerprint
     except UserError:

@@ -3,9 +3,11 @@
 A folder a fingerprint, in it Parquet files called shards: columns image_id (string) and vector
 (fixed-size list of float32). A shard appears whole and is never changed, so an interrupted run
 keeps what it wrote and two runs may write side by side; an id in two shards has the same vector in
-both.
+both. The metadata of a shard has the SHA-256 of its folder's name, ids and vectors: one that is
+damaged or belongs into another folder is set aside, and its photos are computed anew.
 """
 
+import hashlib
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,12 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.files import set_aside, written_whole
 from assets.methods.common.progress import Progress
 
 # What a killed run loses: photos, seconds on two cores; and where they come faster, a second.
 SHARD_SIZE = 128
 SHARD_SECONDS = 1.0
+
+_DIGEST = b"tessera.sha256"
 
 # Maps n image_ids to their vectors (n, d) float32, and reports those that are done.
 EmbedBatch = Callable[[list[str], Progress], np.ndarray]
@@ -49,8 +54,8 @@ class VectorStore:
             if self._ids_of_shards.get(shard, wanted).isdisjoint(wanted):
                 continue
             try:
-                table = pq.read_table(shard, page_checksum_verification=True)
-            except (OSError, pa.ArrowException) as error:
+                table = _read_shard(shard)
+            except (DamagedFileError, OSError, KeyError, pa.ArrowException) as error:
                 set_aside(shard, f"cannot be read ({error})")
                 continue
             ids = table["image_id"].to_pylist()
@@ -136,6 +141,7 @@ class VectorStore:
         column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         ids = pa.array(image_ids, type=pa.string())
         table = pa.table({"image_id": ids, "vector": column})
+        table = table.replace_schema_metadata({_DIGEST: _digest(fingerprint, table)})
         with written_whole(self._folder / fingerprint / f"{uuid.uuid4().hex}.parquet") as beside:
             pq.write_table(
                 table, beside, compression="none", use_dictionary=False, write_page_checksum=True
@@ -169,6 +175,27 @@ def _from(start: int, in_all: int, progress: Progress) -> Progress:
         progress(start + done, in_all)
 
     return report
+
+
+def _read_shard(shard: Path) -> pa.Table:
+    """Read a shard. Raises DamagedFileError, or what Arrow raises."""
+    table = pq.read_table(shard, page_checksum_verification=True)
+    if not pa.types.is_fixed_size_list(table.schema.field("vector").type):
+        raise DamagedFileError("it has no vectors")
+    if not np.isfinite(_matrix(table["vector"])).all():
+        raise DamagedFileError("a number is not finite")
+    # Homes that are older than the digests have the checksums of Parquet's pages.
+    digest = (table.schema.metadata or {}).get(_DIGEST)
+    if digest is not None and digest != _digest(shard.parent.name, table):
+        raise DamagedFileError("it does not have the content that was written")
+    return table
+
+
+def _digest(fingerprint: str, table: pa.Table) -> bytes:
+    digest = hashlib.sha256(fingerprint.encode())
+    digest.update("\n".join(table["image_id"].to_pylist()).encode())
+    digest.update(np.ascontiguousarray(_matrix(table["vector"])).data)
+    return digest.hexdigest().encode()
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -17,7 +17,7 @@ from assets.methods.common.memory import return_free_memory
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import hides_secret, without_secrets
-from assets.methods.photos.animation import DEFAULT_FRAMES, Frame
+from assets.methods.photos.animation import DEFAULT_FRAMES, Frame, frame_id
 from assets.methods.photos.companions import companions_table, find_companions, is_named_raw
 from assets.methods.photos.decode import (
     DECODE_VERSION,
@@ -32,7 +32,13 @@ from assets.methods.photos.listing import Listing, SourceFile, protocol_of, remo
 from assets.methods.photos.local import local_file, local_path
 from assets.methods.photos.near_duplicates import mark_duplicates
 from assets.methods.photos.opened_file import DecodeLimits, format_of
-from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore, Records
+from assets.methods.photos.photo_store import (
+    KnownFile,
+    KnownImage,
+    LostWorkingCopyError,
+    PhotoStore,
+    Records,
+)
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
 from assets.methods.photos.source import (
     list_source,
@@ -279,9 +285,17 @@ class Decoder:
 
         found = decode_frames(data, self._limits, self._frames, keep, shown)
         # Another collection may want another number of frames.
-        earlier = store.animation(image_id)
+        try:
+            earlier = store.animation(image_id)
+        except LostWorkingCopyError:
+            earlier = None
         if earlier is not None and (earlier.n_read, earlier.shown) == (found.n_read, found.shown):
-            kept = {frame.number: frame for frame in (*earlier.kept, *found.kept)}
+            there = [
+                frame
+                for frame in earlier.kept
+                if store.has_working_copy(frame_id(image_id, frame.number))
+            ]
+            kept = {frame.number: frame for frame in (*there, *found.kept)}
             found = replace(found, kept=tuple(kept[number] for number in sorted(kept)))
         store.keep_animation(image_id, found)
 

@@ -7,10 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from assets.methods.common.files import write_whole
+from assets.methods.common.checksums import (
+    DamagedFileError,
+    digest_of_file,
+    read_checked_json,
+    write_checked_json,
+)
+from assets.methods.common.files import set_aside, write_whole
 
 N_TILES = 1024
 TILE_SIDE = 96
+_CHECKSUMS = "checksums.json"
 
 # Files by label: in the folder data of scikit-image, and in datasets/images of scikit-learn.
 _SKIMAGE_PHOTOS = {
@@ -39,20 +46,41 @@ _CUT_PER_PHOTO = _TILES_PER_PHOTO * 5 // 4
 def write_demo_collection(folder: Path) -> Path:
     """Write 1,024 labelled square tiles and their manifest below ``folder``.
 
-    Returns the path of the manifest. Files that exist are not written again. The manifest is
-    written last, when the tiles are complete.
+    Returns the path of the manifest. Files that exist are not written again, unless they are
+    damaged. The manifest is written last, when the tiles are complete.
     """
     manifest = folder / "manifest.csv"
+    _set_damaged_aside(folder)
+    is_complete = True
     for label in _LABELS:
         paths = [folder / name for name in _tile_names(label)]
         if not all(path.is_file() for path in paths):
+            is_complete = False
             for path, tile in zip(paths, _tiles(_photo(label)), strict=True):
                 if not path.is_file():
                     write_whole(path, _encoded(tile))
+    if not is_complete or not (folder / _CHECKSUMS).exists():
+        names = [name for label in _LABELS for name in _tile_names(label)]
+        digests = {name: digest_of_file(folder / name) for name in names}
+        write_checked_json(folder / _CHECKSUMS, digests, _CHECKSUMS)
     expected = _manifest()
     if not manifest.is_file() or manifest.read_bytes() != expected:
         write_whole(manifest, expected)
     return manifest
+
+
+def _set_damaged_aside(folder: Path) -> None:
+    try:
+        digests, _ = read_checked_json(folder / _CHECKSUMS, _CHECKSUMS)
+    except FileNotFoundError:
+        return
+    except DamagedFileError as error:
+        set_aside(folder / _CHECKSUMS, str(error))
+        return
+    for name, digest in digests.items():
+        path = folder / name
+        if path.is_file() and digest_of_file(path) != digest:
+            set_aside(path, "does not have the content that was written")
 
 
 def _tile_names(label: str) -> list[str]:

@@ -4,11 +4,12 @@ Any number of processes can use one store at the same time.
 """
 
 import io
-import json
+import logging
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,10 +17,22 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 from PIL import Image
 
-from assets.methods.common.files import write_whole
+from assets.methods.common.checksums import (
+    DamagedFileError,
+    read_checked_json,
+    read_sealed,
+    seal,
+    write_checked_json,
+    write_sealed,
+)
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import set_aside
+from assets.methods.common.sqlite_files import fault_in, set_database_aside
 from assets.methods.photos.animation import ANIMATED_FORMATS, Animation, Frame, frame_id
 from assets.methods.photos.decode import VERDICT_VERSION, DecodedPhoto
 from assets.methods.photos.rejects import Reason, Rejected
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -29,6 +42,7 @@ CREATE TABLE IF NOT EXISTS files (
     image_id TEXT,
     reason TEXT,
     detail TEXT,
+    checksum INTEGER,
     PRIMARY KEY (uri, settings)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
@@ -40,17 +54,34 @@ CREATE TABLE IF NOT EXISTS images (
     n_bytes INTEGER NOT NULL,
     taken_at TEXT,
     phash TEXT NOT NULL,
+    checksum INTEGER,
     PRIMARY KEY (image_id, settings)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frame_counts (
     image_id TEXT NOT NULL PRIMARY KEY,
-    n_frames INTEGER NOT NULL
+    n_frames INTEGER NOT NULL,
+    checksum INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (
     image_id TEXT NOT NULL PRIMARY KEY,
-    note TEXT NOT NULL
+    note TEXT NOT NULL,
+    checksum INTEGER
 ) WITHOUT ROWID;
 """
+_DAMAGED: tuple[Any, ...] = ()
+_TABLES = ("files", "images", "frame_counts", "notes")
+_JPEG_BEGINS, _JPEG_ENDS = b"\xff\xd8", b"\xff\xd9"
+_DECODED_AGAIN = "photos are decoded again as their collections are mapped or scored"
+
+
+class LostWorkingCopyError(UserError, FileNotFoundError):
+    """The working copy of a photo is missing, or was damaged and has been set aside."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(
+            f"The working copy of the photo {image_id} is missing or was damaged: map or score its "
+            "collection again, which decodes the photo again."
+        )
 
 
 @dataclass(frozen=True)
@@ -107,18 +138,48 @@ class PhotoStore:
         return self.folder / "working_copies" / image_id[:2] / f"{image_id}.jpg"
 
     def open_working_copy(self, image_id: str) -> Image.Image:
-        """Read the working copy, RGB and decoded. Raises FileNotFoundError."""
-        return read_working_copy(self.working_copy_path(image_id))
+        """Read the working copy, RGB and decoded. One that is damaged is set aside.
+
+        Raises:
+            LostWorkingCopyError: it is damaged, or missing.
+        """
+        path = self.working_copy_path(image_id)
+        try:
+            content, was_sealed = _read_jpeg(path, image_id)
+            image = read_working_copy(io.BytesIO(content))
+        except FileNotFoundError as error:
+            raise LostWorkingCopyError(image_id) from error
+        except (DamagedFileError, OSError, ValueError) as error:
+            set_aside(path, f"cannot be read ({error})")
+            raise LostWorkingCopyError(image_id) from error
+        if not was_sealed:
+            seal(path, content, image_id)
+        return image
+
+    def has_working_copy(self, image_id: str) -> bool:
+        """Whether the working copy is there and whole; one that is damaged is set aside."""
+        path = self.working_copy_path(image_id)
+        try:
+            _read_jpeg(path, image_id)
+        except FileNotFoundError:
+            return False
+        except DamagedFileError as error:
+            set_aside(path, f"{error}; the photo is decoded again")
+            return False
+        return True
+
+    def keep_working_copy(self, image_id: str, working_copy: Image.Image) -> None:
+        """Store the working copy, RGB, of a photo, or of a frame by its `frame_id`."""
+        path = self.working_copy_path(image_id)
+        write_sealed(path, encode_working_copy(working_copy), image_id)
 
     def keep_frame(self, image_id: str, frame: Frame, working_copy: Image.Image) -> None:
         """Store the working copy, RGB, of an animation's frame."""
-        path = self.working_copy_path(frame_id(image_id, frame.number))
-        write_whole(path, encode_working_copy(working_copy))
+        self.keep_working_copy(frame_id(image_id, frame.number), working_copy)
 
     def keep_animation(self, image_id: str, animation: Animation) -> None:
         """Store what is known of an animation, once its frames are stored."""
-        path = self._frames_folder(image_id) / "animation.json"
-        write_whole(path, json.dumps(asdict(animation)).encode())
+        write_checked_json(self._animation_path(image_id), asdict(animation), image_id)
 
     def animations(self, image_ids: Iterable[str]) -> dict[str, Animation]:
         """Return what is known of those of the photos that are animations, by image_id."""
@@ -128,12 +189,21 @@ class PhotoStore:
         return {image_id: one for image_id, one in found.items() if one is not None}
 
     def animation(self, image_id: str) -> Animation | None:
-        """Return what is known of an animation; None for other photos."""
+        """Return what is known of an animation; None for other photos.
+
+        Raises:
+            LostWorkingCopyError: it was damaged, and has been set aside.
+        """
+        path = self._animation_path(image_id)
         try:
-            stored = json.loads((self._frames_folder(image_id) / "animation.json").read_bytes())
+            stored, _ = read_checked_json(path, image_id)
+            kept = tuple(Frame(**frame) for frame in stored["kept"])
+            return Animation(**{**stored, "kept": kept})
         except FileNotFoundError:
             return None
-        return Animation(**{**stored, "kept": tuple(Frame(**frame) for frame in stored["kept"])})
+        except (DamagedFileError, KeyError, TypeError) as error:
+            set_aside(path, "does not have the content that was written")
+            raise LostWorkingCopyError(image_id) from error
 
     def shown_ids(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return the ids under which what is computed of the working copies is stored.
@@ -149,22 +219,84 @@ class PhotoStore:
     def _frames_folder(self, image_id: str) -> Path:
         return self.folder / "frames" / image_id[:2] / image_id
 
+    def _animation_path(self, image_id: str) -> Path:
+        return self._frames_folder(image_id) / "animation.json"
+
     @contextmanager
     def records(self, settings: str) -> Iterator["Records"]:
-        """Yield the records for ``settings``, the fingerprint of `CatalogueSettings`."""
+        """Yield the records for ``settings``, the fingerprint of `CatalogueSettings`.
+
+        A damaged database is set aside with a warning, and photos are decoded again.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "photos.sqlite"
-        connection = sqlite3.connect(
-            path, timeout=60, isolation_level=None, check_same_thread=False
-        )
+        # SQLite does not wait for another process while it changes to WAL.
+        with FileLock(self.folder / "photos.lock"):
+            connection = self._open_database()
         with closing(Records(self, connection, settings)) as records:
-            # SQLite does not wait for another process while it changes to WAL.
-            with FileLock(self.folder / "photos.lock"):
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
-                _forget_old_verdicts(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             yield records
+
+    def _open_database(self) -> sqlite3.Connection:
+        path = self.folder / "photos.sqlite"
+        connection = _connect(path)
+        try:
+            fault = fault_in(connection)
+            if fault is not None:
+                connection.close()
+                set_database_aside(path, _DECODED_AGAIN)
+                connection = _connect(path)
+            elif not _has_records(connection) and (self.folder / "working_copies").exists():
+                _log.warning("%s held no records of photos: %s", path, _DECODED_AGAIN)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            _add_checksums(connection)
+            _forget_old_verdicts(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+
+
+def _has_records(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'")
+    return found.fetchone() is not None
+
+
+def _read_jpeg(path: Path, image_id: str) -> tuple[bytes, bool]:
+    """Return the content of a stored JPEG, and whether it had a seal.
+
+    Raises FileNotFoundError and DamagedFileError.
+    """
+    content, was_sealed = read_sealed(path, image_id)
+    # One that is older than the seals, or was cut, can be judged by its ends alone.
+    if not (content.startswith(_JPEG_BEGINS) and content.endswith(_JPEG_ENDS)):
+        raise DamagedFileError("is not whole")
+    return content, was_sealed
+
+
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """Give the rows of a database that is older than the checksums theirs."""
+    for table in _TABLES:
+        columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
+        if "checksum" in columns:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            rows = connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+            marks = ", ".join("?" * (len(columns) + 1))
+            connection.executemany(
+                f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
+                ((*row, _checksum(row)) for row in rows),
+            )
+
+
+def _checksum(values: tuple[Any, ...]) -> int:
+    return zlib.crc32(repr(values).encode())
 
 
 def _forget_old_verdicts(connection: sqlite3.Connection) -> None:
@@ -186,10 +318,10 @@ class Records:
 
     def file(self, uri: str) -> KnownFile | None:
         """Return the record of a file; None if it is new or its working copy has gone."""
-        row = self._row("SELECT stamp, image_id, reason, detail FROM files", "uri", uri)
-        if row is None:
+        row = self._row("files", uri=uri, settings=self._settings)
+        if not row:
             return None
-        stamp, image_id, reason, detail = row
+        _, _, stamp, image_id, reason, detail = row
         if image_id is None:
             return KnownFile(stamp, Rejected(Reason(reason), detail))
         image = self.image(image_id)
@@ -197,15 +329,11 @@ class Records:
 
     def image(self, image_id: str) -> KnownImage | None:
         """Return the record of a photo; None if it is new or its working copy has gone."""
-        row = self._row(
-            "SELECT image_id, width, height, format, n_bytes, taken_at, phash FROM images",
-            "image_id",
-            image_id,
-        )
-        if row is None or not self.store.working_copy_path(image_id).is_file():
+        row = self._row("images", image_id=image_id, settings=self._settings)
+        note = self._row("notes", image_id=image_id)
+        if not row or note == _DAMAGED or not self.store.has_working_copy(image_id):
             return None
-        note = self._value("SELECT note FROM notes WHERE image_id = ?", image_id)
-        return replace(KnownImage(*row), note=note)
+        return replace(KnownImage(image_id, *row[2:]), note=None if note is None else note[1])
 
     def has_frames(self, image: KnownImage, wanted: int | None) -> bool:
         """Whether all is stored that is scored when ``wanted`` frames of animations are.
@@ -214,14 +342,21 @@ class Records:
         """
         if image.format not in ANIMATED_FORMATS:
             return True
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT n_frames FROM frame_counts WHERE image_id = ?", (image.image_id,)
-            ).fetchone()
-        if row is None or row[0] == 1:
-            return row is not None
-        animation = self.store.animation(image.image_id)
-        return animation is not None and animation.has(wanted)
+        row = self._row("frame_counts", image_id=image.image_id)
+        if not row or row[1] == 1:
+            return bool(row)
+        # A damaged animation is decoded again.
+        with suppress(LostWorkingCopyError):
+            animation = self.store.animation(image.image_id)
+            return (
+                animation is not None
+                and animation.has(wanted)
+                and all(
+                    self.store.has_working_copy(frame_id(image.image_id, frame.number))
+                    for frame in animation.chosen(wanted)
+                )
+            )
+        return False
 
     def keep_frame_count(self, image_id: str, n_frames: int) -> None:
         """Store how many frames a photo has, once they are stored."""
@@ -238,7 +373,7 @@ class Records:
 
     def keep_image(self, image_id: str, n_bytes: int, photo: DecodedPhoto) -> KnownImage:
         """Store a decoded photo: first its working copy, then its record."""
-        write_whole(self.store.working_copy_path(image_id), encode_working_copy(photo.working_copy))
+        self.store.keep_working_copy(image_id, photo.working_copy)
         facts = (photo.width, photo.height, photo.format, n_bytes, photo.taken_at, photo.phash)
         if photo.note is not None:
             self._insert("notes", image_id, photo.note)
@@ -250,19 +385,34 @@ class Records:
         with self._lock:
             self._connection.close()
 
-    def _row(self, select: str, key: str, value: str) -> tuple[Any, ...] | None:
-        with self._lock:
-            found: tuple[Any, ...] | None = self._connection.execute(
-                f"{select} WHERE {key} = ? AND settings = ?", (value, self._settings)
-            ).fetchone()
-        return found
+    def _row(self, table: str, **keys: str) -> tuple[Any, ...] | None:
+        """Return the row with these keys without its checksum.
 
-    def _value(self, select: str, key: str) -> Any:
+        It is None if there is none, and ``_DAMAGED`` if it has another checksum.
+        """
+        where = " AND ".join(f"{column} = ?" for column in keys)
         with self._lock:
-            row = self._connection.execute(select, (key,)).fetchone()
-        return None if row is None else row[0]
+            row = self._connection.execute(
+                f"SELECT * FROM {table} WHERE {where}",  # noqa: S608
+                tuple(keys.values()),
+            ).fetchone()
+        if row is None:
+            return None
+        *values, checksum = row
+        if _checksum(tuple(values)) != checksum:
+            _log.warning(
+                "The record of %s in the table %s of %s is damaged: the photo is read again",
+                next(iter(keys.values())),
+                table,
+                self.store.folder / "photos.sqlite",
+            )
+            return _DAMAGED
+        return tuple(values)
 
     def _insert(self, table: str, *values: str | int | None) -> None:
-        marks = ", ".join("?" * len(values))
+        marks = ", ".join("?" * (len(values) + 1))
         with self._lock:
-            self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
+                (*values, _checksum(values)),
+            )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from assets.config import catalogue_settings
 from assets.methods.common.devices import usable_cores
+from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import now
 from assets.methods.photos.catalogue import Decoder
 from assets.methods.photos.download import too_large
@@ -94,11 +95,18 @@ class Intake:
         self._downloads = ThreadPoolExecutor(_DOWNLOAD_THREADS, "downloads")
 
     def start(self) -> None:
-        """Continue with what an earlier process left: downloads, files, and collections."""
+        """Continue with what an earlier process left: downloads, files, and collections.
+
+        An app whose database is damaged is left out with an error in the log.
+        """
         for path in sorted((self._home / "inputs").glob("*/inputs.sqlite")):
             app = path.parent.name
-            store = self.store(app)
-            store.sweep()
+            try:
+                store = self.store(app)
+                store.sweep()
+            except UserError as error:
+                _log.error("The app %s is left out: %s", app, error)
+                continue
             if store.has_done():
                 # A process may have been killed between the registry and Dagster's partitions.
                 self._register(app)

@@ -78,3 +78,23 @@ def test_what_does_not_decide_a_score_is_not_in_the_key():
 
 def test_keys_of_the_cpu_stay_what_they_were():
     assert key() == "84f66ed5151158e153056c9c425b4f2da20fc3480d5c1afbce28e6df51ad932a"
+
+
+def test_finished_scores_are_sealed_and_scored_again_if_they_were_changed(tmp_path, caplog):
+    store = WindowScoreStore(tmp_path)
+    # A file of an older home has no seal, and gets one when it is opened.
+    (tmp_path / "key.f32").write_bytes(np.full(5, 0.25, np.float32).tobytes())
+    np.testing.assert_array_equal(store.open("key", 5), np.full(5, 0.25))
+    assert (tmp_path / "key.f32").stat().st_size > 5 * 4
+    np.memmap(tmp_path / "key.f32", np.float32, "r+", shape=(5,))[2] = 0.5
+    assert np.isnan(store.open("key", 5)).all()
+    assert "key.f32" in caplog.text
+
+
+def test_scores_that_were_forgotten_meanwhile_are_not_sealed(tmp_path):
+    store = WindowScoreStore(tmp_path)
+    before = store.open("key", 3)
+    before[:] = 0.5
+    store.forget("key", 3)
+    store.finish("key", before)
+    assert np.isnan(store.open("key", 3)).all()

@@ -153,3 +153,25 @@ def test_a_stream_is_closed_when_a_shard_cannot_be_stored(store, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         store.complete_from_stream("a", ["1"], lambda: stream, silent)
     assert closed
+
+
+def test_shards_with_numbers_that_are_not_finite_or_of_another_folder_are_computed_anew(
+    tmp_path, caplog
+):
+    store = VectorStore(tmp_path)
+    store.append("print", ["a"], np.array([[np.nan, 1]], np.float32))
+    store.append("other", ["b"], np.ones((1, 2), np.float32))
+    (other,) = (tmp_path / "other").iterdir()
+    other.rename(tmp_path / "print" / other.name)
+    assert store.find("print", ["a", "b"]) == {}
+    assert "not finite" in caplog.text
+    assert other.name in caplog.text
+
+
+def test_shards_of_older_homes_without_a_digest_are_believed(tmp_path, caplog):
+    store = VectorStore(tmp_path)
+    store.append("print", ["a"], np.ones((1, 2), np.float32))
+    (shard,) = (tmp_path / "print").iterdir()
+    pq.write_table(pq.read_table(shard).replace_schema_metadata(None), shard)
+    np.testing.assert_array_equal(store.find("print", ["a"])["a"], [1, 1])
+    assert not caplog.records

@@ -54,3 +54,12 @@ def test_an_incomplete_collection_is_completed(demo):
     write_demo_collection(demo.parent)
     assert {path: path.read_bytes() for path in gone} == before
     assert kept.stat().st_mtime_ns == written
+
+
+def test_a_tile_that_was_changed_is_cut_again(demo, caplog):
+    tile = demo.parent / "cat_000.jpg"
+    before = tile.read_bytes()
+    tile.write_bytes((demo.parent / "cat_001.jpg").read_bytes())
+    write_demo_collection(demo.parent)
+    assert tile.read_bytes() == before
+    assert str(tile) in caplog.text

@@ -1,9 +1,13 @@
 import multiprocessing
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from assets.methods.common.checksums import SEAL_BYTES
+from assets.methods.common.errors import UserError
 from assets.methods.photos.decode import decode, image_id
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.photo_store import KnownFile, KnownImage, PhotoStore
@@ -91,3 +95,63 @@ def test_two_processes_at_once(tmp_path):
     assert [process.exitcode for process in processes] == [0, 0]
     with PhotoStore(tmp_path).records("s") as records:
         assert all(records.file(f"/{seed}.png") for seed in range(30))
+
+
+def test_working_copies_without_a_seal_are_given_one_when_they_are_read(tmp_path, caplog):
+    store = PhotoStore(tmp_path)
+    image = keep(store, 1)
+    path = store.working_copy_path(image.image_id)
+    sealed = path.read_bytes()
+    # As homes that are older than the seals hold it.
+    path.write_bytes(sealed[:-SEAL_BYTES])
+    assert store.has_working_copy(image.image_id)
+    store.open_working_copy(image.image_id)
+    assert path.read_bytes() == sealed
+    assert not caplog.records
+    path.write_bytes(sealed[: -SEAL_BYTES - 9])
+    assert not store.has_working_copy(image.image_id)
+    assert path.with_suffix(".corrupt").exists()
+
+
+def test_a_working_copy_that_is_damaged_is_named_and_set_aside(tmp_path, caplog):
+    store = PhotoStore(tmp_path)
+    image, other = keep(store, 1), keep(store, 2)
+    path = store.working_copy_path(image.image_id)
+    path.write_bytes(store.working_copy_path(other.image_id).read_bytes())
+    with pytest.raises(UserError, match=f"{image.image_id} is missing or was damaged"):
+        store.open_working_copy(image.image_id)
+    assert str(path) in caplog.text
+    with store.records("s") as records:
+        assert records.file("/1.png") is None
+        assert records.file("/2.png") == KnownFile("stamp", other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE images SET width = width + 1",
+        "UPDATE images SET phash = ''",
+        "UPDATE files SET image_id = image_id || '0'",
+        "UPDATE images SET checksum = NULL",
+    ],
+)
+def test_a_record_that_was_changed_is_not_believed(tmp_path, caplog, change):
+    store = PhotoStore(tmp_path)
+    keep(store, 1)
+    with closing(sqlite3.connect(tmp_path / "photos.sqlite", isolation_level=None)) as connection:
+        connection.execute(change)
+    with store.records("s") as records:
+        assert records.file("/1.png") is None
+    assert "photos.sqlite is damaged" in caplog.text
+
+
+def test_the_records_of_an_older_home_are_believed(tmp_path, caplog):
+    store = PhotoStore(tmp_path)
+    image = keep(store, 1)
+    with closing(sqlite3.connect(tmp_path / "photos.sqlite", isolation_level=None)) as connection:
+        for table in ("files", "images", "frame_counts", "notes"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+    for _ in range(2):
+        with store.records("s") as records:
+            assert records.file("/1.png") == KnownFile("stamp", image)
+    assert not caplog.records

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.config import catalogue_settings
+from assets.methods.common.errors import UserError
 from assets.methods.photos import catalogue as cataloguing
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.decode import image_id
@@ -308,6 +309,22 @@ def test_a_collection_whose_last_input_went_before_a_kill_is_forgotten(home):
     with closing(home.intake()) as intake:
         intake.start()
     assert home.said == ["-app"]
+
+
+def test_an_app_whose_database_is_damaged_is_left_out_at_the_start(home, caplog):
+    with closing(home.intake()) as intake:
+        for app in ("broken", "whole"):
+            intake.post(app, [sent(picture())], MANY)
+    damaged = inputs_folder(home.path, "broken") / "inputs.sqlite"
+    damaged.write_bytes(b"")
+    with closing(home.intake()) as intake:
+        intake.start()
+        assert intake.store("whole").counts().done == 1
+        with pytest.raises(UserError, match="holds no inputs, although there are photos"):
+            intake.store("broken")
+    assert str(damaged) in caplog.text
+    # What cannot be made anew is not removed, either.
+    assert len(home.files("broken")) == 1
 
 
 def test_a_full_app_decodes_nothing_more(home):
