@@ -44,12 +44,16 @@ def read_sealed(path: Path, key: str) -> tuple[bytes, bool]:
 
 
 def seal(path: Path, content: bytes, key: str) -> None:
-    """Put a seal behind the content of a file that has none, if the file can be written."""
+    """Put a seal behind the content of a file, unless it has it or the file cannot be written."""
+    wanted = _seal(content, key)
     try:
         with path.open("rb+") as file:
             # At its place and not at the end: another process may do the same at this moment.
             file.seek(len(content))
-            file.write(_seal(content, key))
+            if file.read() == wanted:
+                return
+            file.seek(len(content))
+            file.write(wanted)
     except OSError:
         # It is a home that can only be read, or the file has gone meanwhile.
         return
