@@ -15,7 +15,7 @@ from skimage import data
 from torch import nn
 
 from assets.config import OcclusionMapsConfig
-from assets.io_managers import load, save
+from assets.io_managers import CHECKSUMS, load, save
 from assets.methods.attribution.heat_map import HeatMapSettings
 from assets.methods.attribution.occlusion import OcclusionSettings, scale_down
 from assets.methods.attribution.occlusion_maps import occlusion_maps
@@ -545,8 +545,9 @@ def test_what_was_found_outlives_the_process(store, tracking, tmp_path):
         assert all(np.array_equal(before[key], after[key]) for key in before)
     assert (loaded.overlays, loaded.figures) == (value.overlays, value.figures)
     assert loaded.sheet == value.sheet
-    # A home of an earlier version has no sheet.
+    # A home of an earlier version has no sheet, and no checksums.
     shutil.rmtree(tmp_path / "value" / "sheet")
+    (tmp_path / "value" / CHECKSUMS).unlink()
     assert load(OcclusionMaps, tmp_path / "value").sheet == {}
     assert loaded.settings == value.settings
     # A home of the version before has another name for the score of what was read.
