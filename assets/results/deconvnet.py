@@ -20,6 +20,7 @@ from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
+from assets.methods.plotting.png import png_bytes
 from assets.results.originals import (
     ImageResult,
     Original,
@@ -28,7 +29,6 @@ from assets.results.originals import (
     size_in_px,
     sizes_in_words,
 )
-from assets.results.photo_map import png
 from assets.steps import Step
 from assets.values import DeconvnetMaps, EncodedImage
 
@@ -51,6 +51,7 @@ def run_deconvnet(
     settings: DeconvnetSettings,
     judged: Image.Image | None = None,
     *,
+    size: tuple[int, int] | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
 ) -> DeconvnetResult:
@@ -63,6 +64,7 @@ def run_deconvnet(
         settings: where the deconvnet starts.
         judged: the pixels that have the image's score, which the deconvnet reads; None for the
             image itself.
+        size: the file's own (width, height) in px, which reports name; None for the image's.
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
 
@@ -76,15 +78,15 @@ def run_deconvnet(
         told = score_notes(found.class_name, found.score, square, found.square_score)
         notes = (*notes, *told)
     made = made or provenance_of(target, threshold=None)
-    about = _about(image.size, found)
+    about = _about(size or image.size, found)
     foot = [*made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
     figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes, foot=foot)
     origin = {"image": name, **made.parts(), **about}
     files = {
-        "figure.png": png(figure, origin).data,
+        "figure.png": png_bytes(figure, origin),
         "reconstruction.npy": npy_bytes(found.reconstruction),
-        "reconstruction.png": png(signed_image(found.reconstruction), origin).data,
-        "changed.png": png(found.changed, origin).data,
+        "reconstruction.png": png_bytes(signed_image(found.reconstruction), origin),
+        "changed.png": png_bytes(found.changed, origin),
     }
     metrics = {name: getattr(found, name) for name in ("score", "square_score", "changed_score")}
     metrics["noise_likeness.pixels"] = found.noise_likeness.pixels
@@ -117,6 +119,7 @@ def chosen_deconvnet_maps(
             target,
             settings,
             original.judged,
+            size=original.size,
             made=made,
             notes=[*original.figure_notes, *notes],
         )

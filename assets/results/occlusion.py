@@ -36,6 +36,7 @@ from assets.methods.models.one_model import by_one_model
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
+from assets.methods.plotting.png import png_bytes
 from assets.methods.plotting.text import format_values
 from assets.results.originals import (
     ImageResult,
@@ -92,6 +93,7 @@ def run_occlusion(
     progress: Progress = silent,
     judged: Image.Image | None = None,
     *,
+    size: tuple[int, int] | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
     notify: Callable[[str], object] = lambda sentence: None,
@@ -109,6 +111,7 @@ def run_occlusion(
         progress: as for ``occlusion_maps``.
         judged: the pixels that have the image's score, on which windows lie by default; None for
             the image itself.
+        size: the file's own (width, height) in px, in which places are told; None for the image's.
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
         notify: called with a sentence when the model changed meanwhile and all begins anew.
@@ -126,10 +129,9 @@ def run_occlusion(
 
     def compute() -> tuple[float, float, dict[Experiment, OcclusionMap]]:
         # The scores come first: the maps find out if they are another model's than theirs.
-        score, read_score = (
-            whole_image_score(pixels, settings, classifier, class_name, store)
-            for pixels in (judged, windowed.scaled)
-        )
+        score = read_score = whole_image_score(judged, settings, classifier, class_name, store)
+        if settings.long_side is not None:
+            read_score = whole_image_score(windowed.scaled, settings, classifier, class_name, store)
         maps = occlusion_maps(
             windowed, classifier, class_name, store, config.experiments(), on_estimate, progress
         )
@@ -137,8 +139,8 @@ def run_occlusion(
 
     score, read_score, maps = by_one_model(classifier, compute, notify)
     if settings.long_side is not None:
-        size = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
-        told = score_notes(class_name, score, f"Windows lie on the file at {size}", read_score)
+        scaled = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
+        told = score_notes(class_name, score, f"Windows lie on the file at {scaled}", read_score)
         notes = (*notes, *told)
     title = FigureTitle(
         name=name,
@@ -156,7 +158,7 @@ def run_occlusion(
     # The model that answered may be another than when its first image was asked for.
     made = made or provenance_of(target, config.threshold)
     made = replace(made, identity=target.identity)
-    about = _about(photo.size, windowed, maps)
+    about = _about(size or photo.size, windowed, maps)
     foot = [*made.lines(), *_lines_about(about, list(maps))]
     figure = draw_occlusion_figure(
         photo,
@@ -170,7 +172,7 @@ def run_occlusion(
     )
     origin = {"image": name, **made.parts(), **about}
     metrics = {"score": score, "read_score": read_score, "box": float(windows.box)}
-    images, files = {"figure": figure}, {"figure.png": png(figure, origin).data}
+    images, files = {"figure": figure}, {"figure.png": png_bytes(figure, origin)}
     for experiment, found in maps.items():
         for metric, value in occlusion_metrics(found, config.threshold).items():
             metrics[f"{experiment}.{metric}"] = value
@@ -180,7 +182,7 @@ def run_occlusion(
         overlay = draw_overlay(photo, found.values, drawing, label, level, foot=foot)
         images[experiment] = overlay
         files[f"{experiment}.npy"] = npy_bytes(found.values)
-        files[f"{experiment}.png"] = png(overlay, origin).data
+        files[f"{experiment}.png"] = png_bytes(overlay, origin)
     return OcclusionResult(
         metrics,
         images,
@@ -278,6 +280,7 @@ def chosen_occlusion_maps(
             lambda estimate: log.context.log.info(f"{which}: {estimate.sentence()}"),
             log.progress("windows"),
             original.judged,
+            size=original.size,
             made=made,
             notes=[*original.figure_notes, *notes],
             notify=log.context.log.warning,

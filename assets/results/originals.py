@@ -240,7 +240,8 @@ def read_originals(
             leave_out(number, rejected)
             continue
         name = file_name(uri) + (f", {frame_in_words(frame)}" if frame else "")
-        shown_uri, image_id = without_secrets(uri), id_of(data)
+        # One that was asked for was compared with the file when it was read.
+        shown_uri, image_id = without_secrets(uri), image_id or id_of(data)
         folder = next(one for one in numbered(folder_name(uri, image_id)) if one not in folders)
         folders.add(folder)
         yield Original(

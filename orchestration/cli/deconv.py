@@ -70,34 +70,39 @@ def command(
             target,
             settings,
             image.judged,
+            size=image.size,
             made=made,
             notes=image.figure_notes,
         )
 
+    index = list[Path]()
     with asked.runs("deconv", config.model_dump()) as runs:
         read = asked.files.read(reading_settings(options), asked.targets[0])
-        for step, image in enumerate(read, 1):
-            for target, made, folders, run in zip(
-                asked.targets, asked.made, asked.folders, runs, strict=True
-            ):
-                result = run_one(image, target, made)
-                found = result.found
-                about = {
-                    **result.metrics,
-                    **result.about,
-                    "notes": result.notes,
-                    "not_tracked": run.unreachable or None,
-                    "start": vars(found.start) if found.start else None,
-                    "top_layer": found.top_layer,
-                    "top": [vars(one.activation) for one in found.top],
-                }
-                report = report_of(image, result.made, about, asked.frame_note(image, target))
-                paths = folders.write(image, result.files, report)
-                _summarise(image, result, paths["figure.png"])
-                log_result(image, result, run, step)
-                run.tags(result.made.parts())
-                run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
-    for path in write_index(out):
+        try:
+            for step, image in enumerate(read, 1):
+                for target, made, folders, run in zip(
+                    asked.targets, asked.made, asked.folders, runs, strict=True
+                ):
+                    result = run_one(image, target, made)
+                    found = result.found
+                    about = {
+                        **result.metrics,
+                        **result.about,
+                        "notes": result.notes,
+                        "not_tracked": run.unreachable or None,
+                        "start": vars(found.start) if found.start else None,
+                        "top_layer": found.top_layer,
+                        "top": [vars(one.activation) for one in found.top],
+                    }
+                    report = report_of(image, result.made, about, asked.frame_note(image, target))
+                    paths = folders.write(image, result.files, report)
+                    _summarise(image, result, paths["figure.png"])
+                    log_result(image, result, run, step)
+                    run.tags(result.made.parts())
+                    run.file(f"{image.folder}/{REPORT}", paths[REPORT].read_bytes())
+        finally:
+            index = write_index(out)
+    for path in index:
         click.echo(printable(str(path)))
     if not asked.files.all_read:
         sys.exit(2)

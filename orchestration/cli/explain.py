@@ -12,6 +12,7 @@ from assets.config import OcclusionMapsConfig
 from assets.methods.attribution.target import Target
 from assets.methods.common.shown_text import printable, shown
 from assets.methods.models.provenance import Provenance
+from assets.methods.plotting.png import png_bytes
 from assets.resources.tracking import TrackedRun
 from assets.results.occlusion import (
     OcclusionResult,
@@ -21,7 +22,6 @@ from assets.results.occlusion import (
     run_occlusion,
 )
 from assets.results.originals import Original, log_result
-from assets.results.photo_map import png
 from orchestration.cli.image_files import reading_settings
 from orchestration.cli.image_questions import ImageQuestions, image_questions, report_of
 from orchestration.cli.options import (
@@ -95,6 +95,7 @@ def command(
             lambda estimate: progress.notify(f"{name}: {estimate.sentence()}"),
             progress.listener(_log, name, "windows"),
             image.judged,
+            size=image.size,
             made=made,
             notes=image.figure_notes,
             notify=lambda sentence: progress.notify(f"{name}: {sentence}"),
@@ -147,6 +148,7 @@ class SheetFolder:
         self._folder: ResultFolder | None = None
         self._images: list[dict[str, str]] = []
         self._models: list[dict[str, str | float]] = []
+        self._on_page: list[dict[str, str | float]] = []
 
     def add(self, image: Original, results: Sequence[OcclusionResult]) -> None:
         """Add the results of an image, one for each model."""
@@ -155,6 +157,8 @@ class SheetFolder:
         lines = [[note] if note else [] for note in notes]
         add_to_sheet(self._sheet, targets, image.image_id, results, lines)
         models = [result.made.parts() for result in results]
+        # A page has rows of the same models, and is kept when the first row of the next is added.
+        self._on_page = models
         self._models += [model for model in models if model not in self._models]
         self._images.append({"image": image.uri, "image_id": image.image_id})
 
@@ -167,8 +171,7 @@ class SheetFolder:
         return [path for name, path in paths.items() if name != REPORT]
 
     def _keep(self, number: int, page: Image.Image) -> None:
-        origin = {"models": [made.parts() for made in self._asked.made]}
-        data, name = png(page, origin).data, page_name(number)
+        data, name = png_bytes(page, {"models": self._on_page}), page_name(number)
         if self._folder is None:
             self._folder = self._asked.out.open_sheet()
         self._folder.add(name, data)

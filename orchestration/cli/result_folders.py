@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from assets.methods.common.checksums import digest_of_file
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.results.originals import Original, folder_name, numbered, plain_folder_name
@@ -170,7 +171,4 @@ def _remove_unchanged(file: Path, digest: str) -> None:
 
 
 def _is_unchanged(file: Path, digest: str) -> bool:
-    if file.is_symlink() or not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == digest
+    return not file.is_symlink() and file.is_file() and digest_of_file(file) == digest

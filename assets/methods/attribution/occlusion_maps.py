@@ -19,7 +19,11 @@ from assets.methods.attribution.occlusion import (
 )
 from assets.methods.attribution.scaled_windows import ScaledWindowImages
 from assets.methods.attribution.window_images import WindowedImage, WindowImages
-from assets.methods.attribution.window_store import WindowScoreStore, window_score_key
+from assets.methods.attribution.window_store import (
+    WindowScoreStore,
+    is_score,
+    window_score_key,
+)
 from assets.methods.common.errors import UserError
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
@@ -227,7 +231,7 @@ def _stored_or_asked(
 def _window_controls(
     windowed: WindowedImage, class_name: str, experiment: Experiment, scores: np.memmap
 ) -> list[Control]:
-    known, columns = np.flatnonzero(_is_score(scores)), windowed.windows.shape[1]
+    known, columns = np.flatnonzero(is_score(scores)), windowed.windows.shape[1]
     return [
         _control(
             windowed.window_image(experiment, (place // columns, place % columns)),
@@ -270,10 +274,6 @@ def _images(
     if device == "cpu" and not (is_large and numbers.interpolation in INTERPOLATIONS):
         return WindowImages(windowed, experiment, device)
     return ScaledWindowImages(windowed, experiment, device, numbers)
-
-
-def _is_score(scores: np.memmap) -> NDArray[np.bool_]:
-    return (scores >= 0) & (scores <= 1)
 
 
 def _windows(n: int) -> str:
@@ -324,7 +324,7 @@ class _Run:
         score: Callable[[Images], np.ndarray],
     ) -> None:
         self.scores = scores
-        self.unknown = np.flatnonzero(~_is_score(scores))
+        self.unknown = np.flatnonzero(~is_score(scores))
         self.n_computed = 0
         self._images, self._score = images, score
         self._device, self._turn = classifier.device, one_at_a_time(classifier.device)

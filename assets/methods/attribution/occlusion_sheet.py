@@ -252,8 +252,7 @@ class _Row(FigureSheet):
         text = fitting(pattern, self._class_names[place], _COLUMN, _SCORE, "bold")
         baseline = self._score_upper + _SCORE
         self.write(left, baseline, text, _SCORE, weight="bold")
-        for number, line in enumerate(self._notes[place], 1):
-            self.write(left, baseline + number * _LINE, line, _TEXT)
+        self.write_lines(left, baseline + _LINE, self._notes[place], _LINE, _TEXT)
         windows_left = left + _MAPS + _BETWEEN
         self.write(windows_left, self._upper - 9, "strongest windows", color=PALE)
         for number, (experiment, panel) in enumerate(answer.panels.items()):
@@ -311,8 +310,7 @@ def _draw_head(
     images = f"image {first:,}" if first == last else f"images {first:,} to {last:,}"
     title = f"What the {'model looks' if len(columns) == 1 else 'models look'} at: {images}"
     sheet.write(_MARGIN, _MARGIN + LARGE - 4, title, LARGE, weight="bold")
-    for number, line in enumerate(lines):
-        sheet.write(_MARGIN, _MARGIN + LARGE + 22 + number * _LINE + 8, line, color=PALE)
+    sheet.write_lines(_MARGIN, _MARGIN + LARGE + 30, lines, _LINE, color=PALE)
     for place, column in enumerate(columns):
         left, identity = _left(place), column.identity
         version = f", version {identity.version}" if identity.version else ""
@@ -329,8 +327,7 @@ def _draw_foot(foot: Sequence[str], width: int) -> list[Image.Image]:
     if not lines:
         return []
     sheet = FigureSheet(width, len(lines) * _LINE + 30, _SMALL)
-    for number, line in enumerate(lines):
-        sheet.write(_MARGIN, 22 + number * _LINE, line, color=PALE)
+    sheet.write_lines(_MARGIN, 22, lines, _LINE, color=PALE)
     return [sheet.image()]
 
 

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from assets.methods.attribution.occlusion import OcclusionSettings
@@ -46,7 +47,7 @@ class WindowScoreStore:
             set_aside(path, f"{error}; its windows are scored again")
             was_sealed = False
         if not path.exists():
-            write_whole(path, np.full(count, np.nan, dtype=_FLOAT32).tobytes())
+            self.forget(key, count)
         scores = np.memmap(path, dtype=_FLOAT32, mode="r+", shape=(count,))
         if not was_sealed:
             self.finish(key, scores)
@@ -58,8 +59,7 @@ class WindowScoreStore:
         path = self._folder / f"{key}.f32"
         content = scores.tobytes()
         # If the scores were forgotten meanwhile, the file is another one.
-        is_whole = bool(((scores >= 0) & (scores <= 1)).all())
-        if is_whole and path.read_bytes()[: len(content)] == content:
+        if is_score(scores).all() and path.read_bytes()[: len(content)] == content:
             seal(path, content, key)
 
     def forget(self, key: str, count: int) -> None:
@@ -69,6 +69,11 @@ class WindowScoreStore:
         reaches no file: another run that still asks the former model spoils nothing.
         """
         write_whole(self._folder / f"{key}.f32", np.full(count, np.nan, dtype=_FLOAT32).tobytes())
+
+
+def is_score(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which stored numbers are probabilities; NaN and anything else is no score."""
+    return (scores >= 0) & (scores <= 1)
 
 
 def window_score_key(

@@ -241,6 +241,16 @@ def test_what_was_read_and_where_windows_lie_is_told_in_pixels_of_both(store):
     }
 
 
+def test_places_are_told_in_pixels_of_the_file_where_the_image_is_smaller(store):
+    target, config = Target(Brightness(), IDENTITY, "bright"), OcclusionMapsConfig(box=4, stride=4)
+    found = run_occlusion(corner(), "corner.png", target, config, store, size=(120, 80))
+    assert found.about["image_size"] == {"width": 120, "height": 80}
+    assert found.about["box_px"]["image"] == {"width": 40, "height": 40}
+    place = {"left": 80, "upper": 0, "right": 120, "lower": 40}
+    assert found.about["strongest_windows"]["seen"]["image_px"] == place
+    assert found.maps["seen"].values.shape == (8, 12)
+
+
 def test_the_figures_name_the_model_the_sizes_and_the_outlined_windows(store, monkeypatch):
     monkeypatch.setenv(DATE_VARIABLE, "1764324000")
     feet = []
