@@ -21,6 +21,13 @@ from filelock import FileLock
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.sqlite_files import (
+    copy_database,
+    fault_in,
+    renamed_corrupt,
+    size_of,
+    table_names,
+)
 
 _log = logging.getLogger("tessera")
 
@@ -32,6 +39,8 @@ DATABASES = {
 }
 # Written once all of them are whole: {"dagster": the version that they were checked with}.
 MARK = "dagster-databases.json"
+# Seconds that somebody else may hold one.
+LONGEST_LOCKED = 60.0
 _BEING_MADE = ".databases-"
 
 
@@ -86,7 +95,7 @@ def set_damaged_aside(home: Path, database: Path) -> Path:
     The runs that it knew are no longer listed. Collections, their results and caches stay.
     """
     (home / MARK).unlink(missing_ok=True)
-    return _set_aside(database)
+    return renamed_corrupt(database)
 
 
 def _is_prepared(home: Path) -> bool:
@@ -96,13 +105,13 @@ def _is_prepared(home: Path) -> bool:
     except (OSError, ValueError):
         return False
     return known == {"dagster": version("dagster")} and all(
-        _size(home / name) > 0 for name in DATABASES
+        size_of(home / name) > 0 for name in DATABASES
     )
 
 
 def _adopt_or_make(database: Path, template: Path) -> bool:
     """Put a whole database into place if there is none; return if it is of an older schema."""
-    if _size(database) > 0:
+    if size_of(database) > 0:
         fault = _fault(database)
         if fault:
             raise UserError(damaged(database, fault))
@@ -110,7 +119,7 @@ def _adopt_or_make(database: Path, template: Path) -> bool:
             return False
         if _holds_anything(database):
             return True
-        aside = _set_aside(database)
+        aside = renamed_corrupt(database)
         _log.warning(
             "%s was half made by a process that was killed. Moved it to %s", database, aside.name
         )
@@ -135,10 +144,8 @@ def _upgrade(home: Path, older: list[Path]) -> None:
     """Bring databases of another version of Dagster to this one's schema, after a backup."""
     backup = home / "backups" / f"dagster-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     for database in older:
-        copy = backup / database.relative_to(home)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
+        with written_whole(backup / database.relative_to(home)) as copy:
+            copy_database(database, copy, LONGEST_LOCKED)
     _log.warning("Upgrading Dagster's databases in %s; a backup is in %s", home, backup)
     try:
         # It prints how far it is.
@@ -156,7 +163,7 @@ def _upgrade(home: Path, older: list[Path]) -> None:
 def _shape(database: Path) -> tuple[set[str], set[str]]:
     """Return the names of the tables, and the revisions and indexes that Dagster has noted."""
     with closing(_connect(database)) as connection:
-        tables = {str(one) for (one,) in connection.execute(_TABLES)}
+        tables = table_names(connection)
         notes = set[str]()
         for table, column in (("alembic_version", "version_num"), ("secondary_indexes", "name")):
             if table in tables:
@@ -170,7 +177,7 @@ def _holds_anything(database: Path) -> bool:
         names for name, names in DATABASES.items() if database.as_posix().endswith(f"/{name}")
     ]
     with closing(_connect(database)) as connection:
-        there = {str(one) for (one,) in connection.execute(_TABLES)}
+        there = table_names(connection)
         return any(
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None  # noqa: S608
             for table in tables
@@ -178,43 +185,27 @@ def _holds_anything(database: Path) -> bool:
         )
 
 
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
-
-
 def _fault(database: Path) -> str | None:
-    """Return what SQLite finds wrong in a database; None if nothing is, or there is none."""
-    if _size(database) == 0:
+    """Return what SQLite finds wrong in a database; None if nothing is, or there is none.
+
+    Raises UserError if it cannot be looked at, as when another program holds it.
+    """
+    if size_of(database) == 0:
         return None
     try:
         with closing(_connect(database)) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            return fault_in(connection)
     except sqlite3.DatabaseError as error:
-        return str(error)
-    return None if found == "ok" else str(found)
+        raise UserError(
+            f"Dagster's database {database} cannot be used now ({error}): end the program that "
+            "holds it, or make room on its disk."
+        ) from error
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(database, timeout=60)
+    return sqlite3.connect(database, timeout=LONGEST_LOCKED)
 
 
 def _fold_log_in(database: Path) -> None:
     with closing(_connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _set_aside(database: Path) -> Path:
-    """Rename a database and its log; return where it is then."""
-    aside = database.with_name(f"{database.name}.corrupt")
-    database.replace(aside)
-    for end in ("-wal", "-shm"):
-        log = database.with_name(database.name + end)
-        if log.exists():
-            log.replace(aside.with_name(aside.name + end))
-    return aside
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -5,6 +5,7 @@ from enum import Enum
 
 import dagster as dg
 
+from orchestration.dead_runs import UNFINISHED
 from orchestration.run_queue import PARTITION_TAG
 
 # Of a run that the sensor asked for: the digest of the listing that is to be mapped.
@@ -18,12 +19,7 @@ FIRST_PAUSE_SECONDS = 300.0
 # Runs of a collection that are looked through for those of the sensor.
 _RECENT_RUNS = 50
 
-_AT_WORK = {
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-}
+_AT_WORK = {dg.DagsterRunStatus.QUEUED, *UNFINISHED}
 
 
 class Answer(Enum):

@@ -17,7 +17,7 @@ from typing import Any
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
-from assets.methods.common.sqlite_files import damage_named
+from assets.methods.common.sqlite_files import damage_named, table_names
 from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
 from assets.resources.database import Database
@@ -157,8 +157,7 @@ def _holds_inputs(database: Path) -> bool:
     if not database.exists():
         return False
     with damage_named(database), closing(sqlite3.connect(database, timeout=60)) as connection:
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'inputs'")
-        return found.fetchone() is not None
+        return "inputs" in table_names(connection)
 
 
 class InputStore:

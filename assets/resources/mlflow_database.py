@@ -23,6 +23,17 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.sqlite_files import (
+    copy_database,
+    fault_in,
+    is_damage,
+    is_locked,
+    logs_of,
+    primary_code,
+    renamed_corrupt,
+    size_of,
+    table_names,
+)
 from assets.resources.outages import TrackingError
 
 _log = logging.getLogger("tessera")
@@ -90,7 +101,7 @@ def check_not_locked(database: Path) -> None:
 
     MLflow would wait for 20 seconds in each request, or for two minutes in the first one.
     """
-    if _size(database) == 0:
+    if size_of(database) == 0:
         return
     with _faults_told(database.parent), closing(_connect(database)) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -99,28 +110,21 @@ def check_not_locked(database: Path) -> None:
 
 def fault_of_database(home: Path) -> str | None:
     """Return what SQLite finds wrong in the database; None if nothing is, or there is none."""
-    if _size(database_of(home)) == 0:
+    if size_of(database_of(home)) == 0:
         return None
     try:
         with closing(_connect(database_of(home))) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        return None if _is_locked(error) else str(error)
-    return None if found == "ok" else str(found)
+            return fault_in(connection)
+    except sqlite3.DatabaseError:
+        # Another program holds it, or the disk is full: that is said when it is asked.
+        return None
 
 
 def set_database_aside(home: Path) -> Path:
     """Rename the database, so that it is made anew; return where it is then."""
     database = database_of(home)
     (home / MARK).unlink(missing_ok=True)
-    aside, number = database.with_name(f"{database.name}.corrupt"), 1
-    while aside.exists():
-        number += 1
-        aside = database.with_name(f"{database.name}.corrupt-{number}")
-    database.replace(aside)
-    for log in _logs_of(database):
-        log.replace(aside.with_name(aside.name + log.name.removeprefix(database.name)))
-    return aside
+    return renamed_corrupt(database)
 
 
 def keep_quiet() -> None:
@@ -133,7 +137,7 @@ def keep_quiet() -> None:
 def _is_prepared(home: Path) -> bool:
     """Whether it was whole once, with this MLflow and below this home, and still is so."""
     database = database_of(home)
-    if _size(database) == 0:
+    if size_of(database) == 0:
         return False
     try:
         mark = _Shape(**json.loads((home / MARK).read_bytes()))
@@ -152,7 +156,7 @@ def _prepare(home: Path) -> None:
     database = database_of(home)
     for left in home.glob(f"{_BEING_MADE}*"):
         shutil.rmtree(left, ignore_errors=True)
-    if _size(database) == 0:
+    if size_of(database) == 0:
         if (home / MARK).exists():
             _log.warning("%s was empty or gone: MLflow's list of runs begins anew", database)
         _make(home)
@@ -185,7 +189,7 @@ def _put_into_place(made: Path, database: Path) -> None:
     with written_whole(database) as beside:
         _copy(made, beside)
         # SQLite would apply what an older database has left to the new one.
-        for log in _logs_of(database):
+        for log in logs_of(database):
             log.unlink()
 
 
@@ -298,17 +302,15 @@ def _faults_told(home: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         database = database_of(home)
-        if _is_locked(error):
-            raise TrackingError(f"{database} is locked by another program") from error
-        raise DatabaseFaultError(database, str(error)) from error
-
-
-def _is_locked(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        # A missing table is an error of no kind of its own.
+        if is_damage(error) or primary_code(error) == sqlite3.SQLITE_ERROR:
+            raise DatabaseFaultError(database, str(error)) from error
+        why = "is locked by another program" if is_locked(error) else f"cannot be used ({error})"
+        raise TrackingError(f"{database} {why}") from error
 
 
 def _shape(connection: sqlite3.Connection) -> _Shape:
-    tables = {str(one) for (one,) in connection.execute(_TABLES)}
+    tables = table_names(connection)
     revision = None
     if "alembic_version" in tables:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -317,7 +319,7 @@ def _shape(connection: sqlite3.Connection) -> _Shape:
 
 
 def _holds_anything(connection: sqlite3.Connection) -> bool:
-    tables = {str(one) for (one,) in connection.execute(_TABLES)}
+    tables = table_names(connection)
     return any(
         connection.execute(f"SELECT 1 FROM {table} {where} LIMIT 1").fetchone() is not None  # noqa: S608
         for table, where in (
@@ -329,26 +331,17 @@ def _holds_anything(connection: sqlite3.Connection) -> bool:
     )
 
 
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
-
-
 def _back_up(database: Path, backup: Path) -> None:
     with written_whole(backup) as beside:
         _copy(database, beside)
 
 
 def _copy(database: Path, copy: Path) -> None:
-    with closing(_connect(database)) as source, closing(_connect(copy)) as target:
-        source.backup(target)
+    copy_database(database, copy, LONGEST_LOCKED)
 
 
 def _connect(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(database, timeout=LONGEST_LOCKED, isolation_level=None)
-
-
-def _logs_of(database: Path) -> list[Path]:
-    logs = [database.with_name(database.name + end) for end in ("-journal", "-wal", "-shm")]
-    return [log for log in logs if log.exists()]
 
 
 def _is_same_folder(one: Path, other: Path) -> bool:
@@ -356,10 +349,3 @@ def _is_same_folder(one: Path, other: Path) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -121,15 +121,12 @@ class ModelRegistry:
         the check and the update.
         """
         try:
+            is_guarded = alias == CHAMPION and compared_with != ""
             with _lock(self._folder):
                 with self._tracking.asking():
                     model = self._find_or_create(weights, run_id)
-                    champion = self._version_by_alias(CHAMPION)
-                if (
-                    alias == CHAMPION
-                    and compared_with
-                    and (champion is None or str(champion.version) != compared_with)
-                ):
+                    champion = self._version_by_alias(CHAMPION) if is_guarded else None
+                if is_guarded and (champion is None or str(champion.version) != compared_with):
                     raise ChampionReplacedError
                 with self._tracking.asking():
                     if verdict:

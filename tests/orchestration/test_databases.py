@@ -6,6 +6,7 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.resources.collections import PARTITIONS_NAME, Collection
+from orchestration import databases
 from orchestration.databases import DATABASES, MARK, faults, prepare_databases, set_damaged_aside
 from orchestration.instance import open_instance, register
 
@@ -120,6 +121,26 @@ def test_a_database_of_a_newer_dagster_is_told_in_a_sentence(home):
         open_instance(),
     ):
         pass
+
+
+def test_a_database_that_another_program_holds_is_not_damaged(fresh, monkeypatch):
+    monkeypatch.setattr(databases, "LONGEST_LOCKED", 0.1)
+    database = fresh / "history/runs.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"runs\.db cannot be used now \(database is locked\)"):
+            list(faults(fresh))
+    assert list(faults(fresh)) == []
+
+
+def test_an_earlier_damaged_database_keeps_its_name(fresh):
+    database = fresh / "history/runs.db"
+    first = set_damaged_aside(fresh, database)
+    prepare(fresh)
+    second = set_damaged_aside(fresh, database)
+    assert (first.name, second.name) == ("runs.db.corrupt", "runs.db.corrupt-2")
+    assert first.exists()
 
 
 @pytest.mark.parametrize("name", DATABASES)

@@ -1,10 +1,10 @@
-"""Damage to files of SQLite: recognised, set aside or named."""
+"""Files of SQLite: damage recognised, set aside or named; copied, and looked into."""
 
 import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from assets.methods.common.errors import UserError
@@ -12,13 +12,71 @@ from assets.methods.common.errors import UserError
 _log = logging.getLogger(__name__)
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _EXTENDED_BITS = 8
 
 
-def is_damage(error: sqlite3.DatabaseError) -> bool:
+def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error means a damaged file, and not a locked one or a full disk."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code % (1 << _EXTENDED_BITS) in _DAMAGE
+    return primary_code(error) in _DAMAGE
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether an error means that another program holds the file."""
+    return primary_code(error) in _LOCKED
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's code of an error without its extension; 0 for an error of Python's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) % (1 << _EXTENDED_BITS)
+
+
+def size_of(database: Path) -> int:
+    """Return the size of a file in bytes; 0 if there is none."""
+    try:
+        return database.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables of a database."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {str(name) for (name,) in found}
+
+
+def copy_database(source: Path, target: Path, timeout: float) -> None:
+    """Copy a database, what its log holds included, to a file that others may have open.
+
+    ``timeout`` is the seconds that each file may be held by another program.
+    """
+    with (
+        closing(sqlite3.connect(source, timeout=timeout)) as read,
+        closing(sqlite3.connect(target, timeout=timeout, isolation_level=None)) as written,
+    ):
+        read.backup(written)
+
+
+def logs_of(database: Path) -> list[Path]:
+    """Return the files beside a database in which SQLite keeps what is not yet in it."""
+    logs = [database.with_name(database.name + end) for end in ("-journal", "-wal", "-shm")]
+    return [log for log in logs if log.exists()]
+
+
+def renamed_corrupt(database: Path) -> Path:
+    """Rename a database and its logs, and return where it is then.
+
+    An earlier one that was renamed so keeps its name.
+    """
+    aside, number = database.with_name(f"{database.name}.corrupt"), 1
+    while aside.exists():
+        number += 1
+        aside = database.with_name(f"{database.name}.corrupt-{number}")
+    logs = logs_of(database)
+    database.replace(aside)
+    for log in logs:
+        log.replace(aside.with_name(aside.name + log.name.removeprefix(database.name)))
+    return aside
 
 
 def fault_in(connection: sqlite3.Connection) -> str | None:

@@ -27,7 +27,7 @@ from assets.methods.common.checksums import (
 )
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
-from assets.methods.common.sqlite_files import fault_in, set_database_aside
+from assets.methods.common.sqlite_files import fault_in, set_database_aside, table_names
 from assets.methods.photos.animation import ANIMATED_FORMATS, Animation, Frame, frame_id
 from assets.methods.photos.decode import VERDICT_VERSION, DecodedPhoto
 from assets.methods.photos.rejects import Reason, Rejected
@@ -245,7 +245,10 @@ class PhotoStore:
                 connection.close()
                 set_database_aside(path, _DECODED_AGAIN)
                 connection = _connect(path)
-            elif not _has_records(connection) and (self.folder / "working_copies").exists():
+            elif (
+                "images" not in table_names(connection)
+                and (self.folder / "working_copies").exists()
+            ):
                 _log.warning("%s held no records of photos: %s", path, _DECODED_AGAIN)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
@@ -259,11 +262,6 @@ class PhotoStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-
-
-def _has_records(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'images'")
-    return found.fetchone() is not None
 
 
 def _read_jpeg(path: Path, image_id: str) -> tuple[bytes, bool]:
