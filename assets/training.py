@@ -1,6 +1,7 @@
 """From labels to a trained model, and to the evaluation of models."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.common.devices import plan_compute
 from assets.methods.common.errors import NotApplicableError
 from assets.methods.common.shown_text import shown
+from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, check_labels, label_images
@@ -188,6 +190,7 @@ def nsfw_evaluation(
         evaluated, made = [], []
         for name, model in zip(shown_names(asked), asked, strict=True):
             loaded = models.load(model, compute.settings(), context.log.warning)
+            asked_at = now_to_the_second()
             found = evaluate_model(
                 name,
                 loaded.classifier,
@@ -203,7 +206,7 @@ def nsfw_evaluation(
             )
             target = Target(loaded.classifier, loaded.identity, found.class_name)
             evaluated.append(found)
-            made.append(provenance_of(target, config.threshold))
+            made.append(replace(provenance_of(target, config.threshold), made_at=asked_at))
         figure = draw_evaluation(
             {one.name: one.evaluation for one in evaluated},
             scores_in_words(evaluated, positive),

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.evaluation.evaluate import SLICE_RATES
+from assets.methods.evaluation.swapped_labels import CHANCE
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, LabelReason, class_counts
 from assets.resources.models import Models
@@ -168,7 +169,7 @@ def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetChec
     # NumPy's maximum is NaN where one of the numbers is; Python's is not.
     worst = float(np.max(np.abs(aucs.value.to_numpy() - by_ranks)))
     is_same = worst <= 1e-9
-    below = aucs.index[aucs.high < 0.5]
+    below = aucs.index[aucs.high < CHANCE]
     return dg.AssetCheckResult(
         passed=is_same and below.empty,
         severity=dg.AssetCheckSeverity.WARN if is_same else dg.AssetCheckSeverity.ERROR,

@@ -24,7 +24,7 @@ from assets.methods.models.classifier_file import (
     ClassifierDescription,
     classifier_file_name,
     describe_classifier,
-    holds_classifier,
+    describe_if_whole,
 )
 from assets.methods.models.provenance import tessera_version
 from assets.resources.outages import TrackingError
@@ -297,18 +297,20 @@ class ModelRegistry:
             )
         weights = self._folder / Path(version.tags[FILE_TAG]).name
         fingerprint = version.tags.get(FINGERPRINT_TAG)
-        if weights.is_file() and not holds_classifier(weights, fingerprint):
-            set_aside(weights, f"is not the file of version {version.version}; it is fetched anew")
-        if not weights.is_file():
+        description = describe_if_whole(weights, fingerprint)
+        if description is None:
+            if weights.is_file():
+                reason = f"is not the file of version {version.version}; it is fetched anew"
+                set_aside(weights, reason)
             with tempfile.TemporaryDirectory() as folder:
                 path = self._download(f"models:/{MODEL}/{version.version}", folder)
                 write_whole(weights, Path(path, "artifacts", weights.name).read_bytes())
-        description = describe_classifier(weights)
-        if description.fingerprint != fingerprint:
-            raise UserError(
-                f"The file of version {version.version} of {MODEL} is not the one that was "
-                "registered, and MLflow holds no other: train again, or choose another version."
-            )
+            description = describe_classifier(weights)
+            if description.fingerprint != fingerprint:
+                raise UserError(
+                    f"The file of version {version.version} of {MODEL} is not the one that was "
+                    "registered, and MLflow holds no other: train again, or choose another version."
+                )
         return RegisteredModel(str(version.version), weights, description)
 
     def _last_known_champion(self) -> Path | None:

@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from assets.methods.common.shown_text import printable
-from assets.methods.evaluation.evaluate import LEAST_OF_EACH_CLASS, EvaluationSettings
+from assets.methods.evaluation.evaluate import (
+    LEAST_OF_EACH_CLASS,
+    EvaluationSettings,
+    fewest_of_a_class,
+    in_order_of_score,
+)
 from assets.methods.evaluation.intervals import Estimate, area_under_roc
 from assets.methods.evaluation.swapped_labels import SPLITS, Reference
 from assets.methods.photos.labels import LabelledData
@@ -82,17 +87,10 @@ def _rows(scores: pd.DataFrame, chosen: pd.Series) -> Rows:
 
 def _auc(rows: Rows, confidence: float) -> Estimate | None:
     """Return the AUC as ``evaluate_scores`` does, or None if there are too few rows of a class."""
-    is_positive, scores = rows
-    if not _is_enough(is_positive):
+    if fewest_of_a_class(rows[0]) < LEAST_OF_EACH_CLASS:
         return None
     # A sum depends on the order of its terms by a rounding.
-    order = np.lexsort((is_positive, scores))
-    return area_under_roc(is_positive[order], scores[order], confidence)
-
-
-def _is_enough(is_positive: np.ndarray) -> bool:
-    n_positive = int(is_positive.sum())
-    return min(n_positive, len(is_positive) - n_positive) >= LEAST_OF_EACH_CLASS
+    return area_under_roc(*in_order_of_score(*rows), confidence)
 
 
 def _slice_aucs(scores: pd.DataFrame, data: LabelledData, error: float) -> dict[str, Estimate]:
@@ -110,7 +108,7 @@ def _slices(scores: pd.DataFrame, data: LabelledData) -> Iterator[tuple[str, Row
         of_photo = values[column].reset_index(drop=True)
         for value in sorted(of_photo.dropna().unique()):
             rows = _rows(scores, (of_photo == value).fillna(False).to_numpy(bool))
-            if _is_enough(rows[0]):
+            if fewest_of_a_class(rows[0]) >= LEAST_OF_EACH_CLASS:
                 yield printable(f"{column} is {value}"), rows
 
 

@@ -1,7 +1,6 @@
 """The scores of photos, and of animations by their frames."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,14 +73,11 @@ def other_model_note(
     )
 
 
-def with_origin(
-    table: pd.DataFrame, catalogue: Catalogue, parts: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Return a table of uris with the sizes of their images, and the origin of the scores.
+def with_sizes(table: pd.DataFrame, catalogue: Catalogue) -> pd.DataFrame:
+    """Return a table of uris with the sizes of their images.
 
     ``width`` and ``height`` are the image's, upright, in px, ``read_width`` and ``read_height`` the
-    working copy's, of which the model reads; both are empty for rejects. ``parts`` are those of a
-    `Provenance`.
+    working copy's, of which the model reads; both are empty for rejects.
     """
     sizes = catalogue.images[["uri", "width", "height"]].drop_duplicates("uri")
     sizes = sizes.astype({"uri": table.uri.dtype})
@@ -89,8 +85,7 @@ def with_origin(
     read = [working_size((int(width), int(height))) for width, height in pairs]
     sizes[["read_width", "read_height"]] = np.array(read, dtype=np.int64).reshape(-1, 2)
     columns = ["width", "height", "read_width", "read_height"]
-    joined = table.merge(sizes, on="uri", how="left").astype(dict.fromkeys(columns, "Int64"))
-    return joined.assign(**parts)
+    return table.merge(sizes, on="uri", how="left").astype(dict.fromkeys(columns, "Int64"))
 
 
 def _frame_of(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from assets import DISTRIBUTION
+from assets.methods.models.provenance import tessera_version
 from orchestration.api.context import context_of
 from orchestration.api.contract import ApiError, Code, StatusReply
 from orchestration.api.gate import Gate
@@ -49,7 +48,7 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Tessera",
-        version=version(DISTRIBUTION),
+        version=tessera_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=ERRORS,

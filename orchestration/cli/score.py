@@ -28,7 +28,7 @@ from assets.results.review import (
     review_files,
     thumbnail_files,
 )
-from assets.results.scores import is_flagged, unread_note, with_origin
+from assets.results.scores import is_flagged, unread_note, with_sizes
 from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
@@ -136,20 +136,19 @@ def command(
     provenance = Provenance.of_parts(scores.provenance)
     table = scores_table(catalogue, scores, config.threshold)
     write_whole(out, table_bytes(table, out.suffix, provenance.parts()))
-    reviewed = choose_for_review(table, review_highest)
+    said = []
     if review is not None:
-        _write_review(review, reviewed, provenance)
+        said = _write_review(review, choose_for_review(table, review_highest), provenance)
     _summarise(catalogue, scores, config.threshold, top, table, time.monotonic() - begun)
     click.echo(printable(f"  scores  {out}"))
-    if review is not None:
-        click.echo(printable(f"  review  {review / PAGE}  {reviewed.sentence()}"))
-        click.echo(printable(f"          {review / TABLE}  is for the reviewers to fill in."))
+    for line in said:
+        click.echo(printable(line))
     exit_for_checks(run)
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> pd.DataFrame:
     """Return a row a file, the highest score first: uri, image_id, score, flagged, frame, seconds,
-    reason, detail, and the sizes of ``with_origin``.
+    reason, detail, and the sizes of ``with_sizes``.
 
     A reject has a reason and no score, so that every file that claims to be a photo is in the
     table. Frame and seconds are those of `NsfwScores`, whose note on an animation is its detail.
@@ -162,7 +161,7 @@ def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> 
     parts = [
         part.reindex(columns=list(_DTYPES)).astype(_DTYPES) for part in (scored, catalogue.rejects)
     ]
-    return with_origin(pd.concat(parts, ignore_index=True), catalogue, {})
+    return with_sizes(pd.concat(parts, ignore_index=True), catalogue)
 
 
 def _check_review(review: Path | None, highest: int | None, source: str, out: Path) -> None:
@@ -180,7 +179,8 @@ def _check_review(review: Path | None, highest: int | None, source: str, out: Pa
         )
 
 
-def _write_review(folder: Path, review: Review, provenance: Provenance) -> None:
+def _write_review(folder: Path, review: Review, provenance: Provenance) -> list[str]:
+    """Write the folder for reviewers, and return lines that say where its files are."""
     load_image = Photos(home=str(home_folder())).store.open_working_copy
     report = {
         "command": REVIEW,
@@ -192,6 +192,10 @@ def _write_review(folder: Path, review: Review, provenance: Provenance) -> None:
     # The page comes last, when all that it shows is there.
     write_results(folder / THUMBNAILS, thumbnail_files(review, load_image), report)
     write_results(folder, review_files(review, provenance), report)
+    return [
+        f"  review  {folder / PAGE}  {review.sentence()}",
+        f"          {folder / TABLE}  is for the reviewers to fill in.",
+    ]
 
 
 def _summarise(

@@ -176,7 +176,7 @@ def evaluate_scores(
     is_flagged = scores >= settings.threshold
     slice_table = _slice_table(is_positive, is_flagged, slices, settings.confidence)
     # A sum depends on the order of its terms by a rounding.
-    is_positive, scores = _sorted(is_positive, scores)
+    is_positive, scores = in_order_of_score(is_positive, scores)
     scaled, temperature, fit_notes = _scaled(is_positive, scores, calibration, settings.seed)
     at_threshold, threshold_notes = _metrics_at_threshold(is_positive, scores, settings)
     confidence, bins = settings.confidence, settings.bins
@@ -230,7 +230,8 @@ def _check_classes(is_positive: Flags) -> None:
             )
 
 
-def _sorted(is_positive: Flags, scores: Floats) -> tuple[Flags, Floats]:
+def in_order_of_score(is_positive: Flags, scores: Floats) -> tuple[Flags, Floats]:
+    """Return the rows with the lowest score first; among equal scores the negatives first."""
     order = np.lexsort((is_positive, scores))
     return is_positive[order], scores[order].astype(np.float64)
 
@@ -242,10 +243,9 @@ def _scaled(
     notes: tuple[str, ...] = ()
     if calibration is not None:
         _check_probabilities(calibration[1])
-        n_positive = int(calibration[0].sum())
-        fewest = min(n_positive, len(calibration[0]) - n_positive)
+        fewest = fewest_of_a_class(calibration[0])
         if fewest >= LEAST_OF_EACH_CLASS:
-            temperature = fit_temperature(*_sorted(*calibration))
+            temperature = fit_temperature(*in_order_of_score(*calibration))
             notes = _note_on_end(temperature, "The temperature, fitted on the calibration set,")
             return scale(scores, temperature), temperature, notes
         notes = (
@@ -288,8 +288,8 @@ def _rank_notes(
             f"Labels swapped? The model ranks worse than chance (AUC {format_estimate(auc)}): look "
             "at some photos of each label."
         )
-    if calibration is not None and _is_enough(calibration[0]):
-        other = area_under_roc(*_sorted(*calibration), confidence)
+    if calibration is not None and fewest_of_a_class(calibration[0]) >= LEAST_OF_EACH_CLASS:
+        other = area_under_roc(*in_order_of_score(*calibration), confidence)
         if is_below_chance(other) and not is_below_chance(auc):
             notes.append(
                 "Labels of the calibration set swapped? The model ranks it worse than chance (AUC "
@@ -298,9 +298,10 @@ def _rank_notes(
     return tuple(notes)
 
 
-def _is_enough(is_positive: Flags) -> bool:
+def fewest_of_a_class(is_positive: Flags) -> int:
+    """Return the number of positive or of negative rows, whichever is smaller."""
     n_positive = int(is_positive.sum())
-    return min(n_positive, len(is_positive) - n_positive) >= LEAST_OF_EACH_CLASS
+    return min(n_positive, len(is_positive) - n_positive)
 
 
 def _metrics_at_threshold(

@@ -135,7 +135,7 @@ def convert_open_nsfw(folder: Path) -> Path:
         OPEN_NSFW, arrays, open_nsfw.CLASS_NAMES, open_nsfw.PREPROCESSING
     )
     path = folder / classifier_file_name(OPEN_NSFW, fingerprint)
-    if not holds_classifier(path, fingerprint):
+    if describe_if_whole(path, fingerprint) is None:
         if path.exists():
             set_aside(path, "is damaged")
         scores = {name: {"nsfw": score} for name, score in OPEN_NSFW_SCORES.items()}
@@ -168,12 +168,13 @@ def classifier_fingerprint(
     )
 
 
-def holds_classifier(path: Path, fingerprint: str | None) -> bool:
-    """Whether a file is whole and has the classifier with this fingerprint."""
+def describe_if_whole(path: Path, fingerprint: str | None) -> ClassifierDescription | None:
+    """Return what a file says, or None unless it is whole and has this fingerprint."""
     try:
-        return describe_classifier(path).fingerprint == fingerprint
+        description = describe_classifier(path)
     except UserError:
-        return False
+        return None
+    return description if description.fingerprint == fingerprint else None
 
 
 def _fitted(

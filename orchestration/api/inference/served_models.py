@@ -56,7 +56,7 @@ _OTHER_VERSIONS = 2  # kept in memory
 class ServedModel:
     """A model that is loaded; ``class_names`` is empty for an embedding.
 
-    ``fingerprint`` is the registered file's, and ``preprocessing`` is in words.
+    ``fingerprint`` is the registered file's.
     """
 
     id: str
@@ -66,7 +66,6 @@ class ServedModel:
     created_at: str
     class_names: tuple[str, ...]
     fingerprint: str
-    preprocessing: str
     precision: Precision
     network: BatchModel
     reads: Preprocessing
@@ -84,7 +83,7 @@ class ServedModel:
             self.identity,
             None,
             None,
-            self.preprocessing,
+            self.reads.in_words(),
             now_to_the_second(),
             tessera_version(),
         )
@@ -255,7 +254,6 @@ class ServedModels:
             _modified_at(efficientnet_lite0.packaged_file()),
             (),
             backbone.fingerprint,
-            backbone.preprocessing.in_words(),
             plan.precision,
             BatchModel(EMBEDDING, embedder.batch_size, embedder),
             backbone.preprocessing,
@@ -291,7 +289,6 @@ class ServedModels:
             _modified_at(registered.weights),
             classifier.class_names,
             registered.description.fingerprint,
-            registered.description.preprocessing.in_words(),
             plan.precision,
             BatchModel(NSFW, classifier.batch_size, partial(classify_photos, classifier)),
             classifier.preprocessing,

@@ -140,9 +140,9 @@ async def _outputs(
     check_sources([posted.data.image for posted in inputs], Code.INVALID_PREDICTION)
     models = service_of(request).models
     model = await models.find(model_id, version)
-    results = await gather_or_cancel([_predict(models, model, posted) for posted in inputs])
     described = _model_reply(model)
     provenance = OutputProvenance.model_validate(model.provenance().parts())
+    results = await gather_or_cancel([_predict(models, model, posted) for posted in inputs])
     outputs = [
         _output(posted, result, model, described, provenance)
         for posted, result in zip(inputs, results, strict=True)

@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from assets import DISTRIBUTION
 from assets.config import ASSETS, GridConfig, MosaicConfig, check_settings, config_of
 from assets.io_managers import KEPT, release
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import choose_grid
 from assets.methods.layout.mosaic import plan_mosaic
+from assets.methods.models.provenance import tessera_version
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputStore
 from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
@@ -211,7 +210,7 @@ class Visualizations:
         self, collection: Collection, photos: list[tuple[str, str]], snapshot: Path
     ) -> MapRequest:
         settings = collection.settings
-        decides = [version(DISTRIBUTION), _whole(settings), photos]
+        decides = [tessera_version(), _whole(settings), photos]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
         manifest = str(snapshot.relative_to(self._home))
         raw_images = {**settings.get("raw_images", {}), "manifest": manifest}
