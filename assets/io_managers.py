@@ -235,7 +235,7 @@ def _newest_whole(folder: Path) -> str | None:
         return None
     made = {
         checksums.parent.name: checksums.stat().st_mtime
-        for checksums in folder.glob("*/checksums.json")
+        for checksums in folder.glob(f"*/{CHECKSUMS}")
     }
     for generation in sorted(made, key=lambda one: made[one], reverse=True):
         try:

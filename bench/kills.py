@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,19 +82,23 @@ class Trial:
 
     def remains(self) -> list[str]:
         """Return what should not be left: runs at work, and unfinished files."""
-        found = _at_work(self.home / "history/runs.db", "runs", AT_WORK)
-        found += _at_work(self.home / "mlflow.db", "runs", ("RUNNING", "SCHEDULED"))
+        found = _runs_at_work(self.home / "history/runs.db", AT_WORK)
+        found += _runs_at_work(self.home / "mlflow.db", ("RUNNING", "SCHEDULED"))
         files = [*self.home.rglob(".*"), *self.out.rglob(".*")]
         return found + [f"file {file.name}" for file in files]
 
 
-def _at_work(database: Path, table: str, statuses: tuple[str, ...]) -> list[str]:
+def draw_photos(folder: Path, numbers: Iterable[int]) -> None:
+    """Write photos of noise, each drawn from its number."""
+    for number in numbers:
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+
+
+def _runs_at_work(database: Path, statuses: tuple[str, ...]) -> list[str]:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         marks = ", ".join("?" * len(statuses))
-        rows = connection.execute(
-            f"SELECT status FROM {table} WHERE status IN ({marks})",
-            statuses,
-        )
+        rows = connection.execute(f"SELECT status FROM runs WHERE status IN ({marks})", statuses)
         return [f"{database.name}: {status}" for (status,) in rows]
 
 
@@ -108,13 +112,11 @@ class Bench:
         self.faults: list[str] = []
         self._n_trials = 0
 
-    def photos(self, name: str, n: int) -> Path:
-        """Return a folder with so many photos of noise."""
+    def photos(self, name: str) -> Path:
+        """Return a folder with photos of noise."""
         folder = self.place / name
         folder.mkdir()
-        for number in range(n):
-            pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-            Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+        draw_photos(folder, range(N_PHOTOS))
         return folder
 
     @contextlib.contextmanager
@@ -196,7 +198,7 @@ def _enlarge(folder: Path) -> None:
 
 def run(bench: Bench, counts: argparse.Namespace) -> None:
     """Carry out all trials."""
-    photos = bench.photos("photos", N_PHOTOS)
+    photos = bench.photos("photos")
     command = ("map", str(photos), "--name", "killed")
     expected, seconds = bench.reference(*command)
     print(f"an undisturbed first run takes {seconds:.1f} s", flush=True)
@@ -223,9 +225,7 @@ def run(bench: Bench, counts: argparse.Namespace) -> None:
 def _later(bench: Bench, command: tuple[str, ...], photos: Path, n: int) -> None:
     with bench.trial(*command) as first:
         first.finish()
-        for number in range(N_PHOTOS, N_PHOTOS + N_MORE):
-            pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-            Image.fromarray(pixels).resize((320, 240)).save(photos / f"{number:03}.jpg")
+        draw_photos(photos, range(N_PHOTOS, N_PHOTOS + N_MORE))
         expected, seconds = bench.reference(*command, home=first.home)
         for _ in range(n):
             with bench.trial(*command, home=first.home) as trial:
@@ -234,7 +234,7 @@ def _later(bench: Bench, command: tuple[str, ...], photos: Path, n: int) -> None
 
 
 def _disk(bench: Bench, n: int) -> None:
-    photos = bench.photos("photos-for-disks", N_PHOTOS)
+    photos = bench.photos("photos-for-disks")
     command = ("map", str(photos), "--name", "full")
     with bench.trial(*command) as whole:
         whole.finish()
@@ -251,13 +251,13 @@ def _disk(bench: Bench, n: int) -> None:
             bench.judge(f"disk of {megabytes:.1f} MB", trial, expected)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print what was mended, and end with 1 if something was not."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     for name in ("first", "later", "demo", "aimed", "disk"):
         parser.add_argument(f"--{name}", type=int, default=0, help="Number of trials.")
     parser.add_argument("--seed", type=int, default=0)
-    counts = parser.parse_args()
+    counts = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), counts.seed)
         run(bench, counts)

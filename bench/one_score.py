@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.serving import Connection
+from bench.serving import Connection, start_service
 
 TOLERANCE = 1e-6
 LARGEST_SQUARE_DIFFERENCE = 0.02
@@ -185,24 +184,6 @@ def _served_files(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-@contextlib.contextmanager
-def _service(home: Path) -> Iterator[int]:
-    """Run `tessera serve` until the end of the block; gives its port."""
-    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--allow-private-addresses"],
-        env={**os.environ, "TESSERA_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline().split()[1].rpartition(":")[2])
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
 def _run_here(*arguments: object) -> None:
     """Run a command in this process; what it prints is shown if it fails."""
     from orchestration.cli.main import cli
@@ -236,8 +217,12 @@ def main() -> int:
         make_photos(photos, photographs)
         os.environ["TESSERA_HOME"] = str(Path(temporary, "home"))
         scores = command_scores(_run_here, photos, out)
-        with _service(Path(temporary, "home")) as port:
-            scores |= service_scores(port, photos)
+        service, port = start_service(Path(temporary, "home"), "--allow-private-addresses")
+        with service:
+            try:
+                scores |= service_scores(port, photos)
+            finally:
+                service.send_signal(signal.SIGTERM)
     return 0 if show(compared(scores)) else 1
 
 

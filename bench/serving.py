@@ -55,10 +55,10 @@ class Connection:
         return json.loads(content)
 
 
-def start_service(home: Path) -> tuple[subprocess.Popen, int]:
+def start_service(home: Path, *options: str) -> tuple[subprocess.Popen, int]:
     """Start `tessera serve`; return it with its port when its models are loaded."""
     service = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "orchestration.cli", "serve", "--port", "0", *options],
         env={**os.environ, "TESSERA_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,9 +1,10 @@
 """Looks at sources that may hang, such as a folder of a network that is gone."""
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+
+from assets.methods.common.parallel import in_thread
 
 # Dagster gives an evaluation of a sensor 60 s, for all collections together.
 ALL_SECONDS = 40.0
@@ -30,7 +31,7 @@ class SourceLooks:
         def found(name: str, look: Callable[[], str]) -> str | None:
             future = self._running.get(name)
             if future is None:
-                future = self._running[name] = _in_thread(look)
+                future = self._running[name] = in_thread(look)
                 left = max(deadline - time.monotonic(), 0.0)
                 wait([future], min(ONE_SECONDS, left))
             if not future.done():
@@ -39,17 +40,3 @@ class SourceLooks:
             return future.result()
 
         return found
-
-
-def _in_thread(look: Callable[[], str]) -> Future[str]:
-    future: Future[str] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(look())
-        except BaseException as error:
-            future.set_exception(error)
-
-    # A thread that hangs does not keep the process from ending.
-    threading.Thread(target=run, daemon=True).start()
-    return future

@@ -8,10 +8,8 @@ import os
 import re
 import tempfile
 import textwrap
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -22,6 +20,7 @@ from PIL import Image
 from pydantic import Field
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.parallel import in_thread
 from assets.methods.common.shown_text import shown
 from assets.resources.mlflow_database import (
     ARTIFACTS,
@@ -415,15 +414,7 @@ def _first_contact(ask: Callable[[], "MlflowClient"]) -> "MlflowClient":
     """
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 
-    answer = Future["MlflowClient"]()
-
-    def ask_aside() -> None:
-        try:
-            answer.set_result(ask())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask_aside, daemon=True).start()
+    answer = in_thread(ask)
     seconds = max(LONGEST_CONTACT, 2.0 * (MLFLOW_HTTP_REQUEST_TIMEOUT.get() or 0))
     try:
         return answer.result(seconds)

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,9 +24,8 @@ from assets.resources.models import Models
 from assets.resources.registry import CHAMPION, CHAMPION_URI
 from assets.resources.tracking import Tracking
 from support.brightness_network import ARCHITECTURE, PREPROCESSING, brightness_weights
-from support.pages import ROOT
+from support.pages import origins_on_page
 
-PAGE = ROOT / "docs" / "provenance.md"
 SIZE = {"width": 112, "height": 112}
 MADE_AT = "2025-11-28T10:00:00Z"
 REVIEW = ("--review-highest", "2", "--review")
@@ -38,16 +36,6 @@ SMALL_TRAINING = (
 )
 INDEXED = ("model", "model_version", "model_fingerprint", "class", "made_at")
 COMMANDS = ("score", "explain", "deconv", "evaluate", "train")
-
-
-def listed() -> dict[tuple[str, str], str]:
-    """Return what the page says of each file, by command and name."""
-    rows = re.findall(r"^\| (`[^|]*`) \| `([a-z]+)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
-    return {
-        (command, name): says
-        for names, command, says in rows
-        for name in re.findall(r"`(.*?)`", names)
-    }
 
 
 @pytest.fixture
@@ -218,7 +206,7 @@ CHECKS = {
 def test_every_file_says_where_it_comes_from_as_the_page_lists_it(
     ran, shared_home, tessera, register, tmp_path
 ):
-    page = listed()
+    page = {key: says for key, says in origins_on_page().items() if key[0] in COMMANDS}
     found = list(files(ran))
     assert {(command, name_on_page(file)) for command, file in found} == page.keys()
     for command, file in found:

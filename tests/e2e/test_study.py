@@ -10,7 +10,7 @@ from PIL import Image
 from assets.methods.study.study import StudySettings
 from assets.resources.tracking import Tracking
 from orchestration.cli import study as studying
-from support.pages import DOCS, ELSEWHERE
+from support.pages import DOCS, ELSEWHERE, origins_on_page
 
 TINY = StudySettings(
     n_train=40,
@@ -32,6 +32,8 @@ def test_everything_is_written_and_one_experiment_holds_it(tessera, shared_home,
     out = tmp_path / "study"
     ran = tessera("study", "--out", out, "--threads", "1")
     assert ran.code == 0, ran.err
+    on_page = {name for command, name in origins_on_page() if command == "study"}
+    assert on_page == {file.name for file in out.iterdir() if file.is_file()} | {"labels.csv"}
     metrics = json.loads((out / "summary.json").read_text())
     summary = ran.out.splitlines()[-1]
     before, after = (metrics[f"{name}.occlusion_share_lips"] for name in ("before", "after"))

@@ -20,6 +20,17 @@ ELSEWHERE = {"make dev", "tessera serve", "make study", "make check", "source .v
 WITHOUT_NETWORK = {"--backbone timm:resnet50": "--backbone efficientnet-lite0"}
 
 
+def origins_on_page() -> dict[tuple[str, str], str]:
+    """What docs/provenance.md says of each file, by command and name."""
+    page = (ROOT / "docs" / "provenance.md").read_text()
+    rows = re.findall(r"^\| (`[^|]*`) \| `([a-z]+)` \| (.*) \|$", page, re.MULTILINE)
+    return {
+        (command, name): says
+        for names, command, says in rows
+        for name in re.findall(r"`(.*?)`", names)
+    }
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command left: its exit code and what it wrote."""

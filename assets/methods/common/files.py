@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?")
@@ -60,7 +62,7 @@ def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
         for parent, _, names in os.walk(folder)
         for name in names
         if (found := _UNFINISHED.fullmatch(name)) and found[1] == _machine()
-        if not _is_alive(int(found[2]))
+        if not psutil.pid_exists(int(found[2]))
     ]
     for file in left:
         if not only_look:
@@ -70,16 +72,6 @@ def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
 
 def _machine() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def set_aside(path: Path, fault: str) -> None:

@@ -56,6 +56,23 @@ def unordered_map(
             yield submitted.pop(future), future.result()
 
 
+def in_thread(work: Callable[[], R], name: str | None = None) -> Future[R]:
+    """Call ``work`` in a thread of its own, which does not keep the process from ending.
+
+    A thread that hangs, in a library or on a network, cannot be ended.
+    """
+    outcome: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return outcome
+
+
 class Room:
     """Room for so many bytes, which threads share; one that wants more than all has it alone."""
 

@@ -1,9 +1,7 @@
 """libvips, which is asked when Pillow refuses a raster file that browsers show."""
 
 import logging
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
@@ -11,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from assets.methods.common.parallel import in_thread
 from assets.methods.photos.bit_depth import bits_for, range_note
 from assets.methods.photos.file_formats import ends_early
 
@@ -103,16 +102,7 @@ def _libvips() -> ModuleType:
 
 def _or_refused(work: Callable[[], _T], stop: Callable[[], object]) -> _T:
     """Return what ``work`` returns, or give it up after `SECONDS`, which calls ``stop``."""
-    outcome: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    # A thread that hangs in a library cannot be ended, but it must not hold up the run or its end.
-    threading.Thread(target=run, name="libvips", daemon=True).start()
+    outcome = in_thread(work, "libvips")
     try:
         return outcome.result(SECONDS)
     except TimeoutError as error:

@@ -21,6 +21,7 @@ from assets.methods.layout.mosaic import plan_mosaic
 from assets.methods.models.provenance import tessera_version
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputStore
+from assets.resources.photos import inputs_folder
 from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
 from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations.former_homes import import_former
@@ -193,7 +194,7 @@ class Visualizations:
         return FileLock(lock)
 
     def _snapshot(self, app: str, identity: str) -> Path:
-        return self._home / "inputs" / app / "snapshots" / f"{identity}.csv"
+        return inputs_folder(self._home, app) / "snapshots" / f"{identity}.csv"
 
     def _write(self, app: str, snapshot: Path, ids: list[str] | None) -> list[tuple[str, str]]:
         """Write a manifest of the photos to show; return the image_id and the label of each."""
