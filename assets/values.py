@@ -88,7 +88,8 @@ class Mosaic:
     """The mosaic, the four-panel figure, and the settings of the mosaic.
 
     ``shrunk`` says in a sentence why the tiles are smaller than in the settings, and ``enlarged``
-    which could not be drawn from originals.
+    which could not be drawn from originals. ``page`` has the parts of the `PageReport` if there is
+    a page, which is no part of the value: it is kept in one folder, and brought up to date there.
     """
 
     mosaic: EncodedImage
@@ -96,6 +97,7 @@ class Mosaic:
     settings: dict[str, Any]
     shrunk: str | None = None
     enlarged: str | None = None
+    page: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from assets.resources.collections import (
 )
 from assets.resources.input_store import InputStore
 
-# The folder below the home of the photos that were posted to the service.
+# The folders below the home of the photos that were posted to the service, and of pages of maps.
 INPUTS = "inputs"
+PAGES = "pages"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
@@ -55,6 +56,10 @@ class Photos(dg.ConfigurableResource):
         if collection.source == INPUTS_SOURCE:
             return replace(collection, source=str(self._write_manifest_of_inputs(name)))
         return collection
+
+    def page_folder(self, name: str) -> Path:
+        """Return the folder of the page of a collection's map."""
+        return Path(self.home) / PAGES / name
 
     @cached_property
     def store(self) -> PhotoStore:

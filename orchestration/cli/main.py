@@ -37,6 +37,7 @@ COMMANDS = {
     "serve": "Serve images, models, searches and maps over HTTP.",
     "study": "Find and mend a planted flaw in the data of a network.",
     "train": "Train the NSFW model on labelled photos.",
+    "view": "Open the map of a collection as a page in the browser.",
 }
 
 

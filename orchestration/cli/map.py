@@ -10,13 +10,18 @@ import click
 
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
+from assets.methods.common.checksums import DamagedFileError
+from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
+from assets.methods.page.folder import copy_page, remove_page
+from assets.methods.page.page import INDEX
 from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
+from assets.resources.photos import Photos
 from assets.results.photo_map import catalogue_metrics
 from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
@@ -43,6 +48,7 @@ from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 
 IMAGES = ("mosaic", "figure")
+PAGE = "page"
 LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
@@ -66,6 +72,9 @@ map_options = all_of(
     setting("--background", MosaicConfig),
     setting("--fit", MosaicConfig),
     setting("--format", MosaicConfig),
+    setting("--page/--no-page", MosaicConfig),
+    setting("--blur-above", MosaicConfig),
+    setting("--clear-photos/--no-clear-photos", MosaicConfig),
     setting("--seed", TsneConfig, GridConfig),
     run_options,
 )
@@ -113,6 +122,9 @@ def map_collection(
     )
     report = _make_report(collection, results, run)
     paths = _write_results(out, results, report)
+    page = _write_page(out / PAGE, collection, results.mosaic)
+    if page is not None:
+        paths[PAGE] = page
     _summarise(report, results.catalogue, paths, time.monotonic() - begun)
     exit_for_checks(run)
 
@@ -143,6 +155,18 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     return {path.stem: path for path in paths.values()}
 
 
+def _write_page(folder: Path, collection: Collection, mosaic: Mosaic) -> Path | None:
+    """Bring the copy of the page up to date, and return what a browser opens; None without one."""
+    if mosaic.page is None:
+        remove_page(folder)
+        return None
+    try:
+        copy_page(Photos(home=str(home_folder())).page_folder(collection.name), folder)
+    except DamagedFileError as error:
+        raise UserError(f"{error}: map the collection again, which makes it again.") from error
+    return folder / INDEX
+
+
 def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:
     """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
     catalogue = results.catalogue
@@ -171,6 +195,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "shrunk": results.mosaic.shrunk,
             "enlarged": results.mosaic.enlarged,
         },
+        "page": results.mosaic.page,
         "notes": _notes(metrics, results.grid),
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {

@@ -9,6 +9,7 @@ import pandas as pd
 
 from assets.methods.common.shown_text import printable, printable_uri
 from assets.methods.photos.listing import WEB, protocol_of
+from assets.methods.photos.local import local_path
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,6 @@ def taken_seconds(taken_at: pd.Series) -> np.ndarray:
 
 
 def _own_name(uri: str) -> str:
-    path = urlsplit(uri).path if protocol_of(uri) in WEB else uri
+    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(uri)
     name = path.rstrip("/").rpartition("/")[2]
     return printable(os.fsencode(name).decode("utf-8", "replace"))

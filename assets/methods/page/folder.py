@@ -6,7 +6,7 @@ of, its size and its SHA-256.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from assets.methods.common.checksums import (
     write_checked_json,
 )
 from assets.methods.common.files import write_whole
-from assets.methods.common.shown_text import printable
 
 MANIFEST = "manifest.json"
 
@@ -118,6 +117,22 @@ def copy_page(source: Path, target: Path) -> PageFolder:
     return copied
 
 
+def remove_page(folder: Path) -> None:
+    """Remove the files of a page, and nothing else; there need not be one."""
+    if not (folder / MANIFEST).exists():
+        return
+    page = PageFolder(folder)
+    with page.filled():
+        pass
+    (folder / MANIFEST).unlink(missing_ok=True)
+    # The deepest first: folders that are empty now.
+    for inner in sorted((one for one in folder.rglob("*") if one.is_dir()), reverse=True):
+        with suppress(OSError):
+            inner.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def page_files(folder: Path) -> dict[str, PageFile]:
     """Return the files of a page, by their names; none if there is no page."""
     return _read(folder)[0]
@@ -138,7 +153,9 @@ def _read_file(path: Path, known: PageFile) -> bytes:
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read") from error
     if hashlib.sha256(data).hexdigest() != known.sha256:
-        raise DamagedFileError(f"{printable(str(path))} does not have the content that was written")
+        # The next page that is written here has it again.
+        path.unlink()
+        raise DamagedFileError(f"{path} does not have the content that was written")
     return data
 
 
