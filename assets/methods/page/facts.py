@@ -28,13 +28,13 @@ class Names:
 
 def name_files(uris: pd.Series) -> Names:
     """Divide uris into folders and names that can be shown."""
-    shown = [printable_uri(uri) for uri in uris]
     folders, names, others = [], [], {}
-    for place, (uri, whole) in enumerate(zip(uris, shown, strict=True)):
-        folder, name = whole.rpartition("/")[0], _own_name(uri)
-        folders.append(printable(folder))
+    for place, uri in enumerate(uris):
+        folder, _, name = _in_words(uri).rpartition("/")
+        folders.append(folder)
         names.append(name)
-        if f"{folders[-1]}/{name}" != whole:
+        whole = printable_uri(uri)
+        if f"{folder}/{name}" != whole:
             others[place] = whole
     codes, distinct = pd.factorize(pd.Series(folders, dtype=object), sort=True)
     return Names(names, list(distinct), codes, others)
@@ -81,7 +81,8 @@ def taken_seconds(taken_at: pd.Series) -> np.ndarray:
     return np.where(when.isna(), np.nan, seconds)
 
 
-def _own_name(uri: str) -> str:
-    path = urlsplit(uri).path if protocol_of(uri) in WEB else local_path(uri)
-    name = path.rstrip("/").rpartition("/")[2]
-    return printable(os.fsencode(name).decode("utf-8", "replace"))
+def _in_words(uri: str) -> str:
+    """Return a uri as a person reads it: without a query, and a path without percent signs."""
+    if protocol_of(uri) in WEB:
+        return printable(urlsplit(uri)._replace(query="", fragment="").geturl())
+    return printable(os.fsencode(local_path(uri)).decode("utf-8", "replace"))

@@ -26,6 +26,7 @@ def test_names_that_cannot_be_shown_have_a_uri_of_their_own():
     uris = ["/p/bad\udcff.jpg", "/p/bell\x07.jpg", "https://h/a.jpg?x=1"]
     named = name_files(pd.Series(uris))
     assert named.names == ["bad\ufffd.jpg", r"bell\x07.jpg", "a.jpg"]
+    assert named.folders == ["/p", "https://h"]
     assert named.uris == {
         0: "file:///p/bad%FF.jpg",
         1: "file:///p/bell%07.jpg",
