@@ -4,7 +4,7 @@ import socket
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from filelock import Timeout
@@ -72,33 +72,23 @@ def build_app(folder: Path) -> "Starlette":
     from starlette.middleware import Middleware
     from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import Response
     from starlette.routing import Mount
     from starlette.staticfiles import StaticFiles
 
+    class PageFiles(StaticFiles):
+        def file_response(self, *arguments: Any, **options: Any) -> Response:
+            response = super().file_response(*arguments, **options)
+            response.headers.update(_HEADERS)
+            return response
+
     return Starlette(
-        routes=[Mount("/", StaticFiles(directory=folder, html=True))],
+        routes=[Mount("/", PageFiles(directory=folder, html=True))],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS),
-            Middleware(_WithHeaders),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1),
         ],
     )
-
-
-class _WithHeaders:
-    """Adds the headers that every answer has."""
-
-    def __init__(self, app: "Starlette") -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict, receive: object, send: object) -> None:
-        async def send_with_headers(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *added]}
-            await send(message)  # type: ignore[operator]
-
-        await self._app(scope, receive, send_with_headers)  # type: ignore[arg-type]
 
 
 def build_server(folder: Path) -> "uvicorn.Server":

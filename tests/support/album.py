@@ -66,7 +66,7 @@ def make_album(place: Path) -> Album:
     assert len(shown) == N_PHOTOS
     random = np.random.default_rng(0)
     cells = np.arange(N_PHOTOS)
-    labels = np.where(cells % 3 == 0, "<b>bold</b>", np.where(cells % 3 == 1, "bird", None))
+    labels = [("<b>bold</b>", "bird", None)[cell % 3] for cell in cells]
     layout = shown[["image_id", "uri"]].assign(
         label=pd.array(labels, dtype="string"),
         x=random.normal(size=N_PHOTOS),

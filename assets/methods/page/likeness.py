@@ -5,6 +5,7 @@ nearest neighbor search", IEEE TPAMI 33(1), 2011) of the vectors' strongest dire
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,8 @@ def encode_vectors(vectors: NDArray[np.float32]) -> Codes:
             quantizer.train(np.resize(padded, (max(len(padded), _LEVELS), _DIRECTIONS)))
             codes = quantizer.compute_codes(padded)
             # The types that faiss comes with do not know what Python adds to its classes.
-            decoded: np.ndarray = quantizer.decode(codes)  # type: ignore[call-arg, func-returns-value]
+            decode: Any = quantizer.decode
+            decoded = decode(codes)
             levels = faiss.vector_to_array(quantizer.centroids)
             recall = _recall(vectors, decoded)
     finally:

@@ -13,7 +13,9 @@ from support.album import BLURRED, N_PHOTOS
 
 def fields(folder: Path, part: str) -> dict:
     text = (folder / "data" / f"{part}.js").read_text()
-    return json.loads(re.fullmatch(r'tessera\.data\.receive\("[\w-]+",(.*)\);\n', text)[1])
+    found = re.fullmatch(r'tessera\.data\.receive\("[\w-]+",(.*)\);\n', text)
+    assert found is not None
+    return json.loads(found[1])
 
 
 def test_a_page_is_whole(page_folder):
