@@ -24,14 +24,16 @@ def find_coins(page: "Page") -> None:
     page.wait_for_function("() => tessera.state.lit")
 
 
-def show_labels(page: "Page") -> None:
-    page.get_by_label("Colour and filter").select_option("Label")
+def select_flowers(page: "Page") -> None:
     box = page.evaluate(
         """() => {
-          const { labels, labelCodes } = tessera.data.map();
-          return tessera.map.boxOf(labelCodes.indexOf(1 + labels.indexOf("astronaut")));
+          const { labels, labelCodes } = tessera.data.map(), flower = 1 + labels.indexOf("flower");
+          const photos = [...labelCodes.keys()].filter((photo) => labelCodes[photo] === flower);
+          tessera.state.select(photos);
+          return tessera.map.boxOf(photos[20]);
         }"""
     )
+    page.get_by_label("Name of the selection").fill("flowers")
     page.mouse.move((box["left"] + box["right"]) / 2, (box["top"] + box["bottom"]) / 2)
 
 
@@ -41,7 +43,7 @@ def show_plane(page: "Page") -> None:
 
 
 PICTURES = {
-    "page": (show_labels, DESK | {"color_scheme": "light"}),
+    "page": (select_flowers, DESK | {"color_scheme": "light"}),
     "page-plane": (show_plane, DESK | {"color_scheme": "dark"}),
     "page-phone": (find_coins, PHONE | {"color_scheme": "light"}),
 }

@@ -66,7 +66,7 @@ tessera.marks = (() => {
     const box = [firstColumn, firstRow, across, down, left + firstColumn * cell, top + firstRow * cell, across * cell, down * cell];
     context.imageSmoothingEnabled = false;
     if (state.colours && cell < BARS_FROM) {
-      context.globalAlpha = (cell < 12 ? 0.85 : 0.55) * (state.lit ? 0.7 : 1);
+      context.globalAlpha = (cell < 12 ? 0.8 : 0.45) * (state.lit ? 0.7 : 1);
       context.drawImage(wash, ...box);
       context.globalAlpha = 1;
     }

@@ -31,6 +31,7 @@ tessera.photo = (() => {
         select.textContent = isSelected() ? "Take out of the selection" : "Select";
       },
     });
+    const end = tessera.element("button", { type: "button", class: "quiet", text: "Close", onclick: close });
     tessera.byId("photo").replaceChildren(tessera.element(
       "div", { class: "inside" },
       pictureOf(photo, uri),
@@ -39,7 +40,7 @@ tessera.photo = (() => {
         tessera.element(
           "div", { class: "head" },
           tessera.element("h2", { id: "photo-name", text: tessera.data.nameOf(photo) || "Photo", dir: "auto" }),
-          tessera.element("button", { type: "button", class: "quiet", text: "Close", autofocus: "", onclick: close }),
+          end,
         ),
         factList(photo, uri),
         tessera.element(
@@ -53,6 +54,7 @@ tessera.photo = (() => {
         list,
       ),
     ));
+    end.focus({ preventScroll: true });
   }
 
   function factList(photo, uri) {
