@@ -447,3 +447,23 @@ def test_nothing_is_cut_off(open_page, width, height, scheme):
           .map((one) => one.outerHTML)"""
     )
     assert overflowing == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_people_out(open_page, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page("#colour=label&find=bird", color_scheme=scheme)
+
+    def faults() -> list[str]:
+        found = Axe().run(page, options={"preload": False}).response
+        assert len(found["passes"]) > 10
+        return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found["violations"]]
+
+    assert faults() == []
+    page.get_by_role("button", name="Plane").click()
+    wait(page, "!tessera.marks.isTravelling()")
+    assert faults() == []
+    page.evaluate("tessera.photo.open(5)")
+    page.get_by_role("heading", name="The 10 most similar photos").wait_for()
+    assert faults() == []
