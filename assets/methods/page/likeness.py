@@ -4,6 +4,8 @@ The codes are those of a product quantisation (Jégou, Douze and Schmid, "Produc
 nearest neighbor search", IEEE TPAMI 33(1), 2011) of the vectors' strongest directions.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ _BLOCK_ROWS = 2048
 _COMPARED_EXACTLY = 8192
 _FIRST_DIRECTIONS = 64
 _FIRST_FOUND = 64
+# The number of lists by the root of that of the vectors, and how many lists are looked through.
+_LISTS = 4
+_LOOKED_THROUGH = 48
 _QUERIES = 500  # by which the recall is estimated
 
 
@@ -55,20 +60,14 @@ def encode_vectors(vectors: NDArray[np.float32]) -> Codes:
     quantizer = faiss.ProductQuantizer(_DIRECTIONS, CODE_BYTES, 8)
     quantizer.cp.min_points_per_centroid = 1
     quantizer.cp.max_points_per_centroid = _SAMPLES_A_LEVEL
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            # It wants as many vectors as a byte has values.
-            quantizer.train(np.resize(padded, (max(len(padded), _LEVELS), _DIRECTIONS)))
-            codes = quantizer.compute_codes(padded)
-            # The types that faiss comes with do not know what Python adds to its classes.
-            decode: Any = quantizer.decode
-            decoded = decode(codes)
-            levels = faiss.vector_to_array(quantizer.centroids)
-            recall = _recall(vectors, decoded)
-    finally:
-        faiss.omp_set_num_threads(before)
+    # The types that faiss comes with do not know what Python adds to its classes.
+    decode: Any = quantizer.decode
+    with _one_thread():
+        # It wants as many vectors as a byte has values.
+        quantizer.train(np.resize(padded, (max(len(padded), _LEVELS), _DIRECTIONS)))
+        codes = quantizer.compute_codes(padded)
+        levels = faiss.vector_to_array(quantizer.centroids)
+        recall = _recall(vectors, decode(codes))
     return Codes(codes, levels.reshape(CODE_BYTES, _LEVELS, -1).astype(np.float32), recall)
 
 
@@ -85,25 +84,56 @@ def nearest_photos(vectors: NDArray[np.float32], most: int) -> NDArray[np.int64]
     n = len(vectors)
     most = min(most, n - 1)
     found = np.empty((n, most), np.int64)
-    first = _strongest(vectors, _FIRST_DIRECTIONS) if n > _COMPARED_EXACTLY else None
+    find = _finder(_strongest(vectors, _FIRST_DIRECTIONS)) if n > _COMPARED_EXACTLY else None
     for begin in range(0, n, _BLOCK_ROWS):
         rows = np.arange(begin, min(begin + _BLOCK_ROWS, n))
-        if first is None:
+        if find is None:
             cosines = vectors[rows] @ vectors.T
             cosines[np.arange(len(rows)), rows] = -np.inf
             candidates = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
         else:
-            candidates = _candidates(first, rows)
+            candidates = find(rows)
         found[rows] = _ranked(vectors, rows, candidates, most)
     return found
 
 
-def _candidates(first: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _finder(
+    first: NDArray[np.float32],
+) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return what finds vectors near those of some rows, -1 where there are no more.
+
+    The vectors are divided into lists of near ones, of which the nearest lists are looked through.
+    """
     import faiss
 
+    n_lists = int(_LISTS * np.sqrt(len(first)))
+    index: Any = faiss.index_factory(
+        first.shape[1], f"IVF{n_lists},Flat", faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.min_points_per_centroid = 1
+    index.cp.max_points_per_centroid = _SAMPLES_A_LEVEL
+    with _one_thread():
+        index.train(first)
+        index.add(first)
+    index.nprobe = _LOOKED_THROUGH
+    # Once torchdr was imported, `search` wants other arguments.
+    search = getattr(index, "search_numpy", index.search)
     wanted = min(_FIRST_FOUND + 1, len(first))
-    _, found = faiss.knn(first[rows], first, wanted, metric=faiss.METRIC_INNER_PRODUCT)
-    return np.asarray(found)
+    return lambda rows: np.asarray(search(first[rows], wanted)[1])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let faiss work in one thread, so that its results do not depend on how many there are."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _ranked(
@@ -115,9 +145,11 @@ def _ranked(
     """Sort candidates by their cosine, the highest first, and equal ones by their row."""
     ranked = np.empty((len(rows), most), np.int64)
     for place, (row, others) in enumerate(zip(rows, candidates, strict=True)):
-        others = others[others != row]
+        others = others[(others != row) & (others >= 0)]
         cosines = (vectors[others].astype(np.float64) * vectors[row]).sum(axis=1).round(6)
-        ranked[place] = others[np.lexsort((others, -cosines))][:most]
+        found = others[np.lexsort((others, -cosines))][:most]
+        # Lists may hold fewer than wanted: then the last one stands for the rest.
+        ranked[place] = np.pad(found, (0, most - len(found)), mode="edge")
     return ranked
 
 
