@@ -7,6 +7,7 @@ folder has the SHA-256 of each other file, and a value is read only if they are 
 """
 
 import dataclasses
+import filecmp
 import io
 import json
 import logging
@@ -77,6 +78,8 @@ class FolderIOManager(dg.ConfigurableIOManager):
             (folder / generation / KEPT).touch()
         self._written[folder] = generation
         previous = _current(folder)
+        if previous is not None:
+            _share_equal_files(folder / generation, folder / previous)
         write_whole(folder / "current", generation.encode())
         _remove_older(folder, {generation, previous})
         context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
@@ -116,6 +119,24 @@ def release(generation: Path) -> None:
     (generation / KEPT).unlink(missing_ok=True)
     if _current(generation.parent) != generation.name:
         shutil.rmtree(generation, ignore_errors=True)
+
+
+def pointed_at(folder: Path) -> set[str]:
+    """Return the generations in ``folder``, that of an asset and a partition, that are in use.
+
+    They are the current one, and those that are kept for pictures that the HTTP service has given
+    out; all of them if the pointer is damaged, until a reader has mended it.
+    """
+    current = _current(folder)
+    if current is None and (folder / "current").exists():
+        return {path.name for path in folder.iterdir() if is_generation(path.name)}
+    kept = {path.parent.name for path in folder.glob(f"*/{KEPT}")}
+    return kept if current is None else kept | {current}
+
+
+def is_generation(name: str) -> bool:
+    """Whether this is the name of the folder of a value."""
+    return _GENERATION.fullmatch(name) is not None
 
 
 def save(value: Any, folder: Path) -> None:
@@ -213,6 +234,40 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _write_checksums(folder: Path) -> None:
     write_checked_json(folder / CHECKSUMS, {"sha256": _digests(folder)}, CHECKSUMS)
+
+
+def _share_equal_files(folder: Path, previous: Path) -> None:
+    """Let the files of a new value be those of the previous one where they have the same bytes.
+
+    What has not changed takes no room again: each is then one file with two names.
+    """
+    before, now = (_written_digests(one) for one in (previous, folder))
+    for name in now.keys() & before.keys():
+        old, new = previous / name, folder / name
+        if now[name] != before[name] or not _has_same_bytes(old, new):
+            continue
+        beside = folder / ".shared"
+        # Not every disk has files of two names, and a file may have only so many.
+        with suppress(OSError):
+            beside.hardlink_to(old)
+            beside.replace(new)
+
+
+def _written_digests(folder: Path) -> dict[str, str]:
+    try:
+        written, _ = read_checked_json(folder / CHECKSUMS, CHECKSUMS)
+    except (DamagedFileError, OSError):
+        return {}
+    digests: dict[str, str] = written.get("sha256") or {}
+    return digests
+
+
+def _has_same_bytes(one: Path, other: Path) -> bool:
+    """Whether the files have the same content now, as far as they can be read."""
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _check(folder: Path) -> None:
