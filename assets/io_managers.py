@@ -7,7 +7,6 @@ folder has the SHA-256 of each other file, and a value is read only if they are 
 """
 
 import dataclasses
-import filecmp
 import io
 import json
 import logging
@@ -34,7 +33,7 @@ from assets.methods.common.checksums import (
     write_checked_json,
 )
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.files import share, write_whole, written_whole
 from assets.methods.common.shown_text import shown
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
@@ -243,14 +242,8 @@ def _share_equal_files(folder: Path, previous: Path) -> None:
     """
     before, now = (_written_digests(one) for one in (previous, folder))
     for name in now.keys() & before.keys():
-        old, new = previous / name, folder / name
-        if now[name] != before[name] or not _has_same_bytes(old, new):
-            continue
-        beside = folder / ".shared"
-        # Not every disk has files of two names, and a file may have only so many.
-        with suppress(OSError):
-            beside.hardlink_to(old)
-            beside.replace(new)
+        if now[name] == before[name]:
+            share(folder / name, previous / name)
 
 
 def _written_digests(folder: Path) -> dict[str, str]:
@@ -260,14 +253,6 @@ def _written_digests(folder: Path) -> dict[str, str]:
         return {}
     digests: dict[str, str] = written.get("sha256") or {}
     return digests
-
-
-def _has_same_bytes(one: Path, other: Path) -> bool:
-    """Whether the files have the same content now, as far as they can be read."""
-    try:
-        return filecmp.cmp(one, other, shallow=False)
-    except OSError:
-        return False
 
 
 def _check(folder: Path) -> None:

@@ -5,6 +5,7 @@ a killed process has left behind is recognised.
 """
 
 import contextlib
+import filecmp
 import hashlib
 import logging
 import os
@@ -47,6 +48,39 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_bytes(data)
+
+
+def share(new: Path, old: Path) -> bool:
+    """Make two files of the same bytes one file with two names; return whether it is one.
+
+    Afterwards neither may be written to in place: it would change the other.
+    """
+    beside = new.with_name(f".{new.name[:100]}.shared")
+    # A file may have gone, and not every disk has files of two names.
+    try:
+        if new.samefile(old):
+            return True
+        if not filecmp.cmp(new, old, shallow=False):
+            return False
+        beside.unlink(missing_ok=True)
+        beside.hardlink_to(old)
+        beside.replace(new)
+    except OSError:
+        return False
+    return True
+
+
+def share_equal_files(folder: Path, older: Path) -> None:
+    """``share`` each file below ``folder`` with one below ``older``, whatever they are called."""
+    by_size: dict[int, list[Path]] = {}
+    for old in _files_below(older):
+        by_size.setdefault(old.stat().st_size, []).append(old)
+    for new in _files_below(folder):
+        any(share(new, old) for old in by_size.get(new.stat().st_size, ()))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
 
 
 def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
