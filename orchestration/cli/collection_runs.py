@@ -43,7 +43,7 @@ def run_collection(
     # Dagster captures the standard error of the process, so the bars get one of their own.
     with (
         os.fdopen(os.dup(STANDARD_ERROR), "w") as terminal,
-        _exclusive_lock(collection.name),
+        exclusive_lock(collection.name),
         open_instance() as instance,
     ):
         progress = TerminalProgress(Console(file=terminal))
@@ -116,17 +116,8 @@ def exit_for_checks(run: FinishedRun) -> None:
         sys.exit(1)
 
 
-def _slug(source: str, longest: int) -> str:
-    last = Path(without_secrets(source).rstrip("/")).stem
-    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
-
-
-def _short_digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-
-
 @contextmanager
-def _exclusive_lock(name: str) -> Iterator[None]:
+def exclusive_lock(name: str) -> Iterator[None]:
     """Keep a second command line from working on the same collection at the same time."""
     try:
         # Another process may hold it for a moment, to see whether it is free.
@@ -134,6 +125,15 @@ def _exclusive_lock(name: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise UserError(at_work(name)) from error
+
+
+def _slug(source: str, longest: int) -> str:
+    last = Path(without_secrets(source).rstrip("/")).stem
+    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
 @contextmanager

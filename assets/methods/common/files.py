@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +19,15 @@ from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
+_REMOVED = ".removed-"
 _UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path to write to; afterwards the file is synced and renamed to ``path``.
+
+    Until then only the owner can read it, and afterwards whom ``mode`` lets.
 
     If the body raises, no file is left behind and an older file at ``path`` stays as it is.
     """
@@ -37,7 +41,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
         # Only the owner can read what mkstemp makes; results are ordinary files.
-        beside.chmod(0o644)
+        beside.chmod(mode)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -48,6 +52,25 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_bytes(data)
+
+
+def remove(place: Path) -> None:
+    """Remove a file or a folder; a folder vanishes as a whole, or what is left is recognised."""
+    if not place.is_dir() or place.is_symlink():
+        place.unlink(missing_ok=True)
+        return
+    if not place.name.startswith(_REMOVED):
+        beside = place.with_name(f"{_REMOVED}{place.name}")
+        if beside.exists():
+            # What a process has left that was killed here.
+            shutil.rmtree(beside)
+        place = place.rename(beside)
+    shutil.rmtree(place)
+
+
+def half_removed(folder: Path) -> list[Path]:
+    """Return the folders below ``folder`` whose removal was interrupted."""
+    return sorted(place for place in folder.rglob(f"{_REMOVED}*") if place.is_dir())
 
 
 def share(new: Path, old: Path) -> bool:
