@@ -73,8 +73,9 @@ def register(instance: dg.DagsterInstance, collection: Collection) -> None:
 
 def forget(instance: dg.DagsterInstance, name: str) -> None:
     """Undo ``register``; what was computed of the collection stays in the caches."""
-    CollectionRegistry(home_folder()).remove(name)
+    # In this order, a repeat after a kill still finds it.
     instance.delete_dynamic_partition(PARTITIONS_NAME, name)
+    CollectionRegistry(home_folder()).remove(name)
 
 
 def collection_lock(name: str, timeout: float = -1) -> FileLock:

@@ -11,13 +11,12 @@ import shutil
 import sqlite3
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import remove, written_whole
+from assets.methods.common.files import new_unfinished, remove, remove_unfinished, written_whole
 from assets.methods.common.sqlite_files import copy_database, logs_of, size_of
 from assets.methods.common.timestamps import now
 from assets.methods.models.provenance import tessera_version
@@ -40,15 +39,15 @@ def back_up(home: Path, file: Path) -> int:
         raise UserError(f"{file} lies in the home itself: name a file elsewhere.")
     if file.is_dir():
         raise UserError(f"{file} is a folder: name a file.")
-    n_members = 0
+    folder, n_members = file.absolute().parent, 0
+    # Of an earlier call that was killed.
+    remove_unfinished(folder, deep=False)
     with (
         written_whole(file, PRIVATE) as beside,
-        # Of this mode, too: it holds copies of the databases.
-        tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".backup-") as copies,
         tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for place in _places(home):
-            n_members += _add(archive, place, place.relative_to(home), Path(copies))
+            n_members += _add(archive, place, place.relative_to(home), folder)
         _add_last(archive, n_members)
     return n_members
 
@@ -138,21 +137,26 @@ def _places(home: Path) -> Iterator[Path]:
                 yield place / name
 
 
-def _add(archive: tarfile.TarFile, place: Path, name: Path, copies: Path) -> int:
-    """Add a file or a folder; return 0 if it has gone, or is no part of a backup."""
+def _add(archive: tarfile.TarFile, place: Path, name: Path, folder: Path) -> int:
+    """Add a file or a folder; return 0 if it has gone, or is no part of a backup.
+
+    A database is copied into ``folder`` first.
+    """
     with suppress(FileNotFoundError):
         mode = place.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or _is_log_of_database(place):
             # A link into the checkout is made again, and a socket by its server.
             return 0
         if stat.S_ISREG(mode) and _is_database(place):
-            copy = copies / "copy"
-            _copy_database(place, copy)
-            member = archive.gettarinfo(copy, name.as_posix())
-            member.mode, member.mtime = stat.S_IMODE(mode), place.stat().st_mtime
-            with copy.open("rb") as content:
-                archive.addfile(member, content)
-            copy.unlink()
+            copy = new_unfinished(folder)
+            try:
+                _copy_database(place, copy)
+                member = archive.gettarinfo(copy, name.as_posix())
+                member.mode, member.mtime = stat.S_IMODE(mode), place.stat().st_mtime
+                with copy.open("rb") as content:
+                    archive.addfile(member, content)
+            finally:
+                copy.unlink()
         else:
             archive.add(place, name.as_posix(), recursive=False)
         return 1

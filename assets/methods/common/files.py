@@ -15,6 +15,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -32,10 +33,7 @@ def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     If the body raises, no file is left behind and an older file at ``path`` stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{_machine()}-{os.getpid()}-"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
+    beside = new_unfinished(path.parent, path.suffix)
     try:
         yield beside
         with beside.open("rb+") as written:
@@ -46,6 +44,14 @@ def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def new_unfinished(folder: Path, suffix: str = "") -> Path:
+    """Make a file that only the owner can read, and that is removed if this process is killed."""
+    prefix = f".{_machine()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    os.close(handle)
+    return Path(name)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -106,15 +112,16 @@ def _files_below(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
 
 
-def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
-    """Remove what processes of this machine that were killed have left below a folder.
+def remove_unfinished(folder: Path, only_look: bool = False, deep: bool = True) -> list[Path]:
+    """Remove what processes of this machine that were killed have left in a folder.
 
     Returns what was removed, or would be if it were not to ``only_look``. What a process is still
-    writing stays.
+    writing stays. ``deep``: also in the folders below it.
     """
+    walk = os.walk(folder) if deep else islice(os.walk(folder), 1)
     left = [
         Path(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in walk
         for name in names
         if (found := _UNFINISHED.fullmatch(name)) and found[1] == _machine()
         if not _is_alive(int(found[2]))
