@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
+PLAIN = "values.json"
 UNTOUCHED_SECONDS = 3600
 UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
@@ -48,6 +49,8 @@ NAMED_IMAGES = dict[str, EncodedImage]
 # Names assets, separated by commas: values from a run with this tag are kept when newer ones come.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
+# In the metadata of a materialization: whether it has the content of the one before.
+UNCHANGED = "unchanged"
 CHECKSUMS = "checksums.json"
 _GENERATION = re.compile("[0-9a-f]{32}")
 STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
@@ -77,11 +80,14 @@ class FolderIOManager(dg.ConfigurableIOManager):
             (folder / generation / KEPT).touch()
         self._written[folder] = generation
         previous = _current(folder)
-        if previous is not None:
-            _share_equal_files(folder / generation, folder / previous)
+        is_same = previous is not None and _share_equal_files(
+            folder / generation, folder / previous
+        )
         write_whole(folder / "current", generation.encode())
         _remove_older(folder, {generation, previous})
-        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
+        context.add_output_metadata(
+            {"folder": dg.MetadataValue.path(str(folder / generation)), UNCHANGED: is_same}
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load this run's own value, or else the current one, as the type of the input."""
@@ -155,7 +161,7 @@ def _save_fields(value: Any, folder: Path) -> None:
             _save_field(content, folder / field.name)
         else:
             plain[field.name] = content
-    write_whole(folder / "values.json", json.dumps(plain, indent=2).encode())
+    write_whole(folder / PLAIN, json.dumps(plain, indent=2).encode())
 
 
 def load(value_type: type[Value], folder: Path) -> Value:
@@ -179,7 +185,7 @@ def load(value_type: type[Value], folder: Path) -> Value:
 def _load(value_type: type[Value], folder: Path) -> Value:
     if value_type is pd.DataFrame:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
-    stored = json.loads((folder / "values.json").read_text())
+    stored = json.loads((folder / PLAIN).read_text())
     types = typing.get_type_hints(value_type)
     fields = dataclasses.fields(typing.cast(Any, value_type))
     return value_type(**{field.name: _field(field, types, stored, folder) for field in fields})
@@ -235,15 +241,19 @@ def _write_checksums(folder: Path) -> None:
     write_checked_json(folder / CHECKSUMS, {"sha256": _digests(folder)}, CHECKSUMS)
 
 
-def _share_equal_files(folder: Path, previous: Path) -> None:
+def _share_equal_files(folder: Path, previous: Path) -> bool:
     """Let the files of a new value be those of the previous one where they have the same bytes.
 
-    What has not changed takes no room again: each is then one file with two names.
+    What has not changed takes no room again: each is then one file with two names. Returns whether
+    all are the same; those numbers may differ that stand beside tables or images and tell, say, how
+    many seconds it took.
     """
     before, now = (_written_digests(one) for one in (previous, folder))
-    for name in now.keys() & before.keys():
-        if now[name] == before[name]:
-            share(folder / name, previous / name)
+    same = {name for name in now.keys() & before.keys() if now[name] == before[name]}
+    for name in same:
+        share(folder / name, previous / name)
+    deciding = (now.keys() | before.keys()) - {PLAIN} or {PLAIN}
+    return deciding <= same
 
 
 def _written_digests(folder: Path) -> dict[str, str]:

@@ -26,6 +26,7 @@ from orchestration.sensors import (
     kept_settings,
     new_images,
     trained_model,
+    unchanged_runs,
 )
 
 
@@ -69,6 +70,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
             finish_failed_runs,
             finish_canceled_runs,
             dead_runs,
+            unchanged_runs,
         ],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,

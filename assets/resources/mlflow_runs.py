@@ -54,6 +54,16 @@ def families_of(tracking: Tracking, partition: str) -> list[TrackedFamily]:
     return [one for one in found if needed.isdisjoint(one.run_ids)]
 
 
+def families_of_run(tracking: Tracking, dagster_run_id: str) -> list[TrackedFamily]:
+    """Return the family of a run of Dagster, unless it is needed. Raises TrackingError."""
+    with tracking.asking():
+        query = f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"
+        found = tracking.client.search_runs([tracking.experiment_id], query)
+        run_ids = tuple(run.info.run_id for run in found)
+        needed = _needed(tracking)
+    return [TrackedFamily(run_ids, "")] if run_ids and needed.isdisjoint(run_ids) else []
+
+
 def artifact_folders(tracking: Tracking, run_id: str) -> list[Path]:
     """Return the folder of a run's artifacts, if there is one below the home."""
     artifacts = tracking.local_artifacts(run_id)

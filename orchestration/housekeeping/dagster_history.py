@@ -42,6 +42,11 @@ def runs_of_collection(home: Path, instance: dg.DagsterInstance, name: str) -> R
     return _removal(home, instance, "Dagster run", list(runs))
 
 
+def one_run(home: Path, instance: dg.DagsterInstance, run_id: str) -> Removal:
+    """Return a single run."""
+    return _removal(home, instance, "Dagster run", [run_id])
+
+
 def lost_logs(home: Path, instance: dg.DagsterInstance) -> Removal:
     """Return the logs of runs that Dagster does not know, as a removal that was killed leaves."""
     places = [*(home / "history" / "runs").glob("*.db"), *(home / "storage").glob("*")]
