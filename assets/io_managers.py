@@ -33,7 +33,7 @@ from assets.methods.common.checksums import (
     write_checked_json,
 )
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.files import share, write_whole, written_whole
 from assets.methods.common.shown_text import shown
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
+PLAIN = "values.json"
 UNTOUCHED_SECONDS = 3600
 UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
@@ -48,6 +49,8 @@ NAMED_IMAGES = dict[str, EncodedImage]
 # Names assets, separated by commas: values from a run with this tag are kept when newer ones come.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
+# In the metadata of a materialization: whether it has the content of the one before.
+UNCHANGED = "unchanged"
 CHECKSUMS = "checksums.json"
 _GENERATION = re.compile("[0-9a-f]{32}")
 STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
@@ -77,9 +80,14 @@ class FolderIOManager(dg.ConfigurableIOManager):
             (folder / generation / KEPT).touch()
         self._written[folder] = generation
         previous = _current(folder)
+        is_same = previous is not None and _share_equal_files(
+            folder / generation, folder / previous
+        )
         write_whole(folder / "current", generation.encode())
         _remove_older(folder, {generation, previous})
-        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
+        context.add_output_metadata(
+            {"folder": dg.MetadataValue.path(str(folder / generation)), UNCHANGED: is_same}
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load this run's own value, or else the current one, as the type of the input."""
@@ -118,6 +126,24 @@ def release(generation: Path) -> None:
         shutil.rmtree(generation, ignore_errors=True)
 
 
+def pointed_at(folder: Path) -> set[str]:
+    """Return the generations in ``folder``, that of an asset and a partition, that are in use.
+
+    They are the current one, and those that are kept for pictures that the HTTP service has given
+    out; all of them if the pointer is damaged, until a reader has mended it.
+    """
+    current = _current(folder)
+    if current is None and (folder / "current").exists():
+        return {path.name for path in folder.iterdir() if is_generation(path.name)}
+    kept = {path.parent.name for path in folder.glob(f"*/{KEPT}")}
+    return kept if current is None else kept | {current}
+
+
+def is_generation(name: str) -> bool:
+    """Whether this is the name of the folder of a value."""
+    return _GENERATION.fullmatch(name) is not None
+
+
 def save(value: Any, folder: Path) -> None:
     """Write a table or a dataclass into a new ``folder``."""
     if isinstance(value, pd.DataFrame):
@@ -135,7 +161,7 @@ def _save_fields(value: Any, folder: Path) -> None:
             _save_field(content, folder / field.name)
         else:
             plain[field.name] = content
-    write_whole(folder / "values.json", json.dumps(plain, indent=2).encode())
+    write_whole(folder / PLAIN, json.dumps(plain, indent=2).encode())
 
 
 def load(value_type: type[Value], folder: Path) -> Value:
@@ -159,7 +185,7 @@ def load(value_type: type[Value], folder: Path) -> Value:
 def _load(value_type: type[Value], folder: Path) -> Value:
     if value_type is pd.DataFrame:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
-    stored = json.loads((folder / "values.json").read_text())
+    stored = json.loads((folder / PLAIN).read_text())
     types = typing.get_type_hints(value_type)
     fields = dataclasses.fields(typing.cast(Any, value_type))
     return value_type(**{field.name: _field(field, types, stored, folder) for field in fields})
@@ -213,6 +239,30 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _write_checksums(folder: Path) -> None:
     write_checked_json(folder / CHECKSUMS, {"sha256": _digests(folder)}, CHECKSUMS)
+
+
+def _share_equal_files(folder: Path, previous: Path) -> bool:
+    """Let the files of a new value be those of the previous one where they have the same bytes.
+
+    What has not changed takes no room again: each is then one file with two names. Returns whether
+    all are the same; those numbers may differ that stand beside tables or images and tell, say, how
+    many seconds it took.
+    """
+    before, now = (_written_digests(one) for one in (previous, folder))
+    same = {name for name in now.keys() & before.keys() if now[name] == before[name]}
+    for name in same:
+        share(folder / name, previous / name)
+    deciding = (now.keys() | before.keys()) - {PLAIN} or {PLAIN}
+    return deciding <= same
+
+
+def _written_digests(folder: Path) -> dict[str, str]:
+    try:
+        written, _ = read_checked_json(folder / CHECKSUMS, CHECKSUMS)
+    except (DamagedFileError, OSError):
+        return {}
+    digests: dict[str, str] = written.get("sha256") or {}
+    return digests
 
 
 def _check(folder: Path) -> None:

@@ -24,6 +24,7 @@ from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
+from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
 from assets.results.originals import addresses_of
 from assets.results.photo_map import (
@@ -66,6 +67,7 @@ def raw_images(
             source = str(Path(photos.home, source))
         settings = config.settings(compute.threads, follow_links)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
+        photos.recent.note(context.partition_key, PHOTOS, catalogue.images.image_id)
         log.metrics(catalogue_metrics(catalogue) | {"listing": catalogue.listing})
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
@@ -121,6 +123,8 @@ def tsne_2d(
             photos.points,
             log.progress("iterations"),
         )
+        file = photos.points.path(embeddings.vectors, config.settings(), compute.device)
+        photos.recent.note(context.partition_key, POINTS, [file.stem])
         log.metrics({"points": len(points), "projected_anew": is_new})
     return pd.DataFrame({"image_id": embeddings.image_ids, "x": points[:, 0], "y": points[:, 1]})
 

@@ -16,8 +16,9 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
+from orchestration.housekeeping.job import house_keeping
 from orchestration.jobs import JOBS
-from orchestration.schedules import nightly, nightly_moderation
+from orchestration.schedules import nightly, nightly_gc, nightly_moderation
 from orchestration.sensors import (
     dead_runs,
     finish_canceled_runs,
@@ -25,6 +26,7 @@ from orchestration.sensors import (
     kept_settings,
     new_images,
     trained_model,
+    unchanged_runs,
 )
 
 
@@ -59,8 +61,8 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         asset_checks=dg.load_asset_checks_from_modules(
             [photo_map_checks, nsfw_checks, training_checks]
         ),
-        jobs=list(JOBS.values()),
-        schedules=[nightly, nightly_moderation],
+        jobs=[*JOBS.values(), house_keeping],
+        schedules=[nightly, nightly_moderation, nightly_gc],
         sensors=[
             new_images,
             trained_model,
@@ -68,6 +70,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
             finish_failed_runs,
             finish_canceled_runs,
             dead_runs,
+            unchanged_runs,
         ],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,

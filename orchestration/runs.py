@@ -74,9 +74,7 @@ def carry_out(
         finish_run(tracking, run.run_id, dg.DagsterRunStatus.FAILURE)
     if dead:
         remove_unfinished(Path(tracking.home))
-    same = dg.RunsFilter(tags={PARTITION_TAG: collection.name}, statuses=UNFINISHED)
-    if instance.get_runs_count(same):
-        raise UserError(at_work(collection.name))
+    check_not_at_work(instance, collection.name)
     run_id = str(uuid.uuid4())
     with with_origins(instance):
         result = definitions.resolve_job_def(job).execute_in_process(
@@ -102,6 +100,13 @@ def carry_out(
         result.get_asset_check_evaluations(),
         _not_tracked(result),
     )
+
+
+def check_not_at_work(instance: dg.DagsterInstance, name: str) -> None:
+    """Raise UserError if a run is at work on a collection."""
+    same = dg.RunsFilter(tags={PARTITION_TAG: name}, statuses=UNFINISHED)
+    if instance.get_runs_count(same):
+        raise UserError(at_work(name))
 
 
 def at_work(name: str) -> str:

@@ -8,6 +8,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
+from orchestration.housekeeping.job import house_keeping
 from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
 from orchestration.run_queue import NIGHTLY
 
@@ -37,6 +38,17 @@ def nightly_moderation(
     known = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     names = [name for name in known if name in scored]
     yield from _requests(context, photos, names, MODERATION)
+
+
+nightly_gc = dg.ScheduleDefinition(
+    name="nightly_gc",
+    job=house_keeping,
+    cron_schedule="0 6 * * *",
+    tags=NIGHTLY,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Removes, at 06:00 UTC, values, caches and runs beyond the newest of each "
+    "collection, as `tessera gc` does.",
+)
 
 
 def _requests(

@@ -16,6 +16,7 @@ from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
+from orchestration.housekeeping.unchanged_runs import replace_former
 from orchestration.jobs import JOBS, PHOTO_MAP
 from orchestration.map_requests import LISTING_TAG, MOST_TRIES, Answer, decide
 from orchestration.run_queue import KEEP_SETTINGS_TAG, NIGHTLY, PARTITION_TAG
@@ -143,6 +144,17 @@ def kept_settings(context: dg.RunStatusSensorContext, photos: Photos) -> None:
         CollectionRegistry(Path(photos.home)).add(kept)
     except UserError as error:
         context.log.warning(f"The settings of {name} were not kept: {shown(str(error))}")
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Of runs of a collection in a row in which nothing has changed, keeps the record "
+    "of the last one.",
+)
+def unchanged_runs(context: dg.RunStatusSensorContext, photos: Photos, tracking: Tracking) -> None:
+    """Let a run in which nothing has changed take the place of the one before."""
+    replace_former(Path(photos.home), context.instance, tracking, context.dagster_run.run_id)
 
 
 @dg.sensor(

@@ -19,6 +19,7 @@ from assets.resources.collections import (
     check_manifest,
 )
 from assets.resources.input_store import InputStore
+from assets.resources.recent_use import RecentUse
 
 # The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
@@ -70,6 +71,11 @@ class Photos(dg.ConfigurableResource):
     def points(self) -> ProjectionStore:
         """The store of the projections that have been computed."""
         return ProjectionStore(Path(self.home) / "points")
+
+    @cached_property
+    def recent(self) -> RecentUse:
+        """What the last runs of each collection used of these stores."""
+        return RecentUse(Path(self.home))
 
     def _write_manifest_of_inputs(self, name: str) -> Path:
         folder = inputs_folder(Path(self.home), name)

@@ -25,6 +25,7 @@ from assets.resources.models import Models
 from orchestration.cli.options import Options
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
+from orchestration.housekeeping.unchanged_runs import replace_former
 from orchestration.instance import collection_lock, forget, open_instance, register
 from orchestration.runs import FinishedRun, at_work, carry_out
 
@@ -43,7 +44,7 @@ def run_collection(
     # Dagster captures the standard error of the process, so the bars get one of their own.
     with (
         os.fdopen(os.dup(STANDARD_ERROR), "w") as terminal,
-        _exclusive_lock(collection.name),
+        exclusive_lock(collection.name),
         open_instance() as instance,
     ):
         progress = TerminalProgress(Console(file=terminal))
@@ -57,6 +58,7 @@ def run_collection(
                 collection,
                 options.debug,
             )
+        replace_former(home_folder(), instance, resources["tracking"], run.run_id)
         if run.not_tracked is not None:
             click.echo(shown(f"MLflow has not all of this run: {run.not_tracked}"), err=True)
         return resources["io_manager"], run
@@ -116,17 +118,8 @@ def exit_for_checks(run: FinishedRun) -> None:
         sys.exit(1)
 
 
-def _slug(source: str, longest: int) -> str:
-    last = Path(without_secrets(source).rstrip("/")).stem
-    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
-
-
-def _short_digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-
-
 @contextmanager
-def _exclusive_lock(name: str) -> Iterator[None]:
+def exclusive_lock(name: str) -> Iterator[None]:
     """Keep a second command line from working on the same collection at the same time."""
     try:
         # Another process may hold it for a moment, to see whether it is free.
@@ -134,6 +127,15 @@ def _exclusive_lock(name: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise UserError(at_work(name)) from error
+
+
+def _slug(source: str, longest: int) -> str:
+    last = Path(without_secrets(source).rstrip("/")).stem
+    return re.sub(r"[^A-Za-z0-9]+", "-", last).strip("-")[:longest] or "photos"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
 @contextmanager

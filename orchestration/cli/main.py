@@ -21,6 +21,7 @@ DEBUG = "--debug"
 # takes a second.
 COMMANDS = {
     "add": "Remember a folder, a URL or a manifest as a collection.",
+    "backup": "Write the home into one file.",
     "check": "Map and score a collection, and run every asset check.",
     "deconv": "Show which pixels of an image make a network name a class.",
     "demo": "Map photos that come with the installation.",
@@ -28,11 +29,14 @@ COMMANDS = {
     "doctor": "Look for what is wrong with the home, and mend it.",
     "evaluate": "Evaluate models on labelled photos.",
     "explain": "Show which parts of an image make a classifier name a class.",
+    "gc": "Remove what is beyond the last runs of each collection.",
     "home": "Print the folder that holds all state.",
     "key": "Make, list and revoke the keys of the HTTP service.",
     "list": "List the collections and their sources.",
     "map": "Map the photos of a folder, a URL or a manifest.",
     "promote": "Make a version of the NSFW model the champion.",
+    "remove": "Forget a collection, with its values and its runs.",
+    "restore": "Make a home of a backup.",
     "score": "Score the photos of a folder, a URL or a manifest.",
     "serve": "Serve images, models, searches and maps over HTTP.",
     "study": "Find and mend a planted flaw in the data of a network.",
