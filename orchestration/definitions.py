@@ -16,14 +16,16 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
+from orchestration import health
 from orchestration.jobs import JOBS
-from orchestration.schedules import nightly, nightly_moderation
+from orchestration.schedules import health_after_the_night, nightly, nightly_moderation
 from orchestration.sensors import (
     dead_runs,
     finish_canceled_runs,
     finish_failed_runs,
     kept_settings,
     new_images,
+    notices,
     trained_model,
 )
 
@@ -55,12 +57,12 @@ def build_resources(
 def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([photo_map, nsfw, training]),
+        assets=dg.load_assets_from_modules([photo_map, nsfw, training, health]),
         asset_checks=dg.load_asset_checks_from_modules(
             [photo_map_checks, nsfw_checks, training_checks]
         ),
         jobs=list(JOBS.values()),
-        schedules=[nightly, nightly_moderation],
+        schedules=[nightly, nightly_moderation, health_after_the_night],
         sensors=[
             new_images,
             trained_model,
@@ -68,6 +70,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
             finish_failed_runs,
             finish_canceled_runs,
             dead_runs,
+            notices,
         ],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,

@@ -35,6 +35,7 @@ COMMANDS = {
     "promote": "Make a version of the NSFW model the champion.",
     "score": "Score the photos of a folder, a URL or a manifest.",
     "serve": "Serve images, models, searches and maps over HTTP.",
+    "status": "Show what is wrong with collections, runs and nights.",
     "study": "Find and mend a planted flaw in the data of a network.",
     "train": "Train the NSFW model on labelled photos.",
 }
