@@ -73,7 +73,7 @@ def _is_made_good(instance: dg.DagsterInstance, record: dg.RunRecord, name: str 
     made: set[str] = set()
     for success in instance.get_runs(later):
         # Without a selection of its own, also one that begins in the middle makes the job whole.
-        if success.job_name == run.job_name and success.asset_selection is None:
+        if success.job_name == run.job_name and not success.asset_selection:
             return True
         made |= _assets_of(success)
     assets = _assets_of(run)
@@ -81,7 +81,8 @@ def _is_made_good(instance: dg.DagsterInstance, record: dg.RunRecord, name: str 
 
 
 def _assets_of(run: dg.DagsterRun) -> set[str]:
-    if run.asset_selection is not None:
+    # Empty where the whole job was run.
+    if run.asset_selection:
         return {key.to_user_string() for key in run.asset_selection}
     return set(ASSETS_OF.get(run.job_name, ()))
 
