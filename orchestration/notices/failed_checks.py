@@ -109,7 +109,7 @@ def _cause(key: dg.AssetCheckKey, name: str | None, record: Any) -> Cause:
         Kind.FAILED_CHECK,
         name,
         key.name,
-        record.create_timestamp,
+        record.event.timestamp,
         f"The check {key.name} of {key.asset_key.to_user_string()} failed{of}.",
         record.run_id,
     )

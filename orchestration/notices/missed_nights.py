@@ -56,6 +56,8 @@ def left_out(names: Collection[str], readable: Collection[str], now: float) -> I
 
 def schedules_that_are_on(instance: dg.DagsterInstance) -> list[Any]:
     """Return the states of the schedules of the night that are switched on."""
+    if instance.schedule_storage is None:
+        return []
     return [
         state
         for state in instance.all_instigator_state()

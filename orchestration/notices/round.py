@@ -61,8 +61,9 @@ def look_around(
     collections = [one for one in CollectionRegistry(home).all() if one.name in names]
     with_sources = watched(collections)
     digest_of = partial(_listing_of, Photos(home=str(home)))
-    look_at_sources(state.sources, with_sources, looks, digest_of, settings.look_minutes, now)
-    compare_with_maps(state.sources, partial(last_mapped, instance))
+    minutes = settings.look_minutes
+    looked_at = look_at_sources(state.sources, with_sources, looks, digest_of, minutes, now)
+    compare_with_maps(state.sources, looked_at, partial(last_mapped, instance))
     found = [
         *failed_runs(instance, names, state.open.values()),
         *failed_checks(instance, names),

@@ -1,7 +1,7 @@
 """Sources that changed without a new map, and sources that are out of reach, over time."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import dagster as dg
 
@@ -33,11 +33,11 @@ def look_at_sources(
     digest_of: Callable[[Collection], str],
     minutes: float,
     now: float,
-) -> None:
+) -> set[str]:
     """Look at the sources whose last look is ``minutes`` ago, and note in ``seen`` what is found.
 
     A source that somebody has moved is another one. What does not answer in time counts as out of
-    reach until it does.
+    reach until it does. Returns the names of those that were looked at.
     """
     known = {one.name: one for one in collections}
     for name in [name for name in seen if name not in known or _moved(seen[name], known[name])]:
@@ -57,16 +57,22 @@ def look_at_sources(
             entry.unreached_since = entry.unreached_since or now
         else:
             entry.digest, entry.unreached_since = digest, None
+    return {one.name for one in due[:MOST_LOOKS]}
 
 
 def compare_with_maps(
-    seen: Mapping[str, SeenSource], mapped: Callable[[str], tuple[str, float] | None]
+    seen: Mapping[str, SeenSource],
+    looked_at: Set[str],
+    mapped: Callable[[str], tuple[str, float] | None],
 ) -> None:
-    """Note since when each listing differs from the one that was mapped.
+    """Note since when listings differ from those that were mapped.
 
+    It is done of sources that were just ``looked_at``, and of those that differed before.
     ``mapped`` returns the digest of the listing that was mapped last, and when; None if none was.
     """
     for name, entry in seen.items():
+        if name not in looked_at and entry.differs_since is None:
+            continue
         last = mapped(name) if entry.digest is not None else None
         # What was mapped after the look was newer than what the look has seen.
         if last is None or last[0] == entry.digest or last[1] > entry.looked_at:
