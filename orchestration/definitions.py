@@ -16,8 +16,8 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
-from orchestration import health
 from orchestration.jobs import JOBS
+from orchestration.notices import health
 from orchestration.schedules import health_after_the_night, nightly, nightly_moderation
 from orchestration.sensors import (
     dead_runs,

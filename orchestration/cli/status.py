@@ -14,9 +14,9 @@ from filelock import Timeout
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
-from orchestration.health import CollectionHealth, health_of_collections, state_now
 from orchestration.instance import open_instance, prepare_home
 from orchestration.notices.cause import Cause, for_programs
+from orchestration.notices.health import CollectionHealth, health_of_collections, state_now
 from orchestration.notices.missed_nights import schedules_that_are_on
 from orchestration.notices.notice import notice_for_test
 from orchestration.notices.receivers import NotDeliveredError, receivers_of
@@ -157,7 +157,8 @@ def _print(found: dict[str, Any]) -> None:
     for one in found["receivers"]:
         told = "has been told of everything"
         if one["waiting"]:
-            told = f"{one['waiting']:,} notices wait"
+            n_waiting = one["waiting"]
+            told = "1 notice waits" if n_waiting == 1 else f"{n_waiting:,} notices wait"
         if one["why"]:
             told += f": {one['why']}; tried again at {one['next_try']}"
         click.echo(f"{one['name']}: {told}.")
