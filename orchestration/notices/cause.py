@@ -17,6 +17,8 @@ class Kind(StrEnum):
     MISSED_NIGHT = "missed_night"
     STALE_COLLECTION = "stale_collection"
     UNREACHABLE_SOURCE = "unreachable_source"
+    # Of no cause: somebody tries whether a receiver gets notices.
+    TEST = "test"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Runs that failed, and that nothing has made good since."""
 
+import time
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from orchestration.jobs import ASSETS_OF, JOBS
 from orchestration.notices.cause import Cause, Kind
 from orchestration.run_queue import (
     APP_TAG,
+    MAX_RETRIES_TAG,
     PARTITION_TAG,
     SCHEDULE_TAG,
     SENSOR_TAG,
@@ -19,6 +21,8 @@ from orchestration.run_queue import (
 # Older ones count if they are known to be open.
 _DAYS_TO_LOOK_BACK = 7
 _MOST_FAILURES = 1000
+# Dagster says whether it will retry a run a moment after it has failed.
+_SECONDS_TO_SAY_SO = 10.0
 _UI_JOB = "materialisation"
 
 
@@ -56,10 +60,19 @@ def _newest_failures(
     newest: dict[tuple[str | None, str], dg.RunRecord] = {}
     for record in records:
         run = record.dagster_run
-        if run.tags.get(WILL_RETRY_TAG) != "true":
+        if not _may_be_retried(record):
             job = run.job_name if run.job_name in JOBS else _UI_JOB
             newest.setdefault((run.tags.get(PARTITION_TAG), job), record)
     return newest
+
+
+def _may_be_retried(record: dg.RunRecord) -> bool:
+    """Whether Dagster says that it will retry a run, or may still say so."""
+    tags = record.dagster_run.tags
+    told = tags.get(WILL_RETRY_TAG)
+    if told is None and MAX_RETRIES_TAG in tags:
+        return time.time() - (record.end_time or 0.0) < _SECONDS_TO_SAY_SO
+    return told == "true"
 
 
 def _is_made_good(instance: dg.DagsterInstance, record: dg.RunRecord, name: str | None) -> bool:

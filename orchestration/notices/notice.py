@@ -37,7 +37,9 @@ class Notice:
     @property
     def title(self) -> str:
         """A line such as ``over: failed run: birds photo_map``."""
-        return self.cause.title if self.event == "opened" else f"{self.event}: {self.cause.title}"
+        if self.event == "test":
+            return "test notice"
+        return self.cause.title if self.event == "opened" else f"over: {self.cause.title}"
 
     @property
     def text(self) -> str:
@@ -97,7 +99,7 @@ class Notice:
 def notice_for_test(at: float) -> Notice:
     """Return a message by which an operator sees that a receiver gets them."""
     what = "This is a test of Tessera's notices. Nothing is wrong."
-    return Notice("test", Cause(Kind.FAILED_RUN, None, "", at, what), at)
+    return Notice("test", Cause(Kind.TEST, None, "", at, what), at)
 
 
 def restored_cause(stored: dict[str, Any]) -> Cause:

@@ -102,7 +102,12 @@ def test_a_test_notice_goes_to_each_receiver_and_says_what_became_of_it(status, 
     assert text == (
         "webhook: delivered\nslack: not delivered, it cannot be reached (Connection refused)\n"
     )
-    assert [post.body["event"] for post in web.taken] == ["test"]
+    (post,) = web.taken
+    assert (post.body["event"], post.body["kind"], post.body["title"]) == (
+        "test",
+        "test",
+        "test notice",
+    )
     monkeypatch.delenv("TESSERA_NOTICE_SLACK")
     assert status("--test-notice")[0] == 0
 

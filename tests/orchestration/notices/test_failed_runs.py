@@ -5,7 +5,7 @@ from assets.methods.common.errors import UserError
 from assets.resources.collections import PARTITIONS_NAME
 from orchestration.notices import failed_runs as module
 from orchestration.notices.failed_runs import failed_runs
-from orchestration.run_queue import APP_TAG, SCHEDULE_TAG, WILL_RETRY_TAG
+from orchestration.run_queue import APP_TAG, MAX_RETRIES_TAG, SCHEDULE_TAG, WILL_RETRY_TAG
 from support.jobs import nothing
 
 BROKEN = ValueError("/secret/folder/photo.jpg cannot be read with the key s3cret")
@@ -54,10 +54,15 @@ def test_another_job_of_the_collection_makes_it_good_only_with_its_assets(night,
     assert [one.subject for one in causes()] == ["photo_map"]
 
 
-def test_a_run_that_dagster_retries_is_no_cause_yet(instance, night, causes):
-    run = night.map("birds", embeddings=BROKEN)
-    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
+def test_a_run_that_dagster_retries_is_no_cause_yet(instance, night, causes, monkeypatch):
+    run = night.map("birds", tags={MAX_RETRIES_TAG: "1"}, embeddings=BROKEN)
+    # It says so a moment later.
     assert causes() == []
+    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
+    monkeypatch.setattr(module, "_SECONDS_TO_SAY_SO", 0)
+    assert causes() == []
+    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})
+    assert len(causes()) == 1
 
 
 def test_a_collection_that_is_gone_has_no_causes(instance, night, causes):
