@@ -41,7 +41,7 @@ def nightly_moderation(
 
 
 @dg.schedule(
-    job=JOBS["health"],
+    job=JOBS["health_report"],
     cron_schedule="0 7 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Materialises health at 07:00 UTC, if a schedule of the night is switched on.",

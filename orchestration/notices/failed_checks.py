@@ -16,6 +16,8 @@ from orchestration.run_queue import PARTITION_TAG
 
 # The name of a collection in the metadata of an evaluation that belongs to no partition.
 COLLECTION_METADATA = "collection"
+# Of an observation of an asset: whether somebody has accepted it although a check had failed.
+ACCEPTED_METADATA = "accepted"
 _MOST_FAILURES = 200
 _PAGE = 500
 _WITHOUT_COLLECTION = {nsfw.nsfw_model.key}
@@ -44,8 +46,10 @@ def failed_checks(instance: dg.DagsterInstance, names: Collection[str]) -> Itera
             oldest = min(failures[name].id for name in known)
             passed = _newest_successes(instance, key, known, oldest)
             for name in sorted(known, key=str):
-                if passed.get(name, -1) < failures[name].id and _is_error(failures[name]):
-                    yield _cause(key, name, failures[name])
+                failure = failures[name]
+                is_open = passed.get(name, -1) < failure.id and _is_error(failure)
+                if is_open and not _is_accepted(instance, key, name, failure):
+                    yield _cause(key, name, failure)
 
 
 def _newest_failures(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dict[str | None, Any]:
@@ -97,6 +101,21 @@ def _collection_of(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: 
         return str(named.value)
     run = instance.get_run_by_id(record.run_id)
     return run.tags.get(PARTITION_TAG) if run is not None else None
+
+
+def _is_accepted(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, name: str | None, failure: Any
+) -> bool:
+    """Whether somebody has accepted the asset after its check had failed."""
+    wanted = dg.AssetRecordsFilter(
+        key.asset_key,
+        asset_partitions=None if name is None else [name],
+        after_timestamp=failure.event.timestamp,
+    )
+    found = instance.fetch_observations(wanted, limit=1).records
+    observation = found[0].asset_observation if found else None
+    accepted = observation.metadata.get(ACCEPTED_METADATA) if observation else None
+    return accepted is not None and bool(accepted.value)
 
 
 def _is_error(record: Any) -> bool:

@@ -45,6 +45,21 @@ def test_a_check_that_fails_is_a_cause_of_its_collection_until_it_passes_there(n
     assert [one.collection for one in causes()] == ["cats"]
 
 
+def test_a_failure_that_somebody_accepts_is_over_until_the_next(instance, night, causes):
+    def mark(**accepted):
+        observation = dg.AssetObservation("embeddings", partition="birds", metadata=accepted)
+        instance.report_runless_asset_event(observation)
+
+    mark(accepted=True)
+    night.map("birds", check=ERROR)
+    mark(accepted=False)
+    assert len(causes()) == 1
+    mark(accepted=True)
+    assert causes() == []
+    night.map("birds", check=ERROR)
+    assert len(causes()) == 1
+
+
 def test_a_warning_is_no_cause_and_makes_good_what_had_failed(night, causes):
     night.map("birds", check=WARN)
     assert causes() == []
@@ -80,7 +95,7 @@ def test_a_success_is_found_behind_those_of_many_others(night, causes, monkeypat
     monkeypatch.setattr(module, "_PAGE", 2)
     night.map("birds", check=ERROR)
     night.map("birds")
-    for _ in range(5):
+    for _ in range(3):
         night.map("cats")
     assert causes() == []
 
