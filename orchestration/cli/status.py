@@ -32,12 +32,12 @@ _DAEMON_SECONDS = 75.0
 _COLUMNS = {
     "collection": "collection",
     "state": "state",
-    "photos": "photos",
-    "rejected": "rejected",
     "night_map": "map of the night",
     "night_scores": "scores of the night",
     "checks": "checks",
     "source": "source",
+    "photos": "photos",
+    "rejected": "rejected",
 }
 
 

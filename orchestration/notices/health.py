@@ -31,21 +31,21 @@ _ENDED = {
 
 @dataclass(frozen=True)
 class CollectionHealth:
-    """One row: a collection, its last night in words, and what is wrong with it.
+    """One row: a collection, what is wrong with it, and its last night in words, with times in UTC.
 
     Counts and minutes are None where nothing is known of them.
     """
 
     collection: str
     state: str
-    photos: int | None
-    rejected: int | None
+    wrong: str
     night_map: str
     night_scores: str
-    minutes: float | None
     checks: str
     source: str
-    wrong: str
+    photos: int | None
+    rejected: int | None
+    minutes: float | None
 
 
 def state_now(
@@ -71,7 +71,10 @@ def health_of_collections(
 
 @dg.asset(group_name="operation", code_version="1")
 def health(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """What became of each collection last night, one row a collection, and what is wrong now."""
+    """What became of each collection last night, one row a collection, and what is wrong now.
+
+    All times are in UTC.
+    """
     home = home_folder()
     try:
         # The sensor looks at the sources; what it has noted is enough.
@@ -137,16 +140,16 @@ def _row(
     ]
     night_map, night_scores = map(_night_in_words, nights)
     return CollectionHealth(
-        name,
-        "wrong" if wrong else "fine",
-        _number(catalogue, "photos"),
-        _number(catalogue, "rejected"),
-        night_map,
-        night_scores,
-        round(sum(seconds) / 60, 1) if seconds else None,
-        _checks_in_words(instance, nights),
-        _source_in_words(sources.get(name)) if is_known else "not known",
-        "; ".join(f"{cause.kind_in_words} {cause.subject}".strip() for cause in wrong),
+        collection=name,
+        state="wrong" if wrong else "fine",
+        wrong="; ".join(f"{cause.kind_in_words} {cause.subject}".strip() for cause in wrong),
+        night_map=night_map,
+        night_scores=night_scores,
+        checks=_checks_in_words(instance, nights),
+        source=_source_in_words(sources.get(name)) if is_known else "not known",
+        photos=_number(catalogue, "photos"),
+        rejected=_number(catalogue, "rejected"),
+        minutes=round(sum(seconds) / 60, 1) if seconds else None,
     )
 
 
@@ -160,10 +163,10 @@ def _night_in_words(record: dg.RunRecord | None) -> str:
     if record is None:
         return ""
     status = record.dagster_run.status
-    if status not in _ENDED:
-        return f"{status.value.lower()} since {in_words(record.create_timestamp.timestamp())}"
-    ended = record.end_time or record.update_timestamp.timestamp()
-    return f"{_ENDED[status]} {in_words(ended)}"
+    since = record.create_timestamp.timestamp()
+    moment = (record.end_time or since) if status in _ENDED else since
+    word = _ENDED.get(status, f"{status.value.lower()} since")
+    return f"{word} {in_words(moment).removesuffix(' UTC')}"
 
 
 def _checks_in_words(instance: dg.DagsterInstance, records: Iterable[dg.RunRecord | None]) -> str:
@@ -192,10 +195,8 @@ def _source_in_words(seen: SeenSource | None) -> str:
     if seen is None:
         return "not looked at"
     if seen.unreached_since is not None:
-        return f"out of reach since {in_words(seen.unreached_since)}"
-    if seen.differs_since is not None:
-        return f"changed by {in_words(seen.differs_since)}"
-    return f"as mapped, {in_words(seen.looked_at)}"
+        return "out of reach"
+    return "as mapped" if seen.differs_since is None else "changed"
 
 
 def _metadata(instance: dg.DagsterInstance, asset: str, name: str) -> Mapping[str, Any]:
