@@ -15,6 +15,8 @@ ASSETS_OF = {
     "training": ("raw_images", "labelled_images", "nsfw_model", "nsfw_training"),
     "model": ("nsfw_model",),
     "evaluation": ("raw_images", "labelled_images", "nsfw_model", "nsfw_evaluation"),
+    # Dagster takes no job of the name of an asset.
+    "health_report": ("health",),
 }
 _DESCRIPTIONS = {
     "photo_map": "Lay a collection out, from its files to the mosaic.",
@@ -25,6 +27,7 @@ _DESCRIPTIONS = {
     "champion only if it is surely as good as the champion before.",
     "model": "Look up which version of the NSFW model is the champion.",
     "evaluation": "Evaluate models on labelled photos.",
+    "health_report": "Show what became of each collection last night.",
 }
 JOBS = {
     name: dg.define_asset_job(

@@ -43,6 +43,8 @@ class Collection:
 
     ``settings`` are those of the last run, by asset: the nightly run uses them again. A setting
     that is missing has its default. ``follow_links`` is for links that lead out of a folder.
+    ``stale_hours`` after its source has changed, somebody is told that it was not refreshed: 0 for
+    never, None for the setting of all collections.
 
     Raises:
         UserError: the name cannot be that of a folder.
@@ -52,6 +54,7 @@ class Collection:
     source: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     follow_links: bool = False
+    stale_hours: float | None = None
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -223,4 +226,4 @@ def collection_for(name: str, source: str, follow_links: bool | None = None) -> 
         )
     known = before or Collection(name, source)
     follows = known.follow_links if follow_links is None else follow_links
-    return Collection(name, source, known.settings, follows)
+    return replace(known, source=source, follow_links=follows)

@@ -39,6 +39,7 @@ COMMANDS = {
     "restore": "Make a home of a backup.",
     "score": "Score the photos of a folder, a URL or a manifest.",
     "serve": "Serve images, models, searches and maps over HTTP.",
+    "status": "Show what is wrong with collections, runs and nights.",
     "study": "Find and mend a planted flaw in the data of a network.",
     "train": "Train the NSFW model on labelled photos.",
 }
