@@ -56,9 +56,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules([photo_map, nsfw, training]),
-        asset_checks=dg.load_asset_checks_from_modules(
-            [photo_map_checks, nsfw_checks, training_checks]
-        ),
+        asset_checks=[*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS],
         jobs=list(JOBS.values()),
         schedules=[nightly, nightly_moderation],
         sensors=[
