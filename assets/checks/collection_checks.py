@@ -139,6 +139,8 @@ def is_failure(result: dg.AssetCheckResult | dg.AssetCheckEvaluation) -> bool:
 
 
 def _definition(check: CollectionCheck, blocking: bool) -> dg.AssetChecksDefinition:
+    # The inputs come before the asset, so the check need not wait for them. As dependencies they
+    # would keep it from being evaluated where a blocking check of one of them fails.
     with warnings.catch_warnings():
         # Dagster 1.13 calls partitions of checks a preview (docs/decisions.md).
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -146,7 +148,6 @@ def _definition(check: CollectionCheck, blocking: bool) -> dg.AssetChecksDefinit
             check.name,
             asset=check.asset,
             description=inspect.cleandoc(check.function.__doc__ or ""),
-            additional_deps=check.inputs,
             blocking=blocking,
             partitions_def=COLLECTIONS if check.is_partitioned else None,
         )

@@ -122,7 +122,8 @@ def reconstructions_are_sound(
 
 def _summary(n: int, things: str, faults: list[str]) -> str:
     """Return how many are unsound, and the first of them."""
-    return f"{n:,} {things}, {len(faults):,} unsound" + f" ({faults[0]})" * bool(faults)
+    first = f" ({faults[0]})" if faults else ""
+    return f"{n:,} {things}, {len(faults):,} unsound{first}"
 
 
 def _shapes(catalogue: Catalogue) -> dict[str, tuple[int, int]]:

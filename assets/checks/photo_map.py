@@ -111,12 +111,18 @@ def vectors_are_sound(raw_images: Catalogue, embeddings: Embeddings) -> dg.Asset
     one_each = sorted(ids) == sorted(raw_images.images.image_id.unique())
     lengths = np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)
     # A comparison with NaN is false, so this finds what is not finite as well.
-    unsound = int((~(np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE)).sum())
+    is_unsound = ~(np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE)
+    unsound, not_finite = int(is_unsound.sum()), int((~np.isfinite(lengths)).sum())
+    named = ""
+    if unsound:
+        uris = raw_images.images.drop_duplicates("image_id").set_index("image_id").uri
+        first = ids[int(is_unsound.argmax())]
+        named = f" ({not_finite:,} not finite; first {printable_uri(str(uris.get(first, first)))})"
     return dg.AssetCheckResult(
         passed=one_each and unsound == 0,
-        description=f"{len(ids):,} vectors, {unsound:,} not of unit length, "
+        description=f"{len(ids):,} vectors, {unsound:,} not of unit length{named}, "
         f"{'one' if one_each else 'not one'} for each image",
-        metadata={"vectors": len(ids), "unsound": unsound},
+        metadata={"vectors": len(ids), "unsound": unsound, "not_finite": not_finite},
     )
 
 
@@ -150,7 +156,7 @@ def assignment_is_a_bijection(
         passed=not missing and not outside.any() and not shared.any(),
         description=f"{len(missing):,} photos without a cell, "
         f"{int(outside.sum()):,} outside the grid, "
-        f"{int(shared.sum()):,} in a cell that is taken",
+        f"{int(shared.sum()):,} in a cell that is taken{_first_cell(cells[outside | shared])}",
         metadata={
             "photos": len(grid_assignment.table),
             "missing": len(missing),
@@ -158,6 +164,10 @@ def assignment_is_a_bijection(
             "shared": int(shared.sum()),
         },
     )
+
+
+def _first_cell(cells: pd.DataFrame) -> str:
+    return f" (first {cells.row.iloc[0]}, {cells.col.iloc[0]})" if len(cells) else ""
 
 
 @check_of(CHECKS, "grid_assignment")
@@ -185,9 +195,10 @@ def layout_beats_random_placement(
     table = grid_assignment.table
     if len(table) < FEWEST_COMPARED:
         return dg.AssetCheckResult(passed=True, description="too few photos to compare")
-    quality = layout_quality(
-        table.row.to_numpy(), table.col.to_numpy(), embeddings.of(list(table.image_id))
-    )
+    vectors = embeddings.of(list(table.image_id))
+    if not np.isfinite(vectors).all():
+        return dg.AssetCheckResult(passed=False, description="not all vectors are finite")
+    quality = layout_quality(table.row.to_numpy(), table.col.to_numpy(), vectors)
     if quality.dpq16 is None or quality.random_dpq16 is None:
         return dg.AssetCheckResult(passed=True, description="the photos are all alike")
     return dg.AssetCheckResult(

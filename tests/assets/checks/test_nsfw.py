@@ -214,7 +214,7 @@ def faults(catalogue: Catalogue, maps: OcclusionMaps) -> list[str]:
     result = nsfw_checks.maps_are_sound(catalogue, maps)
     told = result.metadata["faults"].value
     assert result.passed == (not told)
-    assert result.description == f"{len(maps.table)} maps, {len(told)} unsound"
+    assert result.description.startswith(f"{len(maps.table)} maps, {len(told)} unsound")
     return told
 
 
@@ -316,12 +316,7 @@ def test_reconstructions_are_finite_of_their_image_and_not_blank(catalogue, chan
 
 
 def test_no_check_is_without_a_test():
-    names = {
-        spec.name
-        for definition in vars(nsfw_checks).values()
-        if isinstance(definition, dg.AssetChecksDefinition)
-        for spec in definition.check_specs
-    }
+    names = {spec.name for definition in nsfw_checks.CHECKS for spec in definition.check_specs}
     assert names == {
         "model_gives_its_known_answers",
         "scores_are_probabilities",
