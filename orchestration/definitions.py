@@ -65,9 +65,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules([photo_map, nsfw, training, health]),
-        asset_checks=dg.load_asset_checks_from_modules(
-            [photo_map_checks, nsfw_checks, training_checks]
-        ),
+        asset_checks=[*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS],
         jobs=[*JOBS.values(), house_keeping],
         schedules=[nightly, nightly_moderation, nightly_gc, health_after_the_night],
         sensors=[

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+# The job that evaluates what is stored.
+CHECKS = "checks"
 PHOTO_MAP = ("raw_images", "embeddings", "tsne_2d", "grid_assignment", "mosaic")
 SCORES = ("raw_images", "nsfw_model", "nsfw_scores")
 MODERATION = (*SCORES, "occlusion_maps", "deconvnet_maps")
@@ -35,3 +37,9 @@ JOBS = {
     )
     for name, assets in ASSETS_OF.items()
 }
+JOBS[CHECKS] = dg.define_asset_job(
+    CHECKS,
+    dg.AssetSelection.all_asset_checks(),
+    description="Evaluate every check on what is stored, and compute nothing. Without the tag "
+    "dagster/partition it evaluates all collections, with it the one that the tag names.",
+)

@@ -20,9 +20,10 @@ DEBUG = "--debug"
 # Each is `command` in the file of its name, which is imported when somebody calls it: Dagster alone
 # takes a second.
 COMMANDS = {
+    "accept": "Make a result current although one of its checks has failed.",
     "add": "Remember a folder, a URL or a manifest as a collection.",
     "backup": "Write the home into one file.",
-    "check": "Map and score a collection, and run every asset check.",
+    "check": "Evaluate every asset check on what is stored of collections.",
     "deconv": "Show which pixels of an image make a network name a class.",
     "demo": "Map photos that come with the installation.",
     "dev": "Serve the web pages of Dagster and MLflow on this machine.",

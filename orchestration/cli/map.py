@@ -10,6 +10,7 @@ import click
 
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
+from assets.io_managers import FolderIOManager
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
 from assets.methods.photos.catalogue import Catalogue, noted_photos
@@ -21,6 +22,7 @@ from assets.results.photo_map import catalogue_metrics
 from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
+    exit_unless_shown,
     name_for,
     report_unused,
     run_collection,
@@ -105,16 +107,28 @@ def map_collection(
     check_settings(collection.settings)
     check_output_folder(out, source)
     outputs, run = run_collection("photo_map", collection, options)
+    exit_unless_shown(outputs, run, "mosaic", name)
+    write_map(outputs, run, collection, out, begun)
+    exit_for_checks(run, name)
+
+
+def write_map(
+    outputs: FolderIOManager, run: FinishedRun, collection: Collection, out: Path, begun: float
+) -> None:
+    """Write the results of a run into ``out``, and sum them up.
+
+    ``begun`` is the monotonic time at which the work began.
+    """
+    name = collection.name
     results = _Results(
         outputs.read(Catalogue, "raw_images", name),
         outputs.read(Embeddings, "embeddings", name),
         outputs.read(GridAssignment, "grid_assignment", name),
         outputs.read(Mosaic, "mosaic", name),
     )
-    report = _make_report(collection, results, run)
+    report = _make_report(collection, results, run, outputs.is_current("mosaic", name))
     paths = _write_results(out, results, report)
     _summarise(report, results.catalogue, paths, time.monotonic() - begun)
-    exit_for_checks(run)
 
 
 @dataclass(frozen=True)
@@ -143,7 +157,9 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     return {path.stem: path for path in paths.values()}
 
 
-def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:
+def _make_report(
+    collection: Collection, results: _Results, run: FinishedRun, is_accepted: bool
+) -> dict[str, Any]:
     """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
     catalogue = results.catalogue
     metrics = catalogue_metrics(catalogue)
@@ -172,6 +188,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "enlarged": results.mosaic.enlarged,
         },
         "notes": _notes(metrics, results.grid),
+        "accepted": is_accepted,
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {
             "tessera": version(DISTRIBUTION),

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from assets.io_managers import CHECKSUMS, is_generation, pointed_at
+from assets.generations import is_generation
+from assets.io_managers import CHECKSUMS, pointed_at
 from assets.methods.common.files import half_removed, remove
 from assets.resources.mlflow_database import BACKUPS
 from orchestration.housekeeping.removals import Item, Removal

@@ -375,7 +375,7 @@ def test_values_in_use_are_the_current_one_and_those_given_out(tmp_path):
 
 
 def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
-    """A run goes on from its own values, whatever another has written in the meantime."""
+    """A run goes on from its own values, whatever another has written; who ends last counts."""
     manager = FolderIOManager(base_folder=str(tmp_path))
     seen = {}
 
@@ -390,7 +390,8 @@ def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
 
     result = _materialize(manager, [_points, interrupted, grid])
     assert seen == {result.run_id: [result.run_id]}
-    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == ["another"]
+    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == [result.run_id]
+    _store(manager, pd.DataFrame({"run": ["another"]}))
     assert _materialize(manager, [_points.to_source_asset(), grid]).success
     assert list(seen.values())[-1] == ["another"]
 
