@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from orchestration.instance import open_instance, prepare_home
 from orchestration.notices.cause import Cause, for_programs
-from orchestration.notices.health import CollectionHealth, health_of_collections, state_now
+from orchestration.notices.health import health_of_collections, state_now
 from orchestration.notices.missed_nights import schedules_that_are_on
 from orchestration.notices.notice import notice_for_test
 from orchestration.notices.receivers import NotDeliveredError, receivers_of
@@ -147,11 +147,11 @@ def _receivers(state: NoticeState, settings: NoticeSettings) -> list[dict[str, A
 
 
 def _print(found: dict[str, Any]) -> None:
-    _print_collections([CollectionHealth(**row) for row in found["collections"]])
-    for cause in found["causes"]:
-        about = "  ".join(filter(None, (cause["collection"], cause["subject"])))
-        click.echo(f"{cause['kind'].replace('_', ' ')}  {about}  since {cause['since']}")
-        click.echo(f"  {cause['what']}")
+    _print_collections(found["collections"])
+    _print_table(
+        {"wrong": "kind", "collection": "collection", "since": "since", "what": "what"},
+        [{**one, "kind": one["kind"].replace("_", " ")} for one in found["causes"]],
+    )
     n = len(found["causes"])
     click.echo(f"{n:,} {'thing is' if n == 1 else 'things are'} wrong." if n else "All is well.")
     for one in found["receivers"]:
@@ -170,29 +170,29 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"Switched on: {on}. Dagster's daemon {'runs' if daemon['runs'] else seen}.")
 
 
-def _print_collections(rows: Sequence[CollectionHealth]) -> None:
-    if not rows:
+def _print_collections(rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        _print_table({heading: name for name, heading in _COLUMNS.items()}, rows)
+    else:
         click.echo("There are no collections.")
-        return
-    texts = [
-        ["" if (value := getattr(row, name)) is None else _text(value) for name in _COLUMNS]
-        for row in rows
-    ]
+
+
+def _print_table(columns: Mapping[str, str], rows: Sequence[dict[str, Any]]) -> None:
+    """Print these columns of rows, by heading, aligned, and an empty line; nothing of no rows."""
+    cells = {heading: [_text(row[name]) for row in rows] for heading, name in columns.items()}
     # A column in which nothing stands says nothing.
-    columns = [
-        [heading, *column]
-        for heading, column in zip(_COLUMNS.values(), zip(*texts, strict=True), strict=True)
+    padded = [
+        [cell.ljust(max(map(len, (heading, *column)))) for cell in (heading, *column)]
+        for heading, column in cells.items()
         if any(column)
     ]
-    for line in _aligned(columns):
-        click.echo(line)
-    click.echo()
+    for line in zip(*padded, strict=True):
+        click.echo("  ".join(line).rstrip())
+    if rows:
+        click.echo()
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     return f"{value:,}" if isinstance(value, int) else shown(str(value))
-
-
-def _aligned(columns: Iterable[Sequence[str]]) -> list[str]:
-    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
-    return ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]

@@ -5,7 +5,7 @@ It is computed from Dagster's storage, the collections, and what the sensor ``no
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +114,9 @@ def _cause_row(cause: Cause) -> _CauseRow:
 
 
 def _table(rows: Iterable[Any], kind: type) -> dg.TableMetadataValue:
-    names = {int | None: "int", float | None: "float"}
+    names: dict[Any, str] = {int | None: "int", float | None: "float"}
     columns = [
-        dg.TableColumn(field.name, names.get(field.type, "string"))
-        for field in kind.__dataclass_fields__.values()
+        dg.TableColumn(field.name, names.get(field.type, "string")) for field in fields(kind)
     ]
     records = [dg.TableRecord(asdict(row)) for row in rows]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import Any
 
 from aiosmtpd.controller import Controller
 
@@ -127,7 +127,7 @@ class MailReceiver:
             await asyncio.sleep(0.02)
         if self.answer.startswith("250"):
             mail = message_from_bytes(envelope.content, policy=policy.default)
-            self.mails.append(cast(EmailMessage, mail))
+            self.mails.append(mail)
             self.receivers.append(envelope.rcpt_tos)
         return self.answer
 

@@ -1,3 +1,5 @@
+from typing import cast
+
 import dagster as dg
 import pytest
 
@@ -55,15 +57,18 @@ def test_the_asset_shows_the_rows_and_the_causes_as_tables(instance, night):
     metadata = event.materialization.metadata
     counts = {name: metadata[name].value for name in ("collections", "healthy", "open_causes")}
     assert counts == {"collections": 2, "healthy": 1, "open_causes": 1}
-    records = [record.data for record in metadata["last_night"].records]
+    rows, causes = (
+        cast(dg.TableMetadataValue, metadata[name]) for name in ("last_night", "causes")
+    )
+    records = [record.data for record in rows.records]
     assert [(one["collection"], one["state"]) for one in records] == [
         ("birds", "fine"),
         ("cats", "wrong"),
     ]
-    columns = {column.name: column.type for column in metadata["last_night"].schema.columns}
+    columns = {column.name: column.type for column in rows.schema.columns}
     assert set(records[0]) == set(columns)
     assert (columns["photos"], columns["minutes"], columns["source"]) == ("int", "float", "string")
-    (cause,) = metadata["causes"].records
+    (cause,) = causes.records
     assert cause.data["kind"] == "failed run"
     assert "secret" not in str(metadata)
 

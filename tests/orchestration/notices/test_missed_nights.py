@@ -10,6 +10,43 @@ from orchestration.notices.missed_nights import last_time, left_out, missed_nigh
 from orchestration.run_queue import NIGHTS
 from orchestration.schedules import nightly, nightly_moderation
 
+# As Dagster 1.13 writes them.
+STATE = """{
+    "__class__": "InstigatorState",
+    "job_specific_data": {
+        "__class__": "ScheduleInstigatorData",
+        "cron_schedule": "0 3 * * *",
+        "start_timestamp": "BEGAN"
+    },
+    "job_type": {"__enum__": "InstigatorType.SCHEDULE"},
+    "origin": {
+        "__class__": "ExternalJobOrigin",
+        "external_repository_origin": {
+            "__class__": "ExternalRepositoryOrigin",
+            "repository_location_origin": {
+                "__class__": "GrpcServerRepositoryLocationOrigin",
+                "host": "localhost",
+                "location_name": "tessera",
+                "port": null,
+                "socket": "/code-server.sock"
+            },
+            "repository_name": "__repository__"
+        },
+        "job_name": "nightly"
+    },
+    "status": {"__enum__": "InstigatorStatus.RUNNING"}
+}"""
+TICK = """{
+    "__class__": "JobTickData",
+    "job_origin_id": "ORIGIN",
+    "job_name": "nightly",
+    "job_type": {"__enum__": "InstigatorType.SCHEDULE"},
+    "status": {"__enum__": "JobTickStatus.SUCCESS"},
+    "timestamp": "DUE",
+    "run_ids": [],
+    "run_keys": [],
+    "selector_id": "SELECTOR"
+}"""
 QUEUED, STARTED = dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED
 
 
@@ -145,3 +182,18 @@ def test_a_collection_that_cannot_be_read_is_left_out_of_nights():
     assert cause.what == (
         "The collection birds is left out of all nights: its file is missing or damaged."
     )
+
+
+def test_states_and_ticks_are_read_as_dagster_stores_them(tmp_path, monkeypatch, new_home):
+    new_home(tmp_path / "whole", monkeypatch)
+    began, due = at("2026-11-20"), at("2026-11-28 03:00")
+    with dg.DagsterInstance.get() as instance:
+        state = dg.deserialize_value(STATE.replace('"BEGAN"', str(began)))
+        instance.add_instigator_state(state)
+        (missed_one,) = missed_nights(instance, at("2026-11-28 05:00"), 1.0)
+        assert (missed_one.subject, missed_one.since) == ("nightly", due)
+        tick = TICK.replace("ORIGIN", state.instigator_origin_id)
+        tick = tick.replace("SELECTOR", state.selector_id).replace('"DUE"', str(due))
+        instance.create_tick(dg.deserialize_value(tick))
+        assert list(missed_nights(instance, at("2026-11-28 05:00"), 1.0)) == []
+        assert list(missed_nights(instance, at("2026-11-29 05:00"), 1.0)) != []
