@@ -116,7 +116,7 @@ class CollectionRegistry:
         if not had_checksum or not self._copy(name).exists():
             # It is of a home that is older than the copies.
             self.add(collection)
-        return collection
+        return _following(collection, self._folder.parent)
 
     def _restored(self, name: str, fault: FileNotFoundError | DamagedFileError) -> Collection:
         path = self._path(name)
@@ -175,6 +175,15 @@ def _read(path: Path, name: str) -> tuple[Collection, bool]:
     if collection.name != name:
         raise DamagedFileError("is that of another collection")
     return collection, had_checksum
+
+
+def _following(collection: Collection, home: Path) -> Collection:
+    """Return the collection with its list of photos in this home, if the home has been moved."""
+    source = Path(collection.source)
+    here = home / "files" / source.name
+    if source == here or source.parent.name != "files" or source.exists() or not here.exists():
+        return collection
+    return replace(collection, source=str(here))
 
 
 def manifest_of_files(uris: Iterable[str]) -> Path:

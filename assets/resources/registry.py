@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import set_aside, write_whole
+from assets.methods.common.files import set_aside, share, write_whole
 from assets.methods.models.classifier_file import (
     ClassifierDescription,
     classifier_file_name,
@@ -66,11 +66,18 @@ class RegisteredModel:
 
 
 class ModelRegistry:
-    """The registry of a tracking server; ``folder`` keeps copies of its files."""
+    """The registry of a tracking server; ``folder`` keeps copies of its files.
 
-    def __init__(self, tracking: Tracking, folder: Path) -> None:
+    ``packaged`` makes the file of the model that comes inside a package, where all copies of it are
+    damaged.
+    """
+
+    def __init__(
+        self, tracking: Tracking, folder: Path, packaged: Callable[[], Path] | None = None
+    ) -> None:
         self._tracking = tracking
         self._folder = folder
+        self._packaged = packaged
 
     def champion(self, packaged: Callable[[], Path], run_id: str = "") -> RegisteredModel:
         """Return the version that the alias `champion` names.
@@ -271,6 +278,10 @@ class ModelRegistry:
                 },
             )
             client.log_artifacts(run_id, str(path), MODEL)
+        artifacts = self._tracking.local_artifacts(run_id)
+        if artifacts is not None and weights.parent == self._folder:
+            # A model that can be made anew need not be there twice.
+            share(artifacts / MODEL / "artifacts" / file.name, weights)
         return client.create_model_version(
             MODEL,
             source=f"runs:/{run_id}/{MODEL}",
@@ -305,8 +316,10 @@ class ModelRegistry:
             with tempfile.TemporaryDirectory() as folder:
                 path = self._download(f"models:/{MODEL}/{version.version}", folder)
                 write_whole(weights, Path(path, "artifacts", weights.name).read_bytes())
-            description = describe_classifier(weights)
-            if description.fingerprint != fingerprint:
+            description = describe_if_whole(weights, fingerprint)
+            if description is None and self._packaged is not None:
+                description = describe_if_whole(self._packaged(), fingerprint)
+            if description is None:
                 raise UserError(
                     f"The file of version {version.version} of {MODEL} is not the one that was "
                     "registered, and MLflow holds no other: train again, or choose another version."

@@ -5,6 +5,7 @@ import click
 from assets.methods.common.errors import UserError
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
+from orchestration.dead_runs import fail_dead_runs
 from orchestration.definitions import build_resources
 from orchestration.housekeeping.plan import (
     KEEP,
@@ -38,6 +39,7 @@ def command(dry_run: bool, keep: int) -> None:
     tracking: Tracking = build_resources()["tracking"]
     with open_instance() as instance:
         if not dry_run:
+            fail_dead_runs(instance)
             check_nobody_is_at_work(home, instance)
         try:
             planned = plan_removals(home, instance, tracking, keep)

@@ -9,6 +9,7 @@ from assets.resources.collections import CollectionRegistry
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
 from orchestration.cli.collection_runs import exclusive_lock
+from orchestration.dead_runs import fail_dead_runs
 from orchestration.definitions import build_resources
 from orchestration.housekeeping.collection_removal import plan_collection_removal
 from orchestration.housekeeping.plan import compact_databases
@@ -43,6 +44,7 @@ def command(name: str, purge: bool, with_mlflow: bool, yes: bool) -> None:
     collection = CollectionRegistry(home).get(name)
     tracking: Tracking = build_resources()["tracking"]
     with exclusive_lock(name), open_instance() as instance:
+        fail_dead_runs(instance)
         check_not_at_work(instance, name)
         try:
             planned = plan_collection_removal(

@@ -262,8 +262,14 @@ class Visualizations:
         if known.state == "pending":
             return replace(bare, progress=self._follower.progress(known))
         if known.state == "ready":
-            return _with_pictures(bare, known.folder)
+            return _with_pictures(bare, self._following(known.folder))
         return replace(bare, code=Code.VISUALIZATION_FAILED, reason=known.reason)
+
+    def _following(self, folder: Path | None) -> Path | None:
+        """Return where a value is now, if the home was moved after its path was written down."""
+        if folder is None or folder.exists():
+            return folder
+        return self._home / "outputs" / Path(*folder.parts[-3:])
 
 
 def _with_pictures(bare: Visualization, folder: Path | None) -> Visualization:

@@ -14,6 +14,7 @@ from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import new_unfinished
 from assets.methods.photos.catalogue import Catalogue
+from assets.resources.collections import Collection, CollectionRegistry, manifest_of_files
 from assets.resources.home import RESTORING
 from assets.resources.tracking import Tracking
 from orchestration.cli import backup as backup_command
@@ -48,6 +49,8 @@ def test_a_home_comes_back_on_another_path(kept_home, tmp_path, monkeypatch):
     (kept_home / "keys" / "key.json").chmod(0o600)
     databases = [*kept_home.rglob("*.db"), *kept_home.rglob("*.sqlite")]
     rows = {path.relative_to(kept_home): _rows(path) for path in databases}
+    listed = manifest_of_files(["/a.jpg"])
+    CollectionRegistry(kept_home).add(Collection("listed", str(listed)))
     before, file = _contents(kept_home), tmp_path / "home.tar"
     told = CliRunner().invoke(backup_command.command, [str(file)], catch_exceptions=False)
     assert f"of {kept_home} are in {file}" in told.output
@@ -70,6 +73,8 @@ def test_a_home_comes_back_on_another_path(kept_home, tmp_path, monkeypatch):
     assert f"{home}/mlflow-artifacts/" in run.info.artifact_uri
     with open_instance() as instance:
         assert len(instance.get_run_ids()) == 2 * NIGHTS
+    source = CollectionRegistry(home).get("listed").source
+    assert source == str(home / "files" / listed.name)
 
 
 def test_what_is_one_file_with_two_names_is_so_again(kept_home, tmp_path):
