@@ -91,7 +91,8 @@ class EmbeddingsConfig(_Config):
 
     backbone: str = "efficientnet-lite0"
     """Network that turns each photo into a vector: efficientnet-lite0, timm:NAME such as
-    timm:resnet50, torchvision:NAME, or the path of a safetensors file."""
+    timm:resnet50, torchvision:NAME, or the path of a safetensors file. pixels is no network: the
+    vector is the photo at 16 x 16 pixels, for comparison."""
 
 
 class TsneConfig(_Config):
