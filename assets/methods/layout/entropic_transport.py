@@ -82,7 +82,7 @@ def _scaled(
     return plan, prices + regularisation * np.log(of_cells), error
 
 
-def _rounded(plan: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.int64]:
+def _rounded(plan: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.integer]:
     """Return the best assignment to the likeliest cells of each photo, by the network simplex.
 
     A greedy assignment is added to them: without it there might be none.
@@ -96,7 +96,7 @@ def _rounded(plan: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[n
     return solve_candidates(costs[photo, cell], photo, cell, plan.shape)[0]
 
 
-def _greedy(plan: NDArray[np.float64]) -> NDArray[np.int64]:
+def _greedy(plan: NDArray[np.float64]) -> NDArray[np.integer]:
     """Give each photo its likeliest cell, the surest photos first, each cell once.
 
     In each round a cell takes, of the photos that want it most, the one with the largest share of

@@ -59,7 +59,7 @@ class _Priced:
 
     prices: NDArray[np.float64]
     bound: float
-    cheapest: NDArray[np.int64]
+    cheapest: NDArray[np.integer]
     reduced: NDArray[np.float64]
 
 
@@ -153,8 +153,8 @@ def _priced(problem: _Problem, prices: NDArray[np.float64]) -> _Priced:
 
 
 def _transport(
-    problem: _Problem, candidates: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    problem: _Problem, candidates: NDArray[np.integer]
+) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
     photo, cell = np.divmod(candidates, problem.grid.cells)
     shape = (len(problem.points), problem.grid.cells)
     return solve_candidates(problem.costs(photo, cell), photo, cell, shape)
@@ -162,8 +162,8 @@ def _transport(
 
 def solve_candidates(
     costs: NDArray[np.float64],
-    photo: NDArray[np.int64],
-    cell: NDArray[np.int64],
+    photo: NDArray[np.integer],
+    cell: NDArray[np.integer],
     shape: tuple[int, int],
 ) -> Solution:
     """Return the best assignment of photos to candidate cells, and its prices of the cells.
@@ -196,7 +196,7 @@ def _cheaper(
     priced: _Priced,
     prices: NDArray[np.float64],
     own: NDArray[np.float64],
-) -> NDArray[np.int64]:
+) -> NDArray[np.integer]:
     """Return cells that are cheaper at ``prices`` than the one a photo has, and cells around them.
 
     ``own`` (n,) is the reduced cost of each photo in its cell.
@@ -212,8 +212,8 @@ def _cheaper(
 
 
 def _around(
-    problem: _Problem, photo: NDArray[np.int64], cell: NDArray[np.int64]
-) -> NDArray[np.int64]:
+    problem: _Problem, photo: NDArray[np.integer], cell: NDArray[np.integer]
+) -> NDArray[np.integer]:
     """Return the cells around the ``cell`` of each ``photo`` as candidates."""
     grid = problem.grid
     row, col = np.divmod(cell, grid.columns)
@@ -225,12 +225,12 @@ def _around(
 
 
 def _pairs(
-    problem: _Problem, photo: NDArray[np.int64], cells: NDArray[np.int64]
-) -> NDArray[np.int64]:
+    problem: _Problem, photo: NDArray[np.integer], cells: NDArray[np.integer]
+) -> NDArray[np.integer]:
     return (photo[:, np.newaxis] * problem.grid.cells + cells).ravel()
 
 
-def _joined(*candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+def _joined(*candidates: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.unique(np.concatenate(candidates))
 
 
