@@ -75,6 +75,7 @@ style: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/assignment.py
+	$(BIN)/python -m bench.solvers
 	$(BIN)/python bench/classifiers.py
 	$(BIN)/python bench/occlusion.py
 	$(BIN)/python bench/evaluation.py

@@ -14,6 +14,8 @@ from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experimen
 from assets.methods.attribution.windows import Fill
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
+from assets.methods.layout.assignment import Solver
+from assets.methods.layout.dense_assignment import Cost
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
@@ -89,7 +91,8 @@ class EmbeddingsConfig(_Config):
 
     backbone: str = "efficientnet-lite0"
     """Network that turns each photo into a vector: efficientnet-lite0, timm:NAME such as
-    timm:resnet50, torchvision:NAME, or the path of a safetensors file."""
+    timm:resnet50, torchvision:NAME, or the path of a safetensors file. pixels is no network: the
+    vector is the photo at 16 x 16 pixels, for comparison."""
 
 
 class TsneConfig(_Config):
@@ -119,6 +122,13 @@ class GridConfig(_Config):
     """Prove how close the assignment is to the best one, as is always done up to 10,000 photos."""
     certify_seconds: float = 60
     """Time limit of this proof in seconds."""
+    solver: Solver = "auto"
+    """Method of the assignment. auto is the fastest that proves its result: jonker-volgenant on up
+    to 2,048 cells. hungarian is the textbook method, optimal-transport a network simplex, and
+    sinkhorn is approximate. docs/assignment.md compares them."""
+    cost: Cost = "squared"
+    """What is minimised: the sum of the squared distances from points to cells, or of the distances
+    themselves."""
     refine: bool = True
     """Swap photos after the assignment, so that similar photos lie side by side."""
     show_duplicates: bool = False
@@ -129,7 +139,13 @@ class GridConfig(_Config):
     def settings(self) -> LayoutSettings:
         """Return the settings as the method takes them."""
         return LayoutSettings(
-            self.shape, self.certify, self.certify_seconds, self.refine, self.seed
+            self.shape,
+            self.certify,
+            self.certify_seconds,
+            self.refine,
+            self.seed,
+            self.solver,
+            self.cost,
         )
 
 

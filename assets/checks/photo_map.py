@@ -9,7 +9,8 @@ import pandas as pd
 
 from assets.checks.collection_checks import check_of, finite
 from assets.methods.common.shown_text import printable, printable_uri
-from assets.methods.layout.assignment import CERTIFIED_GAP, EXACT_PHOTOS
+from assets.methods.layout.assignment import CERTIFIED_GAP, promised_gap
+from assets.methods.layout.dense_assignment import SUMMED
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
 from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
@@ -22,8 +23,6 @@ CHECKS: list[dg.AssetChecksDefinition] = []
 MANY_REJECTS = 0.05
 MOST_REJECTS = 0.5
 MOST_CONFLICTS_NAMED = 20
-# The gap that is promised where a proof was asked for above the exact solvers' range.
-NEAR_GAP = 1e-4
 UNIT_LENGTH_TOLERANCE = 1e-4
 # The DPQ16 of two random placements differ by less than this.
 CLEARLY_ABOVE = 0.05
@@ -172,17 +171,19 @@ def _first_cell(cells: pd.DataFrame) -> str:
 
 @check_of(CHECKS, "grid_assignment")
 def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckResult:
-    """Up to 10,000 photos the assignment is optimal to rounding; beyond, near its bound."""
+    """The cost is as near its proven lower bound as the solver promises (``promised_gap``)."""
     assignment = grid_assignment.metrics["assignment"]
-    gap = assignment["gap"]
+    gap, cost_kind = assignment["gap"], assignment.get("cost_kind", "squared")
     if gap is None:
         return dg.AssetCheckResult(passed=True, description="no bound was asked for")
-    is_exact = assignment["certified"] or len(grid_assignment.table) <= EXACT_PHOTOS
-    promise = CERTIFIED_GAP if is_exact else NEAR_GAP
+    n_photos = len(grid_assignment.table)
+    promise = promised_gap(assignment["solver"], cost_kind, n_photos, assignment["cost"])
+    if assignment["certified"]:
+        promise = min(promise, CERTIFIED_GAP)
     return dg.AssetCheckResult(
         # A bound above the cost is no bound: a negative gap breaks the promise, too.
         passed=-CERTIFIED_GAP <= gap <= promise,
-        description=f"gap {gap:.2g}, promised {promise:.0e}",
+        description=f"gap {gap:.2g} of the sum of {SUMMED[cost_kind]}, promised {promise:.0e}",
         metadata=finite(gap=float(gap), promise=promise),
     )
 

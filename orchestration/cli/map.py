@@ -13,6 +13,7 @@ from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig
 from assets.io_managers import FolderIOManager
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
+from assets.methods.layout.dense_assignment import SUMMED
 from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.near_duplicates import duplicates_table
@@ -49,8 +50,8 @@ LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
 VERSIONED = [
-    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
-    "shufflesnap", "timm", "torch", "torchdr",
+    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "pot", "scikit-learn",
+    "scipy", "shufflesnap", "timm", "torch", "torchdr",
 ]  # fmt: skip
 
 
@@ -60,6 +61,8 @@ map_options = all_of(
     setting("--projection", TsneConfig, field="method"),
     setting("--perplexity", TsneConfig),
     setting("--grid", GridConfig, field="shape"),
+    setting("--solver", GridConfig),
+    setting("--cost", GridConfig),
     setting("--certify", GridConfig),
     setting("--refine/--no-refine", GridConfig),
     setting("--show-duplicates", GridConfig),
@@ -209,7 +212,8 @@ def _summarise(
     report_unused(catalogue)
     for note in report["notes"]:
         click.echo(printable(note))
-    click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
+    summed = SUMMED[assignment["cost_kind"]]
+    click.echo(f"Assignment by {assignment['solver']}, {summed}: {_proof(assignment)}")
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
         click.echo(

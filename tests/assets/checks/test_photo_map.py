@@ -51,9 +51,15 @@ def grid() -> GridAssignment:
     return _with_gap(GridAssignment(table, SIDE, SIDE, {}), 0.0, certified=True)
 
 
-def _with_gap(grid: GridAssignment, gap: float | None, certified: bool) -> GridAssignment:
-    metrics = {"assignment": {"gap": gap, "certified": certified}}
-    return dataclasses.replace(grid, metrics=metrics)
+def _with_gap(
+    grid: GridAssignment,
+    gap: float | None,
+    certified: bool,
+    solver: str = "shufflesnap exact",
+    **others: object,
+) -> GridAssignment:
+    assignment = {"gap": gap, "certified": certified, "solver": solver, "cost": 1e4, **others}
+    return dataclasses.replace(grid, metrics={"assignment": assignment})
 
 
 def _with_cells(grid: GridAssignment, row: np.ndarray, col: np.ndarray) -> GridAssignment:
@@ -210,6 +216,41 @@ def test_the_gap_of_a_large_collection_has_a_wider_promise(grid, gap, passed):
     table = pd.concat([grid.table] * (EXACT_PHOTOS // N + 1))
     large = _with_gap(dataclasses.replace(grid, table=table), gap, certified=False)
     assert checks.gap_is_within_its_promise(large).passed == passed
+
+
+@pytest.mark.parametrize(
+    ("solver", "cost_kind", "gap", "passed"),
+    [
+        ("lapjv", "distance", 1e-7, True),
+        ("network simplex", "distance", 1e-5, False),
+        ("scipy", "squared", 1e-5, False),
+        ("sinkhorn", "squared", 0.03, True),
+        ("sinkhorn", "distance", 0.2, False),
+    ],
+)
+def test_each_solver_has_its_promise(grid, solver, cost_kind, gap, passed):
+    found = _with_gap(grid, gap, certified=False, solver=solver, cost_kind=cost_kind)
+    check = checks.gap_is_within_its_promise(found)
+    assert check.passed == passed
+    assert {"squared": "sum of squared", "distance": "sum of distances"}[cost_kind] in (
+        check.description
+    )
+
+
+def test_sinkhorn_promises_nothing_below_its_regularisation(grid):
+    found = _with_gap(grid, 0.9, certified=False, solver="sinkhorn", cost_kind="squared", cost=1.0)
+    assert checks.gap_is_within_its_promise(found).passed
+
+
+@pytest.mark.parametrize(
+    ("solver", "gap", "passed"),
+    [("shufflesnap", 0.03, True), ("network simplex", 0.3, False), ("scipy", 1e-5, False)],
+)
+def test_distances_of_a_large_collection_are_near_their_bound(grid, solver, gap, passed):
+    table = pd.concat([grid.table] * (EXACT_PHOTOS // N + 1))
+    large = dataclasses.replace(grid, table=table)
+    found = _with_gap(large, gap, certified=False, solver=solver, cost_kind="distance")
+    assert checks.gap_is_within_its_promise(found).passed == passed
 
 
 def test_layout_beats_random_placement(embeddings, grid):
