@@ -47,7 +47,8 @@ LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
 VERSIONED = [
-    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
+    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow",
+    "pytorch-metric-learning", "scikit-learn",
     "shufflesnap", "timm", "torch", "torchdr",
 ]  # fmt: skip
 
@@ -57,6 +58,7 @@ map_options = all_of(
     setting("--backbone", EmbeddingsConfig, type=path_or_name, metavar="NETWORK"),
     setting("--projection", TsneConfig, field="method"),
     setting("--perplexity", TsneConfig),
+    setting("--retrain-above", TsneConfig),
     setting("--grid", GridConfig, field="shape"),
     setting("--certify", GridConfig),
     setting("--refine/--no-refine", GridConfig),

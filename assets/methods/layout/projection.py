@@ -15,14 +15,17 @@ from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
+from assets.methods.layout import inductive
 from assets.methods.layout.pca import first_two, principal_components
+from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.layout.torchdr_methods import largevis, umap
 from assets.methods.layout.tsne import tsne
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
-METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
+METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
+_STEPS_AN_ITERATION = 4  # of DrLIM and triplet, which look at some of the photos in each
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
 
@@ -33,11 +36,11 @@ class ProjectionSettings:
 
     Attributes:
         method: one of ``METHODS``.
-        perplexity: the effective number of neighbours of each photo (UMAP: their number); lowered
-            to (n - 1) / 3 where n photos are too few for it.
+        perplexity: the effective number of neighbours of each photo (UMAP: their number; DrLIM and
+            triplet: twice their number); lowered to (n - 1) / 3 where n photos are too few for it.
         pca_components: principal components that the vectors are first reduced to.
         seed: of the random numbers.
-        iterations: steps of the optimisation.
+        iterations: steps of the optimisation (DrLIM and triplet: four steps each).
 
     Raises:
         UserError: a setting is outside its range.
@@ -65,6 +68,11 @@ class ProjectionSettings:
             raise UserError(f"At least 1 iteration is needed, not {self.iterations}.")
         if self.seed < 0:
             raise UserError(f"The seed may not be negative, as {self.seed} is.")
+
+    @property
+    def is_inductive(self) -> bool:
+        """Whether the method trains a network, which then places photos that it has not seen."""
+        return self.method in inductive.METHODS
 
 
 @dataclass(frozen=True)
@@ -147,12 +155,13 @@ def project(
     """
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
+    n = len(vectors)
     components = principal_components(vectors, settings.pca_components)
-    n = len(components)
-    all_same = np.abs(components).max() < _SAME
-    if settings.method == "pca" or n < _FEWEST_PHOTOS or all_same:
+    if settings.method == "pca" or _is_plain(components):
         progress(n, n)
         return first_two(components)
+    if settings.is_inductive:
+        return fit_inductive(vectors, settings, device, progress).place(vectors)
     method = _METHODS_WITH_NEIGHBOURS[settings.method]
     return method(
         components,
@@ -162,3 +171,32 @@ def project(
         device=device,
         progress=progress,
     )
+
+
+def is_too_plain(vectors: NDArray[np.floating]) -> bool:
+    """Whether vectors (n, d) keep their PCA coordinates: they are too few, or all equal."""
+    return _is_plain(principal_components(vectors, 1))
+
+
+def fit_inductive(
+    vectors: NDArray[np.floating],
+    settings: ProjectionSettings,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> ProjectionNetwork:
+    """Train the network of an inductive method on vectors (n, d) that are not ``is_too_plain``."""
+    n = len(vectors)
+    return inductive.fit_network(
+        settings.method,
+        vectors,
+        neighbours=max(1, round(min(settings.perplexity / 2, (n - 1) / 3))),
+        components=settings.pca_components,
+        steps=_STEPS_AN_ITERATION * settings.iterations,
+        seed=settings.seed,
+        device=device,
+        progress=progress,
+    )
+
+
+def _is_plain(components: NDArray[np.float64]) -> bool:
+    return len(components) < _FEWEST_PHOTOS or bool(np.abs(components).max() < _SAME)
