@@ -25,7 +25,9 @@ _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
-_STEPS_AN_ITERATION = 4  # of DrLIM and triplet, which look at some of the photos in each
+# DrLIM and triplet look at some of the photos in each step: the photos for which they take one step
+# an iteration, and the fewest and the most steps an iteration.
+_PHOTOS_AN_ITERATION, _FEWEST_STEPS, _MOST_STEPS = 640, 0.5, 8.0
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
 
@@ -40,7 +42,8 @@ class ProjectionSettings:
             triplet: twice their number); lowered to (n - 1) / 3 where n photos are too few for it.
         pca_components: principal components that the vectors are first reduced to.
         seed: of the random numbers.
-        iterations: steps of the optimisation (DrLIM and triplet: four steps each).
+        iterations: steps of the optimisation (DrLIM and triplet: half as many for few photos, and
+            up to eight times as many for 5,000 and more).
 
     Raises:
         UserError: a setting is outside its range.
@@ -186,12 +189,13 @@ def fit_inductive(
 ) -> ProjectionNetwork:
     """Train the network of an inductive method on vectors (n, d) that are not ``is_too_plain``."""
     n = len(vectors)
+    steps_an_iteration = min(max(n / _PHOTOS_AN_ITERATION, _FEWEST_STEPS), _MOST_STEPS)
     return inductive.fit_network(
         settings.method,
         vectors,
         neighbours=max(1, round(min(settings.perplexity / 2, (n - 1) / 3))),
         components=settings.pca_components,
-        steps=_STEPS_AN_ITERATION * settings.iterations,
+        steps=max(1, round(steps_an_iteration * settings.iterations)),
         seed=settings.seed,
         device=device,
         progress=progress,
