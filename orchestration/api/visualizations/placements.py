@@ -16,7 +16,7 @@ from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.devices import Precision, usable_cores
 from assets.methods.layout.placement import PhotoPlaces, PlacedPhoto
 from assets.methods.layout.projection_network import ProjectionNetwork
-from assets.methods.models.embedding import vector_key
+from assets.methods.models.embedding import key_of_fingerprint
 from assets.methods.models.vector_store import SHARD_SIZE
 from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
@@ -156,7 +156,7 @@ class Placements:
                 "lie. Delete it, and post it again."
             )
         image_ids = table.image_id.tolist()
-        vectors = self._vectors(found.backbone, image_ids, model)
+        vectors = self._vectors(image_ids, model)
         network = self._network(found.app, table)
         is_lost = network is None and NETWORK_COLUMN in table
         places = PhotoPlaces(
@@ -178,10 +178,10 @@ class Placements:
             kept = store.with_fingerprint(fingerprint)
         return None if kept is None else kept.network
 
-    def _vectors(self, backbone: str, image_ids: Sequence[str], model: ServedModel) -> np.ndarray:
+    def _vectors(self, image_ids: Sequence[str], model: ServedModel) -> np.ndarray:
         """Return the vectors (n, d) of photos; those that are missing are computed, and kept."""
         shown_ids = self._photos.store.shown_ids(image_ids)
-        key = vector_key(backbone, self._precision)
+        key = key_of_fingerprint(model.fingerprint, self._precision)
         known = self._photos.vectors.find(key, shown_ids.values())
         missing = sorted(set(shown_ids.values()) - known.keys())
         for begin in range(0, len(missing), SHARD_SIZE):
