@@ -102,7 +102,7 @@ class Mosaic:
     settings: dict[str, Any]
     shrunk: str | None = None
     enlarged: str | None = None
-    places: pd.DataFrame = field(default_factory=pd.DataFrame)
+    places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
 
 @dataclass(frozen=True)

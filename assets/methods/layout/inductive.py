@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 METHODS = ("drlim", "triplet")
 TRAINING_VERSION = 1  # raise it whenever the same vectors would give another network
 MARGIN = 1.0  # of both losses; it only sets the unit of the plane
-_HIDDEN = (256, 256)
+_HIDDEN = (256, 256, 256)
 _ANCHORS = 128  # photos of a step, each with one of its neighbours
 _RATE = 2e-3
 _WARM_UP = 0.1  # of all steps

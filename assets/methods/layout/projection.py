@@ -25,6 +25,7 @@ _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
+_COMPONENTS_READ = 4  # by DrLIM and triplet, as a multiple of those of the other methods
 # DrLIM and triplet look at some of the photos in each step: the photos for which they take one step
 # an iteration, and the fewest and the most steps an iteration.
 _PHOTOS_AN_ITERATION, _FEWEST_STEPS, _MOST_STEPS = 640, 0.5, 8.0
@@ -40,7 +41,8 @@ class ProjectionSettings:
         method: one of ``METHODS``.
         perplexity: the effective number of neighbours of each photo (UMAP: their number; DrLIM and
             triplet: twice their number); lowered to (n - 1) / 3 where n photos are too few for it.
-        pca_components: principal components that the vectors are first reduced to.
+        pca_components: principal components that the vectors are first reduced to (DrLIM and
+            triplet: four times as many).
         seed: of the random numbers.
         iterations: steps of the optimisation (DrLIM and triplet: half as many for few photos, and
             up to eight times as many for 5,000 and more).
@@ -194,7 +196,7 @@ def fit_inductive(
         settings.method,
         vectors,
         neighbours=max(1, round(min(settings.perplexity / 2, (n - 1) / 3))),
-        components=settings.pca_components,
+        components=_COMPONENTS_READ * settings.pca_components,
         steps=max(1, round(steps_an_iteration * settings.iterations)),
         seed=settings.seed,
         device=device,

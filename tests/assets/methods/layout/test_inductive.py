@@ -58,7 +58,7 @@ def test_the_same_vectors_and_seed_give_the_same_bytes_on_any_number_of_threads(
 def test_a_point_is_what_torch_computes(trained):
     weights = {name: torch.from_numpy(one) for name, one in trained.weights.items()}
     outputs = (torch.from_numpy(vectors_of(5)) - weights["mean"]) @ weights["axes"]
-    for number in range(3):
+    for number in range(4):
         outputs = outputs if number == 0 else outputs.relu()
         outputs = outputs @ weights[f"{number}.weight"].T + weights[f"{number}.bias"]
     np.testing.assert_allclose(trained.place(vectors_of(5)), outputs, rtol=1e-4, atol=1e-5)
