@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -47,7 +47,7 @@ def main(vectors: Path, group: int, held_out: int, out: Path) -> None:
 
 def measure(
     method: str, data: np.ndarray, is_held_out: np.ndarray
-) -> tuple[np.ndarray, dict[str, float | None]]:
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the points (n, 2) of a method, and its metrics."""
     settings = ProjectionSettings(method)
     new_photo = {}
@@ -61,7 +61,7 @@ def measure(
     else:
         points, training = timed(lambda: project(data, settings))
     rng = np.random.default_rng(0)
-    metrics: dict[str, float | None] = {**training, **new_photo}
+    metrics: dict[str, Any] = {**training, **new_photo}
     for part, numbers in (
         ("fitted", rng.permutation(np.flatnonzero(~is_held_out))[:1_000]),
         ("held_out", np.flatnonzero(is_held_out)),

@@ -1,6 +1,7 @@
 """How well a network of an inductive projection places photos, beside t-SNE."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def compare_with_tsne(
     settings: ProjectionSettings,
     device: str = "cpu",
     progress: Progress = silent,
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """Measure a network on the photos that it was trained on, and on those that it was not.
 
     t-SNE has no way to place a photo that it has not seen: it is given all of them. Of more than
@@ -52,7 +53,7 @@ def compare_with_tsne(
     photos = np.sort(np.concatenate(list(parts.values())))
     compared = vectors[photos]
     by_tsne = project(compared, replace(settings, method="tsne"), device, progress)
-    found: dict[str, float | None] = {}
+    found: dict[str, Any] = {}
     for prefix, points in (("", network.place(compared)), ("tsne_", by_tsne)):
         for part, members in parts.items():
             rows = np.searchsorted(photos, members)

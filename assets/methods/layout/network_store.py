@@ -56,7 +56,7 @@ class KeptNetwork:
     known: NDArray[np.int64]
     n_fitted: int
     n_held_out: int
-    quality: dict[str, float | None]
+    quality: dict[str, Any]
 
     @property
     def fingerprint(self) -> str:

@@ -54,4 +54,4 @@ def test_without_held_out_photos_nothing_is_said_of_them():
 
 def test_a_grid_of_too_few_photos_has_no_quality():
     assert grid_quality(SHEET[:24, :2], SHEET[:24]) is None
-    assert grid_quality(SHEET[:25, :2], SHEET[:25]) > 0.5
+    assert grid_quality(SHEET[:25, :2], SHEET[:25]) is not None
