@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.pca import principal_axes
+from assets.methods.layout.pca import on_axes, principal_axes
 from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.layout.torch_state import one_thread, seeded
 from assets.methods.layout.tsne import nearest_neighbours
@@ -82,7 +82,7 @@ def fit_network(
     import torch
 
     mean, axes = principal_axes(vectors, components)
-    read = (vectors - mean) @ axes
+    read = on_axes(vectors, mean, axes)
     spread = read.std()
     inputs = (read / spread).astype(np.float32)
     graph = NeighbourGraph(inputs, neighbours, device)

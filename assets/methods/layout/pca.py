@@ -44,8 +44,8 @@ def principal_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean (d,) of vectors (n, d), and their first principal axes (d, k).
 
-    ``(vectors - mean) @ axes`` are principal components, and the same holds for vectors that were
-    not among these. k is at most ``most``, n and d, and fewer where the vectors vary along fewer
+    ``on_axes`` gives the principal components of these vectors, and of others that were not among
+    them. k is at most ``most``, n and d, and fewer where the vectors vary along fewer
     axes; it is 0 where they are all equal. The bytes do not depend on the number of threads.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
@@ -58,6 +58,14 @@ def principal_axes(
         for start, block in zip(range(0, len(vectors), _BLOCK_ROWS), _blocks(vectors), strict=True):
             axes += (block - mean).T @ directions[start : start + _BLOCK_ROWS]
     return mean, axes / lengths[varies]
+
+
+def on_axes(
+    vectors: NDArray[np.floating], mean: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``(vectors - mean) @ axes``, (n, k); the bytes depend on no number of threads."""
+    with threadpool_limits(limits=1):
+        return np.concatenate([(block - mean) @ axes for block in _blocks(vectors)])
 
 
 def first_two(components: NDArray[np.float64]) -> NDArray[np.float64]:

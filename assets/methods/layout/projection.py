@@ -180,7 +180,7 @@ def project(
 
 def is_too_plain(vectors: NDArray[np.floating]) -> bool:
     """Whether vectors (n, d) keep their PCA coordinates: they are too few, or all equal."""
-    return _is_plain(principal_components(vectors, 1))
+    return len(vectors) < _FEWEST_PHOTOS or bool(np.ptp(vectors, axis=0).max() < _SAME)
 
 
 def fit_inductive(

@@ -17,7 +17,7 @@ from assets.methods.common.fingerprints import digest_parts, digest_weights
 CODE_VERSION = 1  # raise it whenever the same weights would place a photo elsewhere
 # Matrix products are computed in blocks of so many rows, the last one filled with zeros: in blocks
 # of another size the last bits of a row may differ.
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,22 @@ class ProjectionNetwork:
     def _place_block(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         rows = np.zeros((_BLOCK_ROWS, self.dimensions))
         rows[: len(vectors)] = vectors
-        outputs = (rows - self.weights["mean"]) @ self._axes
-        for number, (weight, bias) in enumerate(self._layers):
+        axes, layers = self._in_double_precision
+        outputs = (rows - self.weights["mean"]) @ axes
+        for number, (weight, bias) in enumerate(layers):
             inputs = outputs if number == 0 else np.maximum(outputs, 0)
-            outputs = inputs @ weight.T.astype(np.float64) + bias
+            outputs = inputs @ weight + bias
         return outputs[: len(vectors)]
 
     @cached_property
-    def _axes(self) -> NDArray[np.float64]:
-        return self.weights["axes"].astype(np.float64)
+    def _in_double_precision(
+        self,
+    ) -> tuple[NDArray[np.float64], list[tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+        """The axes, and the weights (inputs, outputs) and biases of the layers."""
+        layers = [
+            (weight.T.astype(np.float64), bias.astype(np.float64)) for weight, bias in self._layers
+        ]
+        return self.weights["axes"].astype(np.float64), layers
 
     @property
     def _layers(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_limits
 from assets.methods.layout.pca import (
     first_two,
     initial_points,
+    on_axes,
     principal_axes,
     principal_components,
 )
@@ -82,7 +83,9 @@ def test_the_axes_give_the_components_and_place_other_vectors(n, dimensions):
     vectors = np.random.default_rng(0).normal(size=(n, dimensions)) * np.arange(1, dimensions + 1)
     mean, axes = principal_axes(vectors, 4)
     assert (mean.shape, axes.shape) == ((dimensions,), (dimensions, 4))
-    np.testing.assert_allclose((vectors - mean) @ axes, principal_components(vectors, 4), atol=1e-8)
+    components = on_axes(vectors, mean, axes)
+    np.testing.assert_allclose(components, principal_components(vectors, 4), atol=1e-8)
+    np.testing.assert_allclose(on_axes(vectors[:1], mean, axes), components[:1], atol=1e-8)
     np.testing.assert_allclose(axes.T @ axes, np.eye(4), atol=1e-8)
 
 
