@@ -99,17 +99,21 @@ class TsneConfig(_Config):
     """How the vectors are projected to the plane."""
 
     method: str = "tsne"
-    """Method of the projection: tsne, largevis, umap or pca."""
+    """Method of the projection: tsne, largevis, umap, pca, drlim or triplet. The last two train a
+    network once, which then places new photos without training."""
     perplexity: float = 30
     """Number of neighbours that each photo is drawn to. Small collections use a smaller number."""
     pca_components: int = 50
     """Number of principal components that the projection starts from."""
     seed: int = 0
     """Random seed."""
+    retrain_above: float = Field(default=0.2, ge=0, le=1)
+    """Share of the photos, from 0 to 1, that the network of drlim or triplet may place without
+    having seen them. Above, it is trained anew."""
 
     def settings(self) -> ProjectionSettings:
-        """Return the settings as the method takes them."""
-        return ProjectionSettings(**self.model_dump())
+        """Return the settings as the method takes them; ``retrain_above`` is none of them."""
+        return ProjectionSettings(**self.model_dump(exclude={"retrain_above"}))
 
 
 class GridConfig(_Config):

@@ -35,8 +35,16 @@ from assets.results.photo_map import (
     layout_figure,
     layout_metrics,
 )
+from assets.results.projection import place_by_network
 from assets.steps import step
-from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic, with_points
+from assets.values import (
+    PLACE_COLUMNS,
+    Embeddings,
+    EncodedImage,
+    GridAssignment,
+    Mosaic,
+    with_points,
+)
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
@@ -114,11 +122,18 @@ def tsne_2d(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> pd.DataFrame:
-    """A point in the plane for each vector: neighbours there were neighbours before."""
+    """A point in the plane for each vector: neighbours there were neighbours before.
+
+    Where a network has placed the photos, the table names it, too.
+    """
     with step(context, tracking, progress, config) as log:
+        settings = config.settings()
+        if settings.is_inductive:
+            networks = photos.networks(context.partition_key)
+            return place_by_network(log, embeddings, config, compute.device, networks, tracking)
         points, is_new = project_unless_known(
             embeddings.vectors,
-            config.settings(),
+            settings,
             compute.device,
             photos.points,
             log.progress("iterations"),
@@ -181,4 +196,5 @@ def mosaic(
         log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged)
+    places = table[[name for name in PLACE_COLUMNS if name in table]]
+    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, places)

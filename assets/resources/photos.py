@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.errors import UserError
+from assets.methods.layout.network_store import NetworkStore
 from assets.methods.layout.projection import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
@@ -23,6 +24,8 @@ from assets.resources.recent_use import RecentUse
 
 # The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
+# The folder below the home of the networks of inductive projections, by collection.
+PROJECTIONS = "projections"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
@@ -76,6 +79,10 @@ class Photos(dg.ConfigurableResource):
     def recent(self) -> RecentUse:
         """What the last runs of each collection used of these stores."""
         return RecentUse(Path(self.home))
+
+    def networks(self, name: str) -> NetworkStore:
+        """Return the store of the networks of inductive projections of a collection."""
+        return NetworkStore(Path(self.home) / PROJECTIONS / name)
 
     def _write_manifest_of_inputs(self, name: str) -> Path:
         folder = inputs_folder(Path(self.home), name)
