@@ -131,7 +131,7 @@ def _failed_by_checks(
 def _cause(record: dg.RunRecord, name: str | None, job: str, failed_steps: list[str]) -> Cause:
     run = record.dagster_run
     of = "" if name is None else f" for the collection {name}"
-    where = f"at {failed_steps[0]}" if failed_steps else "without a failed step"
+    where = f"at {failed_steps[0]}" if failed_steps else "outside of its steps"
     return Cause(
         Kind.FAILED_RUN,
         name,

@@ -52,8 +52,8 @@ def test_what_is_wrong_is_named_exits_with_1_and_is_the_same_as_json(
     instance.report_run_failed(run)
     code, text = status()
     what = (
-        "The run of materialisation from Dagster's page for the collection birds failed without a "
-        "failed step."
+        "The run of materialisation from Dagster's page for the collection birds failed outside of "
+        "its steps."
     )
     assert code == 1
     heading, row = text.splitlines()[3:5]

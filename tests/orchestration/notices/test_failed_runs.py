@@ -82,7 +82,7 @@ def test_a_run_whose_process_is_gone_has_no_failed_step(instance, night, causes)
     run = instance.create_run_for_job(nothing, tags={"dagster/partition": "cats"})
     instance.report_run_failed(run)
     (cause,) = causes()
-    assert cause.what.endswith("for the collection cats failed without a failed step.")
+    assert cause.what.endswith("for the collection cats failed outside of its steps.")
 
 
 def test_a_run_that_failed_by_its_check_alone_is_the_cause_of_the_check(instance, night, causes):
@@ -118,7 +118,7 @@ def test_a_run_of_no_collection_is_a_cause_too(instance, causes):
     (cause,) = causes()
     assert cause.collection is None
     assert cause.what == (
-        "The run of materialisation from Dagster's page failed without a failed step."
+        "The run of materialisation from Dagster's page failed outside of its steps."
     )
 
 
