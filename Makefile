@@ -38,7 +38,7 @@ dev: $(INSTALLED)  ## Dagster's UI on port 3000 and MLflow's on port 5000.
 	$(BIN)/tessera dev
 
 check: $(INSTALLED)  ## Map and score the demo, with every asset check.
-	$(BIN)/tessera check demo
+	$(BIN)/tessera check demo --run
 
 study: $(INSTALLED)  ## Find and mend a planted shortcut, on drawn dolls; a few minutes.
 	$(BIN)/tessera study --out study
@@ -75,6 +75,7 @@ style: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)  ## Speed and quality beside peers, in one run.
 	$(BIN)/python bench/assignment.py
+	$(BIN)/python -m bench.solvers
 	$(BIN)/python bench/classifiers.py
 	$(BIN)/python bench/occlusion.py
 	$(BIN)/python bench/evaluation.py

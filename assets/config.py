@@ -14,6 +14,8 @@ from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experimen
 from assets.methods.attribution.windows import Fill
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
+from assets.methods.layout.assignment import Solver
+from assets.methods.layout.dense_assignment import Cost
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
@@ -90,24 +92,29 @@ class EmbeddingsConfig(_Config):
 
     backbone: str = "efficientnet-lite0"
     """Network that turns each photo into a vector: efficientnet-lite0, timm:NAME such as
-    timm:resnet50, torchvision:NAME, or the path of a safetensors file."""
+    timm:resnet50, torchvision:NAME, or the path of a safetensors file. pixels is no network: the
+    vector is the photo at 16 x 16 pixels, for comparison."""
 
 
 class TsneConfig(_Config):
     """How the vectors are projected to the plane."""
 
     method: str = "tsne"
-    """Method of the projection: tsne, largevis, umap or pca."""
+    """Method of the projection: tsne, largevis, umap, pca, drlim or triplet. The last two train a
+    network once, which then places new photos without training."""
     perplexity: float = 30
     """Number of neighbours that each photo is drawn to. Small collections use a smaller number."""
     pca_components: int = 50
     """Number of principal components that the projection starts from."""
     seed: int = 0
     """Random seed."""
+    retrain_above: float = Field(default=0.2, ge=0, le=1)
+    """Share of the photos, from 0 to 1, that the network of drlim or triplet may place without
+    having seen them. Above, it is trained anew."""
 
     def settings(self) -> ProjectionSettings:
-        """Return the settings as the method takes them."""
-        return ProjectionSettings(**self.model_dump())
+        """Return the settings as the method takes them; ``retrain_above`` is none of them."""
+        return ProjectionSettings(**self.model_dump(exclude={"retrain_above"}))
 
 
 class GridConfig(_Config):
@@ -120,6 +127,13 @@ class GridConfig(_Config):
     """Prove how close the assignment is to the best one, as is always done up to 10,000 photos."""
     certify_seconds: float = 60
     """Time limit of this proof in seconds."""
+    solver: Solver = "auto"
+    """Method of the assignment. auto is the fastest that proves its result: jonker-volgenant on up
+    to 2,048 cells. hungarian is the textbook method, optimal-transport a network simplex, and
+    sinkhorn is approximate. docs/assignment.md compares them."""
+    cost: Cost = "squared"
+    """What is minimised: the sum of the squared distances from points to cells, or of the distances
+    themselves."""
     refine: bool = True
     """Swap photos after the assignment, so that similar photos lie side by side."""
     show_duplicates: bool = False
@@ -130,7 +144,13 @@ class GridConfig(_Config):
     def settings(self) -> LayoutSettings:
         """Return the settings as the method takes them."""
         return LayoutSettings(
-            self.shape, self.certify, self.certify_seconds, self.refine, self.seed
+            self.shape,
+            self.certify,
+            self.certify_seconds,
+            self.refine,
+            self.seed,
+            self.solver,
+            self.cost,
         )
 
 

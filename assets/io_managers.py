@@ -1,16 +1,16 @@
 """Assets on disk: tables as Parquet, images as files, the rest as JSON, all below the home.
 
 An asset's value is a table or a dataclass. Each field of a dataclass is stored by itself, under its
-name. Each materialisation has a folder of its own, and the file ``current`` names the current one:
-a reader sees the old value or the new one, never half of each. The file ``checksums.json`` of the
-folder has the SHA-256 of each other file, and a value is read only if they are right.
+name. Each materialisation has a folder of its own, and the file ``current`` names the current one
+(``generations.py``): a reader sees the old value or the new one, never half of each. The file
+``checksums.json`` of the folder has the SHA-256 of each other file, and a value is read only if
+they are right.
 """
 
 import dataclasses
 import io
 import json
 import logging
-import re
 import shutil
 import time
 import typing
@@ -26,6 +26,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import PrivateAttr
 
+from assets.generations import (
+    CURRENT,
+    ORIGIN,
+    PARTITION_TAG,
+    UNPARTITIONED,
+    Origin,
+    ancestors_of,
+    checked_in,
+    current_in,
+    from_runs,
+    is_generation,
+    make_current,
+    make_started,
+    note_origin,
+    origin_of,
+    pointers_in,
+    read_in,
+    settle_run,
+    waiting_in,
+)
 from assets.methods.common.checksums import (
     DamagedFileError,
     digest_of_file,
@@ -33,7 +53,7 @@ from assets.methods.common.checksums import (
     write_checked_json,
 )
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import write_whole, written_whole
+from assets.methods.common.files import share, write_whole, written_whole
 from assets.methods.common.shown_text import shown
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
@@ -41,15 +61,17 @@ _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 WHOLE_VALUE = "table"
+PLAIN = "values.json"
 UNTOUCHED_SECONDS = 3600
-UNPARTITIONED = "all"
 NAMED_ARRAYS = dict[str, np.ndarray]
 NAMED_IMAGES = dict[str, EncodedImage]
 # Names assets, separated by commas: values from a run with this tag are kept when newer ones come.
 KEEP_TAG = "tessera/keep"
 KEPT = "kept"
+# In the metadata of a materialization: whether it has the content of the one before.
+UNCHANGED = "unchanged"
 CHECKSUMS = "checksums.json"
-_GENERATION = re.compile("[0-9a-f]{32}")
+NOT_CHECKED = (CHECKSUMS, KEPT, ORIGIN)
 STORED_AS_FILES = (pd.DataFrame, pa.Table, EncodedImage, NAMED_ARRAYS, NAMED_IMAGES)
 
 
@@ -63,59 +85,158 @@ class FolderIOManager(dg.ConfigurableIOManager):
     # The generation of each folder that this run wrote: a concurrent run may change `current`, and
     # one run must not mix the values of two.
     _written: dict[Path, str] = PrivateAttr(default_factory=dict)
+    # The same of the runs that this one goes on from.
+    _inherited: dict[Path, str] = PrivateAttr(default_factory=dict)
+    _run_id: str | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Look for what the runs have written from which this one goes on."""
+        run = context.run
+        if run is None:
+            return
+        self._run_id = run.run_id
+        ancestors = ancestors_of(run)
+        if ancestors:
+            partition = run.tags.get(PARTITION_TAG)
+            self._inherited = from_runs(Path(self.base_folder), ancestors, partition)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Make the values of a run current if nothing in it has failed."""
+        if context.run is not None and context.instance is not None:
+            settle_run(Path(self.base_folder), context.instance, context.run, self._written)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Store a table or a dataclass, and make it the current value."""
+        """Store a table or a dataclass. It is current once its run has ended well.
+
+        Outside of a run it is current at once.
+        """
         if obj is None:
             return
         partition = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
         asset = context.asset_key.path[-1]
-        folder = Path(self.base_folder, asset, partition)
+        folder = self._folder(asset, partition)
         generation = uuid.uuid4().hex
         save(obj, folder / generation)
         if asset in _kept_assets(context):
             (folder / generation / KEPT).touch()
-        self._written[folder] = generation
-        previous = _current(folder)
-        write_whole(folder / "current", generation.encode())
-        _remove_older(folder, {generation, previous})
-        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder / generation))})
+        previous = read_in(folder)
+        is_same = previous is not None and _share_equal_files(
+            folder / generation, folder / previous
+        )
+        used = pointed_at(folder) | {generation}
+        if self._run_id is None:
+            make_current(folder, generation)
+        else:
+            note_origin(folder / generation, self._run_id)
+            make_started(folder, generation)
+            self._written[folder] = generation
+        _remove_older(folder, used)
+        context.add_output_metadata(
+            {"folder": dg.MetadataValue.path(str(folder / generation)), UNCHANGED: is_same}
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load this run's own value, or else the current one, as the type of the input."""
-        # The partition is the run's, because Dagster gives a check all partitions of its asset.
         asset = context.asset_key.path[-1]
         partition = context.partition_key if context.has_asset_partitions else UNPARTITIONED
         value_type = context.dagster_type.typing_type
-        folder = Path(self.base_folder, asset, partition)
         try:
-            if folder in self._written:
-                return _load_whole(value_type, folder / self._written[folder])
+            generation = self._own(self._folder(asset, partition))
+            if generation is not None:
+                return _load_whole(value_type, generation)
             return self.read(value_type, asset, partition)
         except UserError as error:
             raise dg.Failure(shown(str(error)), allow_retries=False) from error
 
     def read(self, value_type: type[Value], asset: str, partition: str) -> Value:
-        """Return the current value of an asset.
+        """Return the current value of an asset, or a first one that is not accepted yet.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
-        folder = Path(self.base_folder, asset, partition)
-        generation = _current(folder) or _newest_whole(folder)
-        if generation is None:
-            of_partition = "" if partition == UNPARTITIONED else f" for {partition}"
-            raise UserError(
-                f"{asset} has not been materialised{of_partition}: materialise it first."
-            )
-        return _load_whole(value_type, folder / generation)
+        folder = self._folder(asset, partition)
+        return _load_whole(value_type, _required(folder, _newest_whole(folder) or read_in(folder)))
+
+    def checked(self, asset: str, partition: str) -> Path | None:
+        """Return the folder of the value that a check of an asset looks at; None if there is none.
+
+        It is the run's own, or else the one that waits to be accepted, or else the current one.
+        """
+        folder = self._folder(asset, partition)
+        own = self._own(folder)
+        if own is not None:
+            return own
+        generation = checked_in(folder)
+        return folder / generation if generation else None
+
+    def read_checked(self, value_type: type[Value], asset: str, partition: str) -> Value:
+        """Return the value that a check looks at; raises what ``read`` raises."""
+        folder = self._folder(asset, partition)
+        _newest_whole(folder)
+        generation = self.checked(asset, partition)
+        return _load_whole(value_type, generation or _required(folder, None))
+
+    def read_run(self, asset: str, partition: str) -> str | None:
+        """Return the run whose value ``read`` gives; None if there is none, or it is not known."""
+        folder = self._folder(asset, partition)
+        generation = read_in(folder)
+        return origin_of(folder / generation).run_id or None if generation else None
+
+    def waiting_run(self, asset: str, partition: str) -> str | None:
+        """Return the run whose value waits to be accepted; None if none does."""
+        folder = self._folder(asset, partition)
+        waiting = waiting_in(folder)
+        return origin_of(folder / waiting.generation).run_id or None if waiting else None
+
+    def is_current(self, asset: str, partition: str) -> bool:
+        """Whether an asset has a value that is good, or accepted."""
+        return current_in(self._folder(asset, partition)) is not None
+
+    def partitions(self, asset: str) -> list[str]:
+        """Return the partitions of which a value of an asset is stored."""
+        folders = Path(self.base_folder, asset).glob("*/")
+        return sorted(folder.name for folder in folders if pointers_in(folder))
+
+    def origin(self, asset: str, partition: str) -> Origin:
+        """Return where the value comes from that a check looks at."""
+        generation = self.checked(asset, partition)
+        return origin_of(generation) if generation else Origin()
+
+    def _folder(self, asset: str, partition: str) -> Path:
+        return Path(self.base_folder, asset, partition)
+
+    def _own(self, folder: Path) -> Path | None:
+        """Return what this run has written, or a run that it goes on from."""
+        generation = self._written.get(folder) or self._inherited.get(folder)
+        return folder / generation if generation else None
+
+
+def _required(folder: Path, generation: str | None) -> Path:
+    """Return the folder of a value; raises UserError if there is none."""
+    if generation is None:
+        asset, partition = folder.parts[-2:]
+        of_partition = "" if partition == UNPARTITIONED else f" for {partition}"
+        raise UserError(f"{asset} has not been materialised{of_partition}: materialise it first.")
+    return folder / generation
 
 
 def release(generation: Path) -> None:
-    """Stop keeping a value: its folder is removed, unless it is the current one."""
+    """Stop keeping a value: its folder is removed, unless something points to it."""
     (generation / KEPT).unlink(missing_ok=True)
-    if _current(generation.parent) != generation.name:
+    if generation.name not in pointed_at(generation.parent):
         shutil.rmtree(generation, ignore_errors=True)
+
+
+def pointed_at(folder: Path) -> set[str]:
+    """Return the generations in ``folder``, that of an asset and a partition, that are in use.
+
+    They are the current one, the one that waits to be accepted, that of a run at work, and those
+    that are kept for pictures that the HTTP service has given out; all of them if ``current`` is
+    damaged, until a reader has mended it.
+    """
+    if current_in(folder) is None and (folder / CURRENT).exists():
+        return {path.name for path in folder.iterdir() if is_generation(path.name)}
+    return pointers_in(folder) | {path.parent.name for path in folder.glob(f"*/{KEPT}")}
 
 
 def save(value: Any, folder: Path) -> None:
@@ -135,7 +256,7 @@ def _save_fields(value: Any, folder: Path) -> None:
             _save_field(content, folder / field.name)
         else:
             plain[field.name] = content
-    write_whole(folder / "values.json", json.dumps(plain, indent=2).encode())
+    write_whole(folder / PLAIN, json.dumps(plain, indent=2).encode())
 
 
 def load(value_type: type[Value], folder: Path) -> Value:
@@ -159,7 +280,7 @@ def load(value_type: type[Value], folder: Path) -> Value:
 def _load(value_type: type[Value], folder: Path) -> Value:
     if value_type is pd.DataFrame:
         return _load_field(pd.DataFrame, folder / WHOLE_VALUE)
-    stored = json.loads((folder / "values.json").read_text())
+    stored = json.loads((folder / PLAIN).read_text())
     types = typing.get_type_hints(value_type)
     fields = dataclasses.fields(typing.cast(Any, value_type))
     return value_type(**{field.name: _field(field, types, stored, folder) for field in fields})
@@ -207,12 +328,36 @@ def _digests(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): digest_of_file(file)
         for file in sorted(folder.rglob("[!.]*"))
-        if file.is_file() and file.name not in (KEPT, CHECKSUMS)
+        if file.is_file() and file.name not in NOT_CHECKED
     }
 
 
 def _write_checksums(folder: Path) -> None:
     write_checked_json(folder / CHECKSUMS, {"sha256": _digests(folder)}, CHECKSUMS)
+
+
+def _share_equal_files(folder: Path, previous: Path) -> bool:
+    """Let the files of a new value be those of the previous one where they have the same bytes.
+
+    What has not changed takes no room again: each is then one file with two names. Returns whether
+    all are the same; those numbers may differ that stand beside tables or images and tell, say, how
+    many seconds it took.
+    """
+    before, now = (_written_digests(one) for one in (previous, folder))
+    same = {name for name in now.keys() & before.keys() if now[name] == before[name]}
+    for name in same:
+        share(folder / name, previous / name)
+    deciding = (now.keys() | before.keys()) - {PLAIN} or {PLAIN}
+    return deciding <= same
+
+
+def _written_digests(folder: Path) -> dict[str, str]:
+    try:
+        written, _ = read_checked_json(folder / CHECKSUMS, CHECKSUMS)
+    except (DamagedFileError, OSError):
+        return {}
+    digests: dict[str, str] = written.get("sha256") or {}
+    return digests
 
 
 def _check(folder: Path) -> None:
@@ -229,13 +374,18 @@ def _check(folder: Path) -> None:
 
 
 def _newest_whole(folder: Path) -> str | None:
-    """Return the newest whole value of a folder whose ``current`` is damaged, and name it there."""
-    pointer = folder / "current"
-    if not pointer.exists():
+    """Return the newest whole value of a folder whose ``current`` is damaged, and name it there.
+
+    Return None if it is not damaged, or there is none.
+    """
+    pointer = folder / CURRENT
+    if not pointer.exists() or current_in(folder) is not None:
         return None
+    bad = pointers_in(folder)
     made = {
         checksums.parent.name: checksums.stat().st_mtime
         for checksums in folder.glob(f"*/{CHECKSUMS}")
+        if checksums.parent.name not in bad
     }
     for generation in sorted(made, key=lambda one: made[one], reverse=True):
         try:
@@ -311,14 +461,7 @@ def _kept_assets(context: dg.OutputContext) -> list[str]:
     return tags.get(KEEP_TAG, "").split(",")
 
 
-def _current(folder: Path) -> str | None:
-    """Return the name of the current value; None if there is none, or the pointer is damaged."""
-    pointer = folder / "current"
-    name = pointer.read_text(errors="replace") if pointer.exists() else ""
-    return name if _GENERATION.fullmatch(name) and (folder / name).is_dir() else None
-
-
-def _remove_older(folder: Path, used: set[str | None]) -> None:
+def _remove_older(folder: Path, used: set[str]) -> None:
     """Remove other generations than ``used``, but none that a concurrent run may still use."""
     oldest = time.time() - UNTOUCHED_SECONDS
     for generation in folder.iterdir():

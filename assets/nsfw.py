@@ -21,6 +21,7 @@ from assets.resources.compute import Compute
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
+from assets.resources.recent_use import WINDOWS
 from assets.resources.tracking import Tracking
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
@@ -154,9 +155,10 @@ def occlusion_maps(
         chosen, reading = _chosen(context, config, raw_images, nsfw_scores, photos)
         target = _target(context, config, nsfw_scores, models, compute)
         notes = _origin_notes(context, target, nsfw_scores, models)
-        return chosen_occlusion_maps(
-            chosen, target, config, reading, models.window_scores, log, notes
-        )
+        store = models.window_scores
+        maps = chosen_occlusion_maps(chosen, target, config, reading, store, log, notes)
+        photos.recent.note(context.partition_key, WINDOWS, store.opened)
+    return maps
 
 
 @_asset(kinds={"torch", "png"})

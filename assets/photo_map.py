@@ -27,6 +27,7 @@ from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
+from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
 from assets.results.originals import addresses_of
 from assets.results.page import write_map_page
@@ -38,8 +39,16 @@ from assets.results.photo_map import (
     layout_figure,
     layout_metrics,
 )
+from assets.results.projection import place_by_network
 from assets.steps import step
-from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic, with_points
+from assets.values import (
+    PLACE_COLUMNS,
+    Embeddings,
+    EncodedImage,
+    GridAssignment,
+    Mosaic,
+    with_points,
+)
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
@@ -70,6 +79,7 @@ def raw_images(
             source = str(Path(photos.home, source))
         settings = config.settings(compute.threads, follow_links)
         catalogue = catalogue_photos(source, photos.store, settings, log.progress("files"))
+        photos.recent.note(context.partition_key, PHOTOS, catalogue.images.image_id)
         log.metrics(catalogue_metrics(catalogue) | {"listing": catalogue.listing})
         megapixels = catalogue.images.width * catalogue.images.height / 1e6
         log.histogram("sizes.png", megapixels.to_numpy(), "Sizes of the photos", "megapixels")
@@ -116,15 +126,24 @@ def tsne_2d(
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> pd.DataFrame:
-    """A point in the plane for each vector: neighbours there were neighbours before."""
+    """A point in the plane for each vector: neighbours there were neighbours before.
+
+    Where a network has placed the photos, the table names it, too.
+    """
     with step(context, tracking, progress, config) as log:
+        settings = config.settings()
+        if settings.is_inductive:
+            networks = photos.networks(context.partition_key)
+            return place_by_network(log, embeddings, config, compute.device, networks, tracking)
         points, is_new = project_unless_known(
             embeddings.vectors,
-            config.settings(),
+            settings,
             compute.device,
             photos.points,
             log.progress("iterations"),
         )
+        file = photos.points.path(embeddings.vectors, config.settings(), compute.device)
+        photos.recent.note(context.partition_key, POINTS, [file.stem])
         log.metrics({"points": len(points), "projected_anew": is_new})
     return pd.DataFrame({"image_id": embeddings.image_ids, "x": points[:, 0], "y": points[:, 1]})
 
@@ -196,4 +215,5 @@ def mosaic(
             page = asdict(report)
             log.metrics({f"page_{name}": metric for name, metric in page.items()})
             context.add_output_metadata({"page": dg.MetadataValue.path(str(folder / INDEX))})
-    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, page)
+    places = table[[name for name in PLACE_COLUMNS if name in table]]
+    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, places, page)

@@ -15,6 +15,10 @@ Parts = dict[str, Any]
 # Metadata of a field that was renamed, or has renamed columns: their names in older homes.
 FORMER_NAME = "former_name"
 FORMER_COLUMNS = "former_columns"
+# Of the column of tsne_2d that names the network, by its fingerprint, which has placed a photo.
+NETWORK_COLUMN = "network"
+# Where each photo of a mosaic lies: the columns of ``Mosaic.places``.
+PLACE_COLUMNS = ("image_id", "x", "y", "row", "col", NETWORK_COLUMN)
 # The empty columns of ``NsfwTraining.references``.
 REFERENCE_COLUMNS = {
     "model": pd.Series(dtype=object),
@@ -66,7 +70,8 @@ class GridAssignment:
     """The cell of each photo, and the metrics of the layout.
 
     ``table`` has image_id, uri, label, x, y, row, col: x and y are the coordinates of tsne_2d, row
-    and col count from the upper left corner.
+    and col count from the upper left corner. Where a network has placed the photos, its fingerprint
+    is in the column ``network``.
     """
 
     table: pd.DataFrame
@@ -88,8 +93,10 @@ class Mosaic:
     """The mosaic, the four-panel figure, and the settings of the mosaic.
 
     ``shrunk`` says in a sentence why the tiles are smaller than in the settings, and ``enlarged``
-    which could not be drawn from originals. ``page`` has the parts of the `PageReport` if there is
-    a page, which is no part of the value: it is kept in one folder, and brought up to date there.
+    which could not be drawn from originals. ``places`` has image_id, x, y, row and col of each
+    photo, and ``network`` as in ``GridAssignment``; older homes have none. ``page`` has the parts
+    of the `PageReport` if there is a page, which is no part of the value: it is kept in one folder,
+    and brought up to date there.
     """
 
     mosaic: EncodedImage
@@ -97,6 +104,7 @@ class Mosaic:
     settings: dict[str, Any]
     shrunk: str | None = None
     enlarged: str | None = None
+    places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     page: dict[str, Any] | None = None
 
 

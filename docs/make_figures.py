@@ -1,4 +1,4 @@
-"""Draw the figures of the pages in docs/: of scikit-image's astronaut, and of the study.
+"""Draw the figures of the pages in docs/: of scikit-image's astronaut, the demo, and the study.
 
 Run: make figures. It takes about twenty minutes on two cores; after an interruption it goes on.
 """
@@ -26,6 +26,7 @@ ASTRONAUT_FIGURES = {
     "astronaut-deconvnet.jpg": ("deconv", "--layer", "relu_stage3_block2"),
 }  # fmt: skip
 STUDY_FIGURES = ("study", "dolls")
+BENCH_FIGURES = {"pixels.jpg": "bench.mirrors", "costs.jpg": "bench.costs"}
 
 
 def main() -> None:
@@ -38,6 +39,9 @@ def main() -> None:
             (path,) = Path(folder).glob("astronaut-*/figure.png")
             with Image.open(path) as figure:
                 save(figure, name)
+    for name, program in BENCH_FIGURES.items():
+        run = [sys.executable, "-m", program, "--figure", str(DOCS / name)]
+        subprocess.run(run, check=True, cwd=DOCS.parent)
     with tempfile.TemporaryDirectory() as folder:
         tessera("study", "--out", folder)
         for name in STUDY_FIGURES:

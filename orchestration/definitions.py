@@ -16,15 +16,24 @@ from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress, ProgressReporter
 from assets.resources.tracking import Tracking
+from orchestration.housekeeping.job import house_keeping
 from orchestration.jobs import JOBS
-from orchestration.schedules import nightly, nightly_moderation
+from orchestration.notices import health
+from orchestration.schedules import (
+    health_after_the_night,
+    nightly,
+    nightly_gc,
+    nightly_moderation,
+)
 from orchestration.sensors import (
     dead_runs,
     finish_canceled_runs,
     finish_failed_runs,
     kept_settings,
     new_images,
+    notices,
     trained_model,
+    unchanged_runs,
 )
 
 
@@ -55,12 +64,10 @@ def build_resources(
 def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([photo_map, nsfw, training]),
-        asset_checks=dg.load_asset_checks_from_modules(
-            [photo_map_checks, nsfw_checks, training_checks]
-        ),
-        jobs=list(JOBS.values()),
-        schedules=[nightly, nightly_moderation],
+        assets=dg.load_assets_from_modules([photo_map, nsfw, training, health]),
+        asset_checks=[*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS],
+        jobs=[*JOBS.values(), house_keeping],
+        schedules=[nightly, nightly_moderation, nightly_gc, health_after_the_night],
         sensors=[
             new_images,
             trained_model,
@@ -68,6 +75,8 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
             finish_failed_runs,
             finish_canceled_runs,
             dead_runs,
+            unchanged_runs,
+            notices,
         ],
         # The assets form a chain: a process for each would only import everything again.
         executor=dg.in_process_executor,

@@ -1,6 +1,5 @@
 """What is wrong with a home, and how it is mended."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -25,8 +24,6 @@ from assets.resources.photos import INPUTS
 from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking, first_line
 from orchestration.databases import faults, set_damaged_aside
 from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
-
-LEAST_FREE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,6 @@ def findings(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> It
     yield from _unfinished_tracking(instance, tracking)
     yield from _damaged_inputs(home)
     yield from _left_files(home)
-    yield from _little_room(home)
 
 
 def _partitions(home: Path, instance: dg.DagsterInstance) -> Iterator[Finding]:
@@ -124,13 +120,8 @@ def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> It
     """Find runs that MLflow calls RUNNING, although Dagster's have ended or are unknown."""
     try:
         running = tracking.running()
-    except TrackingError as error:
-        # What is wrong with the database of the home is a finding of its own.
-        if tracking.tracking_uri:
-            yield Finding(
-                f"MLflow at {tracking.shown_uri} cannot be asked: {error}",
-                "Start its server. Runs go on without it meanwhile, and are not tracked.",
-            )
+    except TrackingError:
+        # That is a verdict or a finding of its own.
         return
     for run_id in sorted({run.data.tags.get(DAGSTER_RUN, "") for run in running} - {""}):
         run = instance.get_run_by_id(run_id)
@@ -164,13 +155,4 @@ def _left_files(home: Path) -> Iterator[Finding]:
             f"{left[0]}.",
             "They are removed.",
             partial(remove_unfinished, home),
-        )
-
-
-def _little_room(home: Path) -> Iterator[Finding]:
-    free = shutil.disk_usage(home).free
-    if free < LEAST_FREE_BYTES:
-        yield Finding(
-            f"The disk of {home} has {free / 2**20:,.0f} MB left.",
-            "Make room, or move the home to another disk.",
         )

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+# The job that evaluates what is stored.
+CHECKS = "checks"
 PHOTO_MAP = ("raw_images", "embeddings", "tsne_2d", "grid_assignment", "mosaic")
 SCORES = ("raw_images", "nsfw_model", "nsfw_scores")
 MODERATION = (*SCORES, "occlusion_maps", "deconvnet_maps")
@@ -15,6 +17,8 @@ ASSETS_OF = {
     "training": ("raw_images", "labelled_images", "nsfw_model", "nsfw_training"),
     "model": ("nsfw_model",),
     "evaluation": ("raw_images", "labelled_images", "nsfw_model", "nsfw_evaluation"),
+    # Dagster takes no job of the name of an asset.
+    "health_report": ("health",),
 }
 _DESCRIPTIONS = {
     "photo_map": "Lay a collection out, from its files to the mosaic.",
@@ -25,6 +29,7 @@ _DESCRIPTIONS = {
     "champion only if it is surely as good as the champion before.",
     "model": "Look up which version of the NSFW model is the champion.",
     "evaluation": "Evaluate models on labelled photos.",
+    "health_report": "Show what became of each collection last night.",
 }
 JOBS = {
     name: dg.define_asset_job(
@@ -32,3 +37,9 @@ JOBS = {
     )
     for name, assets in ASSETS_OF.items()
 }
+JOBS[CHECKS] = dg.define_asset_job(
+    CHECKS,
+    dg.AssetSelection.all_asset_checks(),
+    description="Evaluate every check on what is stored, and compute nothing. Without the tag "
+    "dagster/partition it evaluates all collections, with it the one that the tag names.",
+)

@@ -22,6 +22,12 @@ RETRY_STRATEGY_TAG = "dagster/retry_strategy"
 # What Dagster says of a run that failed: whether it will be retried, and by which run it was.
 WILL_RETRY_TAG = "dagster/will_retry"
 RETRIED_BY_TAG = "dagster/auto_retry_run_id"
+# What has asked for a run: a schedule, a sensor, or an app of the HTTP service.
+SCHEDULE_TAG = "dagster/schedule_name"
+SENSOR_TAG = "dagster/sensor_name"
+APP_TAG = "tessera/app"
+# The schedules of the night.
+NIGHTS = ("nightly", "nightly_moderation")
 # Nobody waits for a run of the night. One that somebody starts in the UI has priority 0. One that
 # hangs, as on a dead network folder, would keep the others of later nights waiting.
 LONGEST_NIGHTLY_SECONDS = 20 * 3600

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.generations import failed_check
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import remove_unfinished
 from assets.resources.collections import Collection
@@ -21,7 +22,7 @@ from orchestration.dead_runs import (
     fail_dead_runs,
     this_process,
 )
-from orchestration.jobs import ASSETS_OF
+from orchestration.jobs import ASSETS_OF, CHECKS
 from orchestration.run_queue import PARTITION_TAG, with_origins
 
 # By name: of an exception in a run, Dagster keeps no more.
@@ -36,9 +37,13 @@ class ProcessGoneError(RunError):
     """A run was ended from outside, as when its process is killed; another may do the same."""
 
 
+class CheckError(RunError):
+    """A run made what it was asked for, but an asset check failed at ERROR."""
+
+
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run left behind: seconds by asset, and the evaluations of its checks.
+    """What a run left behind: seconds by step, and the evaluations of its checks.
 
     ``not_tracked`` says why MLflow lacks some of it; None if it has all.
     """
@@ -65,27 +70,64 @@ def carry_out(
 ) -> FinishedRun:
     """Run ``job`` for ``collection``, with its settings.
 
-    Raises UserError with the sentence of the asset that refused, or when a run of the queue is at
-    work on the collection, KeyboardInterrupt when the run was interrupted, RunError for anything
-    else.
+    A run in which nothing has failed but checks is returned, too. Raises UserError with the
+    sentence of the asset that refused, or when a run of the queue is at work on the collection,
+    KeyboardInterrupt when the run was interrupted, RunError for anything else.
     """
+    check_is_free(tracking, instance, collection.name)
+    arguments = {
+        "partition_key": collection.name,
+        "run_config": {**collection.run_config(ASSETS_OF[job]), **console(debug)},
+    }
+    resolved = definitions.resolve_job_def(job)
+    return _execute(tracking, instance, resolved, arguments, {}, debug)
+
+
+def evaluate_stored(
+    definitions: dg.Definitions,
+    tracking: Tracking,
+    instance: dg.DagsterInstance,
+    name: str,
+    keys: set[dg.AssetCheckKey],
+    debug: bool = False,
+) -> FinishedRun:
+    """Evaluate checks on what is stored of the collection called ``name``; nothing is computed.
+
+    Raises what ``carry_out`` raises.
+    """
+    check_is_free(tracking, instance, name)
+    # Dagster takes no partition key for a job that has checks alone.
+    job = definitions.resolve_job_def(CHECKS).get_subset(asset_check_selection=keys)
+    arguments = {"run_config": console(debug)}
+    return _execute(tracking, instance, job, arguments, {PARTITION_TAG: name}, debug)
+
+
+def check_is_free(tracking: Tracking, instance: dg.DagsterInstance, name: str) -> None:
+    """Raise UserError when a run is at work on a collection; one that has died is reported."""
     dead = fail_dead_runs(instance)
     for run in dead:
         finish_run(tracking, run.run_id, dg.DagsterRunStatus.FAILURE)
     if dead:
         remove_unfinished(Path(tracking.home))
-    same = dg.RunsFilter(tags={PARTITION_TAG: collection.name}, statuses=UNFINISHED)
-    if instance.get_runs_count(same):
-        raise UserError(at_work(collection.name))
+    check_not_at_work(instance, name)
+
+
+def _execute(
+    tracking: Tracking,
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    arguments: dict[str, Any],
+    tags: dict[str, str],
+    debug: bool,
+) -> FinishedRun:
     run_id = str(uuid.uuid4())
     with with_origins(instance):
-        result = definitions.resolve_job_def(job).execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
-            partition_key=collection.name,
-            run_config={**collection.run_config(ASSETS_OF[job]), **console(debug)},
-            tags={PROCESS_TAG: this_process(run_id)},
+            tags={**tags, PROCESS_TAG: this_process(run_id)},
             run_id=run_id,
             raise_on_error=debug,
+            **arguments,
         )
     if not result.success:
         failure = failure_of(result.all_events)
@@ -95,13 +137,22 @@ def carry_out(
             instance.report_run_canceled(result.dagster_run, "Interrupted at the terminal.")
             status = dg.DagsterRunStatus.CANCELED
         finish_run(tracking, result.run_id, status)
-        raise failure
-    return FinishedRun(
-        result.run_id,
-        _seconds(result),
-        result.get_asset_check_evaluations(),
-        _not_tracked(result),
-    )
+        if not isinstance(failure, CheckError):
+            raise failure
+    return _finished(result.run_id, result.all_events)
+
+
+def finished_run(instance: dg.DagsterInstance, run_id: str) -> FinishedRun:
+    """Return what an earlier run left behind, by its log."""
+    entries = instance.all_logs(run_id)
+    return _finished(run_id, [entry.dagster_event for entry in entries if entry.dagster_event])
+
+
+def check_not_at_work(instance: dg.DagsterInstance, name: str) -> None:
+    """Raise UserError if a run is at work on a collection."""
+    same = dg.RunsFilter(tags={PARTITION_TAG: name}, statuses=UNFINISHED)
+    if instance.get_runs_count(same):
+        raise UserError(at_work(name))
 
 
 def at_work(name: str) -> str:
@@ -130,19 +181,24 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> BaseException:
     """Return why a run failed, from its events.
 
     UserError with the sentence of the asset that refused, KeyboardInterrupt if the run was
-    interrupted, ProcessGoneError if it was ended from outside, else RunError.
+    interrupted, ProcessGoneError if it was ended from outside, CheckError if nothing but checks has
+    failed, else RunError.
     """
+    failed_checks: list[str] = []
     for event in events:
         if event.is_run_failure:
             # Reported from outside, it has a message and no error, and no asset has failed before.
             error = event.event_specific_data and event.job_failure_data.error
-            if error is None:
+            if error is None and not failed_checks:
                 return ProcessGoneError(_message_from_outside(event))
-            if _was_interrupted(error):
+            if error is not None and _was_interrupted(error):
                 return KeyboardInterrupt()
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
+        if failed_check(event) is not None and data.user_failure_data is not None:
+            failed_checks.append(str(data.user_failure_data.description))
+            continue
         if data.user_failure_data is not None:
             return UserError(data.user_failure_data.description)
         if data.error is not None:
@@ -151,6 +207,8 @@ def failure_of(events: Iterable[dg.DagsterEvent]) -> BaseException:
             cause = data.error.cause or data.error
             line = cause.message.strip().split("\n")[0]
             return RunError(f"{event.step_key} failed: {line}")
+    if failed_checks:
+        return CheckError("; ".join(failed_checks))
     return RunError("The run failed before its first asset.")
 
 
@@ -160,16 +218,21 @@ def _message_from_outside(event: dg.DagsterEvent) -> str:
     return PROCESS_GONE if "from outside the execution context" in message else message
 
 
-def _seconds(result: dg.ExecuteInProcessResult) -> dict[str, float]:
-    return {
+def _finished(run_id: str, events: Sequence[dg.DagsterEvent]) -> FinishedRun:
+    seconds = {
         str(event.step_key): round(event.step_success_data.duration_ms / 1000, 2)
-        for event in result.all_events
+        for event in events
         if event.is_step_success
     }
+    evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    checks = [
+        event.asset_check_evaluation_data for event in events if event.event_type is evaluated
+    ]
+    return FinishedRun(run_id, seconds, checks, _not_tracked(events))
 
 
-def _not_tracked(result: dg.ExecuteInProcessResult) -> str | None:
-    for event in result.all_events:
+def _not_tracked(events: Iterable[dg.DagsterEvent]) -> str | None:
+    for event in events:
         if event.is_step_materialization:
             note = event.step_materialization_data.materialization.metadata.get(TRACKING)
             if note is not None:

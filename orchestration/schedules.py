@@ -8,8 +8,10 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
+from orchestration.housekeeping.job import house_keeping
 from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
-from orchestration.run_queue import NIGHTLY
+from orchestration.notices.missed_nights import schedules_that_are_on
+from orchestration.run_queue import NIGHTLY, PRIORITY_TAG
 
 
 @dg.schedule(
@@ -37,6 +39,30 @@ def nightly_moderation(
     known = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     names = [name for name in known if name in scored]
     yield from _requests(context, photos, names, MODERATION)
+
+
+nightly_gc = dg.ScheduleDefinition(
+    name="nightly_gc",
+    job=house_keeping,
+    cron_schedule="0 6 * * *",
+    tags=NIGHTLY,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Removes, at 06:00 UTC, values, caches and runs beyond the newest of each "
+    "collection, as `tessera gc` does.",
+)
+
+
+@dg.schedule(
+    job=JOBS["health_report"],
+    cron_schedule="0 7 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Materialises health at 07:00 UTC, if a schedule of the night is switched on.",
+)
+def health_after_the_night(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Request the asset that shows what became of each collection."""
+    if not schedules_that_are_on(context.instance):
+        return dg.SkipReason("No schedule of the night is switched on.")
+    return dg.RunRequest(tags={PRIORITY_TAG: NIGHTLY[PRIORITY_TAG]})
 
 
 def _requests(

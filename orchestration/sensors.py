@@ -1,6 +1,7 @@
 """What runs when something has changed."""
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,25 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
+from assets.resources.home import home_folder
 from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
+from orchestration.housekeeping.unchanged_runs import replace_former
+from orchestration.instance import open_instance
 from orchestration.jobs import JOBS, PHOTO_MAP
 from orchestration.map_requests import LISTING_TAG, MOST_TRIES, Answer, decide
+from orchestration.notices.round import Round, Rounds, go_round
+from orchestration.notices.settings import NoticeSettings
 from orchestration.run_queue import KEEP_SETTINGS_TAG, NIGHTLY, PARTITION_TAG
 from orchestration.source_looks import SourceLooks
 
+_log = logging.getLogger("tessera")
 _LOOKS = SourceLooks()
+_LOOKS_FOR_NOTICES = SourceLooks()
+# Until an evaluation ends, whether its round has or not.
+_SECONDS_FOR_NOTICES = 2.0
 
 
 @dg.sensor(
@@ -145,6 +155,17 @@ def kept_settings(context: dg.RunStatusSensorContext, photos: Photos) -> None:
         context.log.warning(f"The settings of {name} were not kept: {shown(str(error))}")
 
 
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Of runs of a collection in a row in which nothing has changed, keeps the record "
+    "of the last one.",
+)
+def unchanged_runs(context: dg.RunStatusSensorContext, photos: Photos, tracking: Tracking) -> None:
+    """Let a run in which nothing has changed take the place of the one before."""
+    replace_former(Path(photos.home), context.instance, tracking, context.dagster_run.run_id)
+
+
 @dg.sensor(
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -156,3 +177,29 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     dead = fail_dead_runs(context.instance)
     killed = kill_processes_of_ended_runs(context.instance)
     return dg.SkipReason(f"{len(dead)} runs had died, {len(killed)} processes had outlived theirs.")
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks for runs and checks that failed, nights that did not start, collections "
+    "that are stale and sources that are out of reach, and tells webhooks and mail addresses once "
+    "when one of them begins and once when it is over.",
+)
+def notices(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Go round, in a thread: the daemon evaluates its sensors one after the other."""
+    return dg.SkipReason(_ROUNDS.go(_SECONDS_FOR_NOTICES))
+
+
+def _go_round() -> Round:
+    settings = NoticeSettings.from_environment()
+    # The instance of an evaluation is closed when it ends.
+    with open_instance() as instance:
+        one = go_round(instance, home_folder(), settings, _LOOKS_FOR_NOTICES)
+    for name, delivered in one.delivered.items():
+        if delivered.why:
+            _log.warning("Notices are waiting for the receiver %s: %s", name, delivered.why)
+    return one
+
+
+_ROUNDS = Rounds(_go_round)

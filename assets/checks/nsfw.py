@@ -3,6 +3,7 @@
 import dagster as dg
 import numpy as np
 
+from assets.checks.collection_checks import check_of, finite
 from assets.methods.attribution.occlusion import MOST_MAP_PIXELS, window_values
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.common.shown_text import printable_uri
@@ -15,13 +16,15 @@ from assets.methods.photos.pixels import size_within
 from assets.resources.models import Models
 from assets.values import DeconvnetMaps, NsfwModel, NsfwScores, OcclusionMaps
 
+# What Dagster takes of this file.
+CHECKS: list[dg.AssetChecksDefinition] = []
 # How far an answer may be from the known one, which another library may have computed.
 ANSWER_TOLERANCE = 1e-4
 # A map is a mean of float32 numbers, in float32.
 ROUNDING = 1e-6
 
 
-@dg.asset_check(asset="nsfw_model", blocking=True)
+@check_of(CHECKS, "nsfw_model", blocking=True, is_partitioned=False)
 def model_gives_its_known_answers(
     nsfw_model: NsfwModel, models: dg.ResourceParam[Models]
 ) -> dg.AssetCheckResult:
@@ -48,10 +51,11 @@ def model_gives_its_known_answers(
         description=f"{len(expected)} reference images, largest difference "
         f"{worst:.1e} (up to {ANSWER_TOLERANCE:.0e})"
         + ("" if same_model else "; the alias names another model than nsfw_model holds"),
+        metadata={"images": len(expected), **finite(largest_difference=worst)},
     )
 
 
-@dg.asset_check(asset="nsfw_scores", additional_ins={"raw_images": dg.AssetIn()})
+@check_of(CHECKS, "nsfw_scores", "raw_images")
 def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> dg.AssetCheckResult:
     """One score an image, in [0, 1]."""
     ids = list(nsfw_scores.table.image_id)
@@ -62,10 +66,11 @@ def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> 
         passed=one_each and outside == 0,
         description=f"{len(ids):,} scores, {outside:,} outside [0, 1], "
         f"{'one' if one_each else 'not one'} for each image",
+        metadata={"scores": len(ids), "outside": outside},
     )
 
 
-@dg.asset_check(asset="occlusion_maps", additional_ins={"raw_images": dg.AssetIn()})
+@check_of(CHECKS, "occlusion_maps", "raw_images")
 def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
     """Each map is finite, of its image's size, and within the range of its windows' scores.
 
@@ -85,12 +90,12 @@ def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.A
             faults.append(f"{printable_uri(uri)}: {experiment} {fault}")
     return dg.AssetCheckResult(
         passed=not faults and len(occlusion_maps.maps) == len(occlusion_maps.table) > 0,
-        description=f"{len(occlusion_maps.table):,} maps, {len(faults):,} unsound",
-        metadata={"faults": faults},
+        description=_summary(len(table), "maps", faults),
+        metadata={"maps": len(table), "unsound": len(faults), "faults": faults},
     )
 
 
-@dg.asset_check(asset="deconvnet_maps", additional_ins={"raw_images": dg.AssetIn()})
+@check_of(CHECKS, "deconvnet_maps", "raw_images")
 def reconstructions_are_sound(
     raw_images: Catalogue, deconvnet_maps: DeconvnetMaps
 ) -> dg.AssetCheckResult:
@@ -110,9 +115,15 @@ def reconstructions_are_sound(
             faults.append(f"{printable_uri(uri)}: is blank")
     return dg.AssetCheckResult(
         passed=not faults and len(deconvnet_maps.reconstructions) == len(table) > 0,
-        description=f"{len(table):,} reconstructions, {len(faults):,} unsound",
-        metadata={"faults": faults},
+        description=_summary(len(table), "reconstructions", faults),
+        metadata={"reconstructions": len(table), "unsound": len(faults), "faults": faults},
     )
+
+
+def _summary(n: int, things: str, faults: list[str]) -> str:
+    """Return how many are unsound, and the first of them."""
+    first = f" ({faults[0]})" if faults else ""
+    return f"{n:,} {things}, {len(faults):,} unsound{first}"
 
 
 def _shapes(catalogue: Catalogue) -> dict[str, tuple[int, int]]:

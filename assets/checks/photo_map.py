@@ -7,8 +7,10 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from assets.checks.collection_checks import check_of, finite
 from assets.methods.common.shown_text import printable, printable_uri
-from assets.methods.layout.assignment import CERTIFIED_GAP, EXACT_PHOTOS
+from assets.methods.layout.assignment import CERTIFIED_GAP, promised_gap
+from assets.methods.layout.dense_assignment import SUMMED
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
 from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
@@ -16,11 +18,11 @@ from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.photos import Photos
 from assets.values import Embeddings, GridAssignment, Mosaic
 
+# What Dagster takes of this file.
+CHECKS: list[dg.AssetChecksDefinition] = []
 MANY_REJECTS = 0.05
 MOST_REJECTS = 0.5
 MOST_CONFLICTS_NAMED = 20
-# The gap that is promised where a proof was asked for above the exact solvers' range.
-NEAR_GAP = 1e-4
 UNIT_LENGTH_TOLERANCE = 1e-4
 # The DPQ16 of two random placements differ by less than this.
 CLEARLY_ABOVE = 0.05
@@ -28,7 +30,7 @@ CLEARLY_ABOVE = 0.05
 FEWEST_COMPARED = 25
 
 
-@dg.asset_check(asset="raw_images")
+@check_of(CHECKS, "raw_images")
 def every_file_is_accounted_for(raw_images: Catalogue) -> dg.AssetCheckResult:
     """Each file that was found is a photo, a reject or a companion of photos, and only one."""
     kinds = (raw_images.images, raw_images.rejects, raw_images.companions)
@@ -40,10 +42,18 @@ def every_file_is_accounted_for(raw_images: Catalogue) -> dg.AssetCheckResult:
         passed=missing == 0 and twice == 0,
         description=f"{raw_images.n_found:,} found: {photos:,} photos, {rejects:,} rejects, "
         f"{companions:,} companions, {missing:,} in none of them, {twice:,} twice",
+        metadata={
+            "found": raw_images.n_found,
+            "photos": photos,
+            "rejects": rejects,
+            "companions": companions,
+            "missing": missing,
+            "twice": twice,
+        },
     )
 
 
-@dg.asset_check(asset="raw_images")
+@check_of(CHECKS, "raw_images")
 def few_files_are_rejected(raw_images: Catalogue) -> dg.AssetCheckResult:
     """A few bad files are normal; many mean that the source is not what it was taken for.
 
@@ -58,11 +68,15 @@ def few_files_are_rejected(raw_images: Catalogue) -> dg.AssetCheckResult:
         else dg.AssetCheckSeverity.WARN,
         description=f"{share:.1%} of {n_claimed:,} files are rejected "
         f"(a few: up to {MANY_REJECTS:.0%})",
-        metadata={"reasons": raw_images.rejects.reason.value_counts().to_dict()},
+        metadata={
+            "rejected": len(raw_images.rejects),
+            "share": share,
+            "reasons": raw_images.rejects.reason.value_counts().to_dict(),
+        },
     )
 
 
-@dg.asset_check(asset="raw_images")
+@check_of(CHECKS, "raw_images")
 def copies_have_one_label(raw_images: Catalogue) -> dg.AssetCheckResult:
     """A photo and its exact copies have the same label; near copies may differ by a detail."""
     duplicates = duplicates_table(raw_images.images)
@@ -75,10 +89,12 @@ def copies_have_one_label(raw_images: Catalogue) -> dg.AssetCheckResult:
         description=f"{len(exact):,} exact copies have another label than the photo shown, and "
         f"{n_near:,} near copies have",
         metadata={
+            "exact_conflicts": len(exact),
+            "near_conflicts": n_near,
             "copies": [
                 f"{_named(row.uri, row.label)}, {_named(row.shown_uri, row.shown_label)}"
                 for row in exact.head(MOST_CONFLICTS_NAMED).itertuples()
-            ]
+            ],
         },
     )
 
@@ -87,33 +103,43 @@ def _named(uri: object, label: object) -> str:
     return f"{printable_uri(str(uri))} ({printable(str(label))})"
 
 
-@dg.asset_check(asset="embeddings", additional_ins={"raw_images": dg.AssetIn()})
+@check_of(CHECKS, "embeddings", "raw_images")
 def vectors_are_sound(raw_images: Catalogue, embeddings: Embeddings) -> dg.AssetCheckResult:
     """One vector an image, finite and of unit length."""
     ids = embeddings.image_ids
     one_each = sorted(ids) == sorted(raw_images.images.image_id.unique())
     lengths = np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)
     # A comparison with NaN is false, so this finds what is not finite as well.
-    unsound = int((~(np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE)).sum())
+    is_unsound = ~(np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE)
+    unsound, not_finite = int(is_unsound.sum()), int((~np.isfinite(lengths)).sum())
+    named = ""
+    if unsound:
+        uris = raw_images.images.drop_duplicates("image_id").set_index("image_id").uri
+        first = ids[int(is_unsound.argmax())]
+        named = f" ({not_finite:,} not finite; first {printable_uri(str(uris.get(first, first)))})"
     return dg.AssetCheckResult(
         passed=one_each and unsound == 0,
-        description=f"{len(ids):,} vectors, {unsound:,} not of unit length, "
+        description=f"{len(ids):,} vectors, {unsound:,} not of unit length{named}, "
         f"{'one' if one_each else 'not one'} for each image",
+        metadata={"vectors": len(ids), "unsound": unsound, "not_finite": not_finite},
     )
 
 
-@dg.asset_check(asset="tsne_2d", additional_ins={"embeddings": dg.AssetIn()})
+@check_of(CHECKS, "tsne_2d", "embeddings")
 def coordinates_are_finite(embeddings: Embeddings, tsne_2d: pd.DataFrame) -> dg.AssetCheckResult:
     """Each vector has its point in the plane."""
     finite = np.isfinite(tsne_2d[["x", "y"]].to_numpy()).all(axis=1)
-    same = set(tsne_2d.image_id) == set(embeddings.image_ids)
+    same = sorted(tsne_2d.image_id) == sorted(embeddings.image_ids)
+    n_bad = int((~finite).sum())
     return dg.AssetCheckResult(
-        passed=bool(finite.all()) and same and len(tsne_2d) == len(embeddings.image_ids),
-        description=f"{int((~finite).sum()):,} of {len(tsne_2d):,} points are not finite",
+        passed=n_bad == 0 and same,
+        description=f"{n_bad:,} of {len(tsne_2d):,} points are not finite, "
+        f"{'one' if same else 'not one'} for each vector",
+        metadata={"points": len(tsne_2d), "not_finite": n_bad},
     )
 
 
-@dg.asset_check(asset="grid_assignment", additional_ins={"raw_images": dg.AssetIn()}, blocking=True)
+@check_of(CHECKS, "grid_assignment", "raw_images", blocking=True)
 def assignment_is_a_bijection(
     raw_images: Catalogue, grid_assignment: GridAssignment
 ) -> dg.AssetCheckResult:
@@ -129,27 +155,40 @@ def assignment_is_a_bijection(
         passed=not missing and not outside.any() and not shared.any(),
         description=f"{len(missing):,} photos without a cell, "
         f"{int(outside.sum()):,} outside the grid, "
-        f"{int(shared.sum()):,} in a cell that is taken",
+        f"{int(shared.sum()):,} in a cell that is taken{_first_cell(cells[outside | shared])}",
+        metadata={
+            "photos": len(grid_assignment.table),
+            "missing": len(missing),
+            "outside": int(outside.sum()),
+            "shared": int(shared.sum()),
+        },
     )
 
 
-@dg.asset_check(asset="grid_assignment")
+def _first_cell(cells: pd.DataFrame) -> str:
+    return f" (first {cells.row.iloc[0]}, {cells.col.iloc[0]})" if len(cells) else ""
+
+
+@check_of(CHECKS, "grid_assignment")
 def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckResult:
-    """Up to 10,000 photos the assignment is optimal to rounding; beyond, near its bound."""
+    """The cost is as near its proven lower bound as the solver promises (``promised_gap``)."""
     assignment = grid_assignment.metrics["assignment"]
-    gap = assignment["gap"]
+    gap, cost_kind = assignment["gap"], assignment.get("cost_kind", "squared")
     if gap is None:
         return dg.AssetCheckResult(passed=True, description="no bound was asked for")
-    is_exact = assignment["certified"] or len(grid_assignment.table) <= EXACT_PHOTOS
-    promise = CERTIFIED_GAP if is_exact else NEAR_GAP
+    n_photos = len(grid_assignment.table)
+    promise = promised_gap(assignment["solver"], cost_kind, n_photos, assignment["cost"])
+    if assignment["certified"]:
+        promise = min(promise, CERTIFIED_GAP)
     return dg.AssetCheckResult(
         # A bound above the cost is no bound: a negative gap breaks the promise, too.
         passed=-CERTIFIED_GAP <= gap <= promise,
-        description=f"gap {gap:.2g}, promised {promise:.0e}",
+        description=f"gap {gap:.2g} of the sum of {SUMMED[cost_kind]}, promised {promise:.0e}",
+        metadata=finite(gap=float(gap), promise=promise),
     )
 
 
-@dg.asset_check(asset="grid_assignment", additional_ins={"embeddings": dg.AssetIn()})
+@check_of(CHECKS, "grid_assignment", "embeddings")
 def layout_beats_random_placement(
     embeddings: Embeddings, grid_assignment: GridAssignment
 ) -> dg.AssetCheckResult:
@@ -157,18 +196,20 @@ def layout_beats_random_placement(
     table = grid_assignment.table
     if len(table) < FEWEST_COMPARED:
         return dg.AssetCheckResult(passed=True, description="too few photos to compare")
-    quality = layout_quality(
-        table.row.to_numpy(), table.col.to_numpy(), embeddings.of(list(table.image_id))
-    )
+    vectors = embeddings.of(list(table.image_id))
+    if not np.isfinite(vectors).all():
+        return dg.AssetCheckResult(passed=False, description="not all vectors are finite")
+    quality = layout_quality(table.row.to_numpy(), table.col.to_numpy(), vectors)
     if quality.dpq16 is None or quality.random_dpq16 is None:
         return dg.AssetCheckResult(passed=True, description="the photos are all alike")
     return dg.AssetCheckResult(
         passed=quality.dpq16 > quality.random_dpq16 + CLEARLY_ABOVE,
         description=f"DPQ16 {quality.dpq16:.3f}, at random {quality.random_dpq16:.3f}",
+        metadata=finite(dpq16=quality.dpq16, random_dpq16=quality.random_dpq16),
     )
 
 
-@dg.asset_check(asset="mosaic", additional_ins={"grid_assignment": dg.AssetIn()})
+@check_of(CHECKS, "mosaic", "grid_assignment")
 def tiles_are_the_photos_of_the_layout(
     grid_assignment: GridAssignment, mosaic: Mosaic, photos: Photos
 ) -> dg.AssetCheckResult:
@@ -184,5 +225,9 @@ def tiles_are_the_photos_of_the_layout(
     return dg.AssetCheckResult(
         passed=wrong.empty,
         description=f"{len(wrong):,} of {len(tiles):,} sampled tiles show another photo",
-        metadata={"cells": [f"{row}, {col}" for row, col in wrong[["row", "col"]].values]},
+        metadata={
+            "compared": len(tiles),
+            "wrong": len(wrong),
+            "cells": [f"{row}, {col}" for row, col in wrong[["row", "col"]].values],
+        },
     )

@@ -4,6 +4,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from assets.checks.collection_checks import check_of, finite
 from assets.methods.evaluation.evaluate import SLICE_RATES
 from assets.methods.evaluation.swapped_labels import CHANCE
 from assets.methods.photos.catalogue import Catalogue
@@ -13,13 +14,15 @@ from assets.resources.registry import CHAMPION
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwEvaluation, NsfwTraining
 
+# What Dagster takes of this file.
+CHECKS: list[dg.AssetChecksDefinition] = []
 # The share of rows that may be left out; more mean that the manifest is not what it seems.
 MANY_LEFT_OUT = 0.05
 # Metrics without an interval: counts, and the temperature of the calibration.
 WITHOUT_INTERVAL = ("n", "n_positive", "temperature")
 
 
-@dg.asset_check(asset="labelled_images", additional_ins={"raw_images": dg.AssetIn()}, blocking=True)
+@check_of(CHECKS, "labelled_images", "raw_images", blocking=True)
 def no_image_is_in_two_splits(
     raw_images: Catalogue, labelled_images: LabelledData
 ) -> dg.AssetCheckResult:
@@ -39,10 +42,11 @@ def no_image_is_in_two_splits(
         passed=twice == 0 and straddling == 0,
         description=f"{len(images):,} images, {twice:,} twice, {straddling:,} pairs of copies in "
         "two splits",
+        metadata={"images": len(images), "twice": twice, "straddling": straddling},
     )
 
 
-@dg.asset_check(asset="labelled_images")
+@check_of(CHECKS, "labelled_images")
 def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
     """At most 5 % of the manifest's rows are left out, and every split has both classes."""
     findings = labelled_images.findings
@@ -59,11 +63,15 @@ def few_rows_are_left_out(labelled_images: LabelledData) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{left_out:,} of {n_rows:,} rows are left out (a few: up to "
         f"{MANY_LEFT_OUT:.0%})" + "".join(f"; {fault}" for fault in empty),
-        metadata={"reasons": findings.reason.value_counts().to_dict()},
+        metadata={
+            "rows": n_rows,
+            "left_out": left_out,
+            "reasons": findings.reason.value_counts().to_dict(),
+        },
     )
 
 
-@dg.asset_check(asset="labelled_images")
+@check_of(CHECKS, "labelled_images")
 def labels_do_not_contradict(labelled_images: LabelledData) -> dg.AssetCheckResult:
     """No photo has both labels; photos that look nearly alike may, as a detail may decide."""
     reasons = labelled_images.findings.reason.value_counts()
@@ -76,10 +84,11 @@ def labels_do_not_contradict(labelled_images: LabelledData) -> dg.AssetCheckResu
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{n_rows:,} rows are left out, as their photos have both labels; {n_near:,} "
         "rows are kept whose photos look nearly like one with the other label",
+        metadata={"rows": n_rows, "near": n_near},
     )
 
 
-@dg.asset_check(asset="nsfw_training", blocking=True)
+@check_of(CHECKS, "nsfw_training", blocking=True)
 def champion_is_no_worse(
     nsfw_training: NsfwTraining, models: dg.ResourceParam[Models]
 ) -> dg.AssetCheckResult:
@@ -90,6 +99,7 @@ def champion_is_no_worse(
     """
     compared = nsfw_training.comparison.set_index("model")[["auc", "auc_low"]]
     is_no_worse = bool((compared.loc[NEW] >= compared.loc[CHAMPION_OF_BEFORE]).all())
+    before = float(compared.auc.astype(float)[CHAMPION_OF_BEFORE])
     champion = models.champion()
     claims_it = nsfw_training.alias == CHAMPION
     if champion.unreachable:
@@ -106,10 +116,14 @@ def champion_is_no_worse(
         passed=is_sound and not since,
         severity=dg.AssetCheckSeverity.WARN if since else dg.AssetCheckSeverity.ERROR,
         description=f"{'champion' if serves_it else 'not champion'}: {nsfw_training.reason}{since}",
+        metadata={
+            # A champion that does not have the positive class has no AUC.
+            **finite(auc=float(compared.auc[NEW]), auc_before=before),
+        },
     )
 
 
-@dg.asset_check(asset="nsfw_training")
+@check_of(CHECKS, "nsfw_training")
 def labels_are_not_swapped(nsfw_training: NsfwTraining) -> dg.AssetCheckResult:
     """No model that knew the class before, nor the new version, is surely worse than chance."""
     references = nsfw_training.references
@@ -124,10 +138,11 @@ def labels_are_not_swapped(nsfw_training: NsfwTraining) -> dg.AssetCheckResult:
         passed=not nsfw_training.label_doubt,
         severity=dg.AssetCheckSeverity.WARN,
         description=told,
+        metadata={"compared": len(nsfw_training.references)},
     )
 
 
-@dg.asset_check(asset="nsfw_evaluation")
+@check_of(CHECKS, "nsfw_evaluation")
 def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """Every metric is finite, in [0, 1] and inside its interval; those without one are positive."""
     is_bare = nsfw_evaluation.metrics.metric.isin(WITHOUT_INTERVAL)
@@ -144,6 +159,7 @@ def figures_lie_in_their_intervals(nsfw_evaluation: NsfwEvaluation) -> dg.AssetC
         passed=faults == 0 and len(metrics) > 0,
         description=f"{len(bare) + sum(map(len, intervals)):,} metrics, {faults:,} not finite or "
         "outside their interval",
+        metadata={"metrics": len(bare) + sum(map(len, intervals)), "faults": faults},
     )
 
 
@@ -157,7 +173,7 @@ def _slice_rates(slices: pd.DataFrame) -> list[pd.DataFrame]:
     ]
 
 
-@dg.asset_check(asset="nsfw_evaluation")
+@check_of(CHECKS, "nsfw_evaluation")
 def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetCheckResult:
     """The AUC equals the one computed from the stored scores by ranks, and is not below chance."""
     metrics, scores = nsfw_evaluation.metrics, nsfw_evaluation.scores
@@ -175,6 +191,11 @@ def auc_follows_from_the_scores(nsfw_evaluation: NsfwEvaluation) -> dg.AssetChec
         severity=dg.AssetCheckSeverity.WARN if is_same else dg.AssetCheckSeverity.ERROR,
         description=f"largest difference {worst:.1e}"
         + "".join(f"; {model} ranks worse than chance: labels swapped?" for model in below),
+        metadata={
+            "models": len(aucs),
+            "below_chance": len(below),
+            **finite(largest_difference=worst),
+        },
     )
 
 

@@ -43,6 +43,8 @@ class Collection:
 
     ``settings`` are those of the last run, by asset: the nightly run uses them again. A setting
     that is missing has its default. ``follow_links`` is for links that lead out of a folder.
+    ``stale_hours`` after its source has changed, somebody is told that it was not refreshed: 0 for
+    never, None for the setting of all collections.
 
     Raises:
         UserError: the name cannot be that of a folder.
@@ -52,6 +54,7 @@ class Collection:
     source: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     follow_links: bool = False
+    stale_hours: float | None = None
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -113,7 +116,7 @@ class CollectionRegistry:
         if not had_checksum or not self._copy(name).exists():
             # It is of a home that is older than the copies.
             self.add(collection)
-        return collection
+        return _following(collection, self._folder.parent)
 
     def _restored(self, name: str, fault: FileNotFoundError | DamagedFileError) -> Collection:
         path = self._path(name)
@@ -174,6 +177,15 @@ def _read(path: Path, name: str) -> tuple[Collection, bool]:
     return collection, had_checksum
 
 
+def _following(collection: Collection, home: Path) -> Collection:
+    """Return the collection with its list of photos in this home, if the home has been moved."""
+    source = Path(collection.source)
+    here = home / "files" / source.name
+    if source == here or source.parent.name != "files" or source.exists() or not here.exists():
+        return collection
+    return replace(collection, source=str(here))
+
+
 def manifest_of_files(uris: Iterable[str]) -> Path:
     """Write a manifest of files into the home, for a collection that consists of them.
 
@@ -223,4 +235,4 @@ def collection_for(name: str, source: str, follow_links: bool | None = None) -> 
         )
     known = before or Collection(name, source)
     follows = known.follow_links if follow_links is None else follow_links
-    return Collection(name, source, known.settings, follows)
+    return replace(known, source=source, follow_links=follows)

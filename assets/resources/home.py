@@ -5,6 +5,9 @@ from pathlib import Path
 
 from assets.methods.common.errors import UserError
 
+# In a home that is being made of a backup: what is not yet in its place.
+RESTORING = ".restoring"
+
 
 def home_folder() -> Path:
     """Return ``TESSERA_HOME`` as absolute path; by default ``.tessera`` in the working folder.

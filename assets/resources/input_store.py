@@ -320,6 +320,15 @@ class InputStore:
                 found = connection.execute(_DONE_AMONG, (json.dumps(list(ids)), DONE))
             return [InputPhoto(*row) for row in found]
 
+    def ids_of_images(self, image_ids: Sequence[str]) -> dict[str, str]:
+        """Return the id of the oldest input that is done for each image_id that has one."""
+        with self._database.reading() as connection:
+            found = connection.execute(_DONE_IMAGES, (json.dumps(list(image_ids)), DONE))
+            ids: dict[str, str] = {}
+            for identifier, image in found:
+                ids.setdefault(image, identifier)
+        return ids
+
     def candidates(
         self,
         url: str | None = None,
@@ -460,6 +469,9 @@ _DONE = "SELECT id, image_id, label FROM inputs WHERE code = ? ORDER BY number"
 # With the plus, SQLite finds the ids by their index, instead of reading all inputs that are done.
 _DONE_AMONG = (
     f"SELECT id, image_id, label FROM inputs WHERE id {_IN_LIST} AND +code = ? ORDER BY number"  # noqa: S608
+)
+_DONE_IMAGES = (
+    f"SELECT id, image_id FROM inputs WHERE image_id {_IN_LIST} AND +code = ? ORDER BY number"  # noqa: S608
 )
 
 # A text that is nowhere in the JSON spares reading it. With the plus, the order is the table's.

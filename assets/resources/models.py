@@ -77,7 +77,7 @@ class Models:
     @cached_property
     def registry(self) -> ModelRegistry:
         """The registry of the tracking server."""
-        return ModelRegistry(self._tracking, self._folder)
+        return ModelRegistry(self._tracking, self._folder, self.packaged)
 
     @cached_property
     def probabilities(self) -> VectorStore:

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.errors import UserError
+from assets.methods.layout.network_store import NetworkStore
 from assets.methods.layout.projection import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
@@ -19,10 +20,13 @@ from assets.resources.collections import (
     check_manifest,
 )
 from assets.resources.input_store import InputStore
+from assets.resources.recent_use import RecentUse
 
 # The folders below the home of the photos that were posted to the service, and of pages of maps.
 INPUTS = "inputs"
 PAGES = "pages"
+# The folder below the home of the networks of inductive projections, by collection.
+PROJECTIONS = "projections"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
@@ -75,6 +79,15 @@ class Photos(dg.ConfigurableResource):
     def points(self) -> ProjectionStore:
         """The store of the projections that have been computed."""
         return ProjectionStore(Path(self.home) / "points")
+
+    @cached_property
+    def recent(self) -> RecentUse:
+        """What the last runs of each collection used of these stores."""
+        return RecentUse(Path(self.home))
+
+    def networks(self, name: str) -> NetworkStore:
+        """Return the store of the networks of inductive projections of a collection."""
+        return NetworkStore(Path(self.home) / PROJECTIONS / name)
 
     def _write_manifest_of_inputs(self, name: str) -> Path:
         folder = inputs_folder(Path(self.home), name)

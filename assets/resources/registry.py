@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import set_aside, write_whole
+from assets.methods.common.files import set_aside, share, write_whole
 from assets.methods.models.classifier_file import (
     ClassifierDescription,
     classifier_file_name,
@@ -32,6 +32,7 @@ from assets.resources.tracking import Tracking, first_line
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+    from mlflow.models import ModelSignature
     from mlflow.pyfunc import PyFuncModel
 
 MODEL = "nsfw"
@@ -66,11 +67,18 @@ class RegisteredModel:
 
 
 class ModelRegistry:
-    """The registry of a tracking server; ``folder`` keeps copies of its files."""
+    """The registry of a tracking server; ``folder`` keeps copies of its files.
 
-    def __init__(self, tracking: Tracking, folder: Path) -> None:
+    ``packaged`` makes the file of the model that comes inside a package, where all copies of it are
+    damaged.
+    """
+
+    def __init__(
+        self, tracking: Tracking, folder: Path, packaged: Callable[[], Path] | None = None
+    ) -> None:
         self._tracking = tracking
         self._folder = folder
+        self._packaged = packaged
 
     def champion(self, packaged: Callable[[], Path], run_id: str = "") -> RegisteredModel:
         """Return the version that the alias `champion` names.
@@ -225,7 +233,7 @@ class ModelRegistry:
                 import mlflow.pyfunc
 
                 with self._tracking.asking():
-                    files = self._download(resolved, str(folder))
+                    files = download(self._tracking, resolved, str(folder))
                 model = mlflow.pyfunc.load_model(files)
         except TrackingError as error:
             raise UserError(f"The model {uri} cannot be loaded ({error}).") from error
@@ -241,52 +249,38 @@ class ModelRegistry:
         if same:
             version = max(same, key=lambda one: int(one.version))
         else:
-            version = self._create_version(weights, description, run_id or self._create_run())
+            version = self._create_version(
+                weights, description, run_id or create_run(self._tracking, MODEL)
+            )
         return RegisteredModel(str(version.version), weights, description, is_new=not same)
 
     def _create_version(
         self, weights: Path, description: ClassifierDescription, run_id: str
     ) -> "MlflowVersion":
-        client = self._tracking.client
-        if not client.search_registered_models(f"name = '{MODEL}'"):
-            client.create_registered_model(MODEL)
-        with tempfile.TemporaryDirectory() as folder, _without_warnings():
-            import mlflow.pyfunc
-
-            path = Path(folder, "model")
+        with tempfile.TemporaryDirectory() as folder:
             # The files of two versions may have one name, and the copies share a folder.
             name = classifier_file_name(description.architecture, description.fingerprint)
             file = shutil.copyfile(weights, Path(folder, name))
-            mlflow.pyfunc.save_model(
-                path=path,
-                python_model=str(CODE),
-                artifacts={ARTIFACT: str(file)},
+            created = create_version(
+                self._tracking,
+                MODEL,
+                file,
+                run_id,
+                code=CODE,
                 signature=_signature(description.class_names),
-                pip_requirements=list(REQUIREMENTS),
+                requirements=REQUIREMENTS,
                 metadata={
                     "architecture": description.architecture,
                     "class_names": list(description.class_names),
                     "preprocessing": asdict(description.preprocessing),
-                    "fingerprint": description.fingerprint,
                 },
+                tags={FINGERPRINT_TAG: description.fingerprint},
             )
-            client.log_artifacts(run_id, str(path), MODEL)
-        return client.create_model_version(
-            MODEL,
-            source=f"runs:/{run_id}/{MODEL}",
-            run_id=run_id,
-            tags={
-                FINGERPRINT_TAG: description.fingerprint,
-                FILE_TAG: file.name,
-                TESSERA_TAG: tessera_version(),
-            },
-        )
-
-    def _create_run(self) -> str:
-        client = self._tracking.client
-        run = client.create_run(self._tracking.experiment_id, run_name=f"{MODEL} model")
-        client.set_terminated(run.info.run_id)
-        return run.info.run_id
+        artifacts = self._tracking.local_artifacts(run_id)
+        if artifacts is not None and weights.parent == self._folder:
+            # A model that can be made anew need not be there twice.
+            share(artifacts / MODEL / "artifacts" / name, weights)
+        return created
 
     def _local_copy(self, version: "MlflowVersion") -> RegisteredModel:
         if FILE_TAG not in version.tags:
@@ -303,10 +297,12 @@ class ModelRegistry:
                 reason = f"is not the file of version {version.version}; it is fetched anew"
                 set_aside(weights, reason)
             with tempfile.TemporaryDirectory() as folder:
-                path = self._download(f"models:/{MODEL}/{version.version}", folder)
+                path = download(self._tracking, f"models:/{MODEL}/{version.version}", folder)
                 write_whole(weights, Path(path, "artifacts", weights.name).read_bytes())
-            description = describe_classifier(weights)
-            if description.fingerprint != fingerprint:
+            description = describe_if_whole(weights, fingerprint)
+            if description is None and self._packaged is not None:
+                description = describe_if_whole(self._packaged(), fingerprint)
+            if description is None:
                 raise UserError(
                     f"The file of version {version.version} of {MODEL} is not the one that was "
                     "registered, and MLflow holds no other: train again, or choose another version."
@@ -337,15 +333,6 @@ class ModelRegistry:
                 return None
             raise
 
-    def _download(self, uri: str, folder: str) -> str:
-        import mlflow
-
-        # Creates and migrates the database where that is needed.
-        _ = self._tracking.client
-        # MLflow resolves `models:/` on the server that the environment names, and on no other.
-        with _environment_variables(MLFLOW_TRACKING_URI=self._tracking.uri):
-            return mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-
     def _resolve_alias(self, uri: str) -> str:
         """Return the URI of the version that an alias names at present."""
         name, _, alias = uri.removeprefix("models:/").partition("@")
@@ -353,6 +340,73 @@ class ModelRegistry:
             return uri
         version = self._tracking.client.get_model_version_by_alias(name, alias)
         return f"models:/{name}/{version.version}"
+
+
+def create_version(
+    tracking: Tracking,
+    model: str,
+    file: Path,
+    run_id: str,
+    *,
+    code: Path,
+    signature: "ModelSignature",
+    requirements: Sequence[str],
+    metadata: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> "MlflowVersion":
+    """Register a file, as made by the MLflow run ``run_id``, as a new version of ``model``.
+
+    Args:
+        tracking: the server.
+        model: the name of the registered model, which is made if there is none.
+        file: the weights, which keep their name.
+        run_id: of the run that gets the files.
+        code: the file of the model's code.
+        signature: what the model takes and returns.
+        requirements: what its code imports beside Tessera.
+        metadata: what is said of it in MLflow's file ``MLmodel``; the fingerprint is added.
+        tags: of the version, with ``FINGERPRINT_TAG`` among them; the file's name is added.
+    """
+    client = tracking.client
+    if not client.search_registered_models(f"name = '{model}'"):
+        client.create_registered_model(model)
+    with tempfile.TemporaryDirectory() as folder, _without_warnings():
+        import mlflow.pyfunc
+
+        path = Path(folder, "model")
+        mlflow.pyfunc.save_model(
+            path=path,
+            python_model=str(code),
+            artifacts={ARTIFACT: str(file)},
+            signature=signature,
+            pip_requirements=list(requirements),
+            metadata={**metadata, "fingerprint": tags[FINGERPRINT_TAG]},
+        )
+        client.log_artifacts(run_id, str(path), model)
+    return client.create_model_version(
+        model,
+        source=f"runs:/{run_id}/{model}",
+        run_id=run_id,
+        tags={**tags, FILE_TAG: file.name, TESSERA_TAG: tessera_version()},
+    )
+
+
+def create_run(tracking: Tracking, model: str) -> str:
+    """Return the id of a new run in MLflow, for a version that no run has made."""
+    run = tracking.client.create_run(tracking.experiment_id, run_name=f"{model} model")
+    tracking.client.set_terminated(run.info.run_id)
+    return run.info.run_id
+
+
+def download(tracking: Tracking, uri: str, folder: str) -> str:
+    """Download the files of a model into a folder; return where they are."""
+    import mlflow
+
+    # Creates and migrates the database where that is needed.
+    _ = tracking.client
+    # MLflow resolves `models:/` on the server that the environment names, and on no other.
+    with _environment_variables(MLFLOW_TRACKING_URI=tracking.uri):
+        return mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
 
 
 def _unregistered(weights: Path, reason: str) -> RegisteredModel:

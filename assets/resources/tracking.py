@@ -20,8 +20,10 @@ from PIL import Image
 from pydantic import Field
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import share_equal_files
 from assets.methods.common.parallel import in_thread
 from assets.methods.common.shown_text import shown
+from assets.methods.plotting.png import png_bytes
 from assets.resources.mlflow_database import (
     ARTIFACTS,
     check_not_locked,
@@ -137,6 +139,12 @@ class Tracking(dg.ConfigurableResource):
     def uri(self) -> str:
         """The tracking URI: the setting, or a database below the home."""
         return self.tracking_uri or f"sqlite:///{database_of(Path(self.home))}"
+
+    def local_artifacts(self, run_id: str) -> Path | None:
+        """Return the folder of a run's artifacts; None if they are not below the home."""
+        if self.tracking_uri or not run_id:
+            return None
+        return Path(self.home, ARTIFACTS, run_id, "artifacts")
 
     @property
     def shown_uri(self) -> str:
@@ -259,8 +267,8 @@ class TrackedRun:
         self._log_batch(self._run_id, metrics=metrics, step=step)
 
     def image(self, name: str, image: Image.Image) -> None:
-        """Log an image as the artifact ``name``, a file name with its suffix."""
-        self._send(lambda: self._client.log_image(self._run_id, image, name))
+        """Log an image as the artifact ``name``, a file name that ends in .png."""
+        self._log_file(self._run_id, name, png_bytes(image))
 
     def series_image(self, key: str, image: Image.Image, step: int) -> None:
         """Log one image of the series ``key``, which MLflow's UI shows by step."""
@@ -303,6 +311,10 @@ class TrackedRun:
     def _log_file(self, run_id: str, name: str, data: bytes) -> None:
         parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
         folder_in_run = None if parent == PurePosixPath() else str(parent)
+        local = self._tracking.local_artifacts(run_id)
+        if local is not None:
+            # MLflow would write into a file that may be shared with an older run.
+            (local / name).unlink(missing_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, file)
             path.write_bytes(data)
@@ -365,6 +377,26 @@ class ChildRun(TrackedRun):
         """
         super().end(status)
         self._send(lambda: self._set_parent(status))
+        self._send(self._share_artifacts)
+
+    def _share_artifacts(self) -> None:
+        """Let artifacts in the home that are those of the run before take no room again."""
+        place = self._tracking.local_artifacts
+        own, of_parent = place(self._run_id), place(self._parent_id)
+        if own is None or of_parent is None:
+            return
+        asset, partition = self._context.asset_key.to_user_string(), partition_of(self._context)
+        before = self._client.search_runs(
+            [self._experiment_id],
+            f"tags.`dagster.asset` = '{asset}' and tags.`dagster.partition` = '{partition}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=2,
+        )
+        for run in before:
+            older = place(run.info.run_id)
+            if older is not None and older != own:
+                share_equal_files(own, older)
+        share_equal_files(of_parent, own)
 
     def _prefixed(self, logged: dict[str, Any]) -> dict[str, Any]:
         asset = self._context.asset_key.path[-1]

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.methods.common.progress import Progress
-from assets.methods.layout.assignment import Assignment
+from assets.methods.layout.assignment import Assignment, cost_of
 from assets.methods.layout.four_panels import draw_four_panels
 from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout
@@ -65,7 +65,9 @@ def layout_metrics(layout: Layout) -> dict[str, Any]:
             "dpq16_before": layout.unrefined_quality.dpq16,
             "dpq16_after": layout.quality.dpq16,
             "cost_before": layout.assignment.cost,
-            "cost_after": float(np.square(layout.displacement()).sum()),
+            "cost_after": cost_of(
+                layout.cells, layout.row, layout.col, layout.assignment.cost_kind
+            ),
         }
     return {
         "assignment": _without_cells(layout.assignment),

@@ -31,6 +31,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 # These routes have a code of their own for an invalid body.
 CODE_OF_INVALID_BODY = {
     "outputs": Code.INVALID_PREDICTION,
+    "placements": Code.INVALID_VISUALIZATION,
     "searches": Code.INVALID_SEARCH,
     "visualizations": Code.INVALID_VISUALIZATION,
 }

@@ -409,10 +409,16 @@ class PostVisualization(BaseModel):
     # If a misspelt option were ignored, a run over all inputs would follow.
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["tsne", "largevis", "umap", "pca"] = "tsne"
+    type: Literal["tsne", "largevis", "umap", "pca", "drlim", "triplet"] = "tsne"
     inputs: Annotated[list[InputReference], Field(min_length=1, max_length=100_000)] | None = None
     grid: Annotated[Text, StringConstraints(min_length=1, max_length=32)] | None = None
     tile: Annotated[int, Field(ge=8, le=512)] | None = None
+
+
+class PostPlacements(BaseModel):
+    """``POST /v2/visualizations/{id}/placements``: images, which are not stored."""
+
+    inputs: Annotated[list[PredictInput], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
 # ---- replies ----
@@ -674,3 +680,35 @@ class VisualizationReply(StatusReply):
 
     output: VisualizationOutput
     visualization_output: VisualizationOutput
+
+
+class NearPhoto(Reply):
+    """An input that the map shows, and its cosine similarity to the image that was placed."""
+
+    id: str
+    score: float
+
+
+class PlacementReply(Reply):
+    """Where on a map an image would lie; only its status, if it could not be read.
+
+    ``x`` and ``y`` are in the units of the projection's points. ``row`` and ``col`` name the cell
+    of the photo whose point is nearest, counted from the upper left. ``placed_by`` says whether the
+    map's network has placed it, or the mean of the points of its nearest ``neighbours``, weighted
+    by their similarity. Of the neighbours, those that the app still has are named.
+    """
+
+    id: str
+    status: Status
+    placed_by: Literal["network", "neighbours"] | None = None
+    x: float | None = None
+    y: float | None = None
+    row: int | None = None
+    col: int | None = None
+    neighbours: list[NearPhoto] | None = None
+
+
+class PlacementsReply(StatusReply):
+    """``POST /v2/visualizations/{id}/placements``: one for each input, in the same order."""
+
+    placements: list[PlacementReply]

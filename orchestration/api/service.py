@@ -15,6 +15,7 @@ from orchestration.api.inputs.intake import Intake
 from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.settings import ServeSettings, is_loopback
+from orchestration.api.visualizations.placements import Placements
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.definitions import build_resources
 from orchestration.instance import POOL, forget, open_instance, register
@@ -44,6 +45,14 @@ class Service:
         )
         self.searches = SearchEngine(home, self.intake, self.models, settings.compute.precision)
         self.visualizations = Visualizations(home, settings, self.intake.store)
+        self.placements = Placements(
+            home,
+            self.visualizations,
+            self.intake,
+            self.models,
+            self._tracking,
+            settings.compute.precision,
+        )
         self._home = home
         self._runs_at_once = settings.runs_at_once
         self._queue = ExitStack()
@@ -70,6 +79,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the service; a visualization that is running goes on when the next one starts."""
+        self.placements.close()
         self.visualizations.close()
         self._queue.close()
         self.searches.close()

@@ -1,5 +1,7 @@
 """`tessera add`: remembers a source as a collection."""
 
+from dataclasses import replace
+
 import click
 
 from assets.config import catalogue_settings
@@ -29,8 +31,21 @@ from orchestration.instance import open_instance, register
 @click.argument("source", type=path_or_url)
 @follow_links_option
 @allow_private_addresses
+@click.option(
+    "--stale-hours",
+    type=click.FloatRange(0),
+    help="Hours after a change of the source within which the collection is to be mapped again: "
+    "after that it is stale, and notices tell of it. 0 is for never.",
+    show_default="as before; TESSERA_NOTICE_STALE_HOURS for a new collection",
+)
 @pass_options
-def command(options: Options, name: str, source: str, follow_links: bool | None) -> None:
+def command(
+    options: Options,
+    name: str,
+    source: str,
+    follow_links: bool | None,
+    stale_hours: float | None,
+) -> None:
     """Remember SOURCE as the collection NAME.
 
     Dagster's page then shows it, and the nightly run maps it. A manifest that names no file that is
@@ -40,6 +55,8 @@ def command(options: Options, name: str, source: str, follow_links: bool | None)
     """
     collection = collection_for(name, source, follow_links)
     collection = collection.with_settings(options.settings, ())
+    if stale_hours is not None:
+        collection = replace(collection, stale_hours=stale_hours)
     found = "the demo's files" if source == DEMO_SOURCE else _found(collection)
     before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:

@@ -13,6 +13,7 @@ import dagster as dg
 from filelock import Timeout
 from rich.console import Console
 
+from assets.generations import UNPARTITIONED
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown, without_secrets
@@ -25,10 +26,14 @@ from assets.resources.models import Models
 from orchestration.cli.options import Options
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
+from orchestration.housekeeping.unchanged_runs import replace_former
 from orchestration.instance import collection_lock, forget, open_instance, register
-from orchestration.runs import FinishedRun, at_work, carry_out
+from orchestration.jobs import ASSETS_OF, MODERATION
+from orchestration.runs import FinishedRun, at_work, carry_out, evaluate_stored
 
 STANDARD_ERROR = 2
+# Assets that come from nsfw_model, so that its check is one of theirs.
+_OF_MODEL = {*MODERATION, *ASSETS_OF["training"], *ASSETS_OF["evaluation"]} - {"raw_images"}
 
 
 def run_collection(
@@ -43,7 +48,7 @@ def run_collection(
     # Dagster captures the standard error of the process, so the bars get one of their own.
     with (
         os.fdopen(os.dup(STANDARD_ERROR), "w") as terminal,
-        _exclusive_lock(collection.name),
+        exclusive_lock(collection.name),
         open_instance() as instance,
     ):
         progress = TerminalProgress(Console(file=terminal))
@@ -57,9 +62,49 @@ def run_collection(
                 collection,
                 options.debug,
             )
+        replace_former(home_folder(), instance, resources["tracking"], run.run_id)
         if run.not_tracked is not None:
             click.echo(shown(f"MLflow has not all of this run: {run.not_tracked}"), err=True)
         return resources["io_manager"], run
+
+
+def evaluate_collection(name: str, options: Options) -> FinishedRun:
+    """Evaluate every check whose asset is stored of a collection; nothing is computed.
+
+    Raises UserError when nothing is stored of it, and what ``evaluate_stored`` raises.
+    """
+    with exclusive_lock(name), open_instance() as instance:
+        resources = build_resources(compute=options.compute())
+        files: FolderIOManager = resources["io_manager"]
+        definitions = build_definitions(resources)
+        specs = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]
+        of_collection = {
+            spec.key
+            for spec in specs
+            if spec.partitions_def is not None
+            and files.checked(spec.asset_key.path[-1], name) is not None
+        }
+        if not of_collection:
+            raise UserError(
+                f"Nothing is stored of {name}, so there is nothing to check: map it with `tessera "
+                f"map`, or let `tessera check {name} --run` map and score it first."
+            )
+        uses_model = any(key.asset_key.path[-1] in _OF_MODEL for key in of_collection)
+        of_model = {
+            spec.key
+            for spec in specs
+            if spec.partitions_def is None
+            and uses_model
+            and files.checked(spec.asset_key.path[-1], UNPARTITIONED) is not None
+        }
+        return evaluate_stored(
+            definitions,
+            resources["tracking"],
+            instance,
+            name,
+            of_collection | of_model,
+            options.debug,
+        )
 
 
 def name_for(source: str) -> str:
@@ -107,13 +152,53 @@ def report_unused(catalogue: Catalogue) -> None:
         )
 
 
-def exit_for_checks(run: FinishedRun) -> None:
+def exit_unless_shown(outputs: FolderIOManager, run: FinishedRun, asset: str, name: str) -> None:
+    """Exit with 1 if a check has kept what a run made of ``asset`` from being shown.
+
+    It is shown if all is well, and if it is the first one. Otherwise the last good one stays.
+    """
+    if not run.failed_checks or outputs.read_run(asset, name) == run.run_id:
+        return
+    _report_failed(run)
+    if outputs.waiting_run(asset, name) == run.run_id:
+        click.echo(
+            f"tessera: the last good result of {name} stays, and the new one waits: "
+            f"`tessera accept {name}` makes it current.",
+            err=True,
+        )
+    else:
+        click.echo(f"tessera: the run ended before it had made {asset}.", err=True)
+    sys.exit(1)
+
+
+def exit_for_checks(run: FinishedRun, name: str) -> None:
     """Exit with 1 if an asset check failed at ERROR, and say which."""
+    if not run.failed_checks:
+        return
+    _report_failed(run)
+    click.echo(
+        f"tessera: this first result of {name} is shown, but not accepted: "
+        f"`tessera accept {name}` accepts it.",
+        err=True,
+    )
+    sys.exit(1)
+
+
+def _report_failed(run: FinishedRun) -> None:
     for failed in run.failed_checks:
         failure = f"tessera: check {failed.check_name} failed: {failed.description}"
         click.echo(shown(failure), err=True)
-    if run.failed_checks:
-        sys.exit(1)
+
+
+@contextmanager
+def exclusive_lock(name: str) -> Iterator[None]:
+    """Keep a second command line from working on the same collection at the same time."""
+    try:
+        # Another process may hold it for a moment, to see whether it is free.
+        with collection_lock(name, timeout=1):
+            yield
+    except Timeout as error:
+        raise UserError(at_work(name)) from error
 
 
 def _slug(source: str, longest: int) -> str:
@@ -123,17 +208,6 @@ def _slug(source: str, longest: int) -> str:
 
 def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-
-
-@contextmanager
-def _exclusive_lock(name: str) -> Iterator[None]:
-    """Keep a second command line from working on the same collection at the same time."""
-    try:
-        # Another process may hold it for a moment, to see whether it is free.
-        with collection_lock(name, timeout=1):
-            yield
-    except Timeout as error:
-        raise UserError(at_work(name)) from error
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from assets.values import NsfwEvaluation
 from orchestration.cli.collection_runs import (
     class_names_of,
     exit_for_checks,
+    exit_unless_shown,
     name_for,
     run_collection,
 )
@@ -128,6 +129,7 @@ def command(
             raise UserError(f"{model} cannot be evaluated: {error}") from error
         classes_of(model, known, positive, config.classes.get(model, ()))
     outputs, run = run_collection("evaluation", collection, options)
+    exit_unless_shown(outputs, run, "nsfw_evaluation", name)
     data = outputs.read(LabelledData, "labelled_images", name)
     value = outputs.read(NsfwEvaluation, "nsfw_evaluation", name)
     files = evaluation_files(value)
@@ -136,7 +138,7 @@ def command(
     _summarise(value, time.monotonic() - begun)
     report_findings(data)
     _list_files(paths, value)
-    exit_for_checks(run)
+    exit_for_checks(run, name)
 
 
 def parse_classes(given: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:

@@ -13,6 +13,8 @@ from assets.methods.attribution.target import Target
 from assets.methods.common.shown_text import printable, shown
 from assets.methods.models.provenance import Provenance
 from assets.methods.plotting.png import png_bytes
+from assets.resources.home import home_folder
+from assets.resources.recent_use import EXPLAINED, WINDOWS, RecentUse
 from assets.resources.tracking import TrackedRun
 from assets.results.occlusion import (
     OcclusionResult,
@@ -129,6 +131,7 @@ def command(
                     sheet.add(image, results)
             pages = [] if sheet is None else sheet.finish()
         finally:
+            RecentUse(home_folder()).note(EXPLAINED, WINDOWS, store.opened)
             index = write_index(out)
     for path in (*pages, *index):
         click.echo(printable(str(path)))

@@ -10,10 +10,13 @@ import click
 
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
+from assets.io_managers import FolderIOManager
 from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
+from assets.methods.layout.dense_assignment import SUMMED
+from assets.methods.layout.network_store import KeptNetwork
 from assets.methods.page.folder import copy_page, remove_page
 from assets.methods.page.page import INDEX
 from assets.methods.photos.catalogue import Catalogue, noted_photos
@@ -23,9 +26,10 @@ from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
 from assets.resources.photos import Photos
 from assets.results.photo_map import catalogue_metrics
-from assets.values import Embeddings, GridAssignment, Mosaic
+from assets.values import NETWORK_COLUMN, Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
+    exit_unless_shown,
     name_for,
     report_unused,
     run_collection,
@@ -53,8 +57,8 @@ LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
 VERSIONED = [
-    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "scikit-learn",
-    "shufflesnap", "timm", "torch", "torchdr",
+    "dagster", "lapjv", "mlflow", "numpy", "openTSNE", "pillow", "pot", "pytorch-metric-learning",
+    "scikit-learn", "scipy", "shufflesnap", "timm", "torch", "torchdr",
 ]  # fmt: skip
 
 
@@ -63,7 +67,10 @@ map_options = all_of(
     setting("--backbone", EmbeddingsConfig, type=path_or_name, metavar="NETWORK"),
     setting("--projection", TsneConfig, field="method"),
     setting("--perplexity", TsneConfig),
+    setting("--retrain-above", TsneConfig),
     setting("--grid", GridConfig, field="shape"),
+    setting("--solver", GridConfig),
+    setting("--cost", GridConfig),
     setting("--certify", GridConfig),
     setting("--refine/--no-refine", GridConfig),
     setting("--show-duplicates", GridConfig),
@@ -114,19 +121,33 @@ def map_collection(
     check_settings(collection.settings)
     check_output_folder(out, source)
     outputs, run = run_collection("photo_map", collection, options)
+    exit_unless_shown(outputs, run, "mosaic", name)
+    write_map(outputs, run, collection, out, begun)
+    exit_for_checks(run, name)
+
+
+def write_map(
+    outputs: FolderIOManager, run: FinishedRun, collection: Collection, out: Path, begun: float
+) -> None:
+    """Write the results of a run into ``out``, and sum them up.
+
+    ``begun`` is the monotonic time at which the work began.
+    """
+    name = collection.name
+    grid = outputs.read(GridAssignment, "grid_assignment", name)
     results = _Results(
         outputs.read(Catalogue, "raw_images", name),
         outputs.read(Embeddings, "embeddings", name),
-        outputs.read(GridAssignment, "grid_assignment", name),
+        grid,
         outputs.read(Mosaic, "mosaic", name),
+        _network_of(grid, name),
     )
-    report = _make_report(collection, results, run)
+    report = _make_report(collection, results, run, outputs.is_current("mosaic", name))
     paths = _write_results(out, results, report)
     page = _write_page(out / PAGE, collection, results.mosaic)
     if page is not None:
         paths[PAGE] = page
     _summarise(report, results.catalogue, paths, time.monotonic() - begun)
-    exit_for_checks(run)
 
 
 @dataclass(frozen=True)
@@ -137,6 +158,7 @@ class _Results:
     embeddings: Embeddings
     grid: GridAssignment
     mosaic: Mosaic
+    network: KeptNetwork | None
 
 
 def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict[str, Path]:
@@ -167,7 +189,9 @@ def _write_page(folder: Path, collection: Collection, mosaic: Mosaic) -> Path | 
     return folder / INDEX
 
 
-def _make_report(collection: Collection, results: _Results, run: FinishedRun) -> dict[str, Any]:
+def _make_report(
+    collection: Collection, results: _Results, run: FinishedRun, is_accepted: bool
+) -> dict[str, Any]:
     """Return what report.json holds: counts, seconds, the grid's metrics, checks and versions."""
     catalogue = results.catalogue
     metrics = catalogue_metrics(catalogue)
@@ -190,6 +214,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         "seconds": run.seconds,
         "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
         **results.grid.metrics,
+        "network": _described(results.network),
         "mosaic": {
             **results.mosaic.settings,
             "shrunk": results.mosaic.shrunk,
@@ -197,6 +222,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
         },
         "page": results.mosaic.page,
         "notes": _notes(metrics, results.grid),
+        "accepted": is_accepted,
         "checks": {check.check_name: check.passed for check in run.checks},
         "versions": {
             "tessera": version(DISTRIBUTION),
@@ -217,7 +243,10 @@ def _summarise(
     report_unused(catalogue)
     for note in report["notes"]:
         click.echo(printable(note))
-    click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
+    if report["network"]:
+        click.echo(_quality_of_network(report["network"]))
+    summed = SUMMED[assignment["cost_kind"]]
+    click.echo(f"Assignment by {assignment['solver']}, {summed}: {_proof(assignment)}")
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
         click.echo(
@@ -239,6 +268,41 @@ def _summarise(
     for what, path in paths.items():
         click.echo(printable(f"  {what:<12}{path}"))
     click.echo(printable(f"State and caches are in {home_folder()} (TESSERA_HOME)."))
+
+
+def _network_of(grid: GridAssignment, name: str) -> KeptNetwork | None:
+    """Return the network that has placed the photos; None if none has."""
+    if NETWORK_COLUMN not in grid.table:
+        return None
+    networks = Photos(home=str(home_folder())).networks(name)
+    return networks.with_fingerprint(str(grid.table[NETWORK_COLUMN].iloc[0]))
+
+
+def _described(network: KeptNetwork | None) -> dict[str, Any] | None:
+    if network is None:
+        return None
+    return {
+        "method": network.method,
+        "fingerprint": network.fingerprint,
+        "fitted": network.n_fitted,
+        "held_out": network.n_held_out,
+        **network.quality,
+    }
+
+
+def _quality_of_network(network: dict[str, Any]) -> str:
+    """Return a sentence on how well a network keeps neighbours, beside t-SNE."""
+    told = (
+        f"Placed by the {network['method']} network of {network['fitted']:,} photos: "
+        f"trustworthiness {network['trustworthiness_fitted']:.3f} (t-SNE "
+        f"{network['tsne_trustworthiness_fitted']:.3f})"
+    )
+    if network["trustworthiness_held_out"] is None:
+        return told
+    return (
+        f"{told}, and {network['trustworthiness_held_out']:.3f} of photos that it had not seen "
+        f"({network['tsne_trustworthiness_held_out']:.3f})"
+    )
 
 
 def _notes(metrics: dict[str, Any], grid: GridAssignment) -> list[str]:

@@ -149,16 +149,16 @@ def check_table_name(out: Path) -> None:
         )
 
 
-def check_output_file(out: Path, sources: Sequence[str]) -> None:
+def check_output_file(out: Path, sources: Sequence[str], flag: str = "--out") -> None:
     """Refuse a file that could not be written, or that would replace or join one of the sources."""
     if out.is_dir():
-        raise UserError(f"--out {out} is a folder: name a file.")
+        raise UserError(f"{flag} {out} is a folder: name a file.")
     for source in sources:
         if Path(source).exists() and out.resolve().is_relative_to(Path(source).resolve()):
             raise UserError(
-                f"--out {out} is part of {source}, which is read only: name another file."
+                f"{flag} {out} is part of {source}, which is read only: name another file."
             )
-    _check_writable(out, out.absolute().parent, "--out")
+    _check_writable(out, out.absolute().parent, flag)
 
 
 def _several(flag: str, field: str, name: str, hint: str, **attributes: Any) -> Decorator:

@@ -33,6 +33,7 @@ from assets.values import NsfwScores
 from orchestration.cli.collection_runs import (
     check_classifier,
     exit_for_checks,
+    exit_unless_shown,
     report_unused,
     run_collection,
 )
@@ -131,6 +132,7 @@ def command(
     config = config_of(NsfwScoresConfig, collection.settings)
     check_classifier(config.model, config.class_name, options)
     outputs, run = run_collection("scores", collection, options)
+    exit_unless_shown(outputs, run, "nsfw_scores", name)
     catalogue = outputs.read(Catalogue, "raw_images", name)
     scores = outputs.read(NsfwScores, "nsfw_scores", name)
     provenance = Provenance.of_parts(scores.provenance)
@@ -143,7 +145,7 @@ def command(
     click.echo(printable(f"  scores  {out}"))
     for line in said:
         click.echo(printable(line))
-    exit_for_checks(run)
+    exit_for_checks(run, name)
 
 
 def scores_table(catalogue: Catalogue, scores: NsfwScores, threshold: float) -> pd.DataFrame:

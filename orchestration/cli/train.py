@@ -14,7 +14,12 @@ from assets.resources.home import home_folder
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
-from orchestration.cli.collection_runs import exit_for_checks, name_for, run_collection
+from orchestration.cli.collection_runs import (
+    exit_for_checks,
+    exit_unless_shown,
+    name_for,
+    run_collection,
+)
 from orchestration.cli.labelled_collections import labelled_collection, report_findings
 from orchestration.cli.options import (
     Options,
@@ -65,6 +70,7 @@ def command(options: Options, source: str, name: str | None) -> None:
     collection = labelled_collection(name, source, "nsfw_training", options)
     _check_base(collection)
     outputs, run = run_collection("training", collection, options)
+    exit_unless_shown(outputs, run, "nsfw_training", name)
     data = outputs.read(LabelledData, "labelled_images", name)
     result = outputs.read(NsfwTraining, "nsfw_training", name)
     report_findings(data)
@@ -82,7 +88,7 @@ def command(options: Options, source: str, name: str | None) -> None:
         )
     report_version(result, name)
     click.echo(f"Done in {time.monotonic() - begun:.0f} s.")
-    exit_for_checks(run)
+    exit_for_checks(run, name)
 
 
 def report_version(result: NsfwTraining, name: str) -> None:

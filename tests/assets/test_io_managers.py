@@ -12,10 +12,12 @@ import pytest
 from assets.io_managers import (
     CHECKSUMS,
     KEEP_TAG,
+    KEPT,
     UNPARTITIONED,
     UNTOUCHED_SECONDS,
     FolderIOManager,
     load,
+    pointed_at,
     release,
     save,
 )
@@ -331,8 +333,49 @@ def test_a_kept_value_that_is_current_stays_current_when_it_is_released(tmp_path
     assert not generation.exists()
 
 
+def _generations(folder) -> list:
+    paths = [path for path in folder.iterdir() if path.is_dir()]
+    return sorted(paths, key=lambda path: (path / CHECKSUMS).stat().st_mtime_ns)
+
+
+def test_what_has_not_changed_takes_no_room_again(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    table = pd.DataFrame({"row": [0, 1]})
+    for n_computed in (2, 0):
+        _store(manager, GridAssignment(table, 2, 1, {"solver": n_computed}))
+    old, new = _generations(tmp_path / "tsne_2d" / "demo")
+    assert (old / "table.parquet").samefile(new / "table.parquet")
+    assert not (old / "values.json").samefile(new / "values.json")
+    assert load(GridAssignment, new).metrics == {"solver": 0}
+    assert load(GridAssignment, old).metrics == {"solver": 2}
+
+
+def test_a_damaged_file_is_not_shared_with_the_value_that_mends_it(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    table = pd.DataFrame({"row": [0, 1]})
+    _store(manager, table)
+    (old,) = _generations(tmp_path / "tsne_2d" / "demo")
+    file = old / "table.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    _store(manager, table)
+    pd.testing.assert_frame_equal(manager.read(pd.DataFrame, "tsne_2d", "demo"), table)
+
+
+def test_values_in_use_are_the_current_one_and_those_given_out(tmp_path):
+    manager = FolderIOManager(base_folder=str(tmp_path))
+    folder = tmp_path / "tsne_2d" / "demo"
+    assert pointed_at(folder) == set()
+    for number in range(3):
+        _store(manager, pd.DataFrame({"x": [number]}))
+    first, second, third = (path.name for path in _generations(folder))
+    (folder / first / KEPT).touch()
+    assert pointed_at(folder) == {first, third}
+    (folder / "current").write_text("damaged")
+    assert pointed_at(folder) == {first, second, third}
+
+
 def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
-    """A run goes on from its own values, whatever another has written in the meantime."""
+    """A run goes on from its own values, whatever another has written; who ends last counts."""
     manager = FolderIOManager(base_folder=str(tmp_path))
     seen = {}
 
@@ -347,7 +390,8 @@ def test_values_of_two_runs_side_by_side_do_not_meet(tmp_path):
 
     result = _materialize(manager, [_points, interrupted, grid])
     assert seen == {result.run_id: [result.run_id]}
-    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == ["another"]
+    assert manager.read(pd.DataFrame, "tsne_2d", "demo").run.tolist() == [result.run_id]
+    _store(manager, pd.DataFrame({"run": ["another"]}))
     assert _materialize(manager, [_points.to_source_asset(), grid]).success
     assert list(seen.values())[-1] == ["another"]
 

@@ -54,7 +54,7 @@ ASSETS = {
     "nsfw_model": nsfw.nsfw_model,
     "nsfw_evaluation": training.nsfw_evaluation,
 }
-TRAINING_CHECKS = dg.load_asset_checks_from_modules([training_checks])
+TRAINING_CHECKS = training_checks.CHECKS
 VALUES = {
     "labelled_images": LabelledData,
     "nsfw_training": NsfwTraining,

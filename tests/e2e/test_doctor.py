@@ -5,7 +5,11 @@ def test_a_damaged_home_is_named_mended_and_works_again(tessera, home, photo_fol
     folder = photo_folder(2)
     assert tessera("add", "birds", folder).code == 0
     (found,) = (tessera("doctor"),)
-    assert (found.code, found.out) == (0, f"Nothing is wrong with {home}.\n")
+    assert (found.code, found.out.splitlines()[-1]) == (0, f"Nothing is wrong with {home}.")
+    parts = ["versions", "device", "weights", "storage", "servers", "space"]
+    assert [line.split()[:2] for line in found.out.splitlines()[:-1]] == [
+        [part, "fine"] for part in parts
+    ]
 
     index = home / "history/runs/index.db"
     index.write_bytes(index.read_bytes()[:5_000] + b"\0" * 60_000)

@@ -190,7 +190,8 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
     ran = tessera(
         "map", photo_folder(4), "--out", tmp_path / "map", "--name", "settings",
         "--grid", "4x1", "--tile", "20", "--gap", "0", "--format", "png", "--fit", "fit",
-        "--background", "red", "--projection", "pca", "--no-refine", "--no-page",
+        "--background", "red", "--projection", "pca", "--no-refine", "--backbone", "pixels",
+        "--solver", "optimal-transport", "--cost", "distance", "--no-page",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert not (tmp_path / "map" / "page").exists()
@@ -204,7 +205,10 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
     # The nightly run keeps to what was chosen.
     (remembered,) = (one for one in CollectionRegistry(shared_home).all() if one.name == "settings")
     assert remembered.settings["mosaic"]["background"] == "red"
+    assert remembered.settings["grid_assignment"]["cost"] == "distance"
     assert report["assignment"]["certified"] is True
+    assert report["assignment"]["cost_kind"] == "distance"
+    assert "Assignment by network simplex, distances: certified optimal" in ran.out
 
 
 def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
@@ -224,6 +228,7 @@ def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
         (["--grid", "1x2"], "cells"),
         (["--grid", "wide"], "wide"),
         (["--projection", "magic"], "magic"),
+        (["--solver", "magic"], "magic"),
         (["--perplexity", "0"], "perplexity"),
         (["--backbone", "magic"], "magic"),
         (["--background", "nocolour"], "nocolour"),

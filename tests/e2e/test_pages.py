@@ -38,6 +38,7 @@ def test_the_page_about_the_service_runs_from_its_start_to_its_end(checkout, tmp
     assert '"code":42000' in (tmp_path / "map.json").read_text()
     with Image.open(tmp_path / "mosaic.jpg") as mosaic:
         assert mosaic.size == (4 * 66 - 2, 3 * 66 - 2)
+    assert '"placed_by":"neighbours"' in ran.out
     assert '"hits":[{"score":' in ran.out
     # The second search is for the one input that was patched.
     assert ran.out.count('"metadata":{"album":{"page":3}}') == 3

@@ -25,6 +25,7 @@ nsfw_scores <- nsfw_model, raw_images
 occlusion_maps <- nsfw_model, nsfw_scores, raw_images
 deconvnet_maps <- nsfw_model, nsfw_scores, raw_images
 nsfw_evaluation <- labelled_images, nsfw_model, nsfw_training, raw_images
+health <-
 """.strip()
 
 CHECKS = """
@@ -71,9 +72,10 @@ def test_assets_are_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
     wants_gpu = {"embeddings", "tsne_2d", "nsfw_scores", "occlusion_maps", "deconvnet_maps"}
     wants_gpu |= {"nsfw_training", "nsfw_evaluation"}
     for name, node in NODES.items():
-        partitions = None if name == "nsfw_model" else "collections"
+        partitions = None if name in ("nsfw_model", "health") else "collections"
         assert getattr(node.partitions_def, "name", None) == partitions
-        assert node.group_name == ("photo_map" if name in PHOTO_MAP else "nsfw")
+        group = {"health": "operation"}.get(name, "photo_map" if name in PHOTO_MAP else "nsfw")
+        assert node.group_name == group
         assert node.pools == ({"gpu"} if name in wants_gpu else set())
 
 

@@ -8,7 +8,6 @@ from assets.methods.common.files import written_whole
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.mlflow_database import fault_of_database
 from assets.resources.tracking import DAGSTER_RUN, Tracking
-from orchestration import doctor
 from orchestration.dead_runs import PROCESS_TAG, this_process
 from orchestration.doctor import damaged_databases, findings
 from orchestration.instance import register
@@ -88,10 +87,3 @@ def test_a_database_of_a_newer_mlflow_is_for_a_person_to_mend(home, look):
 def test_a_file_that_is_being_written_is_no_finding(home, look):
     with written_whole(home / "file.txt"):
         assert look() == []
-
-
-def test_little_room_is_for_a_person_to_mend(look, monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 2**62)
-    (found,) = look()
-    assert found.repair is None
-    assert "MB left" in found.what

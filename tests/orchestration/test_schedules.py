@@ -7,8 +7,9 @@ import pytest
 
 from assets.resources.collections import Collection
 from assets.resources.photos import Photos
+from orchestration import schedules
 from orchestration.instance import register
-from orchestration.schedules import nightly, nightly_moderation
+from orchestration.schedules import health_after_the_night, nightly, nightly_moderation
 
 
 def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, instance):
@@ -72,3 +73,11 @@ def test_a_collection_that_is_broken_keeps_no_other_from_its_night(home, instanc
 @pytest.mark.parametrize("schedule", [nightly, nightly_moderation])
 def test_a_schedule_is_off_until_it_is_switched_on(schedule):
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+
+
+def test_health_is_asked_for_only_where_there_are_nights(instance, monkeypatch):
+    assert health_after_the_night.default_status == dg.DefaultScheduleStatus.RUNNING
+    context = dg.build_schedule_context(instance=instance)
+    assert isinstance(health_after_the_night(context), dg.SkipReason)
+    monkeypatch.setattr(schedules, "schedules_that_are_on", lambda instance: ["nightly"])
+    assert isinstance(health_after_the_night(context), dg.RunRequest)

@@ -31,6 +31,7 @@ from orchestration.sensors import (
     finish_failed_runs,
     kept_settings,
     new_images,
+    notices,
 )
 from support.jobs import nothing
 
@@ -340,3 +341,22 @@ def test_dead_runs_are_looked_for_every_few_seconds_without_being_asked(instance
     monkeypatch.setattr(sensors, "kill_processes_of_ended_runs", lambda instance: [1, 2])
     told = dead_runs(dg.build_sensor_context(instance=instance))
     assert told.skip_message == "1 runs had died, 2 processes had outlived theirs."
+
+
+def test_notices_go_round_every_half_minute_without_being_asked(home, instance, monkeypatch):
+    assert notices.default_status == dg.DefaultSensorStatus.RUNNING
+    assert notices.minimum_interval_seconds == 30
+    monkeypatch.setattr(sensors, "_SECONDS_FOR_NOTICES", 30)
+    told = notices(dg.build_sensor_context(instance=instance))
+    assert told.skip_message == "0 causes are open; nobody is set to be told."
+    assert (home / "notices" / "state.json").exists()
+
+
+def test_a_receiver_that_is_down_is_named_in_the_log(home, instance, monkeypatch, caplog):
+    run = instance.create_run_for_job(nothing)
+    instance.report_run_failed(run)
+    monkeypatch.setenv("TESSERA_NOTICE_WEBHOOK", "http://127.0.0.1:9/secret")
+    monkeypatch.setattr(sensors, "_SECONDS_FOR_NOTICES", 30)
+    notices(dg.build_sensor_context(instance=instance))
+    assert "Notices are waiting for the receiver webhook: it cannot be reached" in caplog.text
+    assert "secret" not in caplog.text

@@ -24,11 +24,13 @@ _FLOAT32 = np.dtype("<f4")
 class WindowScoreStore:
     """Scores of windows in files below ``folder``, a file a key.
 
-    Two runs may write to one file at the same time: what they write is the same.
+    Two runs may write to one file at the same time: what they write is the same. ``opened`` has the
+    keys of those that were asked for.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.opened = set[str]()
 
     def open(self, key: str, count: int) -> np.memmap:
         """Return the scores of ``count`` windows, (count,) float32, NaN where there is none.
@@ -37,6 +39,7 @@ class WindowScoreStore:
         after; ``finish`` with it to outlast a power cut too. A damaged file is put aside.
         """
         path = self._folder / f"{key}.f32"
+        self.opened.add(key)
         try:
             content, was_sealed = read_sealed(path, key)
             if len(content) != count * _FLOAT32.itemsize:

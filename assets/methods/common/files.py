@@ -5,44 +5,55 @@ a killed process has left behind is recognised.
 """
 
 import contextlib
+import filecmp
 import hashlib
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import psutil
 
 _log = logging.getLogger(__name__)
 
+_REMOVED = ".removed-"
 _UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path to write to; afterwards the file is synced and renamed to ``path``.
+
+    Until then only the owner can read it, and afterwards whom ``mode`` lets.
 
     If the body raises, no file is left behind and an older file at ``path`` stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{_machine()}-{os.getpid()}-"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
+    beside = new_unfinished(path.parent, path.suffix)
     try:
         yield beside
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
         # Only the owner can read what mkstemp makes; results are ordinary files.
-        beside.chmod(0o644)
+        beside.chmod(mode)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def new_unfinished(folder: Path, suffix: str = "") -> Path:
+    """Make a file that only the owner can read, and that is removed if this process is killed."""
+    prefix = f".{_machine()}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    os.close(handle)
+    return Path(name)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -51,15 +62,68 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.write_bytes(data)
 
 
-def remove_unfinished(folder: Path, only_look: bool = False) -> list[Path]:
-    """Remove what processes of this machine that were killed have left below a folder.
+def remove(place: Path) -> None:
+    """Remove a file or a folder; a folder vanishes as a whole, or what is left is recognised."""
+    if not place.is_dir() or place.is_symlink():
+        place.unlink(missing_ok=True)
+        return
+    if not place.name.startswith(_REMOVED):
+        beside = place.with_name(f"{_REMOVED}{place.name}")
+        if beside.exists():
+            # What a process has left that was killed here.
+            shutil.rmtree(beside)
+        place = place.rename(beside)
+    shutil.rmtree(place)
+
+
+def half_removed(folder: Path) -> list[Path]:
+    """Return the folders below ``folder`` whose removal was interrupted."""
+    return sorted(place for place in folder.rglob(f"{_REMOVED}*") if place.is_dir())
+
+
+def share(new: Path, old: Path) -> bool:
+    """Make two files of the same bytes one file with two names; return whether it is one.
+
+    Afterwards neither may be written to in place: it would change the other.
+    """
+    beside = new.with_name(f".{new.name[:100]}.shared")
+    # A file may have gone, and not every disk has files of two names.
+    try:
+        if new.samefile(old):
+            return True
+        if not filecmp.cmp(new, old, shallow=False):
+            return False
+        beside.unlink(missing_ok=True)
+        beside.hardlink_to(old)
+        beside.replace(new)
+    except OSError:
+        return False
+    return True
+
+
+def share_equal_files(folder: Path, older: Path) -> None:
+    """``share`` each file below ``folder`` with one below ``older``, whatever they are called."""
+    by_size: dict[int, list[Path]] = {}
+    for old in _files_below(older):
+        by_size.setdefault(old.stat().st_size, []).append(old)
+    for new in _files_below(folder):
+        any(share(new, old) for old in by_size.get(new.stat().st_size, ()))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
+
+
+def remove_unfinished(folder: Path, only_look: bool = False, deep: bool = True) -> list[Path]:
+    """Remove what processes of this machine that were killed have left in a folder.
 
     Returns what was removed, or would be if it were not to ``only_look``. What a process is still
-    writing stays.
+    writing stays. ``deep``: also in the folders below it.
     """
+    walk = os.walk(folder) if deep else islice(os.walk(folder), 1)
     left = [
         Path(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in walk
         for name in names
         if (found := _UNFINISHED.fullmatch(name)) and found[1] == _machine()
         if not psutil.pid_exists(int(found[2]))

@@ -1,29 +1,45 @@
-"""Each photo gets a cell of its own, at the least total squared distance from its point.
+"""Each photo gets a cell of its own, at the least total distance from its point.
 
-Small grids are solved by the Jonker-Volgenant algorithm (Jonker and Volgenant, "A shortest
-augmenting path algorithm for dense and sparse linear assignment problems", Computing 38, 1987),
-large ones by ShuffleSnap, which solves windows of the grid and, when asked to be exact, goes on to
-a min-cost flow with a Lagrangian bound over all cells. Optimality is never taken on trust: a
-result counts as certified only when its cost meets a lower bound computed from dual variables.
+What is summed is the squared distance or the distance itself, and several solvers can do it
+(`Solver`). Left to choose, ``assign`` solves small grids by the Jonker-Volgenant algorithm (Jonker
+and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment
+problems", Computing 38, 1987), large ones by ShuffleSnap, or where the distance itself is summed by
+a network simplex. Optimality is never taken on trust: a result counts as certified only when its
+cost meets a lower bound computed from dual variables.
 """
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
+from assets.methods.layout.dense_assignment import (
+    Cost,
+    check_size,
+    costs_of_cells,
+    dual_bound,
+    solve_hungarian,
+    solve_jonker_volgenant,
+    solve_network_simplex,
+)
+from assets.methods.layout.entropic_transport import REGULARISATION, solve_entropic
 from assets.methods.layout.grid import GridShape
+from assets.methods.layout.large_assignment import solve_near, solve_proven
+from assets.methods.layout.sparse_transport import MOST_PHOTOS, solve_sparse
+
+# auto: jonker-volgenant up to LAPJV_CELLS, and beyond what large_assignment or sparse_transport do.
+Solver = Literal["auto", "jonker-volgenant", "hungarian", "optimal-transport", "sinkhorn"]
 
 LAPJV_CELLS = 2_048  # lapjv's time grows with the cube of the cells: about 1.5 s here
-EXACT_PHOTOS = 10_000  # up to here ShuffleSnap proves optimality in seconds without being asked
+EXACT_PHOTOS = 10_000  # up to here optimality is proven in seconds without being asked
 CERTIFIED_GAP = 1e-6  # a proven relative gap that counts as optimal
-# Cost levels of lapjv's rounded passes, coarse to fine. One pass is enough on most grids, but on a
-# grid of one row the step from it to full precision would take 20 s.
-_LEVELS = (2**6, 2**10, 2**14, 2**18, 2**22, 2**26)
-_ROUNDING = 1e-12  # of the squared distance of a photo, in cells
-_SEED = 0  # of ShuffleSnap's starting permutation
+NEAR_GAP = 1e-4  # promised of squared distances where a proof was asked for above EXACT_PHOTOS
+SOFT_GAP = 0.1  # promised of sinkhorn, and of distances above EXACT_PHOTOS
+_ROUNDING = 1e-12  # of the cost of a photo, in cells
+_NEED_ALL_COSTS = ("jonker-volgenant", "hungarian", "sinkhorn")
 
 
 @dataclass(frozen=True)
@@ -32,12 +48,14 @@ class Assignment:
 
     Attributes:
         row, col: (n,) int32, no two photos in one cell.
-        cost: the sum over photos of the squared distance in cells; the mean is ``cost / n``.
+        cost: the sum over photos of the squared distance in cells, or of the distance.
         lower_bound: a proven lower bound on the cost of any assignment, or None if not computed.
         gap: ``(cost - lower_bound) / cost``, 0 if the cost is 0, None without a bound.
         certified: whether the gap is proven to be at most ``CERTIFIED_GAP``.
-        solver: ``"lapjv"``, ``"shufflesnap exact"`` or ``"shufflesnap"``.
+        solver: the program that found it: ``"lapjv"``, ``"scipy"``, ``"network simplex"``,
+            ``"sinkhorn"``, ``"shufflesnap exact"`` or ``"shufflesnap"``.
         seconds: wall-clock time of the solver.
+        cost_kind: what ``cost`` and its bound sum up. Homes of before have none: squares.
     """
 
     row: NDArray[np.int32]
@@ -48,6 +66,7 @@ class Assignment:
     certified: bool
     solver: str
     seconds: float
+    cost_kind: Cost = "squared"
 
 
 def assign(
@@ -57,18 +76,22 @@ def assign(
     certify: bool = False,
     time_limit_seconds: float = 60.0,
     progress: Progress = silent,
+    solver: Solver = "auto",
+    cost: Cost = "squared",
 ) -> Assignment:
     """Assign points (n, 2), in units of the cell pitch as (x, y), to the cells of ``grid``.
 
     Cells in excess of the photos stay empty; the solver chooses which. Up to ``LAPJV_CELLS`` cells
-    and up to ``EXACT_PHOTOS`` photos the result is optimal. Beyond, it is near-optimal without a
-    bound, unless ``certify`` asks for a proven bound: then the exact solver refines its candidates
-    until the gap closes or ``time_limit_seconds`` have passed (it ends the round it is in).
+    and up to ``EXACT_PHOTOS`` photos the result is optimal, except that of sinkhorn. Beyond, the
+    squared distances of ``auto`` are near-optimal without a bound, unless ``certify`` asks for a
+    proven bound: then the exact solver refines its candidates until the gap closes or
+    ``time_limit_seconds`` have passed (it ends the round it is in). All other results have a bound.
 
     The result depends on the points alone, not on the number of threads; only a search cut short
     by its time limit depends on the speed of the machine.
 
     Raises:
+        UserError: the grid is too large for the solver.
         ValueError: there are no points, or more than cells.
     """
     points = np.ascontiguousarray(points_in_cells, dtype=np.float64)
@@ -77,14 +100,59 @@ def assign(
         raise ValueError(f"{n} points do not fit into {grid.cells} cells")
     started = time.perf_counter()
     progress(0, n)
-    if grid.cells <= LAPJV_CELLS:
-        solver, (cell, bound) = "lapjv", _solve_dense(points, grid)
+    is_small = grid.cells <= LAPJV_CELLS
+    cell: NDArray[np.integer]
+    bound: float | None
+    if solver in _NEED_ALL_COSTS or is_small:
+        name, cell, bound = _solve_dense(points, grid, solver, cost)
+    elif solver == "optimal-transport" or cost == "distance":
+        name = "network simplex" if n <= MOST_PHOTOS else "shufflesnap"
+        cell, bound = solve_sparse(points, grid, cost, time_limit_seconds)
     elif certify or n <= EXACT_PHOTOS:
-        solver, (cell, bound) = "shufflesnap exact", _solve_exact(points, grid, time_limit_seconds)
+        name, (cell, bound) = "shufflesnap exact", solve_proven(points, grid, time_limit_seconds)
     else:
-        solver, (cell, bound) = "shufflesnap", (_solve_fast(points, grid), None)
+        name, cell, bound = "shufflesnap", solve_near(points, grid), None
     progress(n, n)
-    return _as_assignment(points, grid, cell, bound, solver, time.perf_counter() - started)
+    return _as_assignment(points, grid, cell, bound, name, time.perf_counter() - started, cost)
+
+
+def cost_of(
+    points: NDArray[np.float64], row: NDArray[np.integer], col: NDArray[np.integer], cost: Cost
+) -> float:
+    """Return the sum over n photos of the distance from point (n, 2) to cell, or of its square."""
+    squared = np.square(points - np.stack([col, row], axis=1))
+    return float(squared.sum() if cost == "squared" else np.sqrt(squared.sum(axis=1)).sum())
+
+
+def promised_gap(solver: str, cost_kind: Cost, n: int, cost: float) -> float:
+    """Return the largest gap that a result of so many photos and such a cost may have.
+
+    ``solver`` is that of the `Assignment`. Sinkhorn cannot tell costs apart that differ by less
+    than its regularisation, which is much where all photos lie near their cells.
+    """
+    if solver == "sinkhorn":
+        return max(SOFT_GAP, n * REGULARISATION[cost_kind] / cost) if cost else SOFT_GAP
+    if n <= EXACT_PHOTOS or solver in ("lapjv", "scipy"):
+        return CERTIFIED_GAP
+    return NEAR_GAP if cost_kind == "squared" and solver == "shufflesnap exact" else SOFT_GAP
+
+
+def _solve_dense(
+    points: NDArray[np.float64], grid: GridShape, solver: Solver, cost: Cost
+) -> tuple[str, NDArray[np.integer], float]:
+    """Return the program that was used, the cell of each point, and a lower bound on the cost."""
+    if grid.cells > LAPJV_CELLS:
+        check_size(solver, grid)
+    costs = costs_of_cells(points, grid, cost)
+    if solver == "sinkhorn":
+        name, (cell, prices) = "sinkhorn", solve_entropic(costs, cost)
+    elif solver == "hungarian":
+        name, (cell, prices) = "scipy", solve_hungarian(costs)
+    elif solver == "optimal-transport":
+        name, (cell, prices) = "network simplex", solve_network_simplex(costs)
+    else:
+        name, (cell, prices) = "lapjv", solve_jonker_volgenant(costs)
+    return name, cell, dual_bound(costs, prices)
 
 
 def _as_assignment(
@@ -94,9 +162,10 @@ def _as_assignment(
     bound: float | None,
     solver: str,
     seconds: float,
+    cost_kind: Cost,
 ) -> Assignment:
     row, col = (part.astype(np.int32) for part in np.divmod(cell, grid.columns))
-    cost = float(np.square(points - np.stack([col, row], axis=1)).sum())
+    cost = cost_of(points, row, col, cost_kind)
     gap = None
     if bound is not None:
         # Costs are not negative, so 0 is a bound too; above the cost it can be only by rounding.
@@ -104,79 +173,4 @@ def _as_assignment(
         # Points that lie on their cells cost no more than rounding, and rounding has no ratio.
         gap = (cost - bound) / cost if cost - bound > _ROUNDING * len(points) else 0.0
     certified = gap is not None and gap <= CERTIFIED_GAP
-    return Assignment(row, col, cost, bound, gap, certified, solver, seconds)
-
-
-def _solve_dense(points: NDArray[np.float64], grid: GridShape) -> tuple[NDArray[np.integer], float]:
-    """Return the optimal cell of each point and a lower bound on the cost, by lapjv.
-
-    On costs that are not whole numbers lapjv's row reduction can spend minutes on price changes of
-    1e-10 at a time. So it first solves for costs rounded to ever finer whole numbers, each time
-    starting from the prices (the dual variables of the cells) found so far; what is left to do at
-    full precision takes milliseconds.
-    """
-    costs = _padded_costs(points, grid)
-    if grid.cells == 1:  # lapjv leaves the prices of a single cell undefined
-        return np.zeros(1, dtype=np.int32), float(costs[0, 0])
-    prices = np.zeros(grid.cells)
-    largest = max(costs.max(), 1.0)
-    for levels in _LEVELS:
-        rounded = np.rint(_reduced(costs, prices) * (levels / largest))
-        prices += _lapjv(rounded)[2][2].astype(np.float64) * (largest / levels)
-    cell, _, (_, _, corrections) = _lapjv(_reduced(costs, prices), force_doubles=True)
-    prices += corrections
-    return cell[: len(points)], _dual_bound(costs, prices)
-
-
-def _padded_costs(points: NDArray[np.float64], grid: GridShape) -> NDArray[np.float64]:
-    """Return the squared distance of every point to every cell, with a free row a surplus cell."""
-    row, col = np.divmod(np.arange(grid.cells), grid.columns)
-    costs = np.zeros((grid.cells, grid.cells))
-    costs[: len(points)] = np.square(points[:, :1] - col) + np.square(points[:, 1:] - row)
-    return costs
-
-
-def _reduced(costs: NDArray[np.float64], prices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the costs less the prices of the cells, the least of each row being 0."""
-    reduced = costs - prices
-    reduced -= reduced.min(axis=1, keepdims=True)
-    return reduced
-
-
-def _lapjv(costs: NDArray[np.float64], *, force_doubles: bool = False) -> tuple:
-    from lapjv import lapjv
-
-    return lapjv(costs, force_doubles=force_doubles)
-
-
-def _dual_bound(costs: NDArray[np.float64], prices: NDArray[np.float64]) -> float:
-    """Return the lower bound on the cost that ``prices`` of the cells prove.
-
-    With u_i = min_j (c_ij - v_j) every u_i + v_j <= c_ij, so that sum u + sum v is feasible for the
-    dual of the assignment problem whatever the solver's rounding.
-    """
-    return float((costs - prices).min(axis=1).sum() + prices.sum())
-
-
-def _solve_exact(
-    points: NDArray[np.float64], grid: GridShape, time_limit_seconds: float
-) -> tuple[NDArray[np.integer], float]:
-    import shufflesnap
-
-    target = shufflesnap.Grid.rectangle(grid.columns, grid.rows)
-    result = shufflesnap.assign(
-        points,
-        target,
-        normalize="none",
-        seed=_SEED,
-        exact=True,
-        exact_time_limit=time_limit_seconds,
-    )
-    return result.cell, float(result.lower_bound)
-
-
-def _solve_fast(points: NDArray[np.float64], grid: GridShape) -> NDArray[np.integer]:
-    import shufflesnap
-
-    target = shufflesnap.Grid.rectangle(grid.columns, grid.rows)
-    return shufflesnap.assign(points, target, normalize="none", seed=_SEED).cell
+    return Assignment(row, col, cost, bound, gap, certified, solver, seconds, cost_kind)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.assignment import Assignment, assign
+from assets.methods.layout.assignment import Assignment, Solver, assign
+from assets.methods.layout.dense_assignment import Cost
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 from assets.methods.layout.quality import LayoutQuality, layout_quality
 from assets.methods.layout.refinement import Refinement, refine
@@ -17,7 +18,7 @@ from assets.methods.layout.refinement import Refinement, refine
 
 @dataclass(frozen=True)
 class LayoutSettings:
-    """The grid's shape, whether optimality has to be proven, and whether cells are swapped then.
+    """The grid's shape, how cells are assigned and proven, and whether they are swapped then.
 
     Raises:
         UserError: the shape cannot be read, or a number is out of its range.
@@ -28,6 +29,8 @@ class LayoutSettings:
     certify_seconds: float = 60.0
     refine: bool = True
     seed: int = 0
+    solver: Solver = "auto"
+    cost: Cost = "squared"
 
     def __post_init__(self) -> None:
         choose_grid(1, self.shape)
@@ -77,7 +80,7 @@ def lay_out(
         progress: given the unit of a step, returns the step's listener.
 
     Raises:
-        UserError: the grid is too small for n photos.
+        UserError: the grid is too small for n photos, or too large for the solver.
     """
     settings = settings or LayoutSettings()
     grid = choose_grid(len(points), settings.shape)
@@ -88,6 +91,8 @@ def lay_out(
         certify=settings.certify,
         time_limit_seconds=settings.certify_seconds,
         progress=progress("photos assigned"),
+        solver=settings.solver,
+        cost=settings.cost,
     )
     row, col, refinement, unrefined_quality = assignment.row, assignment.col, None, None
     if settings.refine:

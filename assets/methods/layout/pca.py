@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 _BLOCK_ROWS = 4_096  # rows held in double precision at a time
 _DEVIATION = 1e-4  # of the first coordinate; t-SNE converges poorly from larger starts
+_NO_LENGTH = 1e-6  # of the longest component: what is shorter is rounding
 _JITTER = 0.01  # of that deviation, so that copies of one photo do not start in one point
 
 
@@ -36,6 +37,35 @@ def principal_components(vectors: NDArray[np.floating], most: int) -> NDArray[np
             _, directions = eigh(scatter, subset_by_index=(dimensions - kept, dimensions - 1))
             scores = np.concatenate([(block - mean) @ directions for block in _blocks(vectors)])
     return _with_fixed_signs(scores[:, ::-1])
+
+
+def principal_axes(
+    vectors: NDArray[np.floating], most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean (d,) of vectors (n, d), and their first principal axes (d, k).
+
+    ``on_axes`` gives the principal components of these vectors, and of others that were not among
+    them. k is at most ``most``, n and d, and fewer where the vectors vary along fewer
+    axes; it is 0 where they are all equal. The bytes do not depend on the number of threads.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    components = principal_components(vectors, most)
+    lengths = np.linalg.norm(components, axis=0)
+    varies = lengths > _NO_LENGTH * lengths.max(initial=0.0)
+    directions = components[:, varies] / lengths[varies]
+    axes = np.zeros((vectors.shape[1], directions.shape[1]))
+    with threadpool_limits(limits=1):
+        for start, block in zip(range(0, len(vectors), _BLOCK_ROWS), _blocks(vectors), strict=True):
+            axes += (block - mean).T @ directions[start : start + _BLOCK_ROWS]
+    return mean, axes / lengths[varies]
+
+
+def on_axes(
+    vectors: NDArray[np.floating], mean: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``(vectors - mean) @ axes``, (n, k); the bytes depend on no number of threads."""
+    with threadpool_limits(limits=1):
+        return np.concatenate([(block - mean) @ axes for block in _blocks(vectors)])
 
 
 def first_two(components: NDArray[np.float64]) -> NDArray[np.float64]:

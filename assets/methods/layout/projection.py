@@ -15,14 +15,20 @@ from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
+from assets.methods.layout import inductive
 from assets.methods.layout.pca import first_two, principal_components
+from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.layout.torchdr_methods import largevis, umap
 from assets.methods.layout.tsne import tsne
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
-METHODS = (*_METHODS_WITH_NEIGHBOURS, "pca")
+METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
+_COMPONENTS_READ = 4  # by DrLIM and triplet, as a multiple of those of the other methods
+# DrLIM and triplet look at some of the photos in each step: the photos for which they take one step
+# an iteration, and the fewest and the most steps an iteration.
+_PHOTOS_AN_ITERATION, _FEWEST_STEPS, _MOST_STEPS = 640, 0.5, 8.0
 _FEWEST_PHOTOS = 5  # with fewer, no perplexity lies between 1 and (n - 1) / 3
 _SAME = 1e-6  # vectors whose largest component is below this are copies; they have unit length
 
@@ -33,11 +39,13 @@ class ProjectionSettings:
 
     Attributes:
         method: one of ``METHODS``.
-        perplexity: the effective number of neighbours of each photo (UMAP: their number); lowered
-            to (n - 1) / 3 where n photos are too few for it.
-        pca_components: principal components that the vectors are first reduced to.
+        perplexity: the effective number of neighbours of each photo (UMAP: their number; DrLIM and
+            triplet: twice their number); lowered to (n - 1) / 3 where n photos are too few for it.
+        pca_components: principal components that the vectors are first reduced to (DrLIM and
+            triplet: four times as many).
         seed: of the random numbers.
-        iterations: steps of the optimisation.
+        iterations: steps of the optimisation (DrLIM and triplet: half as many for few photos, and
+            up to eight times as many for 5,000 and more).
 
     Raises:
         UserError: a setting is outside its range.
@@ -65,6 +73,11 @@ class ProjectionSettings:
             raise UserError(f"At least 1 iteration is needed, not {self.iterations}.")
         if self.seed < 0:
             raise UserError(f"The seed may not be negative, as {self.seed} is.")
+
+    @property
+    def is_inductive(self) -> bool:
+        """Whether the method trains a network, which then places photos that it has not seen."""
+        return self.method in inductive.METHODS
 
 
 @dataclass(frozen=True)
@@ -147,12 +160,13 @@ def project(
     """
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
+    n = len(vectors)
     components = principal_components(vectors, settings.pca_components)
-    n = len(components)
-    all_same = np.abs(components).max() < _SAME
-    if settings.method == "pca" or n < _FEWEST_PHOTOS or all_same:
+    if settings.method == "pca" or _is_plain(components):
         progress(n, n)
         return first_two(components)
+    if settings.is_inductive:
+        return fit_inductive(vectors, settings, device, progress).place(vectors)
     method = _METHODS_WITH_NEIGHBOURS[settings.method]
     return method(
         components,
@@ -162,3 +176,33 @@ def project(
         device=device,
         progress=progress,
     )
+
+
+def is_too_plain(vectors: NDArray[np.floating]) -> bool:
+    """Whether vectors (n, d) keep their PCA coordinates: they are too few, or all equal."""
+    return len(vectors) < _FEWEST_PHOTOS or bool(np.ptp(vectors, axis=0).max() < _SAME)
+
+
+def fit_inductive(
+    vectors: NDArray[np.floating],
+    settings: ProjectionSettings,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> ProjectionNetwork:
+    """Train the network of an inductive method on vectors (n, d) that are not ``is_too_plain``."""
+    n = len(vectors)
+    steps_an_iteration = min(max(n / _PHOTOS_AN_ITERATION, _FEWEST_STEPS), _MOST_STEPS)
+    return inductive.fit_network(
+        settings.method,
+        vectors,
+        neighbours=max(1, round(min(settings.perplexity / 2, (n - 1) / 3))),
+        components=_COMPONENTS_READ * settings.pca_components,
+        steps=max(1, round(steps_an_iteration * settings.iterations)),
+        seed=settings.seed,
+        device=device,
+        progress=progress,
+    )
+
+
+def _is_plain(components: NDArray[np.float64]) -> bool:
+    return len(components) < _FEWEST_PHOTOS or bool(np.abs(components).max() < _SAME)

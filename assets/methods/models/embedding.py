@@ -75,8 +75,13 @@ def vector_key(backbone: str, precision: Precision) -> str:
     Raises:
         UserError: as for ``load_backbone``.
     """
+    return key_of_fingerprint(backbone_fingerprint(backbone), precision)
+
+
+def key_of_fingerprint(fingerprint: str, precision: Precision) -> str:
+    """Return the same for the fingerprint of a backbone that is loaded already."""
     # Another precision or another decoder gives other vectors, which must not pass for these.
-    return f"{backbone_fingerprint(backbone)}-{precision}-{DECODE_VERSION}"
+    return f"{fingerprint}-{precision}-{DECODE_VERSION}"
 
 
 def embed(

@@ -135,6 +135,22 @@ class VectorStore:
         with suppress(FileNotFoundError):
             folder.rename(aside)
 
+    def unused(self, is_used: Callable[[str], bool]) -> Iterator[Path]:
+        """Yield the files that hold vectors of no photo in use, and what ``forget`` has set aside.
+
+        ``is_used`` is asked about each id. A file that cannot be read is left to ``find``.
+        """
+        yield from sorted(self._folder.glob("*.former-*"))
+        for shard in sorted(self._folder.glob("*/[!.]*.parquet")):
+            if ".former-" in shard.parent.name:
+                continue
+            try:
+                ids = pq.read_table(shard, columns=["image_id"])["image_id"].to_pylist()
+            except (OSError, KeyError, pa.ArrowException):
+                continue
+            if not any(map(is_used, ids)):
+                yield shard
+
     def append(self, fingerprint: str, image_ids: Sequence[str], vectors: np.ndarray) -> None:
         """Add n vectors, (n, d) float32, as one shard."""
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())

@@ -26,7 +26,7 @@ from assets.methods.common.checksums import (
     write_sealed,
 )
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import set_aside
+from assets.methods.common.files import remove, set_aside
 from assets.methods.common.sqlite_files import fault_in, set_database_aside, table_names
 from assets.methods.photos.animation import ANIMATED_FORMATS, Animation, Frame, frame_id
 from assets.methods.photos.decode import VERDICT_VERSION, DecodedPhoto
@@ -215,6 +215,36 @@ class PhotoStore:
         return {one: one for one in ids} | {
             one: frame_id(one, animation.shown) for one, animation in animations
         }
+
+    def image_ids(self) -> set[str]:
+        """Return the image_ids of the photos that anything is stored of."""
+        copies = (self.folder / "working_copies").glob("*/[!.]*.jpg")
+        frames = (self.folder / "frames").glob("*/[!.]*")
+        return {copy.stem for copy in copies} | {folder.name for folder in frames}
+
+    def places(self, image_id: str) -> list[Path]:
+        """Return the file and the folder, as far as they are there, that hold a photo's pixels."""
+        both = self.working_copy_path(image_id), self._frames_folder(image_id)
+        return [place for place in both if place.exists()]
+
+    def forget(self, image_ids: Iterable[str]) -> None:
+        """Remove all that is stored of photos; of one that is met again, all is made anew."""
+        ids = [(image_id,) for image_id in image_ids]
+        # The records first: what is stored without one is found again, and removed by a repeat.
+        if (self.folder / "photos.sqlite").exists():
+            with FileLock(self.folder / "photos.lock"):
+                connection = self._open_database()
+            with closing(connection):
+                connection.execute("BEGIN IMMEDIATE")
+                with connection:
+                    for table in _TABLES:
+                        connection.executemany(
+                            f"DELETE FROM {table} WHERE image_id = ?",  # noqa: S608
+                            ids,
+                        )
+        for (image_id,) in ids:
+            for place in self.places(image_id):
+                remove(place)
 
     def _frames_folder(self, image_id: str) -> Path:
         return self.folder / "frames" / image_id[:2] / image_id

@@ -49,7 +49,9 @@ POLL_SECONDS = 15.0
 # The id of the champion's version while the registry is down, which knows its number.
 UNNUMBERED = "champion"
 
-_OTHER_VERSIONS = 2  # kept in memory
+# Kept in memory, beside the champion and the default embedding.
+_OTHER_VERSIONS = 2
+_OTHER_EMBEDDINGS = 1
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class ServedModels:
         self._served: dict[str, ServedModel] = {}
         # Keeps the versions beside the champion that were requested last.
         self._version = lru_cache(_OTHER_VERSIONS)(self._load_version)
+        self._other_embedding = lru_cache(_OTHER_EMBEDDINGS)(self._embedding_of)
         self._last_warning: dict[str, str] = {}
         self._first_try: Future[None] = Future()
         self._closing = threading.Event()
@@ -185,6 +188,19 @@ class ServedModels:
         if model_id == NSFW and _is_number(version):
             return await asyncio.wrap_future(self._loading.submit(self._version, version))
         raise _no_version(version)
+
+    async def embedding(self, backbone: str) -> ServedModel:
+        """Return the embedding of a backbone, which a map may have been made from.
+
+        Raises ApiError: there is no such network, or it could not be loaded.
+        """
+        if backbone == DEFAULT_BACKBONE:
+            return await self.find(EMBEDDING)
+        try:
+            loading = self._loading.submit(self._other_embedding, backbone)
+            return await asyncio.wrap_future(loading)
+        except UserError as error:
+            raise ApiError(Code.FAILURE, str(error), http_status=503) from error
 
     async def predict(self, model: ServedModel, image: ImageData) -> Prediction:
         """Return what a model says of an image; an embedding is of the frame that a map shows.
@@ -243,7 +259,10 @@ class ServedModels:
         self._last_warning[what] = sentence
 
     def _load_embedding(self) -> None:
-        backbone = load_backbone(DEFAULT_BACKBONE)
+        self._served[EMBEDDING] = self._embedding_of(DEFAULT_BACKBONE)
+
+    def _embedding_of(self, name: str) -> ServedModel:
+        backbone = load_backbone(name)
         plan = plan_compute(self._compute)
         embedder = Embedder(backbone, plan)
         model = ServedModel(
@@ -258,7 +277,7 @@ class ServedModels:
             BatchModel(EMBEDDING, embedder.batch_size, embedder),
             backbone.preprocessing,
         )
-        self._served[EMBEDDING] = self._warm_up(model)
+        return self._warm_up(model)
 
     def _load_champion(self) -> None:
         registered = self._models.champion()

@@ -1,15 +1,22 @@
 """The routes of visualizations."""
 
+import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
+from assets.methods.common.errors import UserError
 from assets.methods.common.timestamps import timestamp
 from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import (
     Code,
     ImageReply,
+    NearPhoto,
+    PlacementReply,
+    PlacementsReply,
+    PostPlacements,
     PostVisualization,
+    PredictInput,
     Status,
     StatusReply,
     VisualizationData,
@@ -17,7 +24,10 @@ from orchestration.api.contract import (
     VisualizationReply,
 )
 from orchestration.api.image_addresses import PAGE
-from orchestration.api.replies import reply_status
+from orchestration.api.inference.batching import gather_or_cancel
+from orchestration.api.inputs.images import ImageError, check_sources
+from orchestration.api.replies import batch_code, reply_status
+from orchestration.api.visualizations.placements import OpenMap, Placements
 from orchestration.api.visualizations.served_visualizations import Visualization
 
 router = APIRouter(tags=["visualizations"])
@@ -56,11 +66,50 @@ def get_visualization(request: Request, visualization_id: str) -> VisualizationR
     return _reply(request, found)
 
 
+@router.post(
+    "/v2/visualizations/{visualization_id}/placements",
+    response_model_exclude_none=True,
+    responses={400: {"model": PlacementsReply, "description": "Refused, or all images failed"}},
+)
+async def post_placements(
+    request: Request, response: Response, visualization_id: str, body: PostPlacements
+) -> PlacementsReply:
+    """Say where on a map images would lie, which are not kept."""
+    check_sources([posted.data.image for posted in body.inputs], Code.INVALID_VISUALIZATION)
+    placements = service_of(request).placements
+    on = await placements.open_map(caller_of(request).app, visualization_id)
+    placed = await gather_or_cancel([_placed(placements, on, one) for one in body.inputs])
+    code = batch_code(sum(one.x is None for one in placed), len(placed))
+    response.status_code = code.http_status
+    return PlacementsReply(status=reply_status(request, code), placements=placed)
+
+
 @router.delete("/v2/visualizations/{visualization_id}", response_model_exclude_none=True)
 def delete_visualization(request: Request, visualization_id: str) -> StatusReply:
     """Cancel a visualization that is pending; remove one that has ended, with its image."""
     service_of(request).visualizations.delete(caller_of(request).app, visualization_id)
     return StatusReply(status=reply_status(request, Code.OK))
+
+
+async def _placed(placements: Placements, on: OpenMap, posted: PredictInput) -> PlacementReply:
+    identity = posted.id or uuid.uuid4().hex
+    try:
+        found = await placements.place(on, posted.data.image)
+    except ImageError as error:
+        return PlacementReply(id=identity, status=Status.of(error.code, error.detail))
+    except UserError as error:
+        return PlacementReply(id=identity, status=Status.of(Code.FAILURE, str(error)))
+    place = found.place
+    return PlacementReply(
+        id=identity,
+        status=Status.of(Code.OK, found.note),
+        placed_by="network" if place.by_network else "neighbours",
+        x=place.x,
+        y=place.y,
+        row=place.row,
+        col=place.col,
+        neighbours=[NearPhoto(id=one, score=cosine) for one, cosine in found.neighbours],
+    )
 
 
 def _reply(request: Request, visualization: Visualization) -> VisualizationReply:

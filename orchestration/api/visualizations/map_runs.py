@@ -12,6 +12,7 @@ from assets.resources.progress import FOLLOWED_TAG
 from orchestration.api.visualizations.visualization_store import StoredVisualization
 from orchestration.dead_runs import FINISHED, UNFINISHED
 from orchestration.run_queue import (
+    APP_TAG,
     MAX_RETRIES_TAG,
     PARTITION_TAG,
     PRIORITY_TAG,
@@ -24,7 +25,7 @@ from orchestration.run_queue import (
 from orchestration.runs import failure_of
 
 JOB = "photo_map"
-APP = "tessera/app"
+APP = APP_TAG
 DIGEST = "tessera/digest"
 PHOTOS = "tessera/photos"
 KEPT_ASSET = "mosaic"

@@ -13,11 +13,19 @@ from typing import Any
 
 from filelock import FileLock
 
-from assets.config import ASSETS, GridConfig, MosaicConfig, check_settings, config_of
+from assets.config import (
+    ASSETS,
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    check_settings,
+    config_of,
+)
 from assets.io_managers import KEPT, release
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import choose_grid
 from assets.methods.layout.mosaic import plan_mosaic
+from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.provenance import tessera_version
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.input_store import InputStore
@@ -49,7 +57,7 @@ Settings = dict[str, dict[str, Any]]
 @dataclass(frozen=True)
 class Visualization:
     """What is known of a visualization: pending with its progress, ready with its pictures, or
-    failed for a reason that a person understands.
+    failed for a reason that a person understands. ``backbone`` embeds its photos.
     """
 
     id: str
@@ -61,6 +69,7 @@ class Visualization:
     progress: RunProgress | None = None
     mosaic: Path | None = None
     figure: Path | None = None
+    backbone: str = DEFAULT_BACKBONE
 
 
 class Visualizations:
@@ -258,12 +267,19 @@ class Visualizations:
             known.request.n_photos,
             known.created_at,
             Code.VISUALIZATION_PENDING,
+            backbone=_backbone(known.request),
         )
         if known.state == "pending":
             return replace(bare, progress=self._follower.progress(known))
         if known.state == "ready":
-            return _with_pictures(bare, known.folder)
+            return _with_pictures(bare, self._following(known.folder))
         return replace(bare, code=Code.VISUALIZATION_FAILED, reason=known.reason)
+
+    def _following(self, folder: Path | None) -> Path | None:
+        """Return where a value is now, if the home was moved after its path was written down."""
+        if folder is None or folder.exists():
+            return folder
+        return self._home / "outputs" / Path(*folder.parts[-3:])
 
 
 def _with_pictures(bare: Visualization, folder: Path | None) -> Visualization:
@@ -272,6 +288,12 @@ def _with_pictures(bare: Visualization, folder: Path | None) -> Visualization:
     if folder is None or mosaic is None or figure is None or not (folder / KEPT).exists():
         return replace(bare, code=Code.VISUALIZATION_FAILED, reason="Its image has been removed.")
     return replace(bare, code=Code.VISUALIZATION_READY, mosaic=mosaic, figure=figure)
+
+
+def _backbone(request: MapRequest) -> str:
+    """Return the network by which the photos of a map are embedded."""
+    config = request.run_config.get("ops", {}).get("embeddings", {}).get("config", {})
+    return EmbeddingsConfig(**config).backbone
 
 
 def _merged(settings: Settings, body: PostVisualization) -> Settings:

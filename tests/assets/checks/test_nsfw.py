@@ -138,7 +138,12 @@ def test_known_answers_that_cannot_be_asked_for_fail(put_to_use, models, unknown
 
 
 def test_a_model_that_does_not_answer_as_it_did_stops_what_comes_after():
-    (spec,) = nsfw_checks.model_gives_its_known_answers.check_specs
+    (spec,) = (
+        spec
+        for check in nsfw_checks.CHECKS
+        for spec in check.check_specs
+        if spec.name == "model_gives_its_known_answers"
+    )
     assert spec.blocking
 
 
@@ -209,7 +214,7 @@ def faults(catalogue: Catalogue, maps: OcclusionMaps) -> list[str]:
     result = nsfw_checks.maps_are_sound(catalogue, maps)
     told = result.metadata["faults"].value
     assert result.passed == (not told)
-    assert result.description == f"{len(maps.table)} maps, {len(told)} unsound"
+    assert result.description.startswith(f"{len(maps.table)} maps, {len(told)} unsound")
     return told
 
 
@@ -311,12 +316,7 @@ def test_reconstructions_are_finite_of_their_image_and_not_blank(catalogue, chan
 
 
 def test_no_check_is_without_a_test():
-    names = {
-        spec.name
-        for definition in vars(nsfw_checks).values()
-        if isinstance(definition, dg.AssetChecksDefinition)
-        for spec in definition.check_specs
-    }
+    names = {spec.name for definition in nsfw_checks.CHECKS for spec in definition.check_specs}
     assert names == {
         "model_gives_its_known_answers",
         "scores_are_probabilities",

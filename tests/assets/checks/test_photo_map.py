@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,9 +51,15 @@ def grid() -> GridAssignment:
     return _with_gap(GridAssignment(table, SIDE, SIDE, {}), 0.0, certified=True)
 
 
-def _with_gap(grid: GridAssignment, gap: float | None, certified: bool) -> GridAssignment:
-    metrics = {"assignment": {"gap": gap, "certified": certified}}
-    return dataclasses.replace(grid, metrics=metrics)
+def _with_gap(
+    grid: GridAssignment,
+    gap: float | None,
+    certified: bool,
+    solver: str = "shufflesnap exact",
+    **others: object,
+) -> GridAssignment:
+    assignment = {"gap": gap, "certified": certified, "solver": solver, "cost": 1e4, **others}
+    return dataclasses.replace(grid, metrics={"assignment": assignment})
 
 
 def _with_cells(grid: GridAssignment, row: np.ndarray, col: np.ndarray) -> GridAssignment:
@@ -213,6 +218,41 @@ def test_the_gap_of_a_large_collection_has_a_wider_promise(grid, gap, passed):
     assert checks.gap_is_within_its_promise(large).passed == passed
 
 
+@pytest.mark.parametrize(
+    ("solver", "cost_kind", "gap", "passed"),
+    [
+        ("lapjv", "distance", 1e-7, True),
+        ("network simplex", "distance", 1e-5, False),
+        ("scipy", "squared", 1e-5, False),
+        ("sinkhorn", "squared", 0.03, True),
+        ("sinkhorn", "distance", 0.2, False),
+    ],
+)
+def test_each_solver_has_its_promise(grid, solver, cost_kind, gap, passed):
+    found = _with_gap(grid, gap, certified=False, solver=solver, cost_kind=cost_kind)
+    check = checks.gap_is_within_its_promise(found)
+    assert check.passed == passed
+    assert {"squared": "sum of squared", "distance": "sum of distances"}[cost_kind] in (
+        check.description
+    )
+
+
+def test_sinkhorn_promises_nothing_below_its_regularisation(grid):
+    found = _with_gap(grid, 0.9, certified=False, solver="sinkhorn", cost_kind="squared", cost=1.0)
+    assert checks.gap_is_within_its_promise(found).passed
+
+
+@pytest.mark.parametrize(
+    ("solver", "gap", "passed"),
+    [("shufflesnap", 0.03, True), ("network simplex", 0.3, False), ("scipy", 1e-5, False)],
+)
+def test_distances_of_a_large_collection_are_near_their_bound(grid, solver, gap, passed):
+    table = pd.concat([grid.table] * (EXACT_PHOTOS // N + 1))
+    large = dataclasses.replace(grid, table=table)
+    found = _with_gap(large, gap, certified=False, solver=solver, cost_kind="distance")
+    assert checks.gap_is_within_its_promise(found).passed == passed
+
+
 def test_layout_beats_random_placement(embeddings, grid):
     check = checks.layout_beats_random_placement
     assert check(embeddings, grid).passed
@@ -250,12 +290,7 @@ def test_tiles_are_the_photos_of_the_layout(grid, format_):
 
 
 def test_no_check_is_without_a_test():
-    names = {
-        spec.name
-        for definition in vars(checks).values()
-        if isinstance(definition, dg.AssetChecksDefinition)
-        for spec in definition.check_specs
-    }
+    names = {spec.name for definition in checks.CHECKS for spec in definition.check_specs}
     tests = Path(__file__).read_text()
     assert len(names) == 9
     assert all(f"checks.{name}" in tests for name in names)

@@ -15,7 +15,9 @@ import yaml
 
 from assets.methods.common.devices import ComputePlan
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
 from assets.methods.models.classifier_file import (
+    classifier_file_name,
     describe_classifier,
     load_classifier,
     save_classifier,
@@ -91,6 +93,27 @@ def test_the_first_version_holds_all_that_a_reader_needs(registry, first, tracki
     (images,) = json.loads(known["signature"]["inputs"])
     assert images["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
     assert [one["name"] for one in json.loads(known["signature"]["outputs"])] == list(CLASSES)
+
+
+def test_a_model_that_comes_in_a_package_is_in_the_home_once(tracking, home, tmp_path):
+    folder = home / "models"
+    tiny = save_tiny(tmp_path / "tiny.safetensors", seed=0)
+    description = describe_classifier(tiny)
+    place = folder / classifier_file_name(description.architecture, description.fingerprint)
+
+    def packaged() -> Path:
+        write_whole(place, tiny.read_bytes())
+        return place
+
+    registry = ModelRegistry(tracking, folder, packaged)
+    model = registry.champion(packaged)
+    (version,) = versions(tracking)
+    artifacts = tracking.local_artifacts(version.run_id) / MODEL / "artifacts"
+    assert (artifacts / place.name).samefile(model.weights)
+    # So one fault damages both, and the package has it still.
+    place.write_bytes(place.read_bytes()[:1000])
+    assert registry.champion(not_needed).description == description
+    assert place.read_bytes() == tiny.read_bytes()
 
 
 def test_a_second_call_registers_nothing(registry, first, tracking, home):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -96,6 +97,29 @@ def test_a_parent_for_the_run_and_a_child_for_the_asset_linked_both_ways(trackin
     assert metadata["mlflow"].value.endswith(f"/runs/{child.info.run_id}")
     assert metadata["solver"].value == "lapjv"
     assert metadata["mosaic"].value.startswith("![thumbnail](data:image/jpeg;base64,")
+
+
+def test_what_a_run_logs_again_takes_no_room_and_is_there_all_the_same(tracking, instance):
+    def log(step: Step, picture: bytes, note: bytes) -> None:
+        step.run.file("mosaic.jpg", picture)
+        step.run.file("note.txt", note)
+        step.run.file_in_parent("mosaic.jpg", picture)
+        # Logged again in one run, as a retry does, it must not change what another run has.
+        step.run.file("note.txt", note)
+
+    files = []
+    for note in (b"first", b"second"):
+        asset = _asset_running(partial(log, picture=bytes(1000), note=note))
+        run_id = _materialise([asset], tracking, instance).run_id
+        parent, children = _tracked(tracking, run_id)
+        runs = (children["first"].info.run_id, parent.info.run_id)
+        folders = [tracking.local_artifacts(run) for run in runs]
+        files.append([folder / "mosaic.jpg" for folder in folders])
+        assert (folders[0] / "note.txt").read_bytes() == note
+    (child, parent), (child_again, parent_again) = files
+    assert child_again.read_bytes() == bytes(1000)
+    others = (parent, child_again, parent_again)
+    assert [child.samefile(other) for other in others] == [True] * 3
 
 
 @pytest.mark.parametrize(

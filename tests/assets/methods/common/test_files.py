@@ -1,11 +1,14 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from assets.methods.common.files import (
     remove_unfinished,
     set_aside,
+    share,
+    share_equal_files,
     write_whole,
     written_whole,
 )
@@ -56,3 +59,28 @@ def test_a_damaged_file_is_set_aside_by_whoever_is_first(tmp_path, caplog):
     set_aside(path, "is damaged")
     assert (tmp_path / "file.corrupt").read_bytes() == b"damaged"
     assert "file.txt, which is damaged, to file.corrupt" in caplog.text
+
+
+def test_files_of_the_same_bytes_become_one_whatever_they_are_called(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, names in ((old, ("a.txt", "b.txt")), (new, ("c.txt", "b.txt"))):
+        (folder / "deep").mkdir(parents=True)
+        (folder / "deep" / names[0]).write_bytes(b"same")
+        (folder / names[1]).write_bytes(folder.name.encode())
+    share_equal_files(new, old)
+    assert (new / "deep" / "c.txt").samefile(old / "deep" / "a.txt")
+    assert (new / "b.txt").read_bytes() == b"new"
+    assert (old / "b.txt").read_bytes() == b"old"
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_disk_without_files_of_two_names_keeps_both(tmp_path, monkeypatch):
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    for name in ("old", "new"):
+        (tmp_path / name).write_bytes(b"same")
+    assert not share(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "new").read_bytes() == b"same"
+    assert (tmp_path / "new").stat().st_nlink == 1

@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from assets.methods.layout.assignment import CERTIFIED_GAP, LAPJV_CELLS, Assignment, assign
+from assets.methods.common.errors import UserError
+from assets.methods.layout.assignment import (
+    CERTIFIED_GAP,
+    LAPJV_CELLS,
+    SOFT_GAP,
+    Assignment,
+    assign,
+    promised_gap,
+)
+from assets.methods.layout.dense_assignment import MOST_CELLS, Cost
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 
 
@@ -19,9 +29,11 @@ def clustered(n: int, grid: GridShape, seed: int = 0) -> np.ndarray:
     return points_to_cells(centres[rng.integers(0, 12, n)] + rng.normal(size=(n, 2)), grid)
 
 
-def least_cost(points: np.ndarray, grid: GridShape) -> float:
+def least_cost(points: np.ndarray, grid: GridShape, cost: Cost = "squared") -> float:
     row, col = np.divmod(np.arange(grid.cells), grid.columns)
     costs = np.square(points[:, :1] - col) + np.square(points[:, 1:] - row)
+    if cost == "distance":
+        costs = np.sqrt(costs)
     return float(costs[linear_sum_assignment(costs)].sum())
 
 
@@ -31,6 +43,16 @@ def assert_one_photo_a_cell(result: Assignment, n: int, grid: GridShape) -> None
     assert ((result.row >= 0) & (result.row < grid.rows)).all()
     assert ((result.col >= 0) & (result.col < grid.columns)).all()
     assert len(set(zip(result.row.tolist(), result.col.tolist(), strict=True))) == n
+
+
+def bound_and_gap(result: Assignment) -> tuple[float, float]:
+    assert result.lower_bound is not None
+    assert result.gap is not None
+    return result.lower_bound, result.gap
+
+
+EXACT = ("jonker-volgenant", "hungarian", "optimal-transport")
+COSTS: tuple[Cost, ...] = ("squared", "distance")
 
 
 def test_four_points_on_two_by_two_go_to_their_corners() -> None:
@@ -71,6 +93,122 @@ def test_the_cost_is_the_least_and_the_bound_proves_it(
     assert result.lower_bound is not None
     assert result.lower_bound <= result.cost
     assert result.certified
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(EXACT),
+    st.sampled_from(COSTS),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_every_exact_solver_finds_the_least_cost_and_proves_it(
+    solver, cost, n, columns, seed, whole_numbers
+) -> None:
+    rng = np.random.default_rng(seed)
+    grid = GridShape(columns, -(-n // columns) + int(rng.integers(0, 3)))
+    points = rng.uniform(0, columns, size=(n, 2))
+    if whole_numbers:
+        points = np.round(points)
+    result = assign(points, grid, solver=solver, cost=cost)
+    assert_one_photo_a_cell(result, n, grid)
+    assert result.cost == pytest.approx(least_cost(points, grid, cost), rel=1e-9, abs=1e-9)
+    assert result.cost_kind == cost
+    assert result.certified
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("n", [841, 900])
+def test_the_exact_solvers_agree_on_photos_of_a_usual_number(cost, n) -> None:
+    grid = GridShape(30, 30)
+    points = clustered(n, grid)
+    found = [assign(points, grid, solver=solver, cost=cost) for solver in EXACT]
+    assert [one.solver for one in found] == ["lapjv", "scipy", "network simplex"]
+    assert all(one.certified for one in found)
+    costs = [one.cost for one in found]
+    assert costs == pytest.approx([costs[0]] * 3, rel=1e-9)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("n", [2, 60, 841])
+@pytest.mark.parametrize("spread", [clustered, lambda n, grid: uniform(n, grid)])
+def test_sinkhorn_comes_near_the_least_cost_and_knows_how_near(cost, n, spread) -> None:
+    grid = choose_grid(n) if n < 800 else GridShape(30, 30)
+    points = spread(n, grid)
+    result = assign(points, grid, solver="sinkhorn", cost=cost)
+    assert_one_photo_a_cell(result, n, grid)
+    least = least_cost(points, grid, cost)
+    bound, gap = bound_and_gap(result)
+    assert bound <= least + 1e-9
+    assert least - 1e-9 <= result.cost <= 1.01 * least
+    assert gap <= promised_gap("sinkhorn", cost, n, result.cost)
+
+
+def uniform(n: int, grid: GridShape) -> np.ndarray:
+    return points_to_cells(np.random.default_rng(0).uniform(size=(n, 2)), grid)
+
+
+def test_the_sum_of_distances_lets_one_photo_go_far_and_the_squares_move_all() -> None:
+    # Three photos on their cells, and a fourth that comes in at the left.
+    points = np.array([[0.0, 0.1], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    grid = GridShape(columns=4, rows=1)
+    squares, distances = (assign(points, grid, cost=cost) for cost in COSTS)
+    assert squares.col.max() == distances.col.max() == 3
+    assert sorted(squares.col - points[:, 0]) == [0, 1, 1, 1]
+    # A step of three costs as much as three of one, less what is saved by the shorter way.
+    assert sorted(distances.col - points[:, 0]) == [0, 0, 0, 3]
+    assert squares.cost == pytest.approx(3.01)
+    assert distances.cost == pytest.approx(np.hypot(3, 0.1))
+
+
+@pytest.fixture
+def few_cells(monkeypatch) -> None:
+    """Treat a grid of 900 cells as a large one."""
+    monkeypatch.setattr("assets.methods.layout.assignment.LAPJV_CELLS", 200)
+    monkeypatch.setattr("assets.methods.layout.sparse_transport.DENSE_CELLS", 200)
+
+
+@pytest.mark.parametrize(
+    ("solver", "cost"), [("auto", "distance"), ("optimal-transport", "squared")]
+)
+@pytest.mark.parametrize("n", [841, 900])
+def test_large_grids_are_solved_without_a_matrix(few_cells, solver, cost, n) -> None:
+    grid = GridShape(30, 30)
+    points = clustered(n, grid)
+    result = assign(points, grid, solver=solver, cost=cost)
+    assert_one_photo_a_cell(result, n, grid)
+    assert result.solver == "network simplex"
+    assert bound_and_gap(result)[1] <= 1e-9
+    assert result.cost == pytest.approx(least_cost(points, grid, cost), rel=1e-9)
+
+
+def test_of_distances_there_is_a_bound_when_the_time_is_over(few_cells, monkeypatch) -> None:
+    grid = GridShape(30, 30)
+    points = clustered(900, grid)
+    cut_short = assign(points, grid, cost="distance", time_limit_seconds=0)
+    assert_one_photo_a_cell(cut_short, 900, grid)
+    assert not cut_short.certified
+    assert 0 < bound_and_gap(cut_short)[1] <= SOFT_GAP
+    monkeypatch.setattr("assets.methods.layout.sparse_transport.MOST_PHOTOS", 800)
+    monkeypatch.setattr("assets.methods.layout.assignment.MOST_PHOTOS", 800)
+    too_many = assign(points, grid, cost="distance")
+    assert_one_photo_a_cell(too_many, 900, grid)
+    assert (too_many.solver, too_many.cost_kind) == ("shufflesnap", "distance")
+    bound, gap = bound_and_gap(too_many)
+    assert bound <= cut_short.cost <= too_many.cost
+    assert 0 < gap <= SOFT_GAP
+
+
+@pytest.mark.parametrize("solver", ["jonker-volgenant", "hungarian", "sinkhorn"])
+def test_a_matrix_that_is_too_large_is_refused_in_a_sentence(monkeypatch, solver) -> None:
+    grid = GridShape(MOST_CELLS + 1, 1)
+    with pytest.raises(UserError, match=f"{solver} needs the cost.*up to 10,000 cells.*auto"):
+        assign(np.zeros((1, 2)), grid, solver=solver)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**8))
+    with pytest.raises(UserError, match=r"needs 0\.2 GB .* 2,304 cells, and 0\.1 GB are free"):
+        assign(np.zeros((1, 2)), GridShape(48, 48), solver=solver)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
@@ -174,9 +312,16 @@ def test_progress_ends_with_all_photos() -> None:
 
 def digest_of_assignments() -> str:
     digest = hashlib.sha256()
-    for side, n in ((30, 880), (50, 2_480), (104, 10_500)):
+    cases = (
+        (30, 880, "auto", "squared"),
+        (50, 2_480, "auto", "squared"),
+        (104, 10_500, "auto", "squared"),
+        (50, 2_480, "auto", "distance"),
+        (30, 880, "sinkhorn", "squared"),
+    )
+    for side, n, solver, cost in cases:
         grid = GridShape(side, side)
-        result = assign(clustered(n, grid), grid)
+        result = assign(clustered(n, grid), grid, solver=solver, cost=cost)
         digest.update(result.row.tobytes() + result.col.tobytes())
     return digest.hexdigest()
 

@@ -3,7 +3,13 @@ import pytest
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout.pca import first_two, initial_points, principal_components
+from assets.methods.layout.pca import (
+    first_two,
+    initial_points,
+    on_axes,
+    principal_axes,
+    principal_components,
+)
 
 
 def test_points_on_a_line_have_one_component() -> None:
@@ -70,3 +76,21 @@ def test_the_seed_decides() -> None:
     components = np.random.default_rng(0).normal(size=(5, 3))
     assert (initial_points(components, 1) == initial_points(components, 1)).all()
     assert (initial_points(components, 1) != initial_points(components, 2)).any()
+
+
+@pytest.mark.parametrize(("n", "dimensions"), [(8, 30), (60, 7), (5_000, 6)])
+def test_the_axes_give_the_components_and_place_other_vectors(n, dimensions):
+    vectors = np.random.default_rng(0).normal(size=(n, dimensions)) * np.arange(1, dimensions + 1)
+    mean, axes = principal_axes(vectors, 4)
+    assert (mean.shape, axes.shape) == ((dimensions,), (dimensions, 4))
+    components = on_axes(vectors, mean, axes)
+    np.testing.assert_allclose(components, principal_components(vectors, 4), atol=1e-8)
+    np.testing.assert_allclose(on_axes(vectors[:1], mean, axes), components[:1], atol=1e-8)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(4), atol=1e-8)
+
+
+def test_vectors_on_a_line_have_one_axis():
+    line = np.outer(np.arange(9), [3, 4]).astype(np.float32)
+    _, axes = principal_axes(line, 50)
+    np.testing.assert_allclose(np.abs(axes), [[0.6], [0.8]], atol=1e-6)
+    assert principal_axes(line[:1], 50)[1].shape == (2, 0)

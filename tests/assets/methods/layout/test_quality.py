@@ -10,6 +10,7 @@ from assets.methods.layout.quality import (
     layout_quality,
     means_of_nearest,
     neighbourhood_purity,
+    points_trustworthiness,
     preservation_quality,
     random_purity,
     running_means,
@@ -209,3 +210,16 @@ def test_random_purity_is_the_mean_over_random_placements() -> None:
     row, col = np.divmod(np.arange(36), 6)
     found = [neighbourhood_purity(row, col, rng.permutation(labels).tolist()) for _ in range(300)]
     assert np.mean(found) == pytest.approx(random_purity(labels.tolist()), abs=0.01)
+
+
+def test_the_trustworthiness_of_points_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    vectors, points = rng.normal(size=(40, 5)), rng.normal(size=(40, 2))
+    measured = points_trustworthiness(points, vectors, np.arange(40))
+    assert measured == pytest.approx(manifold.trustworthiness(vectors, points, n_neighbors=8))
+    halves = [
+        points_trustworthiness(points, vectors, half) for half in np.arange(40).reshape(2, 20)
+    ]
+    assert np.mean(halves) == pytest.approx(measured)
+    assert points_trustworthiness(points, vectors, np.arange(0)) is None
+    assert points_trustworthiness(points[:2], vectors[:2], np.arange(2)) is None

@@ -16,6 +16,7 @@ from assets.methods.models import backbones
 from assets.methods.models.architectures import build_architecture
 from assets.methods.models.backbones import (
     DEFAULT_BACKBONE,
+    PIXELS,
     backbone_fingerprint,
     load_backbone,
 )
@@ -61,10 +62,32 @@ def test_the_default_gives_1280_features(default):
 def test_the_default_fingerprint_needs_no_torch(default):
     program = (
         "import sys; from assets.methods.models.backbones import backbone_fingerprint; "
-        f"print(backbone_fingerprint({DEFAULT_BACKBONE!r})); assert 'torch' not in sys.modules"
+        f"print(*map(backbone_fingerprint, ({DEFAULT_BACKBONE!r}, {PIXELS!r}))); "
+        "assert 'torch' not in sys.modules"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert printed.stdout.decode().strip() == default.fingerprint
+    fingerprints = [default.fingerprint, load_backbone(PIXELS).fingerprint]
+    assert printed.stdout.decode().split() == fingerprints
+    assert fingerprints[0] != fingerprints[1]
+
+
+def test_the_vector_of_pixels_is_the_photo_itself():
+    pixels = load_backbone(PIXELS)
+    red = np.zeros((16, 16, 3), dtype=np.uint8)
+    red[:, :8, 0] = 255
+    read = torch.from_numpy(preprocess(Image.fromarray(red), pixels.preprocessing))
+    vector = pixels.module(read.permute(2, 0, 1)[None])
+    assert vector.shape == (1, pixels.dimensions) == (1, 768)
+    channels = vector.reshape(3, 16, 16)
+    assert (channels[0, :, :8] == 1).all()
+    assert (channels[0, :, 8:] == -1).all()
+    assert (channels[1:] == -1).all()
+
+
+def test_no_photo_has_the_vector_zero_by_its_pixels():
+    greys = [Image.new("RGB", (40, 20), (value,) * 3) for value in (127, 128)]
+    prepared = [preprocess(grey, load_backbone(PIXELS).preprocessing) for grey in greys]
+    assert [np.sign(one).mean() for one in prepared] == [-1, 1]
 
 
 @pytest.mark.parametrize(

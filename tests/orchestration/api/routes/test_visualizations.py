@@ -2,12 +2,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from orchestration.api.contract import ApiError, Code, PostVisualization
+from assets.methods.layout.placement import PlacedPhoto
+from orchestration.api.contract import ApiError, Code, ImageData, PostVisualization
+from orchestration.api.inputs.images import ImageError
 from orchestration.api.routes.visualizations import router
+from orchestration.api.visualizations.placements import Placement
 from orchestration.api.visualizations.progress_of_runs import RunProgress
 from orchestration.api.visualizations.served_visualizations import Visualization
 from support.small_app import REQ_ID, app_of
@@ -65,9 +69,31 @@ def visualizations() -> Visualizations:
     return Visualizations()
 
 
+class Placements:
+    """Places an image in base64 by its text; the app birds has one map."""
+
+    async def open_map(self, app: str, run_id: str) -> str:
+        if (app, run_id) != ("birds", RUN):
+            raise ApiError(Code.NO_SUCH_VISUALIZATION, "none")
+        return "the map"
+
+    async def place(self, on: str, image: ImageData) -> Placement:
+        if image.base64 == "bad":
+            raise ImageError(Code.INPUT_UNSUPPORTED, "It is no image.")
+        by_network = image.base64 == "by network"
+        place = PlacedPhoto(1.5, -2.0, 3, 4, np.array([0]), np.array([0.9]), by_network)
+        return Placement(place, [("one", 0.9)], None if by_network else "A note.")
+
+
 @pytest.fixture
 def client(visualizations):
-    app = app_of(router, "birds", visualizations=visualizations, image_addresses=Addresses())
+    app = app_of(
+        router,
+        "birds",
+        visualizations=visualizations,
+        image_addresses=Addresses(),
+        placements=Placements(),
+    )
     with TestClient(app) as client:
         yield client
 
@@ -155,3 +181,55 @@ def test_one_is_deleted(client, visualizations):
     answer = client.delete(f"/v2/visualizations/{RUN}")
     assert (answer.status_code, answer.json()) == (200, {"status": STATUS})
     assert visualizations.deleted == [RUN]
+
+
+def placed(client, *images: dict, run_id: str = RUN, app: str = "birds"):
+    body = {"inputs": [{"id": str(n), "data": {"image": one}} for n, one in enumerate(images)]}
+    address = f"/v2/visualizations/{run_id}/placements"
+    return client.post(address, json=body, headers={"X-App": app})
+
+
+def test_photos_are_placed(client):
+    answer = placed(client, {"base64": "by network"}, {"base64": "by neighbours"})
+    assert answer.status_code == 200
+    place = {
+        "x": 1.5,
+        "y": -2.0,
+        "row": 3,
+        "col": 4,
+        "neighbours": [{"id": "one", "score": 0.9}],
+    }
+    done = {"code": 10000, "description": "Ok"}
+    assert answer.json() == {
+        "status": STATUS,
+        "placements": [
+            {"id": "0", "status": done, "placed_by": "network"} | place,
+            {"id": "1", "status": done | {"details": "A note."}, "placed_by": "neighbours"} | place,
+        ],
+    }
+
+
+def test_an_image_that_cannot_be_read_has_a_status_of_its_own(client):
+    answer = placed(client, {"base64": "by network"}, {"base64": "bad"})
+    assert (answer.status_code, answer.json()["status"]["code"]) == (200, 10010)
+    good, bad = answer.json()["placements"]
+    assert good["row"] == 3
+    status = {"code": 30101, "description": "Not an image that can be read"}
+    assert bad == {"id": "1", "status": status | {"details": "It is no image."}}
+    answer = placed(client, {"base64": "bad"})
+    assert (answer.status_code, answer.json()["status"]["code"]) == (400, 10020)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [[], [{}], [{"base64": "a", "url": "b"}], [{"base64": "a"}] * 129],
+    ids=["none", "without source", "two sources", "many"],
+)
+def test_a_request_for_placements_that_is_invalid_is_refused(client, images):
+    answer = placed(client, *images)
+    assert (answer.status_code, answer.json()["status"]["code"]) == (400, 42003)
+
+
+def test_nothing_is_placed_on_a_map_of_another_app(client):
+    answer = placed(client, {"base64": "a"}, app="cats")
+    assert (answer.status_code, answer.json()["status"]["code"]) == (404, 42004)

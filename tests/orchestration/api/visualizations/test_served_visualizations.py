@@ -2,13 +2,14 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.io_managers import UNTOUCHED_SECONDS, FolderIOManager
+from assets.io_managers import KEPT, UNTOUCHED_SECONDS, FolderIOManager
 from assets.resources.collections import Collection
 from assets.resources.compute import Compute
 from assets.resources.input_store import NewInput
@@ -232,6 +233,17 @@ def test_one_without_its_picture_is_not_ready(idle, instance):
         idle.files(asked.id)
     with pytest.raises(ApiError):
         idle.newest("birds")
+
+
+def test_its_pictures_are_found_where_the_home_is_now(idle, home):
+    asked = ask(idle)
+    folder = home / "outputs" / "mosaic" / "birds" / ("0" * 32)
+    folder.mkdir(parents=True)
+    for name in ("mosaic.jpg", "figure.png", KEPT):
+        (folder / name).touch()
+    former = Path("/where/the/home/was", *folder.parts[-4:])
+    idle._store.end(asked.id, "ready", folder=former)
+    assert idle.files(asked.id) == (folder / "mosaic.jpg", folder / "figure.png")
 
 
 def test_snapshots_that_no_run_needs_are_swept_away(idle, make, home):

@@ -1,0 +1,140 @@
+"""Thirty nights of a collection that changes, with `tessera gc` after each: how large is the home?
+
+Each night some photos go and others come; every third night nothing changes. Prints a row a night,
+whether `tessera gc --dry-run` named what was then removed, and at the end whether the model that
+was registered in the first night is still there.
+Run: python -m bench.keeping --nights 30 --keep 7
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+N_PHOTOS, N_CHANGED = 64, 6
+MEGABYTE = 2**20
+CACHES = ("photos", "vectors", "points", "probabilities", "windows", "recent")
+NAME = "nightly"
+
+
+def tessera(*arguments: str) -> str:
+    """Run a command in this process; return what it prints."""
+    from orchestration.cli.main import cli
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            cli.main(list(arguments), prog_name="tessera", standalone_mode=False)
+        except SystemExit as end:
+            if end.code not in (0, None):
+                raise
+    return out.getvalue()
+
+
+def draw(folder: Path, number: int) -> None:
+    """Write a photo of noise."""
+    pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+    Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:04}.jpg")
+
+
+def sizes(home: Path) -> dict[str, float]:
+    """Return the MB of the parts of a home, each file counted once whatever names it has."""
+    seen, found = set[tuple[int, int]](), dict[str, float]()
+    for file in sorted(home.rglob("*")):
+        state = file.lstat()
+        if not file.is_file() or file.is_symlink() or (state.st_dev, state.st_ino) in seen:
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        part = file.relative_to(home).parts[0]
+        part = "caches" if part in CACHES else part
+        part = "mlflow.db" if part.startswith("mlflow.db") else part
+        found[part] = found.get(part, 0.0) + state.st_size / MEGABYTE
+    return found
+
+
+def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
+    """Carry out the nights; return whether all was as it should be."""
+    home, photos = place / "home", place / "photos"
+    photos.mkdir()
+    os.environ["TESSERA_HOME"] = str(home)
+    for number in range(N_PHOTOS):
+        draw(photos, number)
+    is_right, next_number = True, N_PHOTOS
+    parts = ("outputs", "mlflow-artifacts", "mlflow.db", "history", "caches", "models")
+    print("night  photos  changed  removed  home MB  " + "  ".join(parts), flush=True)
+    for night in range(1, nights + 1):
+        n_changed = 0 if night == 1 or night % 3 == 0 else N_CHANGED
+        for old in sorted(photos.iterdir())[:n_changed]:
+            old.unlink()
+        for number in range(next_number, next_number + n_changed):
+            draw(photos, number)
+        next_number += n_changed
+        tessera("map", str(photos), "--name", NAME, "--out", str(place / "map"))
+        if night == 1:
+            tessera("score", str(photos), "--name", NAME, "--out", str(place / "scores.csv"))
+        n_removed = 0
+        if with_gc:
+            told = tessera("gc", "--keep", str(keep), "--dry-run")
+            removed = tessera("gc", "--keep", str(keep))
+            n_removed = len(removed.splitlines())
+            is_right &= told == removed
+            if told != removed:
+                print(f"  the dry run named {len(told.splitlines())} and not {n_removed}")
+        found = sizes(home)
+        row = "  ".join(f"{found.get(part, 0.0):{len(part)}.1f}" for part in parts)
+        print(
+            f"{night:5}  {len(list(photos.iterdir())):6}  {n_changed:7}  {n_removed:7}  "
+            f"{sum(found.values()):7.1f}  {row}",
+            flush=True,
+        )
+    return is_right & model_is_there()
+
+
+def model_is_there() -> bool:
+    """Whether the version of the first night loads anew from MLflow, and can be promoted."""
+    for file in Path(os.environ["TESSERA_HOME"], "models").glob("*.safetensors"):
+        file.unlink()
+    told = tessera("promote", "1")
+    print(told.splitlines()[0])
+    return told.startswith("version 1 is champion")
+
+
+def unchanged(place: Path, times: int = 4) -> None:
+    """Print what each run adds to a home in which nothing has changed."""
+    added, before = [], sum(sizes(place / "home").values())
+    for _ in range(times):
+        tessera("map", str(place / "photos"), "--name", NAME, "--out", str(place / "map"))
+        after = sum(sizes(place / "home").values())
+        added.append(f"{(after - before) * 1024:,.0f}")
+        before = after
+    print(f"runs in which nothing changed added {', '.join(added)} KB")
+
+
+def main() -> int:
+    """Print the table; end with 1 if something was not as it should be."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
+    parser.add_argument("--nights", type=int, default=30)
+    parser.add_argument("--keep", type=int, default=7, help="As `tessera gc --keep`.")
+    parser.add_argument("--without-gc", action="store_true")
+    given = parser.parse_args()
+    begun = time.monotonic()
+    place = Path(tempfile.mkdtemp())
+    try:
+        is_right = run(place, given.nights, given.keep, not given.without_gc)
+        unchanged(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    print(f"{time.monotonic() - begun:,.0f} s; all as it should be: {is_right}")
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

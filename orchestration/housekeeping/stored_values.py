@@ -1,0 +1,56 @@
+"""Stored values of assets that nothing points at, and what faults and upgrades have left."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from assets.generations import is_generation
+from assets.io_managers import CHECKSUMS, pointed_at
+from assets.methods.common.files import half_removed, remove
+from assets.resources.mlflow_database import BACKUPS
+from orchestration.housekeeping.removals import Item, Removal
+
+_CORRUPT = re.compile(r".+\.corrupt(-\d+)?(-wal|-shm|-journal)?")
+
+
+def old_values(home: Path, keep: int) -> Removal:
+    """Return the values of each collection but the newest ``keep`` and those in use."""
+    old = []
+    for folder in sorted((home / "outputs").glob("*/*/")):
+        generations = sorted(
+            (path for path in folder.iterdir() if is_generation(path.name)),
+            key=lambda path: (_made(path), path.name),
+            reverse=True,
+        )
+        in_use = pointed_at(folder)
+        old += [path for path in generations[keep:] if path.name not in in_use]
+    return _of("value", home, old)
+
+
+def leftovers(home: Path, keep: int) -> Iterator[Removal]:
+    """Yield what is left of removals that were interrupted, and old damaged files and backups."""
+    yield _of("half removed", home, half_removed(home))
+    corrupt = [path for path in home.rglob("*.corrupt*") if _CORRUPT.fullmatch(path.name)]
+    yield _of("damaged file", home, _but_newest(corrupt, keep))
+    yield _of("backup", home, _but_newest(list((home / BACKUPS).glob("[!.]*")), keep))
+
+
+def _but_newest(places: list[Path], keep: int) -> list[Path]:
+    newest_first = sorted(places, key=lambda place: (place.stat().st_mtime_ns, place.name))[::-1]
+    return newest_first[keep:]
+
+
+def _made(generation: Path) -> int:
+    place = generation / CHECKSUMS
+    return (place if place.exists() else generation).stat().st_mtime_ns
+
+
+def _of(kind: str, home: Path, places: list[Path]) -> Removal:
+    items = tuple(Item(str(place.relative_to(home)), (place,)) for place in places)
+    return Removal(kind, items, partial(_remove_all, places))
+
+
+def _remove_all(places: list[Path]) -> None:
+    for place in places:
+        remove(place)

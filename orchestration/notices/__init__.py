@@ -1,0 +1,1 @@
+"""What is wrong at night, and who is told of it: once when it begins, and once when it is over."""
