@@ -83,13 +83,12 @@ def _draw_ways(axes: "Axes", layout: Layout, farthest: float) -> None:
     assignment, far = layout.assignment, moved(layout)
     ends = np.stack([assignment.col, assignment.row], axis=1)
     order = np.argsort(far)
-    ways = LineCollection(
-        np.stack([layout.cells, ends], axis=1)[order], cmap="plasma_r", linewidths=1.3
-    )
+    lines = list(np.stack([layout.cells, ends], axis=1)[order])
+    ways = LineCollection(lines, cmap="plasma_r", linewidths=1.3)
     ways.set_array(far[order])
     ways.set_clim(0, farthest)
     axes.add_collection(ways)
-    axes.scatter(*layout.cells.T, s=5, color="#222", linewidths=0, zorder=3)
+    axes.scatter(layout.cells[:, 0], layout.cells[:, 1], s=5, color="#222", linewidths=0, zorder=3)
     axes.set_xlim(-0.8, layout.grid.columns - 0.2)
     axes.set_ylim(layout.grid.rows - 0.2, -0.8)
     axes.set_aspect("equal")
