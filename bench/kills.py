@@ -80,7 +80,7 @@ class Trial:
         }
 
     def _digest(self, file: Path) -> str:
-        """Return the SHA-256 of a result; a table may name this home, where the demo's tiles lie."""
+        """Return the SHA-256 of a result; a table may name the home, where the demo's tiles lie."""
         data = file.read_bytes()
         if file.suffix == ".parquet":
             table = pd.read_parquet(file)
