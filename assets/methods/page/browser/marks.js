@@ -100,30 +100,28 @@ tessera.marks = (() => {
     const to = state.view, from = travel ? travel.from : to, share = travel ? travel.share : 1;
     const x0 = places.xs(from), y0 = places.ys(from), x1 = places.xs(to), y1 = places.ys(to);
     const size = (1 - share) * places.size(from, cell) + share * places.size(to, cell);
+    const xOf = (photo) => left + ((1 - share) * x0[photo] + share * x1[photo]) * cell - size / 2;
+    const yOf = (photo) => top + ((1 - share) * y0[photo] + share * y1[photo]) * cell - size / 2;
+    const boxOf = (photo) => [xOf(photo), yOf(photo), size];
     /** @type {number[]} */
     const seen = [];
-    const boxOf = (photo) => [
-      left + ((1 - share) * x0[photo] + share * x1[photo]) * cell - size / 2,
-      top + ((1 - share) * y0[photo] + share * y1[photo]) * cell - size / 2,
-      size,
-    ];
+    let many = 0;
     for (let photo = 0; photo < map.photos; photo++) {
-      const [x, y] = boxOf(photo);
-      if (x > -size && y > -size && x < width && y < height) seen.push(photo);
+      const x = xOf(photo), y = yOf(photo);
+      if (x > -size && y > -size && x < width && y < height && many++ < MOST_PICTURES) seen.push(photo);
     }
+    const arePictures = size >= SMALLEST_PICTURE && many <= MOST_PICTURES;
+    if (!arePictures) drawDots(context, xOf, yOf, size, width, height);
     // What is lit lies above what is not.
-    if (state.lit) seen.sort((one, other) => fadingOf(other) - fadingOf(one) || one - other);
-    const arePictures = size >= SMALLEST_PICTURE && seen.length <= MOST_PICTURES;
-    const dot = Math.max(2, Math.min(size, 6));
-    for (const photo of seen) {
-      const [x, y] = boxOf(photo);
+    if (arePictures && state.lit) seen.sort((one, other) => fadingOf(other) - fadingOf(one) || one - other);
+    for (const photo of arePictures ? seen : []) {
+      const x = xOf(photo), y = yOf(photo);
       context.globalAlpha = Math.max(0.08, 1 - fadingOf(photo));
-      if (arePictures && tessera.pictures.draw(context, photo, x, y, size)) {
+      if (tessera.pictures.draw(context, photo, x, y, size)) {
         if (state.colours) drawBar(context, photo, x, y, size);
       } else {
-        const colour = state.colours ? state.colours[photo] : -1;
-        context.fillStyle = colour >= 0 ? `#${colour.toString(16).padStart(6, "0")}` : colours.soft;
-        context.fillRect(x + (size - dot) / 2, y + (size - dot) / 2, dot, dot);
+        context.fillStyle = colours.soft;
+        context.fillRect(x + size / 4, y + size / 4, size / 2, size / 2);
       }
     }
     context.globalAlpha = 1;
@@ -137,6 +135,30 @@ tessera.marks = (() => {
       if (arePictures) tessera.pictures.draw(context, state.focus, ...boxOf(state.focus));
       drawCursor(context, ...boxOf(state.focus));
     }
+  }
+
+  /** Draw photos as dots, pixel by pixel: there may be very many. */
+  function drawDots(context, xOf, yOf, size, width, height) {
+    const ratio = context.getTransform().a, wide = Math.round(width * ratio), high = Math.round(height * ratio);
+    const image = new ImageData(wide, high), pixels = new Uint32Array(image.data.buffer);
+    const dot = Math.round(Math.max(2, Math.min(size, 5)) * ratio), shift = (size * ratio - dot) / 2;
+    const [red, green, blue] = tessera.rgb(colours.soft), soft = (red << 16) | (green << 8) | blue;
+    // What is lit lies above what is not.
+    for (const isAbove of [false, true]) {
+      for (let photo = 0; photo < map.photos; photo++) {
+        const fading = fadingOf(photo);
+        if ((fading === 0) !== isAbove) continue;
+        const x = Math.round(xOf(photo) * ratio + shift), y = Math.round(yOf(photo) * ratio + shift);
+        if (x < 0 || y < 0 || x + dot > wide || y + dot > high) continue;
+        const own = state.colours ? state.colours[photo] : -1, colour = own >= 0 ? own : soft;
+        const alpha = Math.round(255 * Math.max(0.1, 1 - fading));
+        const value = ((alpha << 24) | ((colour & 255) << 16) | (colour & 0xff00) | (colour >> 16)) >>> 0;
+        for (let row = y; row < y + dot; row++) {
+          for (let at = row * wide + x, end = at + dot; at < end; at++) pixels[at] = value;
+        }
+      }
+    }
+    context.putImageData(image, 0, 0);
   }
 
   function drawBar(context, photo, x, y, size) {
