@@ -94,7 +94,9 @@ class Mosaic:
 
     ``shrunk`` says in a sentence why the tiles are smaller than in the settings, and ``enlarged``
     which could not be drawn from originals. ``places`` has image_id, x, y, row and col of each
-    photo, and ``network`` as in ``GridAssignment``; older homes have none.
+    photo, and ``network`` as in ``GridAssignment``; older homes have none. ``page`` has the parts
+    of the `PageReport` if there is a page, which is no part of the value: it is kept in one folder,
+    and brought up to date there.
     """
 
     mosaic: EncodedImage
@@ -103,6 +105,7 @@ class Mosaic:
     shrunk: str | None = None
     enlarged: str | None = None
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    page: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from assets.resources.collections import (
 from assets.resources.input_store import InputStore
 from assets.resources.recent_use import RecentUse
 
-# The folder below the home of the photos that were posted to the service.
+# The folders below the home of the photos that were posted to the service, and of pages of maps.
 INPUTS = "inputs"
+PAGES = "pages"
 # The folder below the home of the networks of inductive projections, by collection.
 PROJECTIONS = "projections"
 
@@ -59,6 +60,10 @@ class Photos(dg.ConfigurableResource):
         if collection.source == INPUTS_SOURCE:
             return replace(collection, source=str(self._write_manifest_of_inputs(name)))
         return collection
+
+    def page_folder(self, name: str) -> Path:
+        """Return the folder of the page of a collection's map."""
+        return Path(self.home) / PAGES / name
 
     @cached_property
     def store(self) -> PhotoStore:

@@ -19,7 +19,7 @@ from support.image_server import serving
 
 EVERY_RESULT = {
     *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "companions.csv"),
-    *("duplicates.csv", "report.json"),
+    *("duplicates.csv", "report.json", "page"),
 }
 # Nothing but the end of a line may steer a terminal.
 UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
@@ -191,9 +191,11 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
         "map", photo_folder(4), "--out", tmp_path / "map", "--name", "settings",
         "--grid", "4x1", "--tile", "20", "--gap", "0", "--format", "png", "--fit", "fit",
         "--background", "red", "--projection", "pca", "--no-refine", "--backbone", "pixels",
-        "--solver", "optimal-transport", "--cost", "distance",
+        "--solver", "optimal-transport", "--cost", "distance", "--no-page",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    assert not (tmp_path / "map" / "page").exists()
+    assert not (shared_home / "pages" / "settings").exists()
     with Image.open(tmp_path / "map" / "mosaic.png") as mosaic:
         assert mosaic.size == (80, 20)
         assert mosaic.getpixel((0, 0)) == (255, 0, 0)
