@@ -100,7 +100,7 @@ def draw_photos(folder: Path, numbers: Iterable[int]) -> None:
     """Write photos of noise, each drawn from its number."""
     for number in numbers:
         pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:04}.jpg")
 
 
 def _runs_at_work(database: Path, statuses: tuple[str, ...]) -> list[str]:
