@@ -1,7 +1,7 @@
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,11 @@ import pytest
 
 from assets.methods.page.page import PageSettings, write_page
 from support.album import BLURRED, N_PHOTOS
+from support.page_data import fields_of
 
 
-def fields(folder: Path, part: str) -> dict:
-    text = (folder / "data" / f"{part}.js").read_text()
-    found = re.fullmatch(r'tessera\.data\.receive\("[\w-]+",(.*)\);\n', text)
-    assert found is not None
-    return json.loads(found[1])
+def fields(folder: Path, part: str) -> dict[str, Any]:
+    return fields_of((folder / "data" / f"{part}.js").read_bytes(), part)
 
 
 def test_a_page_is_whole(page_folder):
