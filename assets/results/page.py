@@ -25,8 +25,7 @@ def write_map_page(
 
     It has the scores that the collection has by now, if it has been scored.
     """
-    outputs = FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
-    scores = current_scores(outputs, name)
+    scores = current_scores(outputs_of(photos), name)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
@@ -47,6 +46,11 @@ def write_map_page(
         config.page_settings(),
         progress,
     )
+
+
+def outputs_of(photos: Photos) -> FolderIOManager:
+    """Return what reads the values of the home that the photos are in."""
+    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
 
 
 def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:

@@ -10,14 +10,13 @@ import click
 from filelock import Timeout
 
 from assets.config import MosaicConfig, config_of
-from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.page.folder import MANIFEST
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import CollectionRegistry
 from assets.resources.photos import Photos
-from assets.results.page import write_map_page
+from assets.results.page import outputs_of, write_map_page
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import collection_lock, prepare_home
 
@@ -103,25 +102,22 @@ def build_server(folder: Path) -> "uvicorn.Server":
 
 def _last_mapped(photos: Photos) -> str:
     names = [one.name for one in CollectionRegistry(Path(photos.home)).all()]
-    made = {name: _made_at(photos, name) for name in names}
-    made = {name: when for name, when in made.items() if when}
-    if not made:
+    names = [name for name in names if _has_page(photos, name)]
+    if not names:
         raise UserError("No collection has a page yet: map one with `tessera map`.")
-    return max(made, key=lambda name: (made[name], name))
+    # The page itself may be newer: it is also brought up to date when it is viewed.
+    outputs = outputs_of(photos)
+    return max(names, key=lambda name: (outputs.origin("mosaic", name).written_at, name))
 
 
-def _made_at(photos: Photos, name: str) -> int:
-    """Return when a page was written last, in ns since 1970; 0 if there is none."""
-    try:
-        return (photos.page_folder(name) / MANIFEST).stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
+def _has_page(photos: Photos, name: str) -> bool:
+    return (photos.page_folder(name) / MANIFEST).exists()
 
 
 def _update(photos: Photos, name: str) -> None:
     """Bring the page of a collection up to date, unless a run is at work on the collection."""
     collection = photos.registered(name)
-    outputs = FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
+    outputs = outputs_of(photos)
     try:
         with collection_lock(name, timeout=1):
             write_map_page(
@@ -133,7 +129,7 @@ def _update(photos: Photos, name: str) -> None:
                 config_of(MosaicConfig, collection.settings),
             )
     except Timeout:
-        if not _made_at(photos, name):
+        if not _has_page(photos, name):
             raise UserError(f"{name} is being mapped: wait for it to end.") from None
         click.echo(shown(f"{name} is being mapped again: this is its page from before."), err=True)
 

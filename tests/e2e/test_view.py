@@ -38,8 +38,13 @@ def test_the_last_map_is_opened_and_has_the_scores_that_came_after_it(
 
     ran = tessera("score", folder, "--name", "seen", "--out", tmp_path / "scores.csv")
     assert ran.code == 0, ran.err
+    # Another one, mapped before, whose page was viewed since.
+    assert tessera("add", "zoo", folder).code == 0
+    viewed = shared_home / "pages" / "zoo" / "manifest.json"
+    viewed.parent.mkdir()
+    viewed.write_text("{}")
     later = time.time() + 1
-    os.utime(page / "manifest.json", (later, later))
+    os.utime(viewed, (later, later))
     ran = tessera("view")
     assert ran.code == 0, ran.err
     assert Server.served == [page]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from assets.methods.common.shown_text import printable, printable_uri
+from assets.methods.common.shown_text import printable, printable_uri, without_secrets
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path
 
@@ -27,9 +27,12 @@ class Names:
 
 
 def name_files(uris: pd.Series) -> Names:
-    """Divide uris into folders and names that can be shown."""
+    """Divide uris into folders and names that can be shown.
+
+    Secrets are hidden here, too: catalogues of homes before 0.2 have addresses as they were given.
+    """
     folders, names, others = [], [], {}
-    for place, uri in enumerate(uris):
+    for place, uri in enumerate(map(without_secrets, uris)):
         folder, _, name = _in_words(uri).rpartition("/")
         folders.append(folder)
         names.append(name)
@@ -52,7 +55,7 @@ def copies_of(images: pd.DataFrame) -> dict[str, list[str]]:
     than one."""
     copied = images[images.image_id.duplicated(keep=False)]
     return {
-        str(image_id): [printable_uri(uri) for uri in uris]
+        str(image_id): [printable_uri(without_secrets(uri)) for uri in uris]
         for image_id, uris in copied.groupby("image_id").uri
     }
 

@@ -4,6 +4,7 @@ The codes are those of a product quantisation (Jégou, Douze and Schmid, "Produc
 nearest neighbor search", IEEE TPAMI 33(1), 2011) of the vectors' strongest directions.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from threadpoolctl import threadpool_limits
 N_NEIGHBOURS = 10
 CODE_BYTES = 32
 
+# Raise it whenever other neighbours or codes are found for the same vectors.
+_VERSION = 1
 # A code has 32 bytes, each for six directions. With fewer directions more of the vectors is lost,
 # with more of them the bytes are too few.
 _DIRECTIONS = 6 * CODE_BYTES
@@ -45,6 +48,13 @@ class Codes:
     codes: NDArray[np.uint8]
     levels: NDArray[np.float32]
     recall: float
+
+
+def likeness_source(vectors: NDArray[np.float32]) -> str:
+    """Return a digest of what neighbours and codes depend on."""
+    digest = hashlib.sha256(repr((_VERSION, vectors.shape)).encode())
+    digest.update(np.ascontiguousarray(vectors).data.cast("B"))
+    return digest.hexdigest()
 
 
 def encode_vectors(vectors: NDArray[np.float32]) -> Codes:

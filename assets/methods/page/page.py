@@ -7,6 +7,7 @@ file ``data/PART.js``, or in ``data/PART-0.js``, ``data/PART-1.js`` ... for so m
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ from assets.methods.page.facts import (
     taken_seconds,
 )
 from assets.methods.page.folder import PageFolder
-from assets.methods.page.likeness import N_NEIGHBOURS, encode_vectors, nearest_photos
-from assets.methods.page.scripts import data_script, smallest_type
+from assets.methods.page.likeness import (
+    N_NEIGHBOURS,
+    encode_vectors,
+    likeness_source,
+    nearest_photos,
+)
+from assets.methods.page.scripts import data_script, fields_of, smallest_type
 from assets.methods.page.tiles import (
     TILE,
     LoadImage,
@@ -47,6 +53,7 @@ _PHOTOS_A_FILE = 65_536
 MOST_WITH_CODES = 200_000
 _LARGEST = np.iinfo(np.uint16).max
 _NO_SCORE = _LARGEST
+_CODES = "data/codes.js"
 
 
 @dataclass(frozen=True)
@@ -120,10 +127,9 @@ def write_page(
     with page.filled():
         write_tiles(page, photos, pyramid, load_image, progress, threads)
         _put_clear_photos(page, photos, load_image, settings)
-        recall = None
-        for name, data, recall_of_codes in _data(contents, photos, pyramid, settings):
-            page.put(f"data/{name}.js", data)
-            recall = recall_of_codes if recall_of_codes is not None else recall
+        likeness = _put_likeness(page, contents, photos)
+        for name, data in _data(contents, photos, pyramid, settings, likeness):
+            page.put(_data_file(name), data)
         for name, file in _browser_files():
             page.put(name, file.read_bytes())
     return PageReport(
@@ -131,7 +137,7 @@ def write_page(
         bytes=page.n_bytes,
         written=page.n_written,
         blurred=int(photos.is_blurred.sum()),
-        recall=recall,
+        recall=likeness.get("recall"),
     )
 
 
@@ -160,24 +166,42 @@ def _put_clear_photos(
             page.put(name, encode_tile(draw_cell(load_image(image_id), _CLEAR_SIDE)), source)
 
 
+def _put_likeness(page: PageFolder, contents: PageContents, photos: pd.DataFrame) -> dict[str, Any]:
+    """Put the nearest photos and the codes in, and return what the page has to know of them.
+
+    For many photos they take minutes, so they are not found again for the same vectors.
+    """
+    if contents.vectors is None or len(photos) < 2:
+        return {"codes": False, "neighbours": False}
+    vectors = contents.vectors[photos.place.to_numpy()]
+    source = likeness_source(vectors)
+    n_files = ceil(len(photos) / _PHOTOS_A_FILE)
+    files = [_data_file(f"neighbours-{number}") for number in range(n_files)]
+    if not all(page.keeps(file, source) for file in files):
+        nearest = nearest_photos(vectors, N_NEIGHBOURS).astype(np.uint32)
+        for name, data in _in_files("neighbours", len(photos), {"nearest": nearest}):
+            page.put(_data_file(name), data, source)
+    about = {"codes": False, "neighbours": min(N_NEIGHBOURS, len(photos) - 1)}
+    if len(photos) > MOST_WITH_CODES:
+        return about
+    if not page.keeps(_CODES, source):
+        page.put(_CODES, data_script("codes", vars(encode_vectors(vectors))), source)
+    recall = fields_of((page.folder / _CODES).read_bytes())["recall"]
+    return about | {"codes": True, "recall": recall}
+
+
 def _data(
-    contents: PageContents, photos: pd.DataFrame, pyramid: Pyramid, settings: PageSettings
-) -> Iterator[tuple[str, bytes, float | None]]:
-    """Yield the name and the content of each script of data, and the recall of the codes."""
+    contents: PageContents,
+    photos: pd.DataFrame,
+    pyramid: Pyramid,
+    settings: PageSettings,
+    likeness: dict[str, Any],
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each other script of data."""
     names = name_files(photos.uri)
-    about: dict[str, Any] = {"codes": False, "neighbours": False}
-    if contents.vectors is not None and len(photos) > 1:
-        vectors = contents.vectors[photos.place.to_numpy()]
-        neighbours = nearest_photos(vectors, N_NEIGHBOURS)
-        about["neighbours"] = neighbours.shape[1]
-        yield from _in_files("neighbours", len(photos), {"nearest": neighbours.astype(np.uint32)})
-        if len(photos) <= MOST_WITH_CODES:
-            codes = encode_vectors(vectors)
-            about |= {"codes": True, "recall": codes.recall}
-            fields = {"codes": codes.codes, "levels": codes.levels}
-            yield "codes", data_script("codes", fields), codes.recall
-    yield "map", data_script("map", about | _map_fields(contents, photos, pyramid, settings)), None
-    yield "facts", data_script("facts", _facts(contents, photos, names)), None
+    fields = likeness | _map_fields(contents, photos, pyramid, settings)
+    yield "map", data_script("map", fields)
+    yield "facts", data_script("facts", _facts(contents, photos, names))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
     yield from _in_files("names", len(photos), {"names": names.names})
@@ -250,12 +274,14 @@ def _facts(contents: PageContents, photos: pd.DataFrame, names: Any) -> dict[str
     }
 
 
-def _in_files(
-    part: str, n_photos: int, fields: dict[str, Any]
-) -> Iterator[tuple[str, bytes, float | None]]:
+def _in_files(part: str, n_photos: int, fields: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     for number, begin in enumerate(range(0, n_photos, _PHOTOS_A_FILE)):
         some = {name: field[begin : begin + _PHOTOS_A_FILE] for name, field in fields.items()}
-        yield f"{part}-{number}", data_script(f"{part}-{number}", some), None
+        yield f"{part}-{number}", data_script(f"{part}-{number}", some)
+
+
+def _data_file(name: str) -> str:
+    return f"data/{name}.js"
 
 
 def _browser_files() -> Iterator[tuple[str, Path]]:

@@ -30,6 +30,11 @@ def data_script(part: str, fields: Mapping[str, Any]) -> bytes:
     return f'tessera.data.receive("{part}",{text});\n'.encode()
 
 
+def fields_of(script: bytes) -> dict[str, Any]:
+    """Return the fields of a script from ``data_script``, with columns as they are written."""
+    return json.loads(script[script.index(b",") + 1 : script.rindex(b")")])
+
+
 def smallest_type(values: np.ndarray) -> np.ndarray:
     """Return whole numbers from 0 in the smallest unsigned type that holds them all."""
     largest = int(values.max(initial=0))

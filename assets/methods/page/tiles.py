@@ -7,7 +7,7 @@ one from the four below it: there is never one huge picture.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -144,14 +144,11 @@ class _DeepestTiles:
         cells = sorted(self._cells.get(place, []))
         if not cells:
             return None
-        name, source = tile_name(self._zoom, place), _digest([self._side, cells])
-        if not self._page.keeps(name, source):
-            tile = Image.new("RGB", (TILE, TILE), _EMPTY)
-            for row, col, image_id, is_blurred in cells:
-                photo = draw_cell(self._load_image(image_id), self._side, is_blurred)
-                tile.paste(photo, (col * self._side, row * self._side))
-            self._page.put(name, encode_tile(tile), source)
-        return source
+        pieces = (
+            (draw_cell(self._load_image(image_id), self._side, is_blurred), (col, row))
+            for row, col, image_id, is_blurred in cells
+        )
+        return _put_tile(self._page, self._zoom, place, [self._side, cells], pieces)
 
 
 class _UpperTiles:
@@ -169,15 +166,33 @@ class _UpperTiles:
         below = [self._sources.get(part) for part in parts.values()]
         if not any(below):
             return None
-        name, source = tile_name(self._zoom, place), _digest(below)
-        if not self._page.keeps(name, source):
-            tile = Image.new("RGB", (TILE, TILE), _EMPTY)
-            for (right, down), part in parts.items():
-                if part in self._sources:
-                    file = self._page.folder / tile_name(self._zoom + 1, part)
-                    tile.paste(_half(file), (right * TILE // 2, down * TILE // 2))
-            self._page.put(name, encode_tile(tile), source)
-        return source
+        pieces = (
+            (_half(self._page.folder / tile_name(self._zoom + 1, part)), inside)
+            for inside, part in parts.items()
+            if part in self._sources
+        )
+        return _put_tile(self._page, self._zoom, place, below, pieces)
+
+
+def _put_tile(
+    page: PageFolder,
+    zoom: int,
+    place: Place,
+    made_of: object,
+    pieces: Iterable[tuple[Image.Image, Place]],
+) -> str:
+    """Put a tile in unless it is there, and return the digest of what it is made of.
+
+    ``pieces`` are squares of one size and their column and row in the tile; they are only drawn if
+    the tile is.
+    """
+    name, source = tile_name(zoom, place), _digest(made_of)
+    if not page.keeps(name, source):
+        tile = Image.new("RGB", (TILE, TILE), _EMPTY)
+        for piece, (column, row) in pieces:
+            tile.paste(piece, (column * piece.width, row * piece.height))
+        page.put(name, encode_tile(tile), source)
+    return source
 
 
 def _half(file: Path) -> Image.Image:

@@ -36,8 +36,7 @@ tessera.address = (() => {
     const numbers = (name) => (words.get(name) || "").split(",").filter(Boolean).map(Number).filter(Number.isFinite);
     const photos = async (name) => tessera.data.photosWithIds((words.get(name) || "").split(",").filter((id) => /^[0-9a-f]{8,64}$/.test(id)));
     try {
-      if (words.get("view") === "plane") tessera.state.show("plane");
-      else tessera.state.show("grid");
+      tessera.state.show(words.get("view") === "plane" ? "plane" : "grid");
       const [row, column, zoom] = numbers("at");
       if (zoom !== undefined) tessera.map.look({ row, column, zoom });
       const range = numbers("range");
@@ -47,9 +46,9 @@ tessera.address = (() => {
       await tessera.find.find(words.get("find") || "");
       if (words.get("selected")) tessera.state.select(await photos("selected"));
       if (words.get("name")) tessera.byId("select-name").value = words.get("name");
-      const [like] = words.get("like") ? await photos("like") : [];
+      const [like] = await photos("like");
       if (like !== undefined) await tessera.similar.lightLike(like);
-      const [photo] = words.get("photo") ? await photos("photo") : [];
+      const [photo] = await photos("photo");
       if (photo !== undefined) await tessera.photo.open(photo);
       if (zoom !== undefined) tessera.map.look({ row, column, zoom });
     } finally {
@@ -68,5 +67,5 @@ tessera.address = (() => {
     tessera.byId("select-name").addEventListener("input", changed);
     addEventListener("hashchange", read);
   });
-  return { read, write };
+  return { read };
 })();

@@ -5,6 +5,12 @@ tessera.card = (() => {
   const SIDE = 76, AWAY = 16, MARGIN = 8;
   let shown = -1;
 
+  /** @param {number} photo @returns {string} facts have to be there */
+  function sizeInWords(photo) {
+    const { widths, heights, bytes } = tessera.data.has("facts");
+    return `${widths[photo]} × ${heights[photo]} px, ${tessera.bytes(bytes[photo])}`;
+  }
+
   /** @param {number} photo @returns {string[]} its facts, as far as they have been loaded */
   function factsOf(photo) {
     const facts = tessera.data.has("facts"), found = [];
@@ -12,7 +18,7 @@ tessera.card = (() => {
     if (score !== null) found.push(`${tessera.data.map().scoreName} ${score.toFixed(2)}`);
     if (label) found.push(label);
     if (facts) {
-      found.push(`${facts.widths[photo]} × ${facts.heights[photo]} px, ${tessera.bytes(facts.bytes[photo])}`);
+      found.push(sizeInWords(photo));
       if (!Number.isNaN(facts.taken[photo])) found.push(tessera.date(facts.taken[photo]));
       const copies = (facts.copies[photo] || []).length;
       if (copies) found.push(`${copies} files with the same content`);
@@ -75,5 +81,5 @@ tessera.card = (() => {
     tessera.byId("card").hidden = true;
   }
 
-  return { showAt, showBeside, showBesideBox, hide, inWords, loaded };
+  return { showAt, showBeside, showBesideBox, hide, inWords, sizeInWords, loaded };
 })();

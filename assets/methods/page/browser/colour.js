@@ -9,6 +9,7 @@ tessera.colour = (() => {
   const SET = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a90a", "#7b61b3", "#8c564b", "#5f8f3e"];
   const GREY = 0x9a9a98;
   const BARS = 48, STEPS = 200;
+  const MOST_VALUES = 300; // in the list
   const NAMES = { none: "No colour", score: "Score", label: "Label", folder: "Folder", date: "Date taken", copies: "Copies" };
   let by = "none";
   /** @type {any} */
@@ -37,7 +38,7 @@ tessera.colour = (() => {
     },
     async copies() {
       const { groups, copies } = await tessera.data.load("facts");
-      const codes = Uint8Array.from(groups, (group, photo) => (group ? 1 : (copies[photo] || []).length ? 2 : 0));
+      const codes = Uint8Array.from(groups, (group, photo) => (group ? 1 : copies[photo] ? 2 : 0));
       const found = listed(codes, ["single photos", "nearly the same as another", "several files with the same content"], "kind");
       // Those that are nearly the same are walked one after the other.
       found.sorting = (one, other) => groups[one] - groups[other] || one - other;
@@ -168,7 +169,7 @@ tessera.colour = (() => {
       // By its root: a few photos among many thousands can be seen.
       const high = many ? Math.max(4, Math.sqrt(many / most) * (canvas.height - 4)) : 0;
       context.globalAlpha = isIn ? 1 : 0.25;
-      context.fillStyle = `#${along(share).toString(16).padStart(6, "0")}`;
+      context.fillStyle = tessera.hex(along(share));
       context.fillRect(bar * wide + 1, canvas.height - high, wide - 2, high);
     });
     context.globalAlpha = 1;
@@ -178,9 +179,9 @@ tessera.colour = (() => {
     const list = tessera.byId("colour-values");
     list.hidden = !shown || shown.kind !== "values";
     if (list.hidden) return list.replaceChildren();
-    list.replaceChildren(...shown.order.slice(0, 300).map((value) => {
+    list.replaceChildren(...shown.order.slice(0, MOST_VALUES).map((value) => {
       const swatch = tessera.element("span", { class: "swatch" });
-      swatch.style.background = `#${shown.colourOf[value].toString(16).padStart(6, "0")}`;
+      swatch.style.background = tessera.hex(shown.colourOf[value]);
       const button = tessera.element(
         "button", { type: "button", "aria-pressed": String(values.has(value)) },
         swatch,

@@ -6,7 +6,9 @@ tessera.data = (() => {
     uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array,
     float32: Float32Array, float64: Float64Array,
   };
-  const NO_SCORE = 65535;
+  /** The largest number in the columns of points and scores. */
+  const LARGEST = 65535;
+  const NO_SCORE = LARGEST;
   /** @type {Map<string, any>} */
   const parts = new Map();
   /** @type {Map<string, Promise<any>>} */
@@ -52,6 +54,12 @@ tessera.data = (() => {
   const fileOf = (photo) => Math.floor(photo / map().photosAFile);
   const placeIn = (photo) => photo % map().photosAFile;
 
+  /** Where a photo is in the grid. @param {number} photo @returns {{row: number, column: number}} */
+  function cellOf(photo) {
+    const { cells, columns } = map();
+    return { row: Math.floor(cells[photo] / columns), column: cells[photo] % columns };
+  }
+
   /** Load the file of a part that has these photos. @param {string} part @param {Iterable<number>} photos */
   function loadFor(part, photos) {
     const files = new Set([...photos].map(fileOf));
@@ -84,9 +92,9 @@ tessera.data = (() => {
 
   /** Find photos by the beginnings of their ids. @param {string[]} wanted @returns {Promise<number[]>} */
   async function photosWithIds(wanted) {
-    await loadAll("ids");
-    const letters = Math.min(...wanted.map((id) => id.length));
+    const letters = wanted.reduce((least, id) => Math.min(least, id.length), Infinity);
     if (!wanted.length || letters < 8) return [];
+    await loadAll("ids");
     const short = new Set(wanted.map((id) => id.slice(0, letters)));
     const found = [];
     for (let photo = 0; photo < map().photos; photo++) {
@@ -119,7 +127,7 @@ tessera.data = (() => {
   }
 
   return {
-    receive, load, loadFor, loadAll, has, map, nameOf, uriOf, idOf, photosWithIds, scoreOf,
-    labelOf, nearestTo,
+    LARGEST, receive, load, loadFor, loadAll, has, map, cellOf, nameOf, uriOf, idOf,
+    photosWithIds, scoreOf, labelOf, nearestTo,
   };
 })();

@@ -11,16 +11,17 @@ tessera.csv = (() => {
   async function tableOf(photos) {
     const map = tessera.data.map();
     await Promise.all([tessera.data.loadFor("ids", photos), tessera.data.loadFor("names", photos), tessera.data.load("facts")]);
-    const place = (values, photo, axis) => String(map.lowest[axis] + (values[photo] / 65535) * map.spread);
+    const place = (values, photo, axis) => String(map.lowest[axis] + (values[photo] / tessera.data.LARGEST) * map.spread);
     const rows = photos.map((photo) => {
       const score = tessera.data.scoreOf(photo), label = tessera.data.labelOf(photo);
+      const { row, column } = tessera.data.cellOf(photo);
       return [
         tessera.data.idOf(photo),
         tessera.data.uriOf(photo),
         FORMULA.test(label) ? `'${label}` : label,
         score === null ? "" : score.toFixed(5),
-        String(Math.floor(map.cells[photo] / map.columns)),
-        String(map.cells[photo] % map.columns),
+        String(row),
+        String(column),
         place(map.x, photo, 0),
         place(map.y, photo, 1),
       ];
@@ -62,5 +63,5 @@ tessera.csv = (() => {
       if (file) read(file);
     });
   });
-  return { tableOf, save, read };
+  return { read };
 })();

@@ -53,7 +53,7 @@ tessera.keys = (() => {
     event.preventDefault();
     event.stopPropagation();
     if (arrow) move(arrow);
-    else if (found) found[2]();
+    else found[2]();
   }
 
   function anywhere(event) {

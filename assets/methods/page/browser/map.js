@@ -39,10 +39,10 @@ tessera.map = (() => {
     leaflet.on("dblclick", (event) => leaflet.setZoomAround(event.latlng, leaflet.getZoom() + 1));
     container.addEventListener("pointermove", moved);
     container.addEventListener("pointerleave", () => hover(-1));
-    for (const what of ["lit", "colour"]) tessera.on(what, () => { tessera.marks.prepare(); redraw(); });
+    for (const what of ["lit", "colour"]) tessera.on(what, drawAnew);
     for (const what of ["focus", "selected", "pictures"]) tessera.on(what, redraw);
     tessera.on("view", travel);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { tessera.marks.prepare(); redraw(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAnew);
     new ResizeObserver(() => {
       leaflet.invalidateSize({ animate: false });
       if (isWhole) showAll(false);
@@ -61,7 +61,7 @@ tessera.map = (() => {
 
   /** Put the canvas over what is seen, and draw it. */
   function place() {
-    const size = leaflet.getSize(), ratio = Math.min(2, devicePixelRatio || 1);
+    const size = leaflet.getSize(), ratio = tessera.pixelRatio();
     if (canvas.width !== size.x * ratio || canvas.height !== size.y * ratio) {
       canvas.width = size.x * ratio;
       canvas.height = size.y * ratio;
@@ -74,10 +74,15 @@ tessera.map = (() => {
 
   function drawNow() {
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const ratio = Math.min(2, devicePixelRatio || 1);
+    const ratio = tessera.pixelRatio();
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     tessera.marks.draw(context, seen());
     tessera.emit("drawn");
+  }
+
+  function drawAnew() {
+    tessera.marks.prepare();
+    redraw();
   }
 
   function redraw() {
@@ -190,5 +195,5 @@ tessera.map = (() => {
   const drag = (isOn) => (isOn ? leaflet.dragging.enable() : leaflet.dragging.disable());
 
   tessera.whenReady(start);
-  return { seen, redraw, boxOf, bring, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
+  return { seen, boxOf, bring, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
 })();

@@ -25,12 +25,15 @@ tessera.marks = (() => {
     for (let photo = 0; photo < map.photos; photo++) {
       const at = 4 * map.cells[photo];
       faded.data[at + 3] = 255 * fadingOf(photo);
-      const colour = state.colours ? state.colours[photo] : -1;
+      const colour = colourOf(photo);
       if (colour >= 0) washed.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], at);
     }
     fade.getContext("2d").putImageData(faded, 0, 0);
     wash.getContext("2d").putImageData(washed, 0, 0);
   }
+
+  /** @param {number} photo @returns {number} 0xRRGGBB, or -1 */
+  const colourOf = (photo) => (state.colours ? state.colours[photo] : -1);
 
   /** @param {number} photo @returns {number} 0 for one that is as clear as can be */
   function fadingOf(photo) {
@@ -79,10 +82,13 @@ tessera.marks = (() => {
       for (let row = firstRow; row <= endRow; row++) context.fillRect(left, top + row * cell - gap / 2, map.columns * cell, gap);
     }
     const isSeen = (photo) => {
-      const column = map.cells[photo] % map.columns, row = Math.floor(map.cells[photo] / map.columns);
+      const { row, column } = tessera.data.cellOf(photo);
       return column >= firstColumn && column < endColumn && row >= firstRow && row < endRow;
     };
-    const boxOf = (photo) => [left + (map.cells[photo] % map.columns) * cell, top + Math.floor(map.cells[photo] / map.columns) * cell, cell];
+    const boxOf = (photo) => {
+      const { row, column } = tessera.data.cellOf(photo);
+      return [left + column * cell, top + row * cell, cell];
+    };
     if (state.colours && cell >= BARS_FROM) {
       for (let row = firstRow; row < endRow; row++) {
         for (let column = firstColumn; column < endColumn; column++) {
@@ -150,7 +156,7 @@ tessera.marks = (() => {
         if ((fading === 0) !== isAbove) continue;
         const x = Math.round(xOf(photo) * ratio + shift), y = Math.round(yOf(photo) * ratio + shift);
         if (x < 0 || y < 0 || x + dot > wide || y + dot > high) continue;
-        const own = state.colours ? state.colours[photo] : -1, colour = own >= 0 ? own : soft;
+        const own = colourOf(photo), colour = own >= 0 ? own : soft;
         const alpha = Math.round(255 * Math.max(0.1, 1 - fading));
         const value = ((alpha << 24) | ((colour & 255) << 16) | (colour & 0xff00) | (colour >> 16)) >>> 0;
         for (let row = y; row < y + dot; row++) {
@@ -162,10 +168,10 @@ tessera.marks = (() => {
   }
 
   function drawBar(context, photo, x, y, size) {
-    const colour = state.colours ? state.colours[photo] : -1;
+    const colour = colourOf(photo);
     if (colour < 0 || fadingOf(photo) > 0.5) return;
     const height = Math.max(3, size / 16);
-    context.fillStyle = `#${colour.toString(16).padStart(6, "0")}`;
+    context.fillStyle = tessera.hex(colour);
     context.fillRect(x, y + size - height, size, height);
   }
 

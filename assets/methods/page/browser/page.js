@@ -81,11 +81,28 @@ const tessera = {};
     return day ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
   };
 
+  /** Pixels of the screen in a px, as far as they are drawn. @returns {number} */
+  tessera.pixelRatio = () => Math.min(2, devicePixelRatio || 1);
+
+  /**
+   * Show which of several buttons is chosen.
+   * @param {string} group the id of their element @param {string} by their data attribute
+   * @param {string} value that of the chosen one
+   */
+  tessera.showChosen = (group, by, value) => {
+    for (const button of tessera.byId(group).children) {
+      button.setAttribute("aria-pressed", String(button.dataset[by] === value));
+    }
+  };
+
   /** Whether the system asks for less motion. @returns {boolean} */
   tessera.isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   /** A colour of page.css, by its name. @param {string} name @returns {string} */
   tessera.colourNamed = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
+
+  /** @param {number} colour 0xRRGGBB @returns {string} as styles have it, such as #1f6f8b */
+  tessera.hex = (colour) => `#${colour.toString(16).padStart(6, "0")}`;
 
   /** @param {string} hex such as #1f6f8b @returns {number[]} red, green and blue */
   tessera.rgb = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));

@@ -23,14 +23,9 @@ tessera.photo = (() => {
   function fill(photo, similar, uri) {
     const list = tessera.element("ul", { class: "photos", "aria-label": "The most similar photos" });
     tessera.pictures.fill(list, similar, SMALL);
-    const isSelected = () => tessera.state.selected.has(photo);
-    const select = tessera.element("button", {
-      type: "button", text: isSelected() ? "Take out of the selection" : "Select",
-      onclick: () => {
-        tessera.state.toggle(photo);
-        select.textContent = isSelected() ? "Take out of the selection" : "Select";
-      },
-    });
+    const select = tessera.element("button", { type: "button", onclick: () => { tessera.state.toggle(photo); write(); } });
+    const write = () => { select.textContent = tessera.state.selected.has(photo) ? "Take out of the selection" : "Select"; };
+    write();
     const end = tessera.element("button", { type: "button", class: "quiet", text: "Close", onclick: close });
     tessera.byId("photo").replaceChildren(tessera.element(
       "div", { class: "inside" },
@@ -66,7 +61,7 @@ tessera.photo = (() => {
     if (score !== null) add("Score", `${map.scoreName} ${score.toFixed(4)}`);
     add("Label", tessera.data.labelOf(photo));
     if (facts) {
-      add("Size", `${facts.widths[photo]} × ${facts.heights[photo]} px, ${tessera.bytes(facts.bytes[photo])}`);
+      add("Size", tessera.card.sizeInWords(photo));
       if (!Number.isNaN(facts.taken[photo])) add("Taken", tessera.date(facts.taken[photo]));
       add("Copies", (facts.copies[photo] || []).filter((one) => one !== uri).join("\n"));
       if (facts.groups[photo]) {
@@ -75,8 +70,8 @@ tessera.photo = (() => {
         add("Nearly the same", tessera.counted(others, "other photo", "other photos"));
       }
     }
-    const cell = map.cells[photo];
-    add("Cell", `row ${Math.floor(cell / map.columns) + 1}, column ${(cell % map.columns) + 1}`);
+    const { row, column } = tessera.data.cellOf(photo);
+    add("Cell", `row ${row + 1}, column ${column + 1}`);
     add("File", uri);
     return list;
   }
@@ -84,20 +79,14 @@ tessera.photo = (() => {
   /** The photo's file where the page may read it, else its tile. */
   function pictureOf(photo, uri) {
     const frame = tessera.element("div", { class: "shown" });
-    const isBlurred = tessera.data.map().blurred.includes(photo);
+    const { blurred, clear } = tessera.data.map();
     frame.append(tessera.pictures.picture(photo, LARGE));
-    if (isBlurred) {
-      if (tessera.data.map().clear) {
-        const button = tessera.element("button", { type: "button", text: "Show this photo as it is", onclick: () => clear(frame, photo, uri) });
-        frame.append(button);
-      }
-    } else {
-      replaceBy(frame, photo, [addressOf(uri)]);
-    }
+    if (!blurred.includes(photo)) replaceBy(frame, photo, [addressOf(uri)]);
+    else if (clear) frame.append(tessera.element("button", { type: "button", text: "Show this photo as it is", onclick: () => showClear(frame, photo, uri) }));
     return frame;
   }
 
-  async function clear(frame, photo, uri) {
+  async function showClear(frame, photo, uri) {
     await tessera.data.loadFor("ids", [photo]);
     replaceBy(frame, photo, [addressOf(uri), `clear/${tessera.data.idOf(photo)}.jpg`]);
   }

@@ -6,8 +6,6 @@ tessera.pictures = (() => {
   const MOST_TILES = 96;
   /** The tiles in the order in which they were last used. @type {Map<string, HTMLImageElement>} */
   const tiles = new Map();
-  /** @type {Set<string>} */
-  const missing = new Set();
   let isTold = false;
 
   /** @param {number} zoom @param {number} x @param {number} y @returns {string} */
@@ -20,7 +18,6 @@ tessera.pictures = (() => {
     else {
       image = new Image();
       image.addEventListener("load", tell);
-      image.addEventListener("error", () => missing.add(url));
       image.src = url;
     }
     tiles.set(url, image);
@@ -47,8 +44,8 @@ tessera.pictures = (() => {
    */
   function part(photo, zoom) {
     const side = 2 ** zoom;
-    const left = (map.cells[photo] % map.columns) * side;
-    const top = Math.floor(map.cells[photo] / map.columns) * side;
+    const { row, column } = tessera.data.cellOf(photo);
+    const left = column * side, top = row * side;
     const x = Math.floor(left / map.tile), y = Math.floor(top / map.tile);
     return { image: tile(tileUrl(zoom, x, y)), left: left % map.tile, top: top % map.tile, side };
   }
@@ -77,7 +74,7 @@ tessera.pictures = (() => {
    * @returns {HTMLCanvasElement}
    */
   function picture(photo, side) {
-    const pixels = Math.min(2 ** map.deepest, Math.round(side * Math.min(2, devicePixelRatio || 1)));
+    const pixels = Math.min(2 ** map.deepest, Math.round(side * tessera.pixelRatio()));
     const canvas = tessera.element("canvas", { width: pixels, height: pixels, "aria-hidden": "true" });
     const zoom = zoomFor(pixels);
     const { image } = part(photo, zoom);

@@ -3,7 +3,7 @@
 /** Where the photos are, in cells from the upper left corner of the grid, in both views. */
 tessera.places = (() => {
   const map = tessera.data.map();
-  const WHOLE = 65535;
+  const WHOLE = tessera.data.LARGEST;
   // Overlapping photos are drawn smaller than cells, and come apart as one zooms in.
   const PLANE_SIZE = 1.7, PLANE_POWER = 0.75;
   const side = Math.max(map.columns, map.rows);
@@ -79,9 +79,8 @@ tessera.places = (() => {
    */
   function next(view, from, right, down) {
     if (view === "grid" && !tessera.state.lit) {
-      const column = map.cells[from] % map.columns + right;
-      const row = Math.floor(map.cells[from] / map.columns) + down;
-      const found = photoAt("grid", column + 0.5, row + 0.5, 1);
+      const { row, column } = tessera.data.cellOf(from);
+      const found = photoAt("grid", column + right, row + down, 1);
       if (found >= 0) return found;
     }
     const x = xs(view), y = ys(view);

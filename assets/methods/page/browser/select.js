@@ -5,6 +5,7 @@ tessera.select = (() => {
   const map = tessera.data.map(), state = tessera.state, places = tessera.places;
   const MOST_SHOWN = 10, SIDE = 52;
   const NEAR = 3; // px between two points of a lasso
+  const SMALLEST = 4; // px; what is no larger is a click
   /** The corners of the area that is being drawn, in px of the map. @type {number[][]} */
   let corners = [];
   /** @type {SVGPolygonElement | null} */
@@ -28,7 +29,7 @@ tessera.select = (() => {
 
   function end(event) {
     if (!corners.length) return;
-    const polygon = asPolygon(), isArea = polygon.length > 2 && extent(polygon) > 4;
+    const polygon = asPolygon(), isArea = polygon.length > 2 && [0, 1].some((axis) => extent(polygon, axis) > SMALLEST);
     corners = [];
     drawOutline();
     if (isArea) {
@@ -53,18 +54,23 @@ tessera.select = (() => {
     return [[left, top], [right, top], [right, bottom], [left, bottom]];
   }
 
-  const extent = (polygon) => Math.max(...[0, 1].map((axis) => {
+  /** @param {number[][]} polygon @param {number} axis @returns {[number, number]} the lowest and the highest corner */
+  function endsOf(polygon, axis) {
     const values = polygon.map((corner) => corner[axis]);
-    return Math.max(...values) - Math.min(...values);
-  }));
+    return [values.reduce((one, other) => Math.min(one, other)), values.reduce((one, other) => Math.max(one, other))];
+  }
+
+  function extent(polygon, axis) {
+    const [low, high] = endsOf(polygon, axis);
+    return high - low;
+  }
 
   /** @param {number[][]} polygon in px of the map @returns {number[]} the lit photos whose middle is inside */
   function photosIn(polygon) {
     const { left, top, cell } = tessera.map.seen(), found = [];
     const x = places.xs(state.view), y = places.ys(state.view);
     const inCells = polygon.map(([right, down]) => [(right - left) / cell, (down - top) / cell]);
-    const [lowX, lowY] = [0, 1].map((axis) => inCells.reduce((least, corner) => Math.min(least, corner[axis]), Infinity));
-    const [highX, highY] = [0, 1].map((axis) => inCells.reduce((most, corner) => Math.max(most, corner[axis]), -Infinity));
+    const [lowX, highX] = endsOf(inCells, 0), [lowY, highY] = endsOf(inCells, 1);
     for (let photo = 0; photo < map.photos; photo++) {
       if (x[photo] < lowX || x[photo] > highX || y[photo] < lowY || y[photo] > highY) continue;
       if (state.isLit(photo) && isInside(inCells, x[photo], y[photo])) found.push(photo);
@@ -95,9 +101,7 @@ tessera.select = (() => {
   }
 
   function useTool() {
-    for (const button of tessera.byId("tools").children) {
-      button.setAttribute("aria-pressed", String(button.dataset.tool === state.tool));
-    }
+    tessera.showChosen("tools", "tool", state.tool);
     tessera.byId("map").classList.toggle("selects", state.tool !== "move");
     tessera.map.drag(state.tool === "move");
   }
@@ -140,5 +144,5 @@ tessera.select = (() => {
     tessera.on("colour", show);
     show();
   });
-  return { selectLit, photosIn };
+  return { selectLit };
 })();

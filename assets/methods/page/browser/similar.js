@@ -74,5 +74,5 @@ tessera.similar = (() => {
     tessera.emit("similar");
   }
 
-  return { lightLike, clear, cosinesWith, chosen: () => chosen };
+  return { lightLike, cosinesWith, chosen: () => chosen };
 })();

@@ -12,11 +12,9 @@
   }
 
   function startViews() {
-    const buttons = [...tessera.byId("views").children];
-    const show = () => buttons.forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.view === state.view)));
-    for (const button of buttons) button.addEventListener("click", () => state.show(button.dataset.view));
+    for (const button of tessera.byId("views").children) button.addEventListener("click", () => state.show(button.dataset.view));
     tessera.on("view", () => {
-      show();
+      tessera.showChosen("views", "view", state.view);
       tessera.say(state.view === "grid" ? "Grid: each photo has a cell" : "Plane: near photos look alike");
     });
     const zooms = { in: () => tessera.map.zoomBy(1), out: () => tessera.map.zoomBy(-1), all: () => tessera.map.showAll() };

@@ -50,7 +50,7 @@ tessera.state = (() => {
     state.walk = [];
     state.strength = null;
     if (!reasons.size) return;
-    const all = [...reasons.values()];
+    const all = litBecause();
     const lit = new Uint8Array(map.photos).fill(1);
     for (const reason of all) {
       for (let photo = 0; photo < lit.length; photo++) lit[photo] &= reason.lit[photo];
@@ -71,7 +71,7 @@ tessera.state = (() => {
 
   /** Light all photos again. */
   function lightAll() {
-    for (const reason of [...reasons.values()]) reason.clear();
+    for (const reason of litBecause()) reason.clear();
   }
 
   /** @param {number} photo */

@@ -312,6 +312,8 @@ def test_a_table_that_is_dropped_on_the_page_is_a_selection_again(open_page, alb
     assert page.evaluate("[...tessera.state.selected]") == [2, 7]
     assert page.get_by_label("Name of the selection").input_value() == "coins"
     assert "2 photos of 3 in the file" in page.locator("#toast").inner_text()
+    # Too many for the arguments of one call.
+    assert page.evaluate("tessera.data.photosWithIds(Array(300000).fill('f'.repeat(64)))") == []
 
 
 def test_a_blurred_photo_is_shown_as_it_is_only_when_asked_for(open_page):

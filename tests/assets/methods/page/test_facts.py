@@ -34,6 +34,19 @@ def test_names_that_cannot_be_shown_have_a_uri_of_their_own():
     }
 
 
+def test_secrets_in_the_catalogue_of_an_older_home_are_hidden():
+    uris = [
+        "https://s3cr3t:s3cr3t@h/a.jpg?sig=s3cr3t",
+        "https://h/b.jpg?token=s3cr3t",
+        "s3://id:s3cr3t@bucket/c.jpg",
+    ]
+    named = name_files(pd.Series(uris))
+    copies = copies_of(pd.DataFrame({"image_id": "a", "uri": uris}))
+    assert named.folders == ["https://h", "https://hidden@h", "s3://hidden@bucket"]
+    assert named.uris[0].startswith("https://hidden@h/a.jpg?sig=hidden-")
+    assert "s3cr3t" not in repr((named, copies))
+
+
 def test_labels_are_numbered_from_one():
     names, codes = name_labels(pd.Series(["b", None, "a", "b"], dtype="string"))
     assert names == ["a", "b"]

@@ -1,21 +1,20 @@
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from assets.methods.page import page
 from assets.methods.page.page import PageSettings, write_page
 from support.album import BLURRED, N_PHOTOS
+from support.page_data import fields_of
 
 
-def fields(folder: Path, part: str) -> dict:
-    text = (folder / "data" / f"{part}.js").read_text()
-    found = re.fullmatch(r'tessera\.data\.receive\("[\w-]+",(.*)\);\n', text)
-    assert found is not None
-    return json.loads(found[1])
+def fields(folder: Path, part: str) -> dict[str, Any]:
+    return fields_of((folder / "data" / f"{part}.js").read_bytes(), part)
 
 
 def test_a_page_is_whole(page_folder):
@@ -65,6 +64,26 @@ def test_a_page_is_the_same_each_time_and_whatever_is_there_already(album, page_
 def test_a_page_that_is_up_to_date_is_left_alone(write):
     assert write().written > 0
     assert write().written == 0
+
+
+def test_the_most_similar_photos_are_found_once_for_the_same_vectors(
+    write, album, tmp_path, monkeypatch
+):
+    before = write()
+    codes = tmp_path / "page" / "data" / "codes.js"
+    whole = codes.read_bytes()
+    codes.write_bytes(b"")
+    assert write().written == 1
+    assert codes.read_bytes() == whole
+
+    found = []
+    for name in ("nearest_photos", "encode_vectors"):
+        find = getattr(page, name)
+        monkeypatch.setattr(page, name, lambda *a, n=name, f=find: (found.append(n), f(*a))[1])
+    assert write(scores=None).recall == before.recall
+    assert found == []
+    write(vectors=album.contents.vectors[::-1])
+    assert found == ["nearest_photos", "encode_vectors"]
 
 
 def test_new_scores_change_only_what_they_touch(write, album):

@@ -1,24 +1,16 @@
 import base64
-import json
 
 import numpy as np
 import pytest
 
 from assets.methods.page.scripts import data_script, smallest_type
-
-
-def fields_of(script: bytes) -> dict:
-    text = script.decode("ascii")
-    begin, end = 'tessera.data.receive("part",', ");\n"
-    assert text.startswith(begin)
-    assert text.endswith(end)
-    return json.loads(text[len(begin) : -len(end)])
+from support.page_data import fields_of
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "float32", "float64"])
 def test_columns_come_back(kind):
     values = np.array([[0, 1, 2], [3, 4, 255]], kind)
-    column = fields_of(data_script("part", {"values": values}))["values"]
+    column = fields_of(data_script("part", {"values": values}), "part")["values"]
     assert column["type"] == kind
     read = np.frombuffer(base64.b64decode(column["base64"]), np.dtype(kind).newbyteorder("<"))
     assert read.tolist() == values.ravel().tolist()
@@ -31,7 +23,7 @@ def test_columns_come_back(kind):
 def test_no_text_ends_the_script(text):
     script = data_script("part", {"names": [text]})
     assert b"</script" not in script
-    assert fields_of(script)["names"] == [text]
+    assert fields_of(script, "part")["names"] == [text]
 
 
 def test_numbers_get_the_smallest_type_that_holds_them():
