@@ -11,13 +11,11 @@ from assets import nsfw
 from assets.checks import nsfw as nsfw_checks
 from assets.checks import photo_map as photo_map_checks
 from assets.checks import training as training_checks
+from assets.checks.collection_checks import COLLECTION
+from assets.generations import ACCEPTED
 from orchestration.notices.cause import Cause, Kind
 from orchestration.run_queue import PARTITION_TAG
 
-# The name of a collection in the metadata of an evaluation that belongs to no partition.
-COLLECTION_METADATA = "collection"
-# Of an observation of an asset: whether somebody has accepted it although a check had failed.
-ACCEPTED_METADATA = "accepted"
 _MOST_FAILURES = 200
 _PAGE = 500
 _WITHOUT_COLLECTION = {nsfw.nsfw_model.key}
@@ -96,7 +94,7 @@ def _collection_of(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: 
         return None
     if record.partition is not None:
         return str(record.partition)
-    named = record.evaluation.metadata.get(COLLECTION_METADATA)
+    named = record.evaluation.metadata.get(COLLECTION)
     if named is not None:
         return str(named.value)
     run = instance.get_run_by_id(record.run_id)
@@ -114,7 +112,7 @@ def _is_accepted(
     )
     found = instance.fetch_observations(wanted, limit=1).records
     observation = found[0].asset_observation if found else None
-    accepted = observation.metadata.get(ACCEPTED_METADATA) if observation else None
+    accepted = observation.metadata.get(ACCEPTED) if observation else None
     return accepted is not None and bool(accepted.value)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from assets.checks.collection_checks import is_failure
 from orchestration.dead_runs import PROCESS_TAG
 from orchestration.jobs import ASSETS_OF, JOBS
 from orchestration.notices.cause import Cause, Kind
@@ -124,12 +125,9 @@ def _steps_of_failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) ->
         for record in instance.get_records_for_run(run.run_id, of_type=evaluated).records
         if (event := record.event_log_entry.dagster_event)
     ]
-    return {str(event.step_key) for event in events if _is_failure(event)}
-
-
-def _is_failure(event: dg.DagsterEvent) -> bool:
-    evaluation = event.asset_check_evaluation_data
-    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    return {
+        str(event.step_key) for event in events if is_failure(event.asset_check_evaluation_data)
+    }
 
 
 def _cause(record: dg.RunRecord, name: str | None, job: str, failed_steps: list[str]) -> Cause:
