@@ -21,9 +21,9 @@ def causes(instance):
 def test_all_checks_of_the_project_are_looked_at():
     asset_graph = definitions.resolve_asset_graph()
     assert set(check_keys()) == asset_graph.asset_check_keys
-    for key in check_keys():
+    for key, is_of_collections in check_keys().items():
         is_partitioned = asset_graph.get(key.asset_key).partitions_def is not None
-        assert is_partitioned == (key.asset_key not in module._WITHOUT_COLLECTION)
+        assert is_partitioned == is_of_collections
 
 
 def test_a_check_that_fails_is_a_cause_of_its_collection_until_it_passes_there(night, causes):
