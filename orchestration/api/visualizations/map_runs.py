@@ -25,7 +25,6 @@ from orchestration.run_queue import (
 from orchestration.runs import failure_of
 
 JOB = "photo_map"
-APP = APP_TAG
 DIGEST = "tessera/digest"
 PHOTOS = "tessera/photos"
 KEPT_ASSET = "mosaic"
@@ -52,7 +51,7 @@ class MapRuns:
         request = known.request
         tags = {
             PARTITION_TAG: request.app,
-            APP: request.app,
+            APP_TAG: request.app,
             DIGEST: request.digest,
             PHOTOS: str(request.n_photos),
             KEEP_TAG: KEPT_ASSET,
