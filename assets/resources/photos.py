@@ -19,19 +19,24 @@ from assets.resources.collections import (
     CollectionRegistry,
     check_manifest,
 )
-from assets.resources.input_store import InputStore
+from assets.resources.input_store import DATABASE, InputStore
 from assets.resources.recent_use import RecentUse
 
-# The folders below the home of the photos that were posted to the service, and of pages of maps.
+# The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
-PAGES = "pages"
-# The folder below the home of the networks of inductive projections, by collection.
-PROJECTIONS = "projections"
+# Those of trained models, of pages of maps, and of the networks of inductive projections. Each
+# collection has a folder of its own in them, which goes when the collection is removed.
+TRAININGS, PAGES, PROJECTIONS = FOLDERS_OF_COLLECTIONS = "trainings", "pages", "projections"
 
 
 def inputs_folder(home: Path, name: str) -> Path:
     """Return the folder of the photos that were posted to an app."""
     return home / INPUTS / name
+
+
+def inputs_databases(home: Path) -> list[Path]:
+    """Return the databases of the photos that were posted, one for each app."""
+    return sorted((home / INPUTS).glob(f"*/{DATABASE}"))
 
 
 class Photos(dg.ConfigurableResource):
