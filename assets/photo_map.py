@@ -19,8 +19,6 @@ from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
-from assets.methods.page.folder import remove_page
-from assets.methods.page.page import INDEX
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import COLLECTIONS
@@ -30,7 +28,7 @@ from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
 from assets.results.originals import addresses_of
-from assets.results.page import write_map_page
+from assets.results.page import refresh_page
 from assets.results.photo_map import (
     catalogue_metrics,
     drawn_mosaic,
@@ -202,18 +200,12 @@ def mosaic(
         log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-        page = None
-        folder = photos.page_folder(context.partition_key)
         # A run of the service keeps its mosaic beside others of the collection.
-        if not config.page:
-            remove_page(folder)
-        elif KEEP_TAG not in context.run.tags:
-            values = (grid_assignment, raw_images, embeddings)
-            report = write_map_page(
-                photos, context.partition_key, *values, config, log.progress("tiles of the page")
-            )
-            page = asdict(report)
-            log.metrics({f"page_{name}": metric for name, metric in page.items()})
-            context.add_output_metadata({"page": dg.MetadataValue.path(str(folder / INDEX))})
+        is_kept = KEEP_TAG in context.run.tags
+        page = (
+            None
+            if is_kept
+            else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
+        )
     places = table[[name for name in PLACE_COLUMNS if name in table]]
     return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, places, page)

@@ -62,6 +62,18 @@ def test_the_last_map_is_opened_and_has_the_scores_that_came_after_it(
     assert '"scores":{"type":"uint16"' in data.read_text()
     assert len(opened) == 1
 
+    # Where nobody knows what is to be blurred, the page stays as it was, and the map is made.
+    for table in (shared_home / "outputs" / "nsfw_scores" / "seen").glob("*/table.parquet"):
+        table.write_bytes(b"nothing")
+    before = data.read_bytes()
+    ran = tessera("view", "seen", "--no-browser")
+    assert ran.code == 2
+    assert "The value of nsfw_scores for seen" in ran.err
+    ran = tessera("map", folder, "--out", out, "--name", "seen", "--projection", "pca")
+    assert ran.code == 0, ran.err
+    assert "page        " not in ran.out
+    assert data.read_bytes() == before
+
 
 def test_what_cannot_be_viewed_is_an_error_of_one_sentence(tessera, home):
     ran = tessera("view")
