@@ -1,10 +1,11 @@
 """Runs that are killed at random moments, or run out of disk: does the next one mend everything?
 
-`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo, and
-`aimed` a first run while a database is being made, so many times for each database. `disk` gives the
-home too small a disk, in sizes from nothing to nearly enough, and then more; it needs the right to
-mount a tmpfs. After each, the same command is run again. It has to give the bytes of a run that
-nobody disturbed, and to leave no run at work in Dagster or MLflow and no unfinished file.
+`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo,
+and `aimed` a first run while a database is being made, so many times for each database. `disk`
+gives the home too small a disk, in sizes from nothing to nearly enough, and then more; it needs
+the right to mount a tmpfs. After each, the same command is run again. It has to give the bytes of
+a run that nobody disturbed, and to leave no run at work in Dagster or MLflow and no unfinished
+file.
 Run: python -m bench.kills --first 20 --later 10 --aimed 10 --disk 5
 """
 
