@@ -198,7 +198,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def small_disk(folder: Path, megabytes: float) -> Iterator[Callable[[], None]]:
     """Mount a disk of so many MB; yield a function that makes it large."""
     folder.mkdir()
-    size = f"size={int(megabytes * 1024)}k"
+    # A size of 0 is no limit.
+    size = f"size={max(4, int(megabytes * 1024))}k"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
     try:
         yield lambda: _enlarge(folder)
