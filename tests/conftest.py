@@ -3,6 +3,7 @@
 import multiprocessing.process
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -23,6 +24,11 @@ from support.homes import point_to
 # The machine is shared: an example may take its time, and CI looks at the same ones each time.
 settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("tessera")
+
+# Whatever a shell starts in the background ignores SIGINT, and so do the processes that it starts.
+# Dagster then lets SIGTERM be ignored as well, and those that copy the log of a run would not end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `make test` gives each file to one worker, in this order; the longest file must not come last.
 LONGEST_FIRST = (

@@ -298,9 +298,9 @@ print(Tracking(home=sys.argv[1]).experiment_id)
 @pytest.mark.process
 def test_processes_that_start_together_find_one_experiment(tmp_path):
     command = [sys.executable, "-c", _RACE, str(tmp_path)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     answers = {process.communicate()[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert len(answers) == 1
 
 
