@@ -49,7 +49,7 @@ from assets.results.training import (
     register_version,
     training_images,
 )
-from assets.steps import step
+from assets.steps import VERSION, step
 from assets.values import NsfwEvaluation, NsfwTraining
 
 GROUP = "nsfw"
@@ -159,7 +159,7 @@ def nsfw_training(
                 "epochs_resumed": trained.n_resumed,
                 "validation_auc_best": trained.history[trained.best_epoch - 1].validation_auc,
                 "auc": float(result.comparison.auc[0]),
-                "version": result.version,
+                VERSION: result.version,
                 "alias": result.alias,
                 "reason": result.reason,
                 "label_doubt": result.label_doubt or None,

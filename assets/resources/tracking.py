@@ -43,6 +43,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DAGSTER_RUN = "dagster.run_id"
 # Of a run that no Dagster run stands for.
 PROCESS = "tessera.process"
+# The tag of a run of Dagster that names its run of MLflow, and that of an asset's which names this.
+MLFLOW_TAG, PARENT_TAG = "mlflow/run_id", "mlflow.parentRunId"
 Warn = Callable[[str], None]
 # Seconds that the first contact with a server may take. A request may take 4, and is made twice.
 LONGEST_CONTACT = 10.0
@@ -104,7 +106,7 @@ class Tracking(dg.ConfigurableResource):
         final = ENDED[status]
         with self.asking(dagster_run_id):
             for run in self._find(f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"):
-                is_parent = "mlflow.parentRunId" not in run.data.tags
+                is_parent = PARENT_TAG not in run.data.tags
                 if run.info.status == "RUNNING" or (is_parent and run.info.status != final):
                     self.client.set_terminated(run.info.run_id, status=final)
 
@@ -248,7 +250,7 @@ class Tracking(dg.ConfigurableResource):
         name = f"{partition_of(context)} {run.run_id[:8]}".strip()
         parent = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         self.finish_left_runs(context.instance)
-        context.instance.add_run_tags(run.run_id, {"mlflow/run_id": parent.info.run_id})
+        context.instance.add_run_tags(run.run_id, {MLFLOW_TAG: parent.info.run_id})
         return parent.info.run_id
 
     def _find(self, query: str) -> list[Any]:
@@ -439,7 +441,7 @@ class ChildRun(TrackedRun):
         self._parent_id = self._tracking.parent_of(context)
         self._set_parent("RUNNING")
         tags = {
-            "mlflow.parentRunId": self._parent_id,
+            PARENT_TAG: self._parent_id,
             DAGSTER_RUN: context.run.run_id,
             "dagster.asset": context.asset_key.to_user_string(),
             "dagster.partition": partition_of(context),
