@@ -18,6 +18,7 @@ from assets.methods.photos.near_duplicates import duplicates_table
 from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
 from assets.results.photo_map import catalogue_metrics
+from assets.results.staying_map import changes_sentence
 from assets.values import Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
@@ -61,6 +62,11 @@ map_options = all_of(
     setting("--certify", GridConfig),
     setting("--refine/--no-refine", GridConfig),
     setting("--show-duplicates", GridConfig),
+    setting("--stay/--no-stay", TsneConfig, GridConfig),
+    setting("--fresh", TsneConfig, GridConfig),
+    setting("--from-map", TsneConfig, GridConfig, type=click.IntRange(1), metavar="NUMBER"),
+    setting("--max-move", GridConfig, type=click.IntRange(0)),
+    setting("--most-change", TsneConfig, GridConfig, type=click.FloatRange(0, 1)),
     setting("--tile", MosaicConfig),
     setting("--gap", MosaicConfig),
     setting("--background", MosaicConfig),
@@ -136,6 +142,9 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         "companions.csv": csv_bytes(results.catalogue.companions),
         "duplicates.csv": csv_bytes(duplicates_table(results.catalogue.images)),
     }
+    for name, image in results.mosaic.more.items():
+        files[f"{name}{image.suffix}"] = image.data
+        files["changes.csv"] = csv_bytes(results.grid.changes)
     noted = noted_photos(results.catalogue)
     if len(noted):
         files["notes.csv"] = csv_bytes(noted)
@@ -164,6 +173,7 @@ def _make_report(collection: Collection, results: _Results, run: FinishedRun) ->
             "embedded_anew": results.embeddings.n_computed,
         },
         "seconds": run.seconds,
+        "map_number": results.mosaic.number,
         "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
         **results.grid.metrics,
         "mosaic": {
@@ -192,13 +202,18 @@ def _summarise(
     report_unused(catalogue)
     for note in report["notes"]:
         click.echo(printable(note))
-    click.echo(f"Assignment by {assignment['solver']}: {_proof(assignment)}")
+    if report["map_number"] is not None:
+        click.echo(
+            f"Map {report['map_number']} of the collection. {changes_sentence(report['stay'])}"
+        )
+    click.echo(
+        f"Assignment to the {assignment['to']} by {assignment['solver']}: {_proof(assignment)}"
+    )
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
-        click.echo(
-            f"Then refined by {refinement['swaps']:,} swaps: DPQ16 from "
-            f"{refinement['dpq16_before']:.3f} to {quality['dpq16']:.3f}"
-        )
+        before = refinement["dpq16_before"]
+        since = "DPQ16" if before is None else f"DPQ16 from {before:.3f} to"
+        click.echo(f"Then refined by {refinement['swaps']:,} swaps: {since} {quality['dpq16']:.3f}")
     elif quality["dpq16"] is not None:
         click.echo(f"Layout quality: DPQ16 {quality['dpq16']:.3f}")
     if quality["neighbourhood_purity"] is not None:

@@ -41,6 +41,8 @@ from orchestration.runs import console
 MOST_PENDING = 100
 _PAUSE_SECONDS = 30
 _UNTOUCHED_SECONDS = 3600
+# The assets that start from the last map.
+MAP_THAT_STAYS = ("tsne_2d", "grid_assignment")
 
 Settings = dict[str, dict[str, Any]]
 
@@ -100,7 +102,10 @@ class Visualizations:
         collection = CollectionRegistry(self._home).find(app)
         if collection is None:
             raise _invalid("The app has no inputs. Post some first.")
-        collection = collection.with_settings(_merged(collection.settings, body), PHOTO_MAP)
+        settings = _merged(collection.settings, body)
+        if body.inputs is not None:
+            settings = _apart(settings)
+        collection = collection.with_settings(settings, PHOTO_MAP)
         identity = str(uuid.uuid4())
         snapshot = self._snapshot(app, identity)
         wanted = None if body.inputs is None else [named.id for named in body.inputs]
@@ -284,6 +289,14 @@ def _merged(settings: Settings, body: PostVisualization) -> Settings:
         asked["mosaic"]["tile"] = body.tile
     merged = {asset: {**settings.get(asset, {}), **values} for asset, values in asked.items()}
     return {asset: values for asset, values in merged.items() if values}
+
+
+def _apart(settings: Settings) -> Settings:
+    """Return settings with which a map of some photos leaves the app's own map alone."""
+    return settings | {
+        asset: {**settings.get(asset, {}), "apart": True}
+        for asset in ("tsne_2d", "grid_assignment")
+    }
 
 
 def _whole(settings: Settings) -> Settings:
