@@ -11,7 +11,7 @@ from assets.methods.plotting.foot import with_foot
 
 LARGEST_SIDE = 1_400  # px
 _NEW, _GONE, _MOVED = "#ffb000", "#ff5d5d", "#9fd0ff"
-_DIMMED = 0.4  # of the brightness of photos that were there before
+_DIMMED = 0.5  # of the brightness of photos that were there before
 
 
 def draw_changes(

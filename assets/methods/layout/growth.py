@@ -91,7 +91,8 @@ def _compacted(
 
 
 def _distance(grid: GridShape, ratio: float) -> float:
-    return abs(math.log(grid.columns / grid.rows / ratio))
+    # Rounded, so that 31 x 30 and 30 x 31 are equally far from a square.
+    return round(abs(math.log(grid.columns / grid.rows / ratio)), 9)
 
 
 def _indices(kept: list[int], n: int) -> NDArray[np.int64]:
