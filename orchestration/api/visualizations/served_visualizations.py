@@ -41,8 +41,6 @@ from orchestration.runs import console
 MOST_PENDING = 100
 _PAUSE_SECONDS = 30
 _UNTOUCHED_SECONDS = 3600
-# The assets that start from the last map.
-MAP_THAT_STAYS = ("tsne_2d", "grid_assignment")
 
 Settings = dict[str, dict[str, Any]]
 
@@ -102,10 +100,7 @@ class Visualizations:
         collection = CollectionRegistry(self._home).find(app)
         if collection is None:
             raise _invalid("The app has no inputs. Post some first.")
-        settings = _merged(collection.settings, body)
-        if body.inputs is not None:
-            settings = _apart(settings)
-        collection = collection.with_settings(settings, PHOTO_MAP)
+        collection = collection.with_settings(_merged(collection.settings, body), PHOTO_MAP)
         identity = str(uuid.uuid4())
         snapshot = self._snapshot(app, identity)
         wanted = None if body.inputs is None else [named.id for named in body.inputs]
@@ -113,6 +108,8 @@ class Visualizations:
             try:
                 photos = self._write(app, snapshot, wanted)
                 _check(collection.settings, photos)
+                if len(photos) < self._inputs(app).counts().done:
+                    collection = replace(collection, settings=_apart(collection.settings))
                 request = self._request(collection, photos, snapshot)
                 known = self._known(request)
                 if known is None:
