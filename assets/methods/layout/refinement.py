@@ -29,6 +29,26 @@ _LEAST_GAIN = 1e-4  # of the mean squared feature distance; above the rounding o
 
 
 @dataclass(frozen=True)
+class Anchors:
+    """Where photos were before, so that the refinement leaves them about there.
+
+    Attributes:
+        cells: (n, 2) int, the row and the column of each photo before, in the grid of now. Those of
+            photos that were not there are not read.
+        known: (n,) bool, whether a photo was there before.
+        max_move: rows and columns that a known photo may be away from its anchor at most. One that
+            is farther away already may only come nearer.
+        price: of a known photo's squared distance in cells from its anchor, in the unit of the
+            squared feature distances, whose mean over any two photos is 2.
+    """
+
+    cells: NDArray[np.integer]
+    known: NDArray[np.bool_]
+    max_move: int
+    price: float
+
+
+@dataclass(frozen=True)
 class Refinement:
     """A refined layout and what it changed.
 
@@ -54,6 +74,7 @@ def refine(
     vectors: NDArray[np.floating],
     grid: GridShape,
     *,
+    anchors: Anchors | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Refinement:
@@ -61,21 +82,23 @@ def refine(
 
     Occupied cells stay occupied and empty ones empty. Each photo is offered the places of all
     photos within a reach that shrinks from the whole grid at a thousand photos to three cells at a
-    hundred thousand, so that the time grows with n and not its square. ``seed`` draws the order in
-    which photos have their turn. The objective never rises: should the climbs together have raised
-    it, the layout is returned as it came.
+    hundred thousand, so that the time grows with n and not its square. ``anchors`` keep photos near
+    where they were. ``seed`` draws the order in which photos have their turn. The objective, with
+    what the anchors add to it, never rises: should the climbs together have raised it, the layout
+    is returned as it came.
     """
     features = _unit_spread(principal_components(vectors, _COMPONENTS))
-    layout = _Layout(row.astype(np.int32), col.astype(np.int32), features, grid)
-    before = layout.objective(_gaussian(_WIDTHS[-1]))
+    anchors = anchors or _no_anchors(len(features))
+    layout = _Layout(row.astype(np.int32), col.astype(np.int32), features, grid, anchors)
+    before, whole_before = layout.objective(_gaussian(_WIDTHS[-1]))
     reach = _reach(len(features), grid)
     rng = np.random.default_rng(seed)
     swaps = 0
     for climb, width in enumerate(_WIDTHS):
         swaps += layout.climb(_gaussian(width), reach, rng)
         progress(climb + 1, len(_WIDTHS))
-    after = layout.objective(_gaussian(_WIDTHS[-1]))
-    if after > before:
+    after, whole_after = layout.objective(_gaussian(_WIDTHS[-1]))
+    if whole_after > whole_before:
         return Refinement(row.astype(np.int32), col.astype(np.int32), 0, 0, before, before)
     moved = int(np.count_nonzero((layout.row != row) | (layout.col != col)))
     return Refinement(layout.row, layout.col, swaps, moved, before, after)
@@ -90,8 +113,9 @@ class _Layout:
         col: NDArray[np.int32],
         features: NDArray[np.float32],
         grid: GridShape,
+        anchors: Anchors,
     ) -> None:
-        self.row, self.col, self.features = row, col, features
+        self.row, self.col, self.features, self.anchors = row, col, features, anchors
         self.squared_length = np.square(features).sum(axis=1)
         self.photo_at = np.full((grid.rows, grid.columns), -1, dtype=np.int32)
         self.photo_at[row, col] = np.arange(len(row))
@@ -101,6 +125,7 @@ class _Layout:
         from assets.methods.layout.refinement_kernel import swap_pass
 
         surround, mass = self._surround(kernel)
+        places = self.anchors.cells.astype(np.int32)
         swaps = 0
         for _ in range(_MOST_PASSES):
             order = rng.permutation(len(self.row))
@@ -116,25 +141,39 @@ class _Layout:
                 order,
                 reach,
                 _LEAST_GAIN,
+                places,
+                self.anchors.known,
+                self.anchors.max_move,
+                self.anchors.price,
             )
             swaps += made
             if made <= _SETTLED * len(self.row):
                 break
         return swaps
 
-    def objective(self, kernel: NDArray[np.float32]) -> float:
-        """Return the weighted mean of |x_i - x_j|^2 over pairs (i, j) of the neighbourhood.
+    def objective(self, kernel: NDArray[np.float32]) -> tuple[float, float]:
+        """Return the weighted mean of |x_i - x_j|^2 over pairs (i, j) of the neighbourhood, halved.
 
         The sum over ordered pairs is 2 sum_i (m_i |x_i|^2 - x_i . s_i), with m the mass and s the
-        surround of the cell of i; unit spread makes the mean over any two photos 2.
+        surround of the cell of i; unit spread makes the mean over any two photos 2. The second
+        number is the same with the price of the anchors.
         """
         surround, mass = self._surround(kernel)
         weights = mass[self.row, self.col].astype(np.float64)
         if not weights.sum():
-            return 0.0
+            return 0.0, 0.0
         own = weights @ self.squared_length
         shared = np.einsum("nd,nd->", self.features, surround[self.row, self.col], dtype=np.float64)
-        return float((own - shared) / weights.sum())
+        paid = self.anchors.price * float(self._strayed().sum())
+        total = weights.sum()
+        return float((own - shared) / total), float((own - shared + paid) / total)
+
+    def _strayed(self) -> NDArray[np.int64]:
+        """Return the squared distance in cells of each known photo from its anchor."""
+        cells = np.stack([self.row, self.col], axis=1)[self.anchors.known]
+        return np.square(cells.astype(np.int64) - self.anchors.cells[self.anchors.known]).sum(
+            axis=1
+        )
 
     def _surround(
         self, kernel: NDArray[np.float32]
@@ -150,6 +189,10 @@ class _Layout:
         for (u, v), weight in np.ndenumerate(kernel):
             total += weight * padded[u : u + rows, v : v + columns]
         return np.ascontiguousarray(total[..., :-1]), np.ascontiguousarray(total[..., -1])
+
+
+def _no_anchors(n: int) -> Anchors:
+    return Anchors(np.zeros((n, 2), dtype=np.int32), np.zeros(n, dtype=np.bool_), 0, 0.0)
 
 
 def _unit_spread(components: NDArray[np.float64]) -> NDArray[np.float32]:

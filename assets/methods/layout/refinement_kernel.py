@@ -19,6 +19,10 @@ def swap_pass(
     order: NDArray[np.int64],
     reach: int,
     least_gain: float,
+    anchors: NDArray[np.int32],
+    known: NDArray[np.bool_],
+    max_move: int,
+    price: float,
 ) -> int:
     """Offer every photo the places of those within ``reach`` cells; return the number of swaps.
 
@@ -31,8 +35,11 @@ def swap_pass(
         -2 (x_j - x_i) . (surround_a - surround_b) + (|x_j|^2 - |x_i|^2) (mass_a - mass_b)
         + 2 w_ab |x_i - x_j|^2,
 
-    the last term because the two keep their distance from each other. A swap is made when it lowers
-    the objective by more than ``least_gain``; all arrays are kept up to date in place.
+    the last term because the two keep their distance from each other. Each photo that is ``known``
+    (n,) adds ``price`` times its squared distance in cells from its row and column in ``anchors``
+    (n, 2), and comes to no cell more than ``max_move`` rows or columns from them unless it was
+    farther away. A swap is made when it lowers the objective by more than ``least_gain``; all
+    arrays are kept up to date in place.
     """
     rows, columns = photo_at.shape
     dimensions = features.shape[1]
@@ -46,6 +53,21 @@ def swap_pass(
                 if j < 0 or j == i:
                     continue
                 a_row, a_col = row[i], col[i]
+                strayed = 0
+                if known[i]:
+                    down, right = a_row - anchors[i, 0], a_col - anchors[i, 1]
+                    new_down, new_right = b_row - anchors[i, 0], b_col - anchors[i, 1]
+                    far = max(abs(new_down), abs(new_right))
+                    if far > max_move and far >= max(abs(down), abs(right)):
+                        continue
+                    strayed += new_down**2 + new_right**2 - down**2 - right**2
+                if known[j]:
+                    down, right = b_row - anchors[j, 0], b_col - anchors[j, 1]
+                    new_down, new_right = a_row - anchors[j, 0], a_col - anchors[j, 1]
+                    far = max(abs(new_down), abs(new_right))
+                    if far > max_move and far >= max(abs(down), abs(right)):
+                        continue
+                    strayed += new_down**2 + new_right**2 - down**2 - right**2
                 towards = np.float32(0)
                 for k in range(dimensions):
                     step = features[j, k] - features[i, k]
@@ -58,7 +80,7 @@ def swap_pass(
                         step = features[j, k] - features[i, k]
                         apart += step * step
                     change += 2 * kernel[b_row - a_row + radius, b_col - a_col + radius] * apart
-                if change >= -least_gain:
+                if change + price * strayed >= -least_gain:
                     continue
                 for u in range(-radius, radius + 1):
                     for v in range(-radius, radius + 1):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from assets.methods.layout import refinement as module
 from assets.methods.layout.grid import GridShape, choose_grid
 from assets.methods.layout.quality import layout_quality
-from assets.methods.layout.refinement import RADIUS, Refinement, refine
+from assets.methods.layout.refinement import RADIUS, Anchors, Refinement, refine
 
 
 def scattered(n: int, grid: GridShape, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,6 +109,32 @@ def test_a_short_reach_keeps_the_promises(monkeypatch: pytest.MonkeyPatch) -> No
     refined: Refinement = refine(row, col, vectors, grid)
     assert cells(refined.row, refined.col) == cells(row, col)
     assert refined.objective_after < refined.objective_before
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 60), st.integers(0, 3), st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_known_photos_stay_within_the_bound(n: int, max_move: int, price: float, seed: int) -> None:
+    grid = choose_grid(n + 5)
+    row, col, vectors = scattered(n, grid, seed)
+    known = np.random.default_rng(seed).random(n) < 0.8
+    anchors = Anchors(np.stack([row, col], axis=1), known, max_move, price)
+    refined = refine(row, col, vectors, grid, anchors=anchors)
+    assert cells(refined.row, refined.col) == cells(row, col)
+    moves = np.maximum(np.abs(refined.row - row), np.abs(refined.col - col))
+    assert moves[known].max(initial=0) <= max_move
+    assert refined.objective_after <= refined.objective_before + 1e-5
+
+
+def test_anchors_that_are_unknown_change_nothing() -> None:
+    grid = choose_grid(65)
+    row, col, vectors = scattered(65, grid, seed=5)
+    nobody = Anchors(np.zeros((65, 2), dtype=int), np.zeros(65, dtype=bool), 0, 9.0)
+    free, anchored = (
+        refine(row, col, vectors, grid, anchors=anchors) for anchors in (None, nobody)
+    )
+    assert free.row.tobytes() + free.col.tobytes() == (
+        anchored.row.tobytes() + anchored.col.tobytes()
+    )
 
 
 def test_progress_counts_the_climbs() -> None:
