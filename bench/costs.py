@@ -83,9 +83,8 @@ def _draw_ways(axes: "Axes", layout: Layout, farthest: float) -> None:
     assignment, far = layout.assignment, moved(layout)
     ends = np.stack([assignment.col, assignment.row], axis=1)
     order = np.argsort(far)
-    ways = LineCollection(
-        list(np.stack([layout.cells, ends], axis=1)[order]), cmap="plasma_r", linewidths=1.3
-    )
+    lines = list(np.stack([layout.cells, ends], axis=1)[order])
+    ways = LineCollection(lines, cmap="plasma_r", linewidths=1.3)
     ways.set_array(far[order])
     ways.set_clim(0, farthest)
     axes.add_collection(ways)

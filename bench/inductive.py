@@ -29,8 +29,9 @@ LABELLED = 10  # photographs whose vectors are drawn in colour
 @click.argument("vectors", type=click.Path(exists=True, path_type=Path))
 @click.option("--group", default=1, show_default=True, help="Vectors of one photograph.")
 @click.option("--held-out", default=500, show_default=True, help="Vectors that are held out.")
+@click.option("--method", multiple=True, default=METHODS, help="Some of the methods.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
-def main(vectors: Path, group: int, held_out: int, out: Path) -> None:
+def main(vectors: Path, group: int, held_out: int, method: tuple[str, ...], out: Path) -> None:
     """Measure the projections of VECTORS."""
     data = np.load(vectors)
     photographs = np.arange(len(data)) // group
@@ -38,9 +39,9 @@ def main(vectors: Path, group: int, held_out: int, out: Path) -> None:
     is_held_out = np.isin(photographs, drawn)
     out.mkdir(parents=True, exist_ok=True)
     results, planes = {}, {}
-    for method in METHODS:
-        planes[method], results[method] = measure(method, data, is_held_out)
-        click.echo(f"{method}: {results[method]}")
+    for one in method:
+        planes[one], results[one] = measure(one, data, is_held_out)
+        click.echo(f"{one}: {results[one]}")
         (out / "results.json").write_text(json.dumps(results, indent=2))
     draw(planes, is_held_out, photographs, out / "planes.png")
 
@@ -90,7 +91,8 @@ def draw(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(planes), figsize=(7 * len(planes), 7.4))
+    size = (7 * len(planes), 7.4)
+    figure, (axes,) = pyplot.subplots(1, len(planes), figsize=size, squeeze=False)
     shown = np.unique(photographs[is_held_out])[:LABELLED]
     for axis, (method, points) in zip(axes, planes.items(), strict=True):
         axis.scatter(*points[~is_held_out].T, s=3, c="#c8c8c8", label="fitted")

@@ -9,6 +9,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import remove
 from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.mlflow_runs import families_of
+from assets.resources.photos import PROJECTIONS
 from assets.resources.recent_use import RecentUse
 from assets.resources.tracking import Tracking
 from orchestration.housekeeping.caches import CachesInUse, unused_caches
@@ -18,7 +19,7 @@ from orchestration.housekeeping.removals import Item, Removal
 from orchestration.instance import forget
 
 # Folders below the home in which a collection has one of its own.
-_FOLDERS = ("trainings", "maps")
+_FOLDERS = ("trainings", "maps", PROJECTIONS)
 
 
 def plan_collection_removal(

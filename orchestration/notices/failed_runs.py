@@ -38,10 +38,15 @@ def failed_runs(
     for (name, job), record in _newest_failures(instance, known).items():
         run = record.dagster_run
         is_known = name is None or name in names
-        if is_known and not _is_made_good(instance, record, name):
-            steps = _failed_steps(instance, run)
-            if steps is not None and not _failed_by_checks(instance, run, steps):
-                yield _cause(record, name, job, steps)
+        if not is_known or _is_made_good(instance, record, name):
+            continue
+        failed = _failed_steps(instance, run)
+        if failed is None:
+            continue
+        of_checks = _steps_of_failed_checks(instance, run)
+        others = [step for step in failed if step not in of_checks]
+        if others or not failed:
+            yield _cause(record, name, job, others)
 
 
 def _newest_failures(
@@ -111,21 +116,20 @@ def _failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]
     return [str(event.step_key) for event in events]
 
 
-def _failed_by_checks(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, failed_steps: list[str]
-) -> bool:
-    """Whether checks failed at ERROR, and nothing else did."""
-    if set(failed_steps) & (_assets_of(run) or set(failed_steps)):
-        return False
+def _steps_of_failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """Return the steps in which a check failed at ERROR."""
     evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    records = instance.get_records_for_run(run.run_id, of_type=evaluated).records
-    evaluations = [
-        event.asset_check_evaluation_data
-        for record in records
+    events = [
+        event
+        for record in instance.get_records_for_run(run.run_id, of_type=evaluated).records
         if (event := record.event_log_entry.dagster_event)
     ]
-    error = dg.AssetCheckSeverity.ERROR
-    return any(not one.passed and one.severity == error for one in evaluations)
+    return {str(event.step_key) for event in events if _is_failure(event)}
+
+
+def _is_failure(event: dg.DagsterEvent) -> bool:
+    evaluation = event.asset_check_evaluation_data
+    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
 
 
 def _cause(record: dg.RunRecord, name: str | None, job: str, failed_steps: list[str]) -> Cause:

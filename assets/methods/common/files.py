@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -86,18 +87,20 @@ def share(new: Path, old: Path) -> bool:
 
     Afterwards neither may be written to in place: it would change the other.
     """
-    beside = new.with_name(f".{new.name[:100]}.shared")
+    # Named like what is being written, so that it is found if this process is killed.
+    beside = new.with_name(f".{_machine()}-{os.getpid()}-{uuid.uuid4().hex}")
     # A file may have gone, and not every disk has files of two names.
     try:
         if new.samefile(old):
             return True
         if not filecmp.cmp(new, old, shallow=False):
             return False
-        beside.unlink(missing_ok=True)
         beside.hardlink_to(old)
         beside.replace(new)
     except OSError:
         return False
+    finally:
+        beside.unlink(missing_ok=True)
     return True
 
 

@@ -3,7 +3,8 @@
 DrLIM: Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR
 2006: a siamese network (the same weights for both photos of a pair) with a contrastive loss.
 Triplet: Schroff, Kalenichenko and Philbin, "FaceNet: a unified embedding for face recognition and
-clustering", CVPR 2015, section 3, with semi-hard negatives. Pairs that belong together are
+clustering", CVPR 2015, section 3, with the triplets that violate the margin: with semi-hard ones
+alone, as there, the plane grows without bounds (docs/decisions.md). Pairs that belong together are
 neighbours among the vectors, as in DrLIM, and all others do not.
 
 The loop stands here and not in the room of training: a layout lies below it, and has no labels.
@@ -172,7 +173,7 @@ def _triplet(graph: NeighbourGraph) -> "BatchLoss":
 
     distance = LpDistance(normalize_embeddings=False)
     loss = TripletMarginLoss(MARGIN, distance=distance)
-    miner = TripletMarginMiner(MARGIN, type_of_triplets="semihard", distance=distance)
+    miner = TripletMarginMiner(MARGIN, type_of_triplets="all", distance=distance)
 
     def of_batch(
         network: Callable[[torch.Tensor], torch.Tensor],
