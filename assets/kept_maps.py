@@ -82,14 +82,17 @@ class KeptMaps(dg.ConfigurableResource):
         """
         path, key = self._file(name, number)
         try:
-            return _decoded(read_sealed(path, key)[0])
+            content, is_sealed = read_sealed(path, key)
+            if not is_sealed:
+                raise DamagedFileError("is not whole")
+            return _decoded(content)
         except FileNotFoundError as error:
             numbers = ", ".join(map(str, self.numbers(name))) or "none"
             raise UserError(
                 f"There is no map {number} of {name}; those that are kept: {numbers}."
             ) from error
         except (DamagedFileError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
-            set_aside(path, f"is damaged ({e})")
+            set_aside(path, f"is damaged ({e}); runs start from others")
             raise UserError(f"Map {number} of {name} is damaged: name another one.") from e
 
     def _start(self, name: str, number: int | None) -> GridAssignment | None:

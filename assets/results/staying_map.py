@@ -132,8 +132,8 @@ def changes_sentence(stay: dict[str, Any]) -> str:
     if "known" not in stay:
         return f"The map was made anew: {stay['anew']}"
     parts = [
-        f"Since the map before, {stay['added']:,} photos came and {stay['removed']:,} went; of the "
-        f"others, {stay['kept_in_cell']:.0%} are in the same cell and {stay['within_2_cells']:.0%} "
+        f"Since the map before, {stay['added']:,} came and {stay['removed']:,} went; of the other "
+        f"photos, {stay['kept_in_cell']:.0%} are in the same cell and {stay['within_2_cells']:.0%} "
         f"within {NEAR} cells"
     ]
     if stay["anew"]:

@@ -77,7 +77,15 @@ def test_after_a_map_of_some_photos_a_run_starts_from_the_one_before(tmp_path):
     assert started(tmp_path) == ["a"]
 
 
-def test_damage_costs_a_map_and_no_run(tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data.replace(b"PAR1", b"PAR2"), id="changed"),
+        pytest.param(lambda data: data[: len(data) // 2], id="cut"),
+        pytest.param(lambda data: b"", id="emptied"),
+    ],
+)
+def test_damage_costs_a_map_and_no_run(tmp_path, damage):
     maps = KeptMaps(home=str(tmp_path))
     for names in ("a", "ab"):
         maps.keep("album", grid_of(*names), most=5)
@@ -85,7 +93,7 @@ def test_damage_costs_a_map_and_no_run(tmp_path):
     table = next((tmp_path / "outputs").rglob("table.parquet"))
     table.write_bytes(table.read_bytes()[:-9])
     newest = tmp_path / "maps" / "album" / "000002.map"
-    newest.write_bytes(newest.read_bytes().replace(b"PAR1", b"PAR2"))
+    newest.write_bytes(damage(newest.read_bytes()))
     assert started(tmp_path) == ["a"]
     assert newest.with_suffix(".corrupt").exists()
 

@@ -94,7 +94,7 @@ def test_a_second_run_computes_only_what_is_new_and_photos_stay(
     with monkeypatch.context() as patch:
         patch.setattr("assets.photo_map.plan_mosaic", lambda *_: 1 / 0)
         assert tessera("map", folder, "--out", out, "--name", "growing").code == 1
-    assert "Map 2 of the collection. Since the map before, 1 photos came and 0 went" in run()
+    assert "Map 2 of the collection. Since the map before, 1 came and 0 went" in run()
     run()
     assert counts[1:] == [(0, 0), (0, 0)]
     assert results[2] == results[1]

@@ -100,7 +100,7 @@ def test_changes_name_what_came_went_and_moved(first, second):
     assert stay["mean_move"] == pytest.approx(moved.cells.sum() / 58)
     assert stay["last_dpq16"] == first.metrics["quality"]["dpq16"]
     assert second.metrics["assignment"]["to"] == "cells of the last map"
-    assert changes_sentence(stay).startswith("Since the map before, 6 photos came and 2 went; of ")
+    assert changes_sentence(stay).startswith("Since the map before, 6 came and 2 went; of ")
 
 
 def test_the_picture_of_changes_frames_new_photos(second):
