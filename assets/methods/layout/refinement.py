@@ -26,6 +26,16 @@ _COMPONENTS = 256  # of the features: DPQ16 loses 0.005 with 128 and gains nothi
 _PAIRS_A_PASS = 5_000_000  # bounds the time: all pairs up to about 1,100 photos
 _LEAST_REACH = 3  # cells: the nearest 48 are tried however many photos there are
 _LEAST_GAIN = 1e-4  # of the mean squared feature distance; above the rounding of float32
+_FIRST_WIDTH = 4.0
+_DECAY = 0.9
+_SWEEPS = 3
+_GROUP = 96
+_TILE = 32
+_TRUNCATE = 3.0
+_GROUP_COMPONENTS = 64
+_ANNEALED_PHOTOS = 4_096
+_TOLERATED = 65_521
+_HEATS = tuple(0.0065 * 0.97**k for k in range(45))
 
 
 @dataclass(frozen=True)
@@ -93,10 +103,16 @@ def refine(
     before, whole_before = layout.objective(_gaussian(_WIDTHS[-1]))
     reach = _reach(len(features), grid)
     rng = np.random.default_rng(seed)
+    steps = len(_WIDTHS) + 2
+    layout.reassign(rng)
+    progress(1, steps)
     swaps = 0
     for climb, width in enumerate(_WIDTHS):
         swaps += layout.climb(_gaussian(width), reach, rng)
-        progress(climb + 1, len(_WIDTHS))
+        progress(climb + 2, steps)
+    if len(features) <= _ANNEALED_PHOTOS:
+        swaps += layout.anneal(distances_between(features), rng)
+    progress(steps, steps)
     after, whole_after = layout.objective(_gaussian(_WIDTHS[-1]))
     if whole_after > whole_before:
         return Refinement(row.astype(np.int32), col.astype(np.int32), 0, 0, before, before)
@@ -151,6 +167,122 @@ class _Layout:
                 break
         return swaps
 
+    def reassign(self, rng: np.random.Generator) -> None:
+        """Assign groups of photos to their cells anew, by ever nearer surroundings."""
+        from assets.methods.layout.refinement_kernel import reassign_groups
+
+        features = np.ascontiguousarray(self.features[:, :_GROUP_COMPONENTS])
+        scale = float(_gaussian(_WIDTHS[-1]).sum())  # which makes the price mean what it does there
+        width = _FIRST_WIDTH
+        while width >= _WIDTHS[-1]:
+            for _ in range(_SWEEPS):
+                cells, starts = self._groups(rng)
+                reassign_groups(
+                    self.photo_at,
+                    self.row,
+                    self.col,
+                    features,
+                    self._blurred(features, width) * np.float32(scale),
+                    cells,
+                    starts,
+                    self.anchors.cells.astype(np.int32),
+                    self.anchors.known,
+                    self.anchors.max_move,
+                    self.anchors.price,
+                )
+            width *= _DECAY
+
+    def _groups(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Part the occupied cells at random into groups that each lie within one tile.
+
+        Returns the numbers of the cells, group by group, and where each group starts and the last
+        one ends. The tiles lie elsewhere each time.
+        """
+        rows, columns = self.photo_at.shape
+        shuffled = rng.permutation(len(self.row))
+        row, col = self.row[shuffled].astype(np.int64), self.col[shuffled].astype(np.int64)
+        down, right = rng.integers(0, _TILE, size=2) if max(rows, columns) > _TILE else (0, 0)
+        tile = (row + down) // _TILE * (columns // _TILE + 2) + (col + right) // _TILE
+        by_tile = np.argsort(tile, kind="stable")
+        tile = tile[by_tile]
+        first = np.searchsorted(tile, tile)
+        group = (np.arange(len(tile)) - first) // _GROUP
+        is_start = np.ones(len(tile), dtype=np.bool_)
+        is_start[1:] = (np.diff(tile) != 0) | (np.diff(group) != 0)
+        starts = np.append(np.flatnonzero(is_start), len(tile))
+        return (row * columns + col)[by_tile], starts
+
+    def _blurred(self, features: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+        """Return the Gaussian mean of the features around each cell, without its own."""
+        from scipy.ndimage import gaussian_filter
+
+        grid = np.zeros((*self.photo_at.shape, features.shape[1] + 1), dtype=np.float32)
+        grid[self.row, self.col, :-1] = features
+        grid[self.row, self.col, -1] = 1
+        impulse = np.zeros((3, 3), dtype=np.float32)
+        impulse[1, 1] = 1
+        own = gaussian_filter(impulse, width, mode="constant", truncate=_TRUNCATE)[1, 1]
+        around = gaussian_filter(
+            grid, (width, width, 0), mode="constant", truncate=_TRUNCATE
+        ) - own * grid
+        mass = np.maximum(around[..., -1:], np.finfo(np.float32).tiny)
+        return np.ascontiguousarray(around[..., :-1] / mass)
+
+    def anneal(self, distances: NDArray[np.float32], rng: np.random.Generator) -> int:
+        """Swap, at first also where it costs a little; return the number of swaps."""
+        from assets.methods.layout.refinement_kernel import anneal_pass, costs_of_cells
+
+        kernel = self._preserving(distances)
+        occupied = self.photo_at >= 0
+        mass = _weighted_neighbours(occupied[..., np.newaxis].astype(np.float32), kernel)[..., 0]
+        share = np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
+        costs = costs_of_cells(self.row, self.col, distances, kernel, share)
+        n = len(self.row)
+        photos = np.arange(n)
+        level = float(costs[self.row, self.col, photos].mean(dtype=np.float64))
+        price = self.anchors.price / (4 * level * float(_gaussian(_WIDTHS[-1]).sum())) if level else 0.
+        swaps = 0
+        for heat in (*_HEATS, *([0.0] * _MOST_PASSES)):
+            tolerated = (heat * level * rng.standard_exponential(_TOLERATED)).astype(np.float32)
+            made = anneal_pass(
+                self.photo_at, self.row, self.col, distances, costs, kernel, share,
+                rng.permutation(n), max(self.photo_at.shape),
+                tolerated - np.float32(_LEAST_GAIN/100),
+                self.anchors.cells.astype(np.int32), self.anchors.known, self.anchors.max_move, price,
+            )
+            swaps += made
+            if not heat and made <= _SETTLED * n:
+                break
+        return swaps
+
+    def _preserving(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the weights (5, 5) by which the distances to the cells around decide DPQ16."""
+        steps = np.add.outer(np.square(np.arange(-RADIUS, RADIUS + 1)), np.square(np.arange(-RADIUS, RADIUS + 1)))
+        rings = [int(r) for r in np.unique(steps) if r]
+        sizes, means = [], []
+        rows, columns = self.photo_at.shape
+        for ring in rings:
+            offs = np.argwhere(steps == ring) - RADIUS
+            sizes.append(len(offs)); vals = []
+            for u, v in offs:
+                if u < 0 or (u == 0 and v < 0): continue
+                a = self.photo_at[max(0,-u):rows-max(0,u), max(0,-v):columns-max(0,v)]
+                b = self.photo_at[max(0,u):rows-max(0,-u), max(0,v):columns-max(0,-v)]
+                both = (a >= 0) & (b >= 0)
+                vals.append(distances[a[both], b[both]])
+            vals = np.concatenate(vals)
+            means.append(vals.mean(dtype=np.float64) if len(vals) else 1.0)
+        per_k = np.repeat(means, sizes)
+        k = np.arange(1, len(per_k) + 1)
+        running = np.cumsum(per_k) / k
+        c = np.maximum(0, 1 - running) ** 15
+        tail = np.cumsum((c / k)[::-1])[::-1]
+        ends = np.cumsum(sizes)
+        kernel = np.zeros(steps.shape)
+        for ring, e, sz in zip(rings, ends, sizes):
+            kernel[steps == ring] = tail[e - sz:e].mean()
+        return (kernel / kernel.sum() if kernel.sum() else kernel).astype(np.float32)
+
     def objective(self, kernel: NDArray[np.float32]) -> tuple[float, float]:
         """Return the weighted mean of |x_i - x_j|^2 over pairs (i, j) of the neighbourhood, halved.
 
@@ -180,15 +312,32 @@ class _Layout:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the weighted sums of the features, and of 1, over the cells around each cell."""
         rows, columns = self.photo_at.shape
-        padded = np.zeros(
-            (rows + 2 * RADIUS, columns + 2 * RADIUS, self.features.shape[1] + 1), dtype=np.float32
-        )
-        padded[self.row + RADIUS, self.col + RADIUS, :-1] = self.features
-        padded[self.row + RADIUS, self.col + RADIUS, -1] = 1
-        total = np.zeros((rows, columns, padded.shape[2]), dtype=np.float32)
-        for (u, v), weight in np.ndenumerate(kernel):
-            total += weight * padded[u : u + rows, v : v + columns]
+        values = np.zeros((rows, columns, self.features.shape[1] + 1), dtype=np.float32)
+        values[self.row, self.col, :-1] = self.features
+        values[self.row, self.col, -1] = 1
+        total = _weighted_neighbours(values, kernel)
         return np.ascontiguousarray(total[..., :-1]), np.ascontiguousarray(total[..., -1])
+
+
+def _weighted_neighbours(
+    values: NDArray[np.float32], kernel: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the sums of the values (rows, columns, d) around each cell, weighed by the kernel."""
+    rows, columns, _ = values.shape
+    padded = np.pad(values, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
+    total = np.zeros_like(values)
+    for (u, v), weight in np.ndenumerate(kernel):
+        total += weight * padded[u : u + rows, v : v + columns]
+    return total
+
+
+def distances_between(features):
+    from scipy.spatial.distance import cdist
+    f = features.astype(np.float64)
+    d = cdist(f, f)
+    n = len(f)
+    mean = d.sum() / max(1, n * (n - 1))
+    return (d / mean if mean > 0 else d).astype(np.float32)
 
 
 def _no_anchors(n: int) -> Anchors:
