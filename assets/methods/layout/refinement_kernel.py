@@ -4,8 +4,30 @@ import numpy as np
 from numba import njit  # noqa: TID253
 from numpy.typing import NDArray
 
-_FORBIDDEN = np.iinfo(np.int64).max
+_FORBIDDEN = np.iinfo(np.int64).max  # cells
 _TOO_FAR = 1e9  # above any sum of costs that are allowed
+
+
+@njit(cache=True)
+def _strayed(
+    photo: int,
+    row: int,
+    col: int,
+    new_row: int,
+    new_col: int,
+    anchors: NDArray[np.int32],
+    max_move: int,
+) -> int:
+    """Return how much farther from its anchor, in squared cells, a photo would be; or _FORBIDDEN.
+
+    It may come to no cell more than ``max_move`` rows or columns away unless it was farther.
+    """
+    down, right = row - anchors[photo, 0], col - anchors[photo, 1]
+    new_down, new_right = new_row - anchors[photo, 0], new_col - anchors[photo, 1]
+    far = max(abs(new_down), abs(new_right))
+    if far > max_move and far >= max(abs(down), abs(right)):
+        return _FORBIDDEN
+    return new_down**2 + new_right**2 - down**2 - right**2
 
 
 # Reordering of sums lets the loops over features use vector instructions; nothing is NaN here.
@@ -58,19 +80,15 @@ def swap_pass(
                 a_row, a_col = row[i], col[i]
                 strayed = 0
                 if known[i]:
-                    down, right = a_row - anchors[i, 0], a_col - anchors[i, 1]
-                    new_down, new_right = b_row - anchors[i, 0], b_col - anchors[i, 1]
-                    far = max(abs(new_down), abs(new_right))
-                    if far > max_move and far >= max(abs(down), abs(right)):
+                    farther = _strayed(i, a_row, a_col, b_row, b_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
                         continue
-                    strayed += new_down**2 + new_right**2 - down**2 - right**2
+                    strayed += farther
                 if known[j]:
-                    down, right = b_row - anchors[j, 0], b_col - anchors[j, 1]
-                    new_down, new_right = a_row - anchors[j, 0], a_col - anchors[j, 1]
-                    far = max(abs(new_down), abs(new_right))
-                    if far > max_move and far >= max(abs(down), abs(right)):
+                    farther = _strayed(j, b_row, b_col, a_row, a_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
                         continue
-                    strayed += new_down**2 + new_right**2 - down**2 - right**2
+                    strayed += farther
                 towards = np.float32(0)
                 for k in range(dimensions):
                     step = features[j, k] - features[i, k]
@@ -102,28 +120,6 @@ def swap_pass(
     return swaps
 
 
-@njit(cache=True, inline="always")
-def _strayed(
-    photo: int,
-    row: int,
-    col: int,
-    new_row: int,
-    new_col: int,
-    anchors: NDArray[np.int32],
-    max_move: int,
-) -> int:
-    """Return how much farther from its anchor, in squared cells, a photo would be; or _FORBIDDEN.
-
-    It may come to no cell more than ``max_move`` rows or columns away unless it was farther.
-    """
-    down, right = row - anchors[photo, 0], col - anchors[photo, 1]
-    new_down, new_right = new_row - anchors[photo, 0], new_col - anchors[photo, 1]
-    far = max(abs(new_down), abs(new_right))
-    if far > max_move and far >= max(abs(down), abs(right)):
-        return _FORBIDDEN
-    return new_down**2 + new_right**2 - down**2 - right**2
-
-
 @njit(cache=True, fastmath={"reassoc", "contract"})
 def reassign_groups(
     photo_at: NDArray[np.int32],
@@ -133,6 +129,7 @@ def reassign_groups(
     field: NDArray[np.float32],
     cells: NDArray[np.int64],
     starts: NDArray[np.int64],
+    least_gain: float,
     anchors: NDArray[np.int32],
     known: NDArray[np.bool_],
     max_move: int,
@@ -142,8 +139,9 @@ def reassign_groups(
 
     Group g is ``cells[starts[g] : starts[g + 1]]``, numbers of occupied cells counted by rows. Its
     assignment is the best for the sum of -2 x . f, with x (d,) of ``features`` (n, d) the photo and
-    f of ``field`` (rows, columns, d) the cell, and what the anchors add as in ``swap_pass``. All
-    groups look at the same field, so that their order does not matter.
+    f of ``field`` (rows, columns, d) the cell, and what the anchors add as in ``swap_pass``; a
+    group whose sum would fall by no more than ``least_gain`` stays. All groups look at the same
+    field, so that their order does not matter.
     """
     columns = photo_at.shape[1]
     moved = 0
@@ -166,6 +164,11 @@ def reassign_groups(
                     strayed = _strayed(i, row[i], col[i], b_row, b_col, anchors, max_move)
                     costs[x, y] += _TOO_FAR if strayed == _FORBIDDEN else price * strayed
         taken = best_assignment(costs)
+        gain = 0.0
+        for x in range(size):
+            gain += costs[x, x] - costs[x, taken[x]]
+        if gain <= least_gain:
+            continue
         for x in range(size):
             if taken[x] != x:
                 i, cell = photos[x], group[taken[x]]
@@ -302,8 +305,6 @@ def anneal_pass(
                     weight *= share[a_row, a_col] + share[b_row, b_col]
                     change += weight * distances[i, j]
                 offered += 1
-                if change >= tolerated[offered % len(tolerated)]:
-                    continue
                 strayed = 0
                 if known[i]:
                     farther = _strayed(i, a_row, a_col, b_row, b_col, anchors, max_move)
