@@ -4,6 +4,31 @@ import numpy as np
 from numba import njit  # noqa: TID253
 from numpy.typing import NDArray
 
+_FORBIDDEN = np.iinfo(np.int64).max  # cells
+_TOO_FAR = 1e9  # above any sum of costs that are allowed
+
+
+@njit(cache=True)
+def _strayed(
+    photo: int,
+    row: int,
+    col: int,
+    new_row: int,
+    new_col: int,
+    anchors: NDArray[np.int32],
+    max_move: int,
+) -> int:
+    """Return how much farther from its anchor, in squared cells, a photo would be; or _FORBIDDEN.
+
+    It may come to no cell more than ``max_move`` rows or columns away unless it was farther.
+    """
+    down, right = row - anchors[photo, 0], col - anchors[photo, 1]
+    new_down, new_right = new_row - anchors[photo, 0], new_col - anchors[photo, 1]
+    far = max(abs(new_down), abs(new_right))
+    if far > max_move and far >= max(abs(down), abs(right)):
+        return _FORBIDDEN
+    return new_down**2 + new_right**2 - down**2 - right**2
+
 
 # Reordering of sums lets the loops over features use vector instructions; nothing is NaN here.
 @njit(cache=True, fastmath={"reassoc", "contract"})
@@ -55,19 +80,15 @@ def swap_pass(
                 a_row, a_col = row[i], col[i]
                 strayed = 0
                 if known[i]:
-                    down, right = a_row - anchors[i, 0], a_col - anchors[i, 1]
-                    new_down, new_right = b_row - anchors[i, 0], b_col - anchors[i, 1]
-                    far = max(abs(new_down), abs(new_right))
-                    if far > max_move and far >= max(abs(down), abs(right)):
+                    farther = _strayed(i, a_row, a_col, b_row, b_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
                         continue
-                    strayed += new_down**2 + new_right**2 - down**2 - right**2
+                    strayed += farther
                 if known[j]:
-                    down, right = b_row - anchors[j, 0], b_col - anchors[j, 1]
-                    new_down, new_right = a_row - anchors[j, 0], a_col - anchors[j, 1]
-                    far = max(abs(new_down), abs(new_right))
-                    if far > max_move and far >= max(abs(down), abs(right)):
+                    farther = _strayed(j, b_row, b_col, a_row, a_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
                         continue
-                    strayed += new_down**2 + new_right**2 - down**2 - right**2
+                    strayed += farther
                 towards = np.float32(0)
                 for k in range(dimensions):
                     step = features[j, k] - features[i, k]
@@ -96,4 +117,211 @@ def swap_pass(
                 photo_at[a_row, a_col], photo_at[b_row, b_col] = j, i
                 row[i], col[i], row[j], col[j] = b_row, b_col, a_row, a_col
                 swaps += 1
+    return swaps
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def reassign_groups(
+    photo_at: NDArray[np.int32],
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    features: NDArray[np.float32],
+    field: NDArray[np.float32],
+    cells: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    least_gain: float,
+    anchors: NDArray[np.int32],
+    known: NDArray[np.bool_],
+    max_move: int,
+    price: float,
+) -> int:
+    """Assign the photos of each group of cells to these cells anew; return how many moved.
+
+    Group g is ``cells[starts[g] : starts[g + 1]]``, numbers of occupied cells counted by rows. Its
+    assignment is the best for the sum of -2 x . f, with x (d,) of ``features`` (n, d) the photo and
+    f of ``field`` (rows, columns, d) the cell, and what the anchors add as in ``swap_pass``; a
+    group whose sum would fall by no more than ``least_gain`` stays. All groups look at the same
+    field, so that their order does not matter.
+    """
+    columns = photo_at.shape[1]
+    moved = 0
+    for g in range(len(starts) - 1):
+        group = cells[starts[g] : starts[g + 1]]
+        size = len(group)
+        photos = np.empty(size, dtype=np.int32)
+        for x in range(size):
+            photos[x] = photo_at[group[x] // columns, group[x] % columns]
+        costs = np.empty((size, size))
+        for x in range(size):
+            i = photos[x]
+            for y in range(size):
+                b_row, b_col = group[y] // columns, group[y] % columns
+                alike = np.float32(0)
+                for k in range(features.shape[1]):
+                    alike += features[i, k] * field[b_row, b_col, k]
+                costs[x, y] = -2 * alike
+                if known[i] and x != y:
+                    strayed = _strayed(i, row[i], col[i], b_row, b_col, anchors, max_move)
+                    costs[x, y] += _TOO_FAR if strayed == _FORBIDDEN else price * strayed
+        taken = best_assignment(costs)
+        gain = 0.0
+        for x in range(size):
+            gain += costs[x, x] - costs[x, taken[x]]
+        if gain <= least_gain:
+            continue
+        for x in range(size):
+            if taken[x] != x:
+                i, cell = photos[x], group[taken[x]]
+                row[i], col[i] = cell // columns, cell % columns
+                photo_at[row[i], col[i]] = i
+                moved += 1
+    return moved
+
+
+@njit(cache=True)
+def best_assignment(costs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the column (m,) of each row at the least total of ``costs`` (m, m).
+
+    Shortest augmenting paths with potentials, one row at a time.
+    """
+    size = len(costs)
+    row_price, column_price = np.zeros(size), np.zeros(size + 1)
+    row_of = np.full(size + 1, -1)  # the last column is where the free row starts
+    before, least = np.empty(size, dtype=np.int64), np.empty(size)
+    for free in range(size):
+        column = size
+        row_of[column] = free
+        least[:] = np.inf
+        seen = np.zeros(size + 1, dtype=np.bool_)
+        while row_of[column] >= 0:
+            seen[column] = True
+            x = row_of[column]
+            step, following = np.inf, -1
+            for y in range(size):
+                if not seen[y]:
+                    reduced = costs[x, y] - row_price[x] - column_price[y]
+                    if reduced < least[y]:
+                        least[y], before[y] = reduced, column
+                    if least[y] < step:
+                        step, following = least[y], y
+            for y in range(size + 1):
+                if seen[y]:
+                    row_price[row_of[y]] += step
+                    column_price[y] -= step
+                elif y < size:
+                    least[y] -= step
+            column = following
+        while column != size:
+            row_of[column] = row_of[before[column]]
+            column = before[column]
+    taken = np.empty(size, dtype=np.int64)
+    for y in range(size):
+        taken[row_of[y]] = y
+    return taken
+
+
+@njit(cache=True)
+def costs_of_cells(
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    share: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return what each photo would cost in each cell, (rows, columns, n), as in ``anneal_pass``."""
+    rows, columns = share.shape
+    costs = np.zeros((rows, columns, len(row)), dtype=np.float32)
+    for i in range(len(row)):
+        _add_around(row[i], col[i], distances[i], kernel, share, costs)
+    return costs
+
+
+@njit(cache=True)
+def _add_around(
+    row: int,
+    col: int,
+    values: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    share: NDArray[np.float32],
+    costs: NDArray[np.float32],
+) -> None:
+    """Add ``values`` (n,) to the costs in the cells around one, times the weight of the two."""
+    rows, columns = share.shape
+    radius = kernel.shape[0] // 2
+    for b_row in range(max(0, row - radius), min(rows, row + radius + 1)):
+        for b_col in range(max(0, col - radius), min(columns, col + radius + 1)):
+            weight = kernel[b_row - row + radius, b_col - col + radius] / np.float32(2)
+            weight *= share[row, col] + share[b_row, b_col]
+            if weight:
+                for k in range(len(values)):
+                    costs[b_row, b_col, k] += weight * values[k]
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def anneal_pass(
+    photo_at: NDArray[np.int32],
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    costs: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    share: NDArray[np.float32],
+    order: NDArray[np.int64],
+    reach: int,
+    tolerated: NDArray[np.float32],
+    anchors: NDArray[np.int32],
+    known: NDArray[np.bool_],
+    max_move: int,
+    price: float,
+) -> int:
+    """Offer swaps as ``swap_pass`` does, of which some may cost; return how many were made.
+
+    The objective is the sum of w_ab ``distances[i, j]`` over pairs of photos i in cell a and j in
+    cell b, with w_ab = ``kernel`` (2r + 1, 2r + 1) at b - a times the mean of ``share`` (rows,
+    columns) at a and b. ``costs[a_row, a_col, i]`` is the sum of w_ab distances[i, j] over all b,
+    which photo i would have in cell a, and is kept up to date. A swap is made when it changes the
+    objective, with what the anchors add to it, by less than the next number of ``tolerated``, which
+    are taken in turn.
+    """
+    rows, columns = photo_at.shape
+    radius = kernel.shape[0] // 2
+    swaps = offered = 0
+    for i in order:
+        from_row, from_col = row[i], col[i]
+        for b_row in range(max(0, from_row - reach), min(rows, from_row + reach + 1)):
+            for b_col in range(max(0, from_col - reach), min(columns, from_col + reach + 1)):
+                j = photo_at[b_row, b_col]
+                if j < 0 or j == i:
+                    continue
+                a_row, a_col = row[i], col[i]
+                change = (
+                    costs[b_row, b_col, i]
+                    + costs[a_row, a_col, j]
+                    - costs[a_row, a_col, i]
+                    - costs[b_row, b_col, j]
+                )
+                if abs(b_row - a_row) <= radius and abs(b_col - a_col) <= radius:
+                    weight = kernel[b_row - a_row + radius, b_col - a_col + radius]
+                    weight *= share[a_row, a_col] + share[b_row, b_col]
+                    change += weight * distances[i, j]
+                offered += 1
+                strayed = 0
+                if known[i]:
+                    farther = _strayed(i, a_row, a_col, b_row, b_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
+                        continue
+                    strayed += farther
+                if known[j]:
+                    farther = _strayed(j, b_row, b_col, a_row, a_col, anchors, max_move)
+                    if farther == _FORBIDDEN:
+                        continue
+                    strayed += farther
+                if change + price * strayed >= tolerated[offered % len(tolerated)]:
+                    continue
+                photo_at[a_row, a_col], photo_at[b_row, b_col] = j, i
+                row[i], col[i], row[j], col[j] = b_row, b_col, a_row, a_col
+                swaps += 1
+                difference = distances[j] - distances[i]
+                _add_around(a_row, a_col, difference, kernel, share, costs)
+                _add_around(b_row, b_col, -difference, kernel, share, costs)
     return swaps

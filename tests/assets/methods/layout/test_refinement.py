@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.methods.layout import refinement as module
-from assets.methods.layout.grid import GridShape, choose_grid
+from assets.methods.layout.assignment import assign
+from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import RADIUS, Anchors, Refinement, refine
 
@@ -34,7 +35,7 @@ def cells(row: np.ndarray, col: np.ndarray) -> list[tuple[int, int]]:
     return sorted(zip(row.tolist(), col.tolist(), strict=True))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_the_objective_never_rises_and_the_cells_stay_the_same(
     n: int, columns: int, seed: int
@@ -50,7 +51,6 @@ def test_the_objective_never_rises_and_the_cells_stay_the_same(
     assert after <= before + 1e-5
     moved = np.count_nonzero((refined.row != row) | (refined.col != col))
     assert refined.moved == moved
-    assert refined.swaps >= moved / 2
 
 
 def test_a_row_of_two_kinds_is_sorted() -> None:
@@ -137,8 +137,27 @@ def test_anchors_that_are_unknown_change_nothing() -> None:
     )
 
 
-def test_progress_counts_the_climbs() -> None:
+def test_progress_counts_the_steps() -> None:
     seen: list[tuple[int, int]] = []
     row, col, vectors = scattered(10, choose_grid(10), seed=0)
     refine(row, col, vectors, choose_grid(10), progress=lambda *done: seen.append(done))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(step, 6) for step in range(1, 7)]
+
+
+def test_a_large_collection_does_without_annealing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ANNEALED_PHOTOS", 99)
+    monkeypatch.setattr(module, "_SWEPT_OFTEN", 99)
+    grid = choose_grid(100)
+    row, col, vectors = scattered(100, grid, seed=3)
+    refined = refine(row, col, vectors, grid)
+    assert cells(refined.row, refined.col) == cells(row, col)
+    assert refined.objective_after < refined.objective_before
+
+
+# FLAS (vc-flas 0.1.7, the best of four radius decays) has 0.868, and the climbs alone 0.826.
+def test_random_colours_lie_better_than_by_flas() -> None:
+    colours = np.random.default_rng(0).uniform(size=(256, 3)).astype(np.float32)
+    grid = choose_grid(256)
+    placed = assign(points_to_cells(colours[:, :2], grid), grid)
+    refined = refine(placed.row, placed.col, colours, grid)
+    assert layout_quality(refined.row, refined.col, colours).dpq16 > 0.875
