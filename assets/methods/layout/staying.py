@@ -25,6 +25,9 @@ from assets.methods.layout.turning import best_symmetry, turned_points
 
 # The DPQ16 of fewer photos is mostly chance, and no reason to make a map anew.
 FEWEST_MEASURED = 100
+# Shares of the DPQ16 of a map made anew: at the lower one moves are free, from the higher one on
+# they have their full price.
+_FREE_AND_FULL_PRICE = (0.94, 0.98)
 
 
 def lay_out_again(
@@ -58,7 +61,7 @@ def lay_out_again(
     before[known] = changed.cells(last.cells[numbers[known]])
     anew = too_much_changed(last.photos, photos, stay)
     if not anew:
-        anchors = Anchors(before, known, stay.max_move, stay.price)
+        anchors = Anchors(before, known, stay.max_move, _price(last, stay))
         layout = _anchored(changed.grid, anchors, points, vectors, labels, settings, progress)
         anew = _too_bad(layout.quality.dpq16, last.fresh_dpq16, len(photos), stay)
     fresh_dpq16 = last.fresh_dpq16
@@ -104,6 +107,15 @@ def _anchored(
         row, col = refinement.row, refinement.col
     quality = layout_quality(row, col, vectors, points, labels, seed=settings.seed)
     return Layout(grid, targets, row, col, assignment, None, refinement, quality)
+
+
+def _price(last: LastMap, settings: StaySettings) -> float:
+    """Return the price of a move: less and less where the quality has fallen, night after night."""
+    if last.dpq16 is None or not last.fresh_dpq16 or len(last.photos) < FEWEST_MEASURED:
+        return settings.price
+    free, full = _FREE_AND_FULL_PRICE
+    share = (last.dpq16 / last.fresh_dpq16 - free) / (full - free)
+    return settings.price * float(np.clip(share, 0, 1))
 
 
 def _too_bad(dpq16: float | None, fresh_dpq16: float | None, n: int, settings: StaySettings) -> str:

@@ -87,6 +87,13 @@ def test_a_high_price_keeps_more_photos_in_their_cells(last):
     assert kept(1.0) > kept(0.0)
 
 
+def test_where_quality_has_fallen_moves_are_free(last):
+    worse = LastMap(last.photos, last.cells, last.grid, 0.9 * last.dpq16, last.fresh_dpq16)
+    numbers = np.r_[0:205]
+    dear, free = again(worse, numbers, price=9.0), again(last, numbers, price=0.0)
+    assert dear.row.tobytes() + dear.col.tobytes() == free.row.tobytes() + free.col.tobytes()
+
+
 def test_the_order_of_other_photos_in_the_last_map_does_not_matter(last):
     order = np.random.default_rng(0).permutation(200)
     shuffled = LastMap(
