@@ -10,13 +10,15 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from assets.methods.layout.grid import choose_grid
 from assets.methods.layout.layout import LayoutSettings, lay_out
 from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.quality import layout_quality
+from assets.methods.layout.quality import LayoutQuality, layout_quality
 
 SEEDS = range(5)
 COLOURS = 1_024
@@ -26,6 +28,10 @@ VectorsOfSeed = Callable[[int], np.ndarray]
 
 def colours(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(size=(COLOURS, 3)).astype(np.float32)
+
+
+def same_for_all_seeds(vectors: np.ndarray, seed: int) -> np.ndarray:
+    return vectors
 
 
 def photo_vectors(folder: Path, kept: Path, most: int | None = None) -> np.ndarray:
@@ -63,31 +69,37 @@ def ours(vectors: np.ndarray, seed: int) -> tuple[float, float, float]:
     points = project(vectors, ProjectionSettings(seed=seed))
     started = time.perf_counter()
     layout = lay_out(points, vectors, settings=LayoutSettings(seed=seed))
-    return layout.quality.dpq16, layout.quality.trustworthiness, time.perf_counter() - started
+    return scores(layout.quality, time.perf_counter() - started)
 
 
-def flas(vectors: np.ndarray, seed: int, radius_decay: float) -> tuple[float, float, float]:
+def flas(radius_decay: float, vectors: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Return the same of FLAS, which starts from a random arrangement."""
     import vc_flas
 
     started = time.perf_counter()
-    arrangement = vc_flas.flas(
-        vc_flas.Grid.from_features(vectors), wrap=False, radius_decay=radius_decay, seed=seed
-    )
+    shape = choose_grid(len(vectors))
+    grid = vc_flas.Grid.from_features(vectors, size=(shape.rows, shape.columns))
+    arrangement = vc_flas.flas(grid, wrap=False, radius_decay=radius_decay, seed=seed)
     seconds = time.perf_counter() - started
     cells = np.asarray(arrangement.sorting)
     rows, columns = np.nonzero(cells >= 0)
     row, col = np.empty((2, len(vectors)), dtype=np.int64)
     row[cells[rows, columns]], col[cells[rows, columns]] = rows, columns
-    quality = layout_quality(row, col, vectors)
+    return scores(layout_quality(row, col, vectors), seconds)
+
+
+def scores(quality: LayoutQuality, seconds: float) -> tuple[float, float, float]:
+    if quality.dpq16 is None or quality.trustworthiness is None:
+        raise ValueError("too few vectors, or all of them equal")
     return quality.dpq16, quality.trustworthiness, seconds
 
 
 def report(name: str, vectors: VectorsOfSeed) -> None:
+    methods: dict[str, Callable[[np.ndarray, int], tuple[float, float, float]]]
     methods = {"Tessera": ours}
     if importlib.util.find_spec("vc_flas"):
         for decay in RADIUS_DECAYS:
-            methods[f"FLAS {decay}"] = lambda some, seed, decay=decay: flas(some, seed, decay)
+            methods[f"FLAS {decay}"] = partial(flas, decay)
     for method, lay in methods.items():
         results = np.array([lay(vectors(seed), seed) for seed in SEEDS])
         dpq16, trustworthiness, seconds = np.median(results, axis=0)
@@ -101,11 +113,10 @@ def report(name: str, vectors: VectorsOfSeed) -> None:
 def sources(arguments: argparse.Namespace) -> Iterator[tuple[str, VectorsOfSeed]]:
     yield "random colours", colours
     if arguments.demo:
-        demo = demo_vectors(arguments.vectors)
-        yield "demo", lambda seed: demo
+        yield "demo", partial(same_for_all_seeds, demo_vectors(arguments.vectors))
     for folder in arguments.folders:
         photos = photo_vectors(folder, arguments.vectors, arguments.most)
-        yield folder.name, lambda seed, photos=photos: photos
+        yield folder.name, partial(same_for_all_seeds, photos)
 
 
 def main() -> None:
