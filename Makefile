@@ -10,8 +10,9 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 .PHONY: help demo dev check study test test-fast test-all coverage lint types style bench figures gpu gpu-collect clean
 
 # A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
-# that wait sleep instead of spinning: two workers share the cores.
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --durations=25
+# that wait sleep instead of spinning, and tests of processes wait for them: a worker more than cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 FAST := tests --ignore=tests/e2e -m "not process and not slow and not browser"
 
 help:  ## Show the tasks.

@@ -23,6 +23,7 @@ from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
+from assets.methods.page.page import PageSettings
 from assets.methods.photos.animation import DEFAULT_FRAMES, parse_frames
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.download import FetchLimits
@@ -212,13 +213,25 @@ class MosaicConfig(_Config):
     """File format of the mosaic."""
     quality: int = 90
     """Quality of the JPEG file, from 1 to 95."""
+    page: bool = True
+    """Make a page of the map too, which any browser opens."""
+    blur_above: float = Field(default=0.8, ge=0, le=1)
+    """Score above which the page shows a photo grey and blurred, if the collection was scored. 1
+    blurs none."""
+    clear_photos: bool = True
+    """Let the page show a blurred photo as it is when somebody asks for it."""
     kept_maps: int = Field(default=10, ge=0)
     """Number of maps of the collection that are kept, so that a run can start from an earlier
     one."""
 
     def settings(self) -> MosaicSettings:
-        """Return the settings as the method takes them."""
-        return MosaicSettings(**self.model_dump(exclude={"kept_maps"}))
+        """Return the settings of the mosaic as the method takes them."""
+        others = {"page", "blur_above", "clear_photos", "kept_maps"}
+        return MosaicSettings(**self.model_dump(exclude=others))
+
+    def page_settings(self) -> PageSettings:
+        """Return the settings of the page as the method takes them."""
+        return PageSettings(self.blur_above, self.clear_photos)
 
 
 class NsfwScoresConfig(_Config):

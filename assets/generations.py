@@ -33,6 +33,8 @@ UNPARTITIONED = "all"
 PARTITION_TAG = "dagster/partition"
 # Of the failure of a step: the check that failed, as ASSET/CHECK.
 FAILED_CHECK = "tessera/failed_check"
+# Of an observation of an asset: whether its value is accepted although a check has failed.
+ACCEPTED = "accepted"
 _GENERATION = re.compile("[0-9a-f]{32}")
 _STEPS_PLANNED = {
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -201,7 +203,7 @@ def mark(
     observation = dg.AssetObservation(
         folder.parent.name,
         partition=partition,
-        metadata={"accepted": is_accepted, "failed_checks": ", ".join(sorted(checks))},
+        metadata={ACCEPTED: is_accepted, "failed_checks": ", ".join(sorted(checks))},
     )
     instance.report_runless_asset_event(observation)
 

@@ -188,6 +188,10 @@ class FolderIOManager(dg.ConfigurableIOManager):
         waiting = waiting_in(folder)
         return origin_of(folder / waiting.generation).run_id or None if waiting else None
 
+    def has_value(self, asset: str, partition: str) -> bool:
+        """Whether a value of an asset is stored, be it damaged."""
+        return bool(pointed_at(self._folder(asset, partition)))
+
     def is_current(self, asset: str, partition: str) -> bool:
         """Whether an asset has a value that is good, or accepted."""
         return current_in(self._folder(asset, partition)) is not None

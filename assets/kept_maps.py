@@ -20,6 +20,7 @@ from assets.io_managers import FolderIOManager
 from assets.methods.common.checksums import DamagedFileError, read_sealed, write_sealed
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
+from assets.resources.photos import MAPS
 from assets.values import GridAssignment
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class KeptMaps(dg.ConfigurableResource):
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of the maps of a collection that are kept, the oldest first."""
-        files = Path(self.home, "maps", name).glob(f"[0-9]*{_SUFFIX}")
+        files = Path(self.home, MAPS, name).glob(f"[0-9]*{_SUFFIX}")
         return sorted(int(file.stem) for file in files if file.stem.isdigit())
 
     def kept(self, name: str, number: int) -> GridAssignment:
@@ -116,7 +117,7 @@ class KeptMaps(dg.ConfigurableResource):
 
     def _file(self, name: str, number: int) -> tuple[Path, str]:
         """Return the file of a map, and the key of its seal."""
-        return Path(self.home, "maps", name, f"{number:06}{_SUFFIX}"), f"{name}/{number}"
+        return Path(self.home, MAPS, name, f"{number:06}{_SUFFIX}"), f"{name}/{number}"
 
 
 def _encoded(grid: GridAssignment) -> bytes:

@@ -14,6 +14,7 @@ from assets.config import (
     RawImagesConfig,
     TsneConfig,
 )
+from assets.io_managers import KEEP_TAG
 from assets.kept_maps import KeptMaps
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
@@ -27,6 +28,7 @@ from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
 from assets.results.originals import addresses_of
+from assets.results.page import refresh_page
 from assets.results.photo_map import (
     catalogue_metrics,
     drawn_mosaic,
@@ -178,13 +180,15 @@ def grid_assignment(
 def mosaic(
     context: dg.AssetExecutionContext,
     config: MosaicConfig,
+    raw_images: Catalogue,
+    embeddings: Embeddings,
     grid_assignment: GridAssignment,
     photos: Photos,
     maps: KeptMaps,
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> Mosaic:
-    """Every photo in its cell, as one image; and the figure of how the photos came there."""
+    """Every photo in its cell, as one image and as a page; and how the photos came there."""
     with step(context, tracking, progress, config) as log:
         settings = config.settings()
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
@@ -206,7 +210,14 @@ def mosaic(
         log.thumbnail("mosaic", drawn)
         for name, image in {"figure": figure, **more}.items():
             log.run.file(f"{name}{image.suffix}", image.data)
+        # A run of the service keeps its mosaic beside others of the collection.
+        is_kept = KEEP_TAG in context.run.tags
+        page = (
+            None
+            if is_kept
+            else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
+        )
     places = table[[name for name in PLACE_COLUMNS if name in table]]
     return Mosaic(
-        encoded, figure, asdict(settings), plan.shrunk, enlarged, more, number, places=places
+        encoded, figure, asdict(settings), plan.shrunk, enlarged, more, number, places, page
     )

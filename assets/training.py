@@ -27,7 +27,7 @@ from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models
-from assets.resources.photos import Photos
+from assets.resources.photos import TRAININGS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
 from assets.results.evaluation import (
@@ -121,7 +121,7 @@ def nsfw_training(
         if champion.unreachable:
             context.log.warning(champion.unreachable)
         log.table(TRAINING_IMAGES, training_images(data))
-        folder = Path(photos.home, "trainings", context.partition_key)
+        folder = Path(photos.home, TRAININGS, context.partition_key)
         trained = train_classifier(
             examples_of(data, "train", shown_ids),
             examples_of(data, "validation", shown_ids),

@@ -114,6 +114,8 @@ class Mosaic:
     changed since the map before, and ``number`` is that of the map among those that are kept; a
     first map has no such picture, and one that is not kept no number. ``places`` has image_id, x,
     y, row and col of each photo, and ``network`` as in ``GridAssignment``; older homes have none.
+    ``page`` has the parts of the `PageReport` if there is a page, which is no part of the value: it
+    is kept in one folder, and brought up to date there.
     """
 
     mosaic: EncodedImage
@@ -124,6 +126,7 @@ class Mosaic:
     more: dict[str, EncodedImage] = field(default_factory=dict)
     number: int | None = None
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    page: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assets.methods.layout.assignment import Assignment, assign
+from assets.methods.layout.dense_assignment import costs_of_cells
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 
 
@@ -47,8 +48,7 @@ def peer_seconds_and_cost(points: np.ndarray, grid: GridShape) -> tuple[float, f
     """Return the seconds and the cost of scipy.optimize.linear_sum_assignment."""
     from scipy.optimize import linear_sum_assignment
 
-    row, col = np.divmod(np.arange(grid.cells), grid.columns)
-    costs = np.square(points[:, :1] - col) + np.square(points[:, 1:] - row)
+    costs = costs_of_cells(points, grid, "squared")
     started = time.perf_counter()
     chosen = linear_sum_assignment(costs)
     return time.perf_counter() - started, float(costs[chosen].sum())

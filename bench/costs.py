@@ -6,8 +6,6 @@ DPQ16 after the assignment and after the refinement.
 Run: python -m bench.costs [--folder PHOTOS] [--figure FILE.jpg]
 """
 
-import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -17,7 +15,7 @@ from assets.methods.layout.dense_assignment import SUMMED, Cost
 from assets.methods.layout.layout import Layout, LayoutSettings, lay_out
 from assets.methods.layout.projection import ProjectionSettings, project
 from assets.methods.models.backbones import DEFAULT_BACKBONE
-from bench.photo_vectors import demo_photos, photos_in, vectors_of
+from bench.photo_vectors import asked_photos, vectors_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,11 +95,7 @@ def _draw_ways(axes: "Axes", layout: Layout, farthest: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="Photos instead of the demo's.")
-    parser.add_argument("--figure", type=Path, help="File to draw a figure into.")
-    arguments = parser.parse_args()
-    photos = photos_in(arguments.folder) if arguments.folder else demo_photos()
+    photos, figure = asked_photos(__doc__)
     vectors = vectors_of(photos.images, DEFAULT_BACKBONE)
     points = project(vectors, ProjectionSettings())
     print(f"{len(vectors):,} photos; distances from points to cells, in cells")
@@ -111,8 +105,8 @@ def main() -> None:
     for cost in get_args(Cost):
         layouts[cost] = lay_out(points, vectors, settings=LayoutSettings(cost=cost))
         report(cost, layouts[cost])
-    if arguments.figure:
-        draw(layouts).save(arguments.figure, quality=85, optimize=True)
+    if figure:
+        draw(layouts).save(figure, quality=85, optimize=True)
 
 
 if __name__ == "__main__":

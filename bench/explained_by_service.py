@@ -9,7 +9,6 @@ Run: python -m bench.explained_by_service [options of explain]
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from bench.serving import start_service
+from bench.serving import running_service
 
 MEGAPIXELS = (0.1, 0.3, 0.6, 1, 2, 4, 8, 12, 16, 24)
 LARGEST_DIFFERENCE = 1e-6
@@ -76,10 +75,9 @@ def main() -> None:
         folder = Path(temporary)
         step = max(1, len(MEGAPIXELS) // chosen.photos)
         photos = write_photos(folder, list(MEGAPIXELS[::-1][::step][: chosen.photos][::-1]))
-        service, port = start_service(folder / "served")
-        url = f"http://127.0.0.1:{port}/v2/models/nsfw/outputs"
-        print("photo | score | local, s | service, s | score differs | maps differ")
-        try:
+        with running_service(folder / "served") as port:
+            url = f"http://127.0.0.1:{port}/v2/models/nsfw/outputs"
+            print("photo | score | local, s | service, s | score differs | maps differ")
             for photo in photos:
                 local, remote = (folder / f"{photo.stem}-{one}" for one in ("local", "remote"))
                 seconds = explain(photo, local, folder / "home", options)
@@ -93,9 +91,6 @@ def main() -> None:
                     f"{by_score:.1e} | {by_pixel:.1e}",
                     flush=True,
                 )
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait()
     print(f"largest difference {largest:.1e} (at most {LARGEST_DIFFERENCE:g})")
     sys.exit(largest > LARGEST_DIFFERENCE)
 

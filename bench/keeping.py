@@ -7,8 +7,6 @@ Run: python -m bench.keeping --nights 30 --keep 7
 """
 
 import argparse
-import contextlib
-import io
 import os
 import shutil
 import sys
@@ -16,33 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from bench.kills import draw_photos
+from bench.one_score import tessera
 
 N_PHOTOS, N_CHANGED = 64, 6
 MEGABYTE = 2**20
 CACHES = ("photos", "vectors", "points", "probabilities", "windows", "recent")
 NAME = "nightly"
-
-
-def tessera(*arguments: str) -> str:
-    """Run a command in this process; return what it prints."""
-    from orchestration.cli.main import cli
-
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            cli.main(list(arguments), prog_name="tessera", standalone_mode=False)
-        except SystemExit as end:
-            if end.code not in (0, None):
-                raise
-    return out.getvalue()
-
-
-def draw(folder: Path, number: int) -> None:
-    """Write a photo of noise."""
-    pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-    Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:04}.jpg")
 
 
 def sizes(home: Path) -> dict[str, float]:
@@ -65,8 +43,7 @@ def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
     home, photos = place / "home", place / "photos"
     photos.mkdir()
     os.environ["TESSERA_HOME"] = str(home)
-    for number in range(N_PHOTOS):
-        draw(photos, number)
+    draw_photos(photos, range(N_PHOTOS))
     is_right, next_number = True, N_PHOTOS
     parts = ("outputs", "mlflow-artifacts", "mlflow.db", "history", "caches", "models")
     print("night  photos  changed  removed  home MB  " + "  ".join(parts), flush=True)
@@ -74,8 +51,7 @@ def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
         n_changed = 0 if night == 1 or night % 3 == 0 else N_CHANGED
         for old in sorted(photos.iterdir())[:n_changed]:
             old.unlink()
-        for number in range(next_number, next_number + n_changed):
-            draw(photos, number)
+        draw_photos(photos, range(next_number, next_number + n_changed))
         next_number += n_changed
         tessera("map", str(photos), "--name", NAME, "--out", str(place / "map"))
         if night == 1:

@@ -1,10 +1,11 @@
 """Runs that are killed at random moments, or run out of disk: does the next one mend everything?
 
-`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo, and
-`aimed` a first run while a database is being made. `disk` gives the home too small a disk, in sizes
-from nothing to nearly enough, and then more; it needs the right to mount a tmpfs. After each, the
-same command is run again. It has to give the bytes of a run that nobody disturbed, and to leave no
-run at work in Dagster or MLflow and no unfinished file.
+`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo,
+and `aimed` a first run while a database is being made, so many times for each database. `disk`
+gives the home too small a disk, in sizes from nothing to nearly enough, and then more; it needs
+the right to mount a tmpfs. After each, the same command is run again. It has to give the bytes of
+a run that nobody disturbed, and to leave no run at work in Dagster or MLflow and no unfinished
+file.
 Run: python -m bench.kills --first 20 --later 10 --aimed 10 --disk 5
 """
 
@@ -34,8 +35,12 @@ N_PHOTOS, N_MORE = 64, 8
 LONGEST_SECONDS = 600.0
 RESULTS = ("layout.parquet", "mosaic.jpg")
 AT_WORK = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
-# What appears when a database is being made, below the home.
-BEING_MADE = (".databases-*", "mlflow.db*", ".mlflow*", "photos/photos.sqlite*")
+# What appears below the home when a database is being made.
+BEING_MADE = {
+    "Dagster's databases": (".databases-*",),
+    "MLflow's database": ("mlflow.db*", ".mlflow*"),
+    "photos.sqlite": ("photos/photos.sqlite*",),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def draw_photos(folder: Path, numbers: Iterable[int]) -> None:
     """Write photos of noise, each drawn from its number."""
     for number in numbers:
         pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:04}.jpg")
 
 
 def _runs_at_work(database: Path, statuses: tuple[str, ...]) -> list[str]:
@@ -172,11 +177,12 @@ def kill_at_random(trial: Trial, seconds: float) -> None:
     _kill(process)
 
 
-def kill_while_a_database_is_made(trial: Trial, seconds: float) -> None:
-    """Kill a first run so many seconds after one of its databases has begun to appear."""
-    wanted = BEING_MADE[int(seconds * 1e6) % len(BEING_MADE)]
+def kill_while_a_database_is_made(trial: Trial, name: str, seconds: float) -> None:
+    """Kill a first run so many seconds after a database of its home has begun to appear."""
     process = trial.start()
-    while process.poll() is None and not any(trial.home.glob(wanted)):
+    while process.poll() is None and not any(
+        any(trial.home.glob(pattern)) for pattern in BEING_MADE[name]
+    ):
         time.sleep(0.001)
     time.sleep(seconds)
     _kill(process)
@@ -192,7 +198,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def small_disk(folder: Path, megabytes: float) -> Iterator[Callable[[], None]]:
     """Mount a disk of so many MB; yield a function that makes it large."""
     folder.mkdir()
-    size = f"size={int(megabytes * 1024)}k"
+    # A size of 0 is no limit.
+    size = f"size={max(4, int(megabytes * 1024))}k"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
     try:
         yield lambda: _enlarge(folder)
@@ -214,10 +221,10 @@ def run(bench: Bench, counts: argparse.Namespace) -> None:
         with bench.trial(*command) as trial:
             kill_at_random(trial, bench.random.uniform(0.2, seconds))
             bench.judge("first run killed", trial, expected)
-    for _ in range(counts.aimed):
+    for name in counts.aimed * list(BEING_MADE):
         with bench.trial(*command) as trial:
-            kill_while_a_database_is_made(trial, bench.random.expovariate(5.0))
-            bench.judge("killed at a database", trial, expected)
+            kill_while_a_database_is_made(trial, name, bench.random.expovariate(5.0))
+            bench.judge(f"killed while {name} began", trial, expected)
     if counts.later:
         _later(bench, command, photos, counts.later)
     if counts.demo:

@@ -7,9 +7,6 @@ same label is given, too.
 Run: python -m bench.mirrors [--folder PHOTOS] [--figure FILE.jpg]
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
@@ -18,7 +15,7 @@ from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, plan_mosaic
 from assets.methods.layout.projection import ProjectionSettings, project
 from assets.methods.models.backbones import DEFAULT_BACKBONE, PIXELS
-from bench.photo_vectors import Photos, demo_photos, photos_in, vectors_of
+from bench.photo_vectors import Photos, asked_photos, vectors_of
 
 N_ASKED = 200
 N_NEAREST = 8
@@ -146,11 +143,7 @@ def _shown(ranks: dict[str, np.ndarray], asked: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="Photos instead of the demo's.")
-    parser.add_argument("--figure", type=Path, help="File to draw a figure into.")
-    arguments = parser.parse_args()
-    photos = photos_in(arguments.folder) if arguments.folder else demo_photos()
+    photos, figure = asked_photos(__doc__)
     asked = chosen_photos(len(photos.images))
     mirrored = [ImageOps.mirror(photos.images[one]) for one in asked]
     print(f"{len(photos.images):,} photos; rank of the mirror image of {len(asked)} of them")
@@ -166,8 +159,8 @@ def main() -> None:
             found = nearest(vectors[name], everyone, N_NEAREST)
             same = float((photos.labels[found] == photos.labels[:, np.newaxis]).mean())
         report(name, ranks[name], same)
-    if arguments.figure:
-        draw(photos, vectors, ranks, asked).save(arguments.figure, quality=85, optimize=True)
+    if figure:
+        draw(photos, vectors, ranks, asked).save(figure, quality=85, optimize=True)
 
 
 if __name__ == "__main__":

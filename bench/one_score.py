@@ -15,7 +15,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +27,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.serving import Connection, start_service
+from bench.serving import Connection, running_service
 
 TOLERANCE = 1e-6
 LARGEST_SQUARE_DIFFERENCE = 0.02
@@ -184,17 +183,18 @@ def _served_files(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def _run_here(*arguments: object) -> None:
-    """Run a command in this process; what it prints is shown if it fails."""
+def tessera(*arguments: object) -> str:
+    """Run a command in this process; return its output, which is shown if the command fails."""
     from orchestration.cli.main import cli
 
-    printed = io.StringIO()
+    output, messages = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(messages):
             cli.main([str(one) for one in arguments], prog_name="tessera", standalone_mode=False)
     except (Exception, SystemExit):
-        print(printed.getvalue(), file=sys.stderr)
+        print(output.getvalue(), messages.getvalue(), sep="", file=sys.stderr)
         raise
+    return output.getvalue()
 
 
 def main() -> int:
@@ -216,13 +216,9 @@ def main() -> int:
             shutil.copy(files[place], photos)
         make_photos(photos, photographs)
         os.environ["TESSERA_HOME"] = str(Path(temporary, "home"))
-        scores = command_scores(_run_here, photos, out)
-        service, port = start_service(Path(temporary, "home"), "--allow-private-addresses")
-        with service:
-            try:
-                scores |= service_scores(port, photos)
-            finally:
-                service.send_signal(signal.SIGTERM)
+        scores = command_scores(tessera, photos, out)
+        with running_service(Path(temporary, "home"), "--allow-private-addresses") as port:
+            scores |= service_scores(port, photos)
     return 0 if show(compared(scores)) else 1
 
 

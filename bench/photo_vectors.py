@@ -1,19 +1,19 @@
 """Photos of the demo, or of a folder, and their vectors, for the programs beside this file."""
 
+import argparse
 import csv
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.backbones import load_backbone
 from assets.methods.models.embedding import embed
+from assets.methods.photos.decode import DecodeLimits, decode
 from assets.methods.photos.demo import write_demo_collection
-
-SHORT_SIDE = 256  # of the demo's tiles less, of photos in a folder as of working copies
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class Photos:
 
     images: list[Image.Image]
     labels: np.ndarray | None
+
+
+def asked_photos(program: str) -> tuple[Photos, Path | None]:
+    """Read the command line of ``program``, a docstring: the photos, and a file for a figure."""
+    parser = argparse.ArgumentParser(description=program.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="Photos instead of the demo's.")
+    parser.add_argument("--figure", type=Path, help="File to draw a figure into.")
+    arguments = parser.parse_args()
+    photos = photos_in(arguments.folder) if arguments.folder else demo_photos()
+    return photos, arguments.figure
 
 
 def demo_photos() -> Photos:
@@ -46,10 +56,4 @@ def vectors_of(images: list[Image.Image], backbone: str) -> np.ndarray:
 
 
 def _read(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    scale = SHORT_SIDE / min(upright.size)
-    if scale >= 1:
-        return upright
-    width, height = (round(side * scale) for side in upright.size)
-    return upright.resize((width, height), Image.Resampling.LANCZOS)
+    return decode(path.read_bytes(), DecodeLimits()).working_copy

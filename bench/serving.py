@@ -9,6 +9,7 @@ Run: python bench/serving.py
 
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,24 +56,32 @@ class Connection:
         return json.loads(content)
 
 
-def start_service(home: Path, *options: str) -> tuple[subprocess.Popen, int]:
-    """Start `tessera serve`; return it with its port when its models are loaded."""
-    service = subprocess.Popen(
+@contextlib.contextmanager
+def running_service(home: Path, *options: str) -> Iterator[int]:
+    """Run `tessera serve` until the end of the block; gives its port when its models are loaded."""
+    with subprocess.Popen(
         [sys.executable, "-m", "orchestration.cli", "serve", "--port", "0", *options],
         env={**os.environ, "TESSERA_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert service.stdout is not None
-    port = int(service.stdout.readline().split()[1].rpartition(":")[2])
-    while True:
+    ) as service:
+        assert service.stdout is not None
         try:
-            Connection(port).request("GET", "/readyz")
-        except RuntimeError:
-            time.sleep(0.2)
-        else:
-            return service, port
+            port = int(service.stdout.readline().split()[1].rpartition(":")[2])
+            while not _is_ready(port):
+                time.sleep(0.2)
+            yield port
+        finally:
+            service.send_signal(signal.SIGTERM)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        Connection(port).request("GET", "/readyz")
+    except RuntimeError:
+        return False
+    return True
 
 
 def measure_latency(port: int, photos: list[Path]) -> float:
@@ -226,13 +235,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         manifest = write_demo_collection(Path(folder) / "demo")
         photos = sorted(manifest.parent.glob("*.jpg"))
-        service, port = start_service(Path(folder) / "home")
-        try:
+        with running_service(Path(folder) / "home") as port:
             ratio = measure_throughput(port, photos[:N_IMAGES])
             p95 = measure_latency(port, photos)
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait()
     print(f"median ratio {ratio:.2f} (at least 0.8), p95 {p95:.1f} ms (at most 50)")
     sys.exit(ratio < LOWEST_RATIO or p95 > LONGEST_P95)
 

@@ -31,10 +31,12 @@ from assets.methods.common.sqlite_files import (
 
 _log = logging.getLogger("tessera")
 
+# The events of all runs, by which Dagster knows what was materialised.
+INDEX = "history/runs/index.db"
 # By the path below the home, the tables that hold what was done. What else is there is made anew.
 DATABASES = {
     "history/runs.db": ("runs", "bulk_actions"),
-    "history/runs/index.db": ("event_logs", "asset_keys"),
+    INDEX: ("event_logs", "asset_keys"),
     "schedules/schedules.db": ("jobs", "job_ticks"),
 }
 # Written once all of them are whole: {"dagster": the version that they were checked with}.

@@ -20,7 +20,7 @@ from assets.resources.mlflow_database import (
     set_database_aside,
 )
 from assets.resources.outages import TrackingError
-from assets.resources.photos import INPUTS
+from assets.resources.photos import inputs_databases
 from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking, first_line
 from orchestration.databases import faults, set_damaged_aside
 from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
@@ -136,7 +136,7 @@ def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> It
 
 def _damaged_inputs(home: Path) -> Iterator[Finding]:
     """Find databases of the photos that were posted to the HTTP service that are damaged."""
-    for database in sorted((home / INPUTS).glob("*/inputs.sqlite")):
+    for database in inputs_databases(home):
         with closing(sqlite3.connect(database, timeout=60)) as connection:
             fault = fault_in(connection)
         if fault is not None:

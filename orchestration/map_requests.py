@@ -5,6 +5,7 @@ from enum import Enum
 
 import dagster as dg
 
+from orchestration.dagster_records import metadata_of, newest_materialization
 from orchestration.dead_runs import UNFINISHED
 from orchestration.run_queue import PARTITION_TAG
 
@@ -68,14 +69,9 @@ def decide(instance: dg.DagsterInstance, name: str, digest: str) -> Answer:
 
 def _is_mapped(instance: dg.DagsterInstance, name: str, digest: str) -> bool:
     """Whether the last catalogue is of this listing, and a mosaic was drawn after it."""
-    catalogued, drawn = (
-        instance.fetch_materializations(
-            dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[name]), limit=1
-        ).records
-        for asset in ("raw_images", "mosaic")
-    )
-    if not catalogued or not drawn or drawn[0].timestamp < catalogued[0].timestamp:
+    catalogued = newest_materialization(instance, "raw_images", name)
+    drawn = newest_materialization(instance, "mosaic", name)
+    if catalogued is None or drawn is None or drawn.timestamp < catalogued.timestamp:
         return False
-    materialization = catalogued[0].asset_materialization
-    listing = materialization.metadata.get(LISTING_METADATA) if materialization else None
+    listing = metadata_of(catalogued).get(LISTING_METADATA)
     return listing is not None and listing.value == digest

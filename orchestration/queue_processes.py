@@ -39,7 +39,7 @@ SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_START = 120.0
 # A daemon says every 30 seconds that it lives.
-_HEARTBEAT_SECONDS = 75.0
+HEARTBEAT_SECONDS = 75.0
 _LONGEST_PAUSE = 10.0
 _LARGEST_LOG = 10 * 2**20  # bytes
 _WORKSPACE = """\
@@ -182,7 +182,7 @@ class QueueProcesses:
     def _has_other_daemon(self) -> bool:
         """Whether a daemon that is none of ours has said a moment ago that it lives."""
         newest = self._newest_heartbeat()
-        if newest is None or time.time() - newest[0] > _HEARTBEAT_SECONDS:
+        if newest is None or time.time() - newest[0] > HEARTBEAT_SECONDS:
             return False
         # Ours may have been killed before its name was written down.
         is_ours = newest[1] == self._daemon_id() or newest[0] < self._seen_at + 2

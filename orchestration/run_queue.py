@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets.generations import PARTITION_TAG as PARTITION_TAG
 from assets.methods.common.errors import UserError
 from orchestration.queue_processes import LOCATION
 
-PARTITION_TAG = "dagster/partition"
 # "true" for a run whose settings are kept for the runs of its collection that follow.
 KEEP_SETTINGS_TAG = "tessera/keep_settings"
 ROOT_TAG = "dagster/root_run_id"

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.checks.collection_checks import is_failure
 from assets.generations import failed_check
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import remove_unfinished
@@ -56,8 +57,7 @@ class FinishedRun:
     @property
     def failed_checks(self) -> list[dg.AssetCheckEvaluation]:
         """The checks that failed at ERROR, blocking or not."""
-        error = dg.AssetCheckSeverity.ERROR
-        return [check for check in self.checks if not check.passed and check.severity == error]
+        return [check for check in self.checks if is_failure(check)]
 
 
 def carry_out(

@@ -8,10 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.config import catalogue_settings, check_settings
+from assets.config import check_settings
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
-from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.outages import TrackingError
@@ -25,7 +24,7 @@ from orchestration.map_requests import LISTING_TAG, MOST_TRIES, Answer, decide
 from orchestration.notices.round import Round, Rounds, go_round
 from orchestration.notices.settings import NoticeSettings
 from orchestration.run_queue import KEEP_SETTINGS_TAG, NIGHTLY, PARTITION_TAG
-from orchestration.source_looks import SourceLooks
+from orchestration.source_looks import SourceLooks, listing_of
 
 _log = logging.getLogger("tessera")
 _LOOKS = SourceLooks()
@@ -55,7 +54,7 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
         if name in mapped:
             known[name] = mapped[name]
         try:
-            digest = digest_of(name, partial(_listing_of, photos, name))
+            digest = digest_of(name, partial(listing_of, photos, name))
             answer = None if digest is None else _answer(context, name, digest, mapped.get(name))
             if answer is Answer.ASK:
                 requests.append(_request(photos, name, str(digest)))
@@ -73,12 +72,6 @@ def new_images(context: dg.SensorEvaluationContext, photos: Photos) -> dg.Sensor
                 "changes."
             )
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(known))
-
-
-def _listing_of(photos: Photos, name: str) -> str:
-    collection = photos.collection(name)
-    limits = catalogue_settings(collection.settings).fetch
-    return listing_digest(list_source(collection.source, limits, collection.follow_links))
 
 
 def _answer(

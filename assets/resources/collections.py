@@ -122,10 +122,11 @@ class CollectionRegistry:
         try:
             collection, had_checksum = _read(self._path(name), name)
         except (FileNotFoundError, DamagedFileError) as error:
-            return self._restored(name, error)
-        if not had_checksum or not self._copy(name).exists():
-            # It is of a home that is older than the copies.
-            self.add(collection)
+            collection = self._restored(name, error)
+        else:
+            if not had_checksum or not self._copy(name).exists():
+                # It is of a home that is older than the copies.
+                self.add(collection)
         return _following(collection, self._folder.parent)
 
     def _restored(self, name: str, fault: FileNotFoundError | DamagedFileError) -> Collection:

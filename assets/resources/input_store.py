@@ -22,6 +22,8 @@ from assets.methods.common.timestamps import now
 from assets.methods.photos.decode import image_id
 from assets.resources.database import Database
 
+# The file, in the folder of an app.
+DATABASE = "inputs.sqlite"
 # The codes of the HTTP contract for the state of an input; every other code is a failure.
 DONE = 30000
 PENDING = 30001
@@ -168,7 +170,7 @@ class InputStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        database = self._folder / "inputs.sqlite"
+        database = self._folder / DATABASE
         # A new database would be silent about the inputs, and files without inputs are removed.
         if any((self._folder / "files").glob("??/*")) and not _holds_inputs(database):
             raise UserError(

@@ -19,18 +19,30 @@ from assets.resources.collections import (
     CollectionRegistry,
     check_manifest,
 )
-from assets.resources.input_store import InputStore
+from assets.resources.input_store import DATABASE, InputStore
 from assets.resources.recent_use import RecentUse
 
 # The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
-# The folder below the home of the networks of inductive projections, by collection.
-PROJECTIONS = "projections"
+# Those of trained models, of pages of maps, of the networks of inductive projections, and of maps
+# that are kept. Each collection has a folder of its own in them, which goes when the collection is
+# removed.
+FOLDERS_OF_COLLECTIONS = TRAININGS, PAGES, PROJECTIONS, MAPS = (
+    "trainings",
+    "pages",
+    "projections",
+    "maps",
+)
 
 
 def inputs_folder(home: Path, name: str) -> Path:
     """Return the folder of the photos that were posted to an app."""
     return home / INPUTS / name
+
+
+def inputs_databases(home: Path) -> list[Path]:
+    """Return the databases of the photos that were posted, one for each app."""
+    return sorted((home / INPUTS).glob(f"*/{DATABASE}"))
 
 
 class Photos(dg.ConfigurableResource):
@@ -59,6 +71,10 @@ class Photos(dg.ConfigurableResource):
         if collection.source == INPUTS_SOURCE:
             return replace(collection, source=str(self._write_manifest_of_inputs(name)))
         return collection
+
+    def page_folder(self, name: str) -> Path:
+        """Return the folder of the page of a collection's map."""
+        return Path(self.home) / PAGES / name
 
     @cached_property
     def store(self) -> PhotoStore:

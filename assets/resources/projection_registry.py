@@ -24,6 +24,7 @@ from assets.resources.registry import (
     create_run,
     create_version,
     download,
+    newest_version,
 )
 from assets.resources.tracking import Tracking
 
@@ -59,7 +60,8 @@ class ProjectionRegistry:
         """
         try:
             with self._tracking.asking(), self._lock():
-                for version in self._versions():
+                client = self._tracking.client
+                for version in client.search_model_versions(f"name = '{self._model}'"):
                     tags = version.tags
                     if tags.get(KEY_TAG) == key or tags.get(FINGERPRINT_TAG) == fingerprint:
                         self._fetch(version)
@@ -73,12 +75,8 @@ class ProjectionRegistry:
         """Register a network as made by an MLflow run, unless it is, and give it its alias."""
         try:
             with self._tracking.asking(), self._lock():
-                same = [
-                    one
-                    for one in self._versions()
-                    if one.tags.get(FINGERPRINT_TAG) == kept.fingerprint
-                ]
-                version = max(same, key=_number) if same else self._create(kept, run_id)
+                known = newest_version(self._tracking, self._model, kept.fingerprint)
+                version = known or self._create(kept, run_id)
                 client = self._tracking.client
                 client.set_registered_model_alias(self._model, kept.method, version.version)
         except TrackingError as error:
@@ -90,9 +88,6 @@ class ProjectionRegistry:
     def _lock(self) -> FileLock:
         self._store.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self._store.folder / "registry.lock")
-
-    def _versions(self) -> "list[ModelVersion]":
-        return list(self._tracking.client.search_model_versions(f"name = '{self._model}'"))
 
     def _create(self, kept: KeptNetwork, run_id: str) -> "ModelVersion":
         return create_version(
@@ -120,10 +115,6 @@ class ProjectionRegistry:
                 # As good as none: a network is trained anew.
                 return
             write_whole(target, file.read_bytes())
-
-
-def _number(version: "ModelVersion") -> int:
-    return int(version.version)
 
 
 def _numbers(kept: KeptNetwork) -> dict[str, Any]:

@@ -201,11 +201,10 @@ class ModelRegistry:
         """
         try:
             with self._tracking.asking():
-                versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
+                version = newest_version(self._tracking, MODEL, fingerprint)
         except TrackingError:
             return ""
-        same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == fingerprint]
-        return max((str(one.version) for one in same), key=int, default="")
+        return "" if version is None else str(version.version)
 
     def load_pyfunc(self, uri: str) -> tuple["PyFuncModel", str]:
         """Load any MLflow model, ``models:/...`` or ``runs:/...``, unless it is a pickle.
@@ -244,15 +243,11 @@ class ModelRegistry:
 
     def _find_or_create(self, weights: Path, run_id: str) -> RegisteredModel:
         description = describe_classifier(weights)
-        versions = self._tracking.client.search_model_versions(f"name = '{MODEL}'")
-        same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == description.fingerprint]
-        if same:
-            version = max(same, key=lambda one: int(one.version))
-        else:
-            version = self._create_version(
-                weights, description, run_id or create_run(self._tracking, MODEL)
-            )
-        return RegisteredModel(str(version.version), weights, description, is_new=not same)
+        known = newest_version(self._tracking, MODEL, description.fingerprint)
+        version = known or self._create_version(
+            weights, description, run_id or create_run(self._tracking, MODEL)
+        )
+        return RegisteredModel(str(version.version), weights, description, is_new=known is None)
 
     def _create_version(
         self, weights: Path, description: ClassifierDescription, run_id: str
@@ -340,6 +335,13 @@ class ModelRegistry:
             return uri
         version = self._tracking.client.get_model_version_by_alias(name, alias)
         return f"models:/{name}/{version.version}"
+
+
+def newest_version(tracking: Tracking, model: str, fingerprint: str) -> "MlflowVersion | None":
+    """Return the newest version of ``model`` that has a fingerprint; None if there is none."""
+    versions = tracking.client.search_model_versions(f"name = '{model}'")
+    same = [one for one in versions if one.tags.get(FINGERPRINT_TAG) == fingerprint]
+    return max(same, key=lambda one: int(one.version), default=None)
 
 
 def create_version(

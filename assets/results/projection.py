@@ -3,7 +3,7 @@
 import pandas as pd
 
 from assets.config import TsneConfig
-from assets.methods.common.devices import DevicePreference, choose_device
+from assets.methods.common.devices import DevicePreference
 from assets.methods.layout.network_store import (
     NetworkProjection,
     NetworkStore,
@@ -38,7 +38,7 @@ def place_by_network(
         settings,
         embeddings.fingerprint,
         config.retrain_above,
-        "cuda" if choose_device(device) == "cuda" else "cpu",
+        device,
         store,
         log.progress,
     )

@@ -43,6 +43,7 @@ COMMANDS = {
     "status": "Show what is wrong with collections, runs and nights.",
     "study": "Find and mend a planted flaw in the data of a network.",
     "train": "Train the NSFW model on labelled photos.",
+    "view": "Open the map of a collection as a page in the browser.",
 }
 
 

@@ -11,10 +11,14 @@ import click
 from assets import DISTRIBUTION
 from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
 from assets.io_managers import FolderIOManager
+from assets.methods.common.checksums import DamagedFileError
+from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
 from assets.methods.layout.dense_assignment import SUMMED
 from assets.methods.layout.network_store import KeptNetwork
+from assets.methods.page.folder import copy_page, remove_page
+from assets.methods.page.page import INDEX
 from assets.methods.photos.catalogue import Catalogue, noted_photos
 from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.near_duplicates import duplicates_table
@@ -49,6 +53,7 @@ from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 
 IMAGES = ("mosaic", "figure")
+PAGE = "page"
 LAYOUT_COLUMNS = ["image_id", "uri", "x", "y", "row", "col"]
 DUPLICATE_METRICS = ("exact_duplicates", "near_duplicates", "label_conflicts")
 # The libraries that a layout's bytes depend on.
@@ -80,6 +85,9 @@ map_options = all_of(
     setting("--background", MosaicConfig),
     setting("--fit", MosaicConfig),
     setting("--format", MosaicConfig),
+    setting("--page/--no-page", MosaicConfig),
+    setting("--blur-above", MosaicConfig),
+    setting("--clear-photos/--no-clear-photos", MosaicConfig),
     setting("--seed", TsneConfig, GridConfig),
     run_options,
 )
@@ -142,6 +150,9 @@ def write_map(
     )
     report = _make_report(collection, results, run, outputs.is_current("mosaic", name))
     paths = _write_results(out, results, report)
+    page = _write_page(out / PAGE, collection, results.mosaic)
+    if page is not None:
+        paths[PAGE] = page
     _summarise(report, results.catalogue, paths, time.monotonic() - begun)
 
 
@@ -173,6 +184,18 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         files["notes.csv"] = csv_bytes(noted)
     paths = write_results(out, files, report)
     return {path.stem: path for path in paths.values()}
+
+
+def _write_page(folder: Path, collection: Collection, mosaic: Mosaic) -> Path | None:
+    """Bring the copy of the page up to date, and return what a browser opens; None without one."""
+    if mosaic.page is None:
+        remove_page(folder)
+        return None
+    try:
+        copy_page(Photos(home=str(home_folder())).page_folder(collection.name), folder)
+    except DamagedFileError as error:
+        raise UserError(f"{error}: map the collection again, which makes it again.") from error
+    return folder / INDEX
 
 
 def _make_report(
@@ -207,6 +230,7 @@ def _make_report(
             "shrunk": results.mosaic.shrunk,
             "enlarged": results.mosaic.enlarged,
         },
+        "page": results.mosaic.page,
         "notes": _notes(metrics, results.grid),
         "accepted": is_accepted,
         "checks": {check.check_name: check.passed for check in run.checks},

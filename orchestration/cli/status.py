@@ -22,18 +22,18 @@ from orchestration.notices.notice import notice_for_test
 from orchestration.notices.receivers import NotDeliveredError, receivers_of
 from orchestration.notices.round import go_round
 from orchestration.notices.settings import PREFIX, NoticeSettings
-from orchestration.notices.state import NoticeState
+from orchestration.notices.state import NoticeState, Queue, StateFile
+from orchestration.queue_processes import HEARTBEAT_SECONDS
 from orchestration.source_looks import SourceLooks
 
 # Somebody waits in front of a terminal.
 _LOOK_SECONDS = 10.0
 _LOCK_SECONDS = 60.0
-_DAEMON_SECONDS = 75.0
 _COLUMNS = {
     "collection": "collection",
     "state": "state",
-    "night_map": "map of the night",
-    "night_scores": "scores of the night",
+    "map of the night": "night_map",
+    "scores of the night": "night_scores",
     "checks": "checks",
     "source": "source",
     "photos": "photos",
@@ -69,7 +69,11 @@ def command(as_json: bool, deliver: bool, test_notice: bool) -> None:
                 go_round(instance, home, settings, looks, _LOCK_SECONDS)
             except Timeout as error:
                 raise UserError("Another process is delivering notices: try again.") from error
-        found = _found(instance, home, settings, looks)
+            # It has stored what it has just found.
+            state = StateFile(home).read()
+        else:
+            state = state_now(instance, home, settings, looks)
+        found = _found(instance, home, settings, state)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -100,10 +104,9 @@ def _check_somebody_is_told(settings: NoticeSettings) -> None:
 
 
 def _found(
-    instance: dg.DagsterInstance, home: Path, settings: NoticeSettings, looks: SourceLooks
+    instance: dg.DagsterInstance, home: Path, settings: NoticeSettings, state: NoticeState
 ) -> dict[str, Any]:
     """Return everything that is shown, as JSON has it."""
-    state = state_now(instance, home, settings, looks)
     beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
     newest = max(beats, default=None)
     return {
@@ -112,7 +115,7 @@ def _found(
         "receivers": _receivers(state, settings),
         "schedules": sorted({one.instigator_name for one in schedules_that_are_on(instance)}),
         "daemon": {
-            "runs": newest is not None and time.time() - newest < _DAEMON_SECONDS,
+            "runs": newest is not None and time.time() - newest < HEARTBEAT_SECONDS,
             "seen_at": None if newest is None else for_programs(newest),
         },
     }
@@ -133,21 +136,23 @@ def _receivers(state: NoticeState, settings: NoticeSettings) -> list[dict[str, A
     names = sorted({*state.queues, *(one.name for one in receivers_of(settings))})
     rows = []
     for name in names:
-        queue = state.queues.get(name)
+        queue = state.queues.get(name, Queue())
         rows.append(
             {
                 "name": name,
-                "waiting": len(queue.waiting) if queue else 0,
-                "attempts_failed": queue.n_failed if queue else 0,
-                "next_try": for_programs(queue.next_try) if queue and queue.why else None,
-                "why": queue.why if queue else "",
+                "waiting": len(queue.waiting),
+                "attempts_failed": queue.n_failed,
+                "next_try": for_programs(queue.next_try) if queue.why else None,
+                "why": queue.why,
             }
         )
     return rows
 
 
 def _print(found: dict[str, Any]) -> None:
-    _print_collections(found["collections"])
+    if not found["collections"]:
+        click.echo("There are no collections.")
+    _print_table(_COLUMNS, found["collections"])
     _print_table(
         {"wrong": "kind", "collection": "collection", "since": "since", "what": "what"},
         [{**one, "kind": one["kind"].replace("_", " ")} for one in found["causes"]],
@@ -168,13 +173,6 @@ def _print(found: dict[str, Any]) -> None:
     daemon = found["daemon"]
     seen = f"was last seen at {daemon['seen_at']}" if daemon["seen_at"] else "was never seen"
     click.echo(f"Switched on: {on}. Dagster's daemon {'runs' if daemon['runs'] else seen}.")
-
-
-def _print_collections(rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        _print_table({heading: name for name, heading in _COLUMNS.items()}, rows)
-    else:
-        click.echo("There are no collections.")
 
 
 def _print_table(columns: Mapping[str, str], rows: Sequence[dict[str, Any]]) -> None:

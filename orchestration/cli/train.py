@@ -11,6 +11,7 @@ from assets.methods.photos.labels import LabelledData
 from assets.methods.training.starting_network import check_start
 from assets.resources.collections import Collection
 from assets.resources.home import home_folder
+from assets.resources.photos import TRAININGS
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
@@ -94,7 +95,7 @@ def command(options: Options, source: str, name: str | None) -> None:
 def report_version(result: NsfwTraining, name: str) -> None:
     """Report the outcome of a training of the collection ``name``, and how to use its result."""
     if not result.version:
-        path = home_folder() / "trainings" / name / result.weights
+        path = home_folder() / TRAININGS / name / result.weights
         click.echo(f"not registered: {shown(result.reason)}")
         click.echo(printable(f"  {path}"))
         return

@@ -17,16 +17,16 @@ from pathlib import Path, PurePosixPath
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import new_unfinished, remove, remove_unfinished, written_whole
-from assets.methods.common.sqlite_files import copy_database, logs_of, size_of
+from assets.methods.common.sqlite_files import copy_database, is_log, logs_of, size_of
 from assets.methods.common.timestamps import now
 from assets.methods.models.provenance import tessera_version
 from assets.resources.home import RESTORING
+from orchestration.databases import LONGEST_LOCKED
 
 # The last member of a backup: {"tessera": version, "made_at": time, "members": how many others}.
 LAST_MEMBER = "tessera-backup.json"
 PRIVATE = 0o600
 _SQLITE_BEGINS = b"SQLite format 3\x00"
-_LONGEST_LOCKED = 60.0
 
 
 def back_up(home: Path, file: Path) -> int:
@@ -79,7 +79,7 @@ def restore(file: Path, home: Path) -> int:
                 f"{free / 2**20:,.0f} MB left."
             )
         # The folder that says so goes last, so that the next call knows what to do with the rest.
-        for left in sorted(home.iterdir(), key=lambda one: one.name == RESTORING):
+        for left in sorted(home.iterdir()):
             if left.name != RESTORING:
                 remove(left)
         beside = home / RESTORING
@@ -144,7 +144,7 @@ def _add(archive: tarfile.TarFile, place: Path, name: Path, folder: Path) -> int
     """
     with suppress(FileNotFoundError):
         mode = place.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or _is_log_of_database(place):
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or is_log(place):
             # A link into the checkout is made again, and a socket by its server.
             return 0
         if stat.S_ISREG(mode) and _is_database(place):
@@ -165,7 +165,7 @@ def _add(archive: tarfile.TarFile, place: Path, name: Path, folder: Path) -> int
 
 def _copy_database(database: Path, copy: Path) -> None:
     try:
-        copy_database(database, copy, _LONGEST_LOCKED)
+        copy_database(database, copy, LONGEST_LOCKED)
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"The database {database} cannot be copied ({error}): `tessera doctor` looks for what "
@@ -178,14 +178,6 @@ def _is_database(file: Path) -> bool:
         return content.read(len(_SQLITE_BEGINS)) == _SQLITE_BEGINS or (
             size_of(file) == 0 and bool(logs_of(file))
         )
-
-
-def _is_log_of_database(file: Path) -> bool:
-    for end in ("-journal", "-wal", "-shm"):
-        database = file.with_name(file.name.removesuffix(end))
-        if database != file and database.exists():
-            return True
-    return False
 
 
 def _add_last(archive: tarfile.TarFile, n_members: int) -> None:

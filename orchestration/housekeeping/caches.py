@@ -11,14 +11,14 @@ from pathlib import Path
 
 from assets.io_managers import FolderIOManager, pointed_at
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import remove
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.collections import CollectionRegistry
 from assets.resources.input_store import InputStore
+from assets.resources.photos import inputs_databases
 from assets.resources.recent_use import PHOTOS, POINTS, WINDOWS, RecentUse, keys_in
-from orchestration.housekeeping.removals import Item, Removal
+from orchestration.housekeeping.removals import Item, Removal, removal_of_places
 
 # A photo that no run has ever used may just have been posted to the HTTP service.
 UNTOUCHED_SECONDS = 3600
@@ -26,7 +26,7 @@ UNTOUCHED_SECONDS = 3600
 _ASSETS = {PHOTOS: "raw_images", POINTS: "tsne_2d", WINDOWS: "occlusion_maps"}
 
 
-class CachesInUse:
+class _CachesInUse:
     """What of the caches the newest ``keep`` runs of each collection used.
 
     ``without`` is a collection that is being removed: what it alone used is in use no more.
@@ -62,14 +62,10 @@ class CachesInUse:
                 # A damaged one: nobody knows what it held.
                 return None
             used |= set(catalogue.images.image_id)
-        for folder in (self._home / "inputs").glob("*/inputs.sqlite"):
-            with closing(InputStore(folder.parent)) as inputs:
+        for database in inputs_databases(self._home):
+            with closing(InputStore(database.parent)) as inputs:
                 used |= {photo.image_id for photo in inputs.done()}
         return used
-
-    def noted(self, kind: str) -> set[str]:
-        """Return the keys that any run is known to have used, if their marks can be read."""
-        return keys_in([*self._recent.newest(kind, 1), *self._recent.older(kind, 1)]) or set()
 
     def _marked(self, kind: str) -> set[str] | None:
         own = self._recent.folder_of(self._without) if self._without is not None else None
@@ -84,11 +80,15 @@ class CachesInUse:
         return (self._home / "outputs" / _ASSETS[kind] / name / "current").exists()
 
 
-def unused_caches(home: Path, in_use: CachesInUse, of: str | None = None) -> Iterator[Removal]:
-    """Yield what no recent run has used; ``of`` a collection, only what that one has used."""
+def unused_caches(home: Path, keep: int, of: str | None = None) -> Iterator[Removal]:
+    """Yield what none of the newest ``keep`` runs of each collection has used.
+
+    ``of`` a collection that is being removed, only what it has used and no other.
+    """
+    in_use = _CachesInUse(home, keep, without=of)
     photos = in_use.photos()
     if photos is not None:
-        yield from _photos(home, in_use, photos, of)
+        yield from _photos(home, photos, of)
     for kind, folder, suffix in ((POINTS, "points", ".npy"), (WINDOWS, "windows", ".f32")):
         used = in_use.keys(kind)
         if used is None:
@@ -99,21 +99,23 @@ def unused_caches(home: Path, in_use: CachesInUse, of: str | None = None) -> Ite
             for file in sorted((home / folder).glob(f"[!.]*{suffix}"))
             if file.stem not in used and (limit is None or file.stem in limit)
         ]
-        yield _files_removal(home, f"cached {kind}", files)
+        yield removal_of_places(f"cached {kind}", home, files)
 
 
 def old_marks(home: Path, keep: int) -> Removal:
     """Return the marks beyond the newest ``keep``, which go last: by them the rest is found."""
     recent = RecentUse(home)
     marks = [mark for kind in _ASSETS for mark in recent.older(kind, keep)]
-    return _files_removal(home, "mark of use", marks)
+    return removal_of_places("mark of use", home, marks)
 
 
-def _photos(home: Path, in_use: CachesInUse, used: set[str], of: str | None) -> Iterator[Removal]:
+def _photos(home: Path, used: set[str], of: str | None) -> Iterator[Removal]:
     store = PhotoStore(home / "photos")
     stored = store.image_ids()
     limit = stored if of is None else _keys_of(home, of, PHOTOS)
-    noted, since = in_use.noted(PHOTOS), time.time() - UNTOUCHED_SECONDS
+    # By any run, as far as the marks can be read.
+    noted = keys_in(RecentUse(home).older(PHOTOS, keep=0)) or set()
+    since = time.time() - UNTOUCHED_SECONDS
 
     def is_old(image_id: str) -> bool:
         return all(place.stat().st_mtime < since for place in store.places(image_id))
@@ -132,7 +134,7 @@ def _photos(home: Path, in_use: CachesInUse, used: set[str], of: str | None) -> 
 
     for kind in ("vectors", "probabilities"):
         shards = list(VectorStore(home / kind).unused(is_used))
-        yield _files_removal(home, f"cached {kind}", shards)
+        yield removal_of_places(f"cached {kind}", home, shards)
 
 
 def _keys_of(home: Path, name: str, kind: str) -> set[str]:
@@ -145,13 +147,3 @@ def _keys_of(home: Path, name: str, kind: str) -> set[str]:
         except UserError:
             return keys
     return keys
-
-
-def _files_removal(home: Path, kind: str, files: list[Path]) -> Removal:
-    items = tuple(Item(str(file.relative_to(home)), (file,)) for file in files)
-    return Removal(kind, items, partial(_remove_all, files))
-
-
-def _remove_all(files: list[Path]) -> None:
-    for file in files:
-        remove(file)

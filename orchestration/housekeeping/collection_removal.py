@@ -6,20 +6,16 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.files import remove
 from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.mlflow_runs import families_of
-from assets.resources.photos import PROJECTIONS
+from assets.resources.photos import FOLDERS_OF_COLLECTIONS
 from assets.resources.recent_use import RecentUse
 from assets.resources.tracking import Tracking
-from orchestration.housekeeping.caches import CachesInUse, unused_caches
+from orchestration.housekeeping.caches import unused_caches
 from orchestration.housekeeping.dagster_history import runs_of_collection
 from orchestration.housekeeping.plan import KEEP, tracked_runs
-from orchestration.housekeeping.removals import Item, Removal
+from orchestration.housekeeping.removals import Item, Removal, removal_of_places
 from orchestration.instance import forget
-
-# Folders below the home in which a collection has one of its own.
-_FOLDERS = ("trainings", "maps", PROJECTIONS)
 
 
 def plan_collection_removal(
@@ -53,7 +49,7 @@ def plan_collection_removal(
     found = list[Removal]()
     if purge:
         # While its catalogue and its marks say what it used.
-        found += unused_caches(home, CachesInUse(home, KEEP, without=name), of=name)
+        found += unused_caches(home, KEEP, of=name)
     if with_mlflow:
         found.append(tracked_runs(tracking, families_of(tracking, name)))
     found.append(runs_of_collection(home, instance, name))
@@ -66,12 +62,9 @@ def plan_collection_removal(
 def _folders(home: Path, name: str) -> Removal:
     """Return the values of a collection, and other folders that are its own."""
     places = sorted((home / "outputs").glob(f"*/{name}"))
-    places += [home / folder / name for folder in _FOLDERS]
+    places += [home / folder / name for folder in FOLDERS_OF_COLLECTIONS]
     places += [RecentUse(home).folder_of(name)]
-    items = tuple(
-        Item(str(place.relative_to(home)), (place,)) for place in places if place.is_dir()
-    )
-    return Removal("folder", items, partial(_remove, items))
+    return removal_of_places("folder", home, [place for place in places if place.is_dir()])
 
 
 def _files(home: Path, collection: Collection) -> Removal:
@@ -82,11 +75,4 @@ def _files(home: Path, collection: Collection) -> Removal:
         one.source == collection.source for one in others if one.name != collection.name
     )
     is_ours = source.parent == home / "files" and source.exists() and not is_shared
-    items = (Item(str(source.relative_to(home)), (source,)),) if is_ours else ()
-    return Removal("list of photos", items, partial(_remove, items))
-
-
-def _remove(items: tuple[Item, ...]) -> None:
-    for item in items:
-        for place in item.places:
-            remove(place)
+    return removal_of_places("list of photos", home, [source] if is_ours else [])

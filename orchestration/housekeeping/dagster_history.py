@@ -16,12 +16,10 @@ import dagster as dg
 
 from assets.methods.common.files import remove
 from assets.methods.common.sqlite_files import size_of, table_names
+from orchestration.databases import INDEX, LONGEST_LOCKED
 from orchestration.dead_runs import FINISHED
 from orchestration.housekeeping.removals import Item, Removal
 from orchestration.run_queue import PARTITION_TAG
-
-_INDEX = "history/runs/index.db"
-_LONGEST_LOCKED = 60.0
 
 
 def old_runs(home: Path, instance: dg.DagsterInstance, keep: int) -> Removal:
@@ -66,7 +64,7 @@ def _delete(home: Path, instance: dg.DagsterInstance, run_ids: Iterable[str]) ->
             instance.delete_run(run_id)
         for place in _places(home, run_id):
             remove(place)
-    _forget_checks(home / _INDEX, run_ids)
+    _forget_checks(home / INDEX, run_ids)
 
 
 def _places(home: Path, run_id: str) -> Iterator[Path]:
@@ -80,7 +78,7 @@ def _forget_checks(index: Path, run_ids: Iterable[str]) -> None:
     """Remove the evaluations of checks, which Dagster leaves when their run is deleted."""
     if size_of(index) == 0:
         return
-    with closing(sqlite3.connect(index, timeout=_LONGEST_LOCKED)) as connection, connection:
+    with closing(sqlite3.connect(index, timeout=LONGEST_LOCKED)) as connection, connection:
         if "asset_check_executions" in table_names(connection):
             connection.executemany(
                 "DELETE FROM asset_check_executions WHERE run_id = ?",
@@ -91,7 +89,7 @@ def _forget_checks(index: Path, run_ids: Iterable[str]) -> None:
 def _needed(home: Path, instance: dg.DagsterInstance) -> set[str]:
     return (
         _of_materializations(instance)
-        | _of_checks(home / _INDEX, instance)
+        | _of_checks(home / INDEX, instance)
         | _of_visualizations(home / "serve" / "visualizations.sqlite")
     )
 
@@ -117,7 +115,7 @@ def _of_checks(index: Path, instance: dg.DagsterInstance) -> set[str]:
     """Return the runs of the latest evaluation of each check, for each collection."""
     if size_of(index) == 0:
         return set()
-    with closing(sqlite3.connect(index, timeout=_LONGEST_LOCKED)) as connection:
+    with closing(sqlite3.connect(index, timeout=LONGEST_LOCKED)) as connection:
         if "asset_check_executions" not in table_names(connection):
             return set()
         rows = connection.execute(
@@ -134,7 +132,7 @@ def _of_visualizations(database: Path) -> set[str]:
     """Return the runs of visualizations for which something is left to do."""
     if size_of(database) == 0:
         return set()
-    with closing(sqlite3.connect(database, timeout=_LONGEST_LOCKED)) as connection:
+    with closing(sqlite3.connect(database, timeout=LONGEST_LOCKED)) as connection:
         rows = connection.execute(
             "SELECT id, run_id FROM visualizations WHERE is_open OR state = 'pending'"
         ).fetchall()

@@ -19,8 +19,9 @@ from assets.resources.mlflow_runs import (
     old_families,
 )
 from assets.resources.tracking import Tracking
+from orchestration.databases import INDEX
 from orchestration.dead_runs import UNFINISHED
-from orchestration.housekeeping.caches import CachesInUse, old_marks, unused_caches
+from orchestration.housekeeping.caches import old_marks, unused_caches
 from orchestration.housekeeping.dagster_history import lost_logs, old_runs
 from orchestration.housekeeping.removals import Item, Removal
 from orchestration.housekeeping.stored_values import leftovers, old_values
@@ -45,7 +46,7 @@ def plan_removals(
         tracked_runs(tracking, old_families(tracking, keep)),
         old_runs(home, instance, keep),
         lost_logs(home, instance),
-        *unused_caches(home, CachesInUse(home, keep)),
+        *unused_caches(home, keep),
         old_marks(home, keep),
     ]
     return [one for one in found if one.items]
@@ -87,7 +88,7 @@ def check_nobody_is_at_work(
 
 def compact_databases(home: Path) -> None:
     """Give back the room of what was deleted in the databases, unless somebody holds them."""
-    for database in (database_of(home), home / "history" / "runs" / "index.db"):
+    for database in (database_of(home), home / INDEX):
         if size_of(database) > 0:
             _compact(database)
 

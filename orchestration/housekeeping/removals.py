@@ -1,11 +1,14 @@
 """What is to be removed from a home: named first, then removed."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from assets.methods.common.files import remove
 from assets.methods.common.shown_text import printable
 
 
@@ -34,6 +37,12 @@ class Removal:
             yield f"{self.kind}\t{printable(item.name)}"
 
 
+def removal_of_places(kind: str, home: Path, places: Iterable[Path]) -> Removal:
+    """Return the removal of files and folders below a home, each named by its path there."""
+    items = tuple(Item(str(place.relative_to(home)), (place,)) for place in places)
+    return Removal(kind, items, partial(_remove_all, items))
+
+
 def places_of(removals: Iterable[Removal]) -> list[Path]:
     """Return all files and folders that are removed."""
     return [place for one in removals for item in one.items for place in item.places]
@@ -41,32 +50,32 @@ def places_of(removals: Iterable[Removal]) -> list[Path]:
 
 def freed_bytes(places: Iterable[Path]) -> int:
     """Return what the removal of files and folders frees: a file with another name stays."""
-    sizes, names = dict[tuple[int, int], int](), dict[tuple[int, int], int]()
-    links = dict[tuple[int, int], int]()
-    for file in _files(places):
-        state = file.lstat()
+    names, states = Counter[tuple[int, int]](), dict[tuple[int, int], os.stat_result]()
+    for state in _states(places):
         key = state.st_dev, state.st_ino
-        sizes[key], links[key] = state.st_size, state.st_nlink
-        names[key] = names.get(key, 0) + 1
-    return sum(size for key, size in sizes.items() if names[key] >= links[key])
+        names[key] += 1
+        states[key] = state
+    return sum(one.st_size for key, one in states.items() if names[key] >= one.st_nlink)
 
 
 def size_of_folder(folder: Path) -> int:
     """Return the bytes of all files below a folder, each counted once whatever names it has."""
-    files = {(state.st_dev, state.st_ino): state.st_size for state in _states(folder)}
-    return sum(files.values())
+    sizes = {(state.st_dev, state.st_ino): state.st_size for state in _states([folder])}
+    return sum(sizes.values())
 
 
-def _states(folder: Path) -> Iterable[Any]:
-    for file in _files([folder]):
-        with suppress(FileNotFoundError):
-            yield file.lstat()
+def _remove_all(items: Iterable[Item]) -> None:
+    for item in items:
+        for place in item.places:
+            remove(place)
 
 
-def _files(places: Iterable[Path]) -> Iterable[Path]:
+def _states(places: Iterable[Path]) -> Iterator[os.stat_result]:
+    """Yield the state of each file, once for each of its names; some may go meanwhile."""
     seen = set[Path]()
     for place in places:
         for file in place.rglob("*") if place.is_dir() else [place]:
             if file not in seen and (file.is_symlink() or file.is_file()):
                 seen.add(file)
-                yield file
+                with suppress(FileNotFoundError):
+                    yield file.lstat()

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from assets.generations import is_generation
 from assets.io_managers import CHECKSUMS, pointed_at
-from assets.methods.common.files import half_removed, remove
+from assets.methods.common.files import half_removed
 from assets.resources.mlflow_database import BACKUPS
-from orchestration.housekeeping.removals import Item, Removal
+from orchestration.housekeeping.removals import Removal, removal_of_places
 
 _CORRUPT = re.compile(r".+\.corrupt(-\d+)?(-wal|-shm|-journal)?")
 
@@ -25,15 +24,16 @@ def old_values(home: Path, keep: int) -> Removal:
         )
         in_use = pointed_at(folder)
         old += [path for path in generations[keep:] if path.name not in in_use]
-    return _of("value", home, old)
+    return removal_of_places("value", home, old)
 
 
 def leftovers(home: Path, keep: int) -> Iterator[Removal]:
     """Yield what is left of removals that were interrupted, and old damaged files and backups."""
-    yield _of("half removed", home, half_removed(home))
+    yield removal_of_places("half removed", home, half_removed(home))
     corrupt = [path for path in home.rglob("*.corrupt*") if _CORRUPT.fullmatch(path.name)]
-    yield _of("damaged file", home, _but_newest(corrupt, keep))
-    yield _of("backup", home, _but_newest(list((home / BACKUPS).glob("[!.]*")), keep))
+    yield removal_of_places("damaged file", home, _but_newest(corrupt, keep))
+    backups = list((home / BACKUPS).glob("[!.]*"))
+    yield removal_of_places("backup", home, _but_newest(backups, keep))
 
 
 def _but_newest(places: list[Path], keep: int) -> list[Path]:
@@ -44,13 +44,3 @@ def _but_newest(places: list[Path], keep: int) -> list[Path]:
 def _made(generation: Path) -> int:
     place = generation / CHECKSUMS
     return (place if place.exists() else generation).stat().st_mtime_ns
-
-
-def _of(kind: str, home: Path, places: list[Path]) -> Removal:
-    items = tuple(Item(str(place.relative_to(home)), (place,)) for place in places)
-    return Removal(kind, items, partial(_remove_all, places))
-
-
-def _remove_all(places: list[Path]) -> None:
-    for place in places:
-        remove(place)

@@ -4,7 +4,6 @@ The record of a run takes about a megabyte in Dagster's and MLflow's databases. 
 mapped every night, and to which nobody adds a photo, would fill them with copies of one record.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +13,7 @@ from assets.resources.mlflow_runs import delete_runs, families_of_run
 from assets.resources.outages import TrackingError
 from assets.resources.progress import FOLLOWED_TAG
 from assets.resources.tracking import Tracking
+from orchestration.dagster_records import events_of
 from orchestration.housekeeping.dagster_history import one_run
 from orchestration.run_queue import PARTITION_TAG
 
@@ -61,7 +61,7 @@ def _is_unchanged(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         return False
     made = [
         event.step_materialization_data.materialization.metadata.get(UNCHANGED)
-        for event in _events(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for event in events_of(instance, run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
     ]
     return bool(made) and all(one is not None and one.value is True for one in made)
 
@@ -81,14 +81,6 @@ def _tells_the_same(
 def _verdicts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[tuple[str, bool]]:
     evaluations = [
         event.asset_check_evaluation_data
-        for event in _events(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        for event in events_of(instance, run.run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     ]
     return {(str(one.asset_check_key), one.passed) for one in evaluations}
-
-
-def _events(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType
-) -> Iterator[dg.DagsterEvent]:
-    for entry in instance.all_logs(run.run_id, of_type=kind):
-        if entry.dagster_event is not None:
-            yield entry.dagster_event

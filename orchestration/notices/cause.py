@@ -7,6 +7,9 @@ named by its collection, job, step, check or schedule alone; the rest is in Dags
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
+
+from assets.methods.common.timestamps import to_the_second
 
 
 class Kind(StrEnum):
@@ -52,6 +55,11 @@ class Cause:
         about = " ".join(one for one in (self.collection or "", self.subject) if one)
         return f"{self.kind_in_words}: {about}"
 
+    @classmethod
+    def restored(cls, stored: dict[str, Any]) -> "Cause":
+        """Return the cause that ``dataclasses.asdict`` was given."""
+        return cls(**{**stored, "kind": Kind(stored["kind"])})
+
 
 def in_words(moment: float) -> str:
     """Return a moment, in seconds since 1970, for people: 2026-11-28 03:00 UTC."""
@@ -60,4 +68,4 @@ def in_words(moment: float) -> str:
 
 def for_programs(moment: float) -> str:
     """Return a moment, in seconds since 1970, as RFC 3339 has it: 2026-11-28T03:00:00Z."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return to_the_second(datetime.fromtimestamp(moment, UTC))

@@ -1,26 +1,22 @@
 """Asset checks whose newest evaluation failed at ERROR, by collection."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
 import dagster as dg
 
-from assets import nsfw
 from assets.checks import nsfw as nsfw_checks
 from assets.checks import photo_map as photo_map_checks
 from assets.checks import training as training_checks
+from assets.checks.collection_checks import COLLECTION, is_failure
+from assets.generations import ACCEPTED
 from orchestration.notices.cause import Cause, Kind
 from orchestration.run_queue import PARTITION_TAG
 
-# The name of a collection in the metadata of an evaluation that belongs to no partition.
-COLLECTION_METADATA = "collection"
-# Of an observation of an asset: whether somebody has accepted it although a check had failed.
-ACCEPTED_METADATA = "accepted"
 _MOST_FAILURES = 200
 _PAGE = 500
-_WITHOUT_COLLECTION = {nsfw.nsfw_model.key}
 
 
 class _Status(StrEnum):
@@ -31,28 +27,32 @@ class _Status(StrEnum):
 
 
 @cache
-def check_keys() -> tuple[dg.AssetCheckKey, ...]:
-    """Return the keys of all asset checks."""
-    checks = dg.load_asset_checks_from_modules([photo_map_checks, nsfw_checks, training_checks])
-    return tuple(spec.key for check in checks for spec in check.check_specs)
+def check_keys() -> Mapping[dg.AssetCheckKey, bool]:
+    """Return the keys of all asset checks, and whether each is evaluated for every collection."""
+    checks = (*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS)
+    specs = [spec for check in checks for spec in check.check_specs]
+    return {spec.key: spec.partitions_def is not None for spec in specs}
 
 
 def failed_checks(instance: dg.DagsterInstance, names: Collection[str]) -> Iterator[Cause]:
     """Yield the failed checks of collections with these ``names``, and of the model."""
     for key in check_keys():
-        failures = _newest_failures(instance, key)
-        known = {name for name in failures if name is None or name in names}
-        if known:
-            oldest = min(failures[name].id for name in known)
-            passed = _newest_successes(instance, key, known, oldest)
-            for name in sorted(known, key=str):
-                failure = failures[name]
-                is_open = passed.get(name, -1) < failure.id and _is_error(failure)
+        failures = {
+            name: record
+            for name, record in _newest_failures(instance, key).items()
+            if (name is None or name in names) and is_failure(record.evaluation)
+        }
+        if failures:
+            oldest = min(record.id for record in failures.values())
+            passed = _newest_successes(instance, key, failures, oldest)
+            for name, failure in sorted(failures.items(), key=lambda one: str(one[0])):
+                is_open = passed.get(name, -1) < failure.id
                 if is_open and not _is_accepted(instance, key, name, failure):
                     yield _cause(key, name, failure)
 
 
 def _newest_failures(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dict[str | None, Any]:
+    """Return the newest evaluation of each collection that did not pass: it may be a warning."""
     newest: dict[str | None, Any] = {}
     for record in _history(instance, key, _Status.FAILED, _MOST_FAILURES):
         newest.setdefault(_collection_of(instance, key, record), record)
@@ -81,7 +81,7 @@ def _newest_successes(
 def _history(
     instance: dg.DagsterInstance,
     key: dg.AssetCheckKey,
-    status: "_Status",
+    status: _Status,
     limit: int,
     cursor: int | None = None,
 ) -> list[Any]:
@@ -92,11 +92,11 @@ def _history(
 
 def _collection_of(instance: dg.DagsterInstance, key: dg.AssetCheckKey, record: Any) -> str | None:
     """Return the collection that an evaluation belongs to: its partition, or its run's."""
-    if key.asset_key in _WITHOUT_COLLECTION:
+    if not check_keys()[key]:
         return None
     if record.partition is not None:
         return str(record.partition)
-    named = record.evaluation.metadata.get(COLLECTION_METADATA)
+    named = record.evaluation.metadata.get(COLLECTION)
     if named is not None:
         return str(named.value)
     run = instance.get_run_by_id(record.run_id)
@@ -114,12 +114,8 @@ def _is_accepted(
     )
     found = instance.fetch_observations(wanted, limit=1).records
     observation = found[0].asset_observation if found else None
-    accepted = observation.metadata.get(ACCEPTED_METADATA) if observation else None
+    accepted = observation.metadata.get(ACCEPTED) if observation else None
     return accepted is not None and bool(accepted.value)
-
-
-def _is_error(record: Any) -> bool:
-    return bool(record.evaluation.severity == dg.AssetCheckSeverity.ERROR)
 
 
 def _cause(key: dg.AssetCheckKey, name: str | None, record: Any) -> Cause:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from assets.checks.collection_checks import is_failure
+from orchestration.dagster_records import events_of
 from orchestration.dead_runs import PROCESS_TAG
 from orchestration.jobs import ASSETS_OF, JOBS
 from orchestration.notices.cause import Cause, Kind
@@ -23,7 +25,9 @@ _DAYS_TO_LOOK_BACK = 7
 _MOST_FAILURES = 1000
 # Dagster says whether it will retry a run a moment after it has failed.
 _SECONDS_TO_SAY_SO = 10.0
+_PAGE = 10
 _UI_JOB = "materialisation"
+_FAULTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
 
 
 def failed_runs(
@@ -40,13 +44,9 @@ def failed_runs(
         is_known = name is None or name in names
         if not is_known or _is_made_good(instance, record, name):
             continue
-        failed = _failed_steps(instance, run)
-        if failed is None:
-            continue
-        of_checks = _steps_of_failed_checks(instance, run)
-        others = [step for step in failed if step not in of_checks]
-        if others or not failed:
-            yield _cause(record, name, job, others)
+        steps = _steps_at_fault(instance, run)
+        if steps is not None:
+            yield _cause(record, name, job, steps)
 
 
 def _newest_failures(
@@ -88,14 +88,24 @@ def _is_made_good(instance: dg.DagsterInstance, record: dg.RunRecord, name: str 
         job_name=run.job_name if name is None else None,
         created_after=record.create_timestamp,
     )
+    assets = _assets_of(run)
     made: set[str] = set()
-    for success in instance.get_runs(later):
+    for success in _each_run(instance, later):
         # Without a selection of its own, also one that begins in the middle makes the job whole.
         if success.job_name == run.job_name and not success.asset_selection:
             return True
         made |= _assets_of(success)
-    assets = _assets_of(run)
-    return bool(assets) and assets <= made
+        if assets and assets <= made:
+            return True
+    return False
+
+
+def _each_run(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> Iterator[dg.DagsterRun]:
+    """Yield runs, the newest first: mostly the first few say it, and an app may have thousands."""
+    cursor = None
+    while page := instance.get_runs(wanted, cursor, _PAGE):
+        yield from page
+        cursor = page[-1].run_id
 
 
 def _assets_of(run: dg.DagsterRun) -> set[str]:
@@ -105,31 +115,22 @@ def _assets_of(run: dg.DagsterRun) -> set[str]:
     return set(ASSETS_OF.get(run.job_name, ()))
 
 
-def _failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str] | None:
-    """Return the steps that failed; None if it is the fault of who asked for a visualization."""
-    failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    events = [
-        event for record in failures.records if (event := record.event_log_entry.dagster_event)
-    ]
-    if APP_TAG in run.tags and any(event.step_failure_data.user_failure_data for event in events):
+def _steps_at_fault(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str] | None:
+    """Return the steps that failed otherwise than by a check.
+
+    None if nothing but checks has failed, or if it is the fault of who asked for a visualization.
+    """
+    events = events_of(instance, run.run_id, _FAULTS)
+    failures = [event for event in events if event.is_step_failure]
+    if APP_TAG in run.tags and any(one.step_failure_data.user_failure_data for one in failures):
         return None
-    return [str(event.step_key) for event in events]
-
-
-def _steps_of_failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
-    """Return the steps in which a check failed at ERROR."""
-    evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    events = [
-        event
-        for record in instance.get_records_for_run(run.run_id, of_type=evaluated).records
-        if (event := record.event_log_entry.dagster_event)
-    ]
-    return {str(event.step_key) for event in events if _is_failure(event)}
-
-
-def _is_failure(event: dg.DagsterEvent) -> bool:
-    evaluation = event.asset_check_evaluation_data
-    return not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    of_checks = {
+        event.step_key
+        for event in events
+        if not event.is_step_failure and is_failure(event.asset_check_evaluation_data)
+    }
+    steps = [str(one.step_key) for one in failures if one.step_key not in of_checks]
+    return steps if steps or not failures else None
 
 
 def _cause(record: dg.RunRecord, name: str | None, job: str, failed_steps: list[str]) -> Cause:

@@ -11,10 +11,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.checks.collection_checks import is_failure
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
 from assets.resources.home import home_folder
+from orchestration.dagster_records import events_of, metadata_of, newest_materialization
 from orchestration.notices.cause import Cause, in_words
 from orchestration.notices.round import look_around
 from orchestration.notices.settings import NoticeSettings
@@ -130,7 +132,7 @@ def _row(
     sources: Mapping[str, SeenSource],
 ) -> CollectionHealth:
     wrong = [cause for cause in causes if cause.collection == name]
-    catalogue = _metadata(instance, "raw_images", name)
+    catalogue = metadata_of(newest_materialization(instance, "raw_images", name))
     nights = [_last_of(instance, name, schedule) for schedule in NIGHTS]
     seconds = [
         record.end_time - record.start_time
@@ -171,22 +173,12 @@ def _night_in_words(record: dg.RunRecord | None) -> str:
 def _checks_in_words(instance: dg.DagsterInstance, records: Iterable[dg.RunRecord | None]) -> str:
     """Return how many checks of runs passed, warned and failed."""
     evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    evaluations = [
-        event.asset_check_evaluation_data
-        for record in records
-        if record
-        for one in instance.get_records_for_run(
-            record.dagster_run.run_id, of_type=evaluated
-        ).records
-        if (event := one.event_log_entry.dagster_event)
-    ]
-    failed = [one for one in evaluations if not one.passed]
-    n_errors = sum(one.severity == dg.AssetCheckSeverity.ERROR for one in failed)
-    counts = {
-        "passed": len(evaluations) - len(failed),
-        "warned": len(failed) - n_errors,
-        "failed": n_errors,
-    }
+    counts = {"passed": 0, "warned": 0, "failed": 0}
+    for record in filter(None, records):
+        for event in events_of(instance, record.dagster_run.run_id, evaluated):
+            evaluation = event.asset_check_evaluation_data
+            failed = "failed" if is_failure(evaluation) else "warned"
+            counts["passed" if evaluation.passed else failed] += 1
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
@@ -196,13 +188,6 @@ def _source_in_words(seen: SeenSource | None) -> str:
     if seen.unreached_since is not None:
         return "out of reach"
     return "as mapped" if seen.differs_since is None else "changed"
-
-
-def _metadata(instance: dg.DagsterInstance, asset: str, name: str) -> Mapping[str, Any]:
-    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[name])
-    found = instance.fetch_materializations(wanted, limit=1).records
-    materialization = found[0].asset_materialization if found else None
-    return materialization.metadata if materialization else {}
 
 
 def _number(metadata: Mapping[str, Any], name: str) -> int | None:

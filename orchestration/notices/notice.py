@@ -1,7 +1,7 @@
 """What receivers are told: that something is wrong, that it is over, or that this is a test."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -86,25 +86,16 @@ class Notice:
         mail.set_content("\n".join([*lines, self.url] if self.url else lines) + "\n")
         return mail
 
-    def stored(self) -> dict[str, Any]:
-        """Return it as the state keeps it."""
-        return asdict(self)
-
     @classmethod
     def restored(cls, stored: dict[str, Any]) -> "Notice":
-        """Return what ``stored`` came from."""
-        return cls(**{**stored, "cause": restored_cause(stored["cause"])})
+        """Return the notice that ``dataclasses.asdict`` was given."""
+        return cls(**{**stored, "cause": Cause.restored(stored["cause"])})
 
 
 def notice_for_test(at: float) -> Notice:
     """Return a message by which an operator sees that a receiver gets them."""
     what = "This is a test of Tessera's notices. Nothing is wrong."
     return Notice("test", Cause(Kind.TEST, None, "", at, what), at)
-
-
-def restored_cause(stored: dict[str, Any]) -> Cause:
-    """Return the cause that ``dataclasses.asdict`` was given."""
-    return Cause(**{**stored, "kind": Kind(stored["kind"])})
 
 
 def _escaped(text: str) -> str:

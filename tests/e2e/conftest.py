@@ -1,6 +1,5 @@
-"""Running the command line as a person does, in this process where a new one adds nothing."""
+"""Running the command line as a person does."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 
 from assets.methods.study.doll_sets import CLASS_NAMES, Design, draw_doll_set
-from orchestration.cli.main import main
+from support.command_line import run_tessera
 from support.pages import Checkout, Ran
 
 
@@ -20,18 +19,11 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[
 
 
 @pytest.fixture
-def tessera(
-    shared_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ran]:
+def tessera(shared_home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Returns a function that runs `tessera ARGUMENTS...`."""
 
     def run(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["tessera", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        code = run_tessera(*arguments)
         written = capsys.readouterr()
         return Ran(code, written.out, written.err)
 

@@ -1,7 +1,6 @@
 """`tessera dev`: its pages in a real browser, and its queue, also that of all other commands."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from orchestration.cli import dev as dev_command
 from orchestration.instance import open_instance
 from orchestration.locked_process import holder_of
 from support.app_inputs import make_app
+from support.browser import CHROMIUM, chromium
 from support.served import (
     ROOT,
     TESSERA,
@@ -35,11 +35,6 @@ from support.served import (
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMIUM_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
 READY = 42000
 # The only collection there is when the graph's page is used.
 BIRDS = "birds"
@@ -110,14 +105,10 @@ def instance(shared_home) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def page() -> Iterator["Page"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 950})
         page.set_default_timeout(60_000)
         yield page
-        browser.close()
 
 
 def _materialise_from_the_graph(page: "Page", dagster: str) -> None:

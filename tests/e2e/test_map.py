@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -16,13 +17,24 @@ from assets.methods.photos.local import local_path
 from assets.resources.collections import CollectionRegistry
 from orchestration.instance import open_instance
 from support.image_server import serving
+from support.page_data import columns_of, fields_of
 
 EVERY_RESULT = {
     *("mosaic.jpg", "figure.png", "layout.parquet", "rejects.csv", "companions.csv"),
-    *("duplicates.csv", "report.json"),
+    *("duplicates.csv", "report.json", "page"),
 }
 # Nothing but the end of a line may steer a terminal.
 UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+
+def everything_in(file: Path) -> bytes:
+    """Return the content of a file, and what of it is packed: columns of a page and of Parquet."""
+    data = file.read_bytes()
+    if file.match("data/*.js"):
+        return b"\n".join([data, *columns_of(data, file.stem)])
+    if file.suffix == ".parquet":
+        return data + pd.read_parquet(file).to_csv().encode("utf-8", "surrogatepass")
+    return data
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
@@ -190,11 +202,15 @@ def test_no_secret_is_kept_and_no_control_character_is_shown(
             "map", manifest, "--out", tmp_path / "map", "--name", "odd", "--allow-private-addresses"
         )
     assert "3 files rejected" in ran.out, ran.err
-    results = sorted((tmp_path / "map").iterdir())
+    results = sorted(file for file in (tmp_path / "map").rglob("*") if file.is_file())
     written = [*results, *(file for file in shared_home.rglob("*") if file.is_file())]
+    legible = {file: everything_in(file) for file in written}
     for secret in secrets:
         assert secret not in ran.out + ran.err
-        assert [file for file in written if secret.encode() in file.read_bytes()] == []
+        assert [file for file in written if secret.encode() in legible[file]] == []
+    # The page names photos by such addresses.
+    facts = fields_of((tmp_path / "map" / "page" / "data" / "facts.js").read_bytes(), "facts")
+    assert [uri for uri in facts["uris"].values() if uri.startswith(f"{server}/a.png?")] != []
     # Two addresses stay two, and the names of files stay what they are.
     layout = pd.read_parquet(tmp_path / "map" / "layout.parquet")
     assert sum(uri.startswith(f"{server}/a.png?X-Amz-Signature=hidden-") for uri in layout.uri) == 1
@@ -215,9 +231,11 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
         "map", photo_folder(4), "--out", tmp_path / "map", "--name", "settings",
         "--grid", "4x1", "--tile", "20", "--gap", "0", "--format", "png", "--fit", "fit",
         "--background", "red", "--projection", "pca", "--no-refine", "--backbone", "pixels",
-        "--solver", "optimal-transport", "--cost", "distance",
+        "--solver", "optimal-transport", "--cost", "distance", "--no-page",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    assert not (tmp_path / "map" / "page").exists()
+    assert not (shared_home / "pages" / "settings").exists()
     with Image.open(tmp_path / "map" / "mosaic.png") as mosaic:
         assert mosaic.size == (80, 20)
         assert mosaic.getpixel((0, 0)) == (255, 0, 0)

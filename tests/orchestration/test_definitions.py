@@ -17,7 +17,7 @@ raw_images <-
 embeddings <- raw_images
 tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
-mosaic <- grid_assignment
+mosaic <- embeddings, grid_assignment, raw_images
 labelled_images <- raw_images
 nsfw_training <- labelled_images, nsfw_model, raw_images
 nsfw_model <-

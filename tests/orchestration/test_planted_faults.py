@@ -1,12 +1,12 @@
 """Every check finds a fault in a stored value: by the command, in a run, and by the UI's button.
 
 Three collections are stored, and one of them has all the faults. The check of the model, which all
-collections share, has a test of its own.
+collections share, has a test of its own. What can be seen in a few checks has a collection with a
+few assets: a check costs Dagster five events, which it stores one by one.
 """
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,15 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.checks import nsfw, photo_map, training
 from assets.generations import UNPARTITIONED, current_in, waiting_in
 from assets.io_managers import FolderIOManager, pointed_at
 from assets.resources.collections import COLLECTIONS, Collection
 from assets.resources.models import Models
 from assets.resources.photos import Photos
 from assets.resources.registry import CHAMPION
-from orchestration.cli.main import main
-from orchestration.definitions import build_definitions, build_resources
+from orchestration.definitions import build_definitions, build_resources, definitions
 from orchestration.instance import open_instance, register
+from support.command_line import run_tessera
 from support.stored_values import (
     FAULTS,
     IDS,
@@ -43,7 +42,7 @@ from support.stored_values import (
 # Dagster follows the output of a run by a process.
 pytestmark = pytest.mark.process
 GOOD, BAD = ("anna", "zoe"), "mia"
-CHECKS = [*photo_map.CHECKS, *nsfw.CHECKS, *training.CHECKS]
+CHECKS = list(definitions.asset_checks or [])
 OF_COLLECTIONS = [fault for fault in FAULTS if fault.asset != "nsfw_model"]
 
 
@@ -51,20 +50,25 @@ OF_COLLECTIONS = [fault for fault in FAULTS if fault.asset != "nsfw_model"]
 class World:
     """A home with three collections, and what their assets are to hold."""
 
-    home: Path
     files: FolderIOManager
+    instance: dg.DagsterInstance
     sound: dict[str, Any]
     faulty: dict[str, Any]
 
-    def restore(self) -> None:
-        """Store all as it was in the beginning."""
-        for asset, value in self.sound.items():
-            if asset == "nsfw_model":
-                store(self.files, asset, UNPARTITIONED, value)
-                continue
-            for name in GOOD:
-                store(self.files, asset, name, value)
-            store(self.files, asset, BAD, self.faulty[asset])
+    def add(self, name: str, values: Mapping[str, Any]) -> None:
+        """Store the values of a new collection."""
+        register(self.instance, Collection(name, f"/photos/{name}"))
+        for asset, value in values.items():
+            store(self.files, asset, name, value)
+
+    def add_sound(self, name: str, *assets: str) -> str:
+        """Store sound values of a few assets as a new collection; return its name."""
+        self.add(name, {asset: self.sound[asset] for asset in assets})
+        return name
+
+    def store_model(self) -> None:
+        """Store the sound value of the model."""
+        store(self.files, "nsfw_model", UNPARTITIONED, self.sound["nsfw_model"])
 
 
 @pytest.fixture(scope="module")
@@ -78,27 +82,17 @@ def world(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[World]
         for image_id in IDS:
             Photos(home=str(home)).store.keep_working_copy(image_id, photo(image_id))
         with open_instance() as instance:
-            for name in (*GOOD, BAD):
-                register(instance, Collection(name, f"/photos/{name}"))
-        values = sound_values(champion)
-        world = World(home, resources["io_manager"], values, faulty_values(values))
-        world.restore()
-        yield world
+            values = sound_values(champion)
+            world = World(resources["io_manager"], instance, values, faulty_values(values))
+            world.store_model()
+            for name in GOOD:
+                world.add(name, _of_collection(world.sound))
+            world.add(BAD, _of_collection(world.faulty))
+            yield world
 
 
-@pytest.fixture
-def tessera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Returns a function that runs `tessera ARGUMENTS...`, and gives its exit code."""
-
-    def run(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["tessera", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 0
-
-    return run
+def _of_collection(values: dict[str, Any]) -> dict[str, Any]:
+    return {asset: value for asset, value in values.items() if asset != "nsfw_model"}
 
 
 def _is_found(fault: PlantedFault, found: dg.AssetCheckEvaluation) -> bool:
@@ -117,7 +111,7 @@ def _latest(instance: dg.DagsterInstance, name: str) -> dict[str, dg.AssetCheckE
 
 
 def test_there_is_a_fault_for_each_check():
-    names = [spec.name for check in CHECKS for spec in check.check_specs]
+    names = [check.check_key.name for check in CHECKS]
     assert sorted(fault.check for fault in FAULTS) == sorted(names)
 
 
@@ -126,14 +120,8 @@ def checked(world, tmp_path_factory) -> tuple[dict[str, Any], ElementTree.Elemen
     """What `tessera check` writes of all three collections, the bad one amid the good ones."""
     folder = tmp_path_factory.mktemp("reports")
     written = {"--json": folder / "checks.json", "--junit": folder / "checks.xml"}
-    code = 0
-    with pytest.MonkeyPatch.context() as patch:
-        options = [str(part) for pair in written.items() for part in pair]
-        patch.setattr(sys, "argv", ["tessera", "check", GOOD[0], BAD, GOOD[1], *options])
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+    options = [part for pair in written.items() for part in pair]
+    code = run_tessera("check", GOOD[0], BAD, GOOD[1], *options)
     document = json.loads(written["--json"].read_text())
     return document, ElementTree.parse(written["--junit"]).getroot(), code
 
@@ -157,7 +145,7 @@ def test_the_command_finds_it_and_names_it(checked, fault):
     assert fault.told in str(told.text)
 
 
-def test_the_other_two_collections_pass(checked):
+def test_the_other_two_collections_pass(world, checked):
     document, junit, _ = checked
     for one in document["collections"]:
         assert one["passed"] == (one["name"] in GOOD)
@@ -165,45 +153,40 @@ def test_the_other_two_collections_pass(checked):
         suite = junit.find(f"testsuite[@name='{name}']")
         assert suite is not None
         assert (suite.get("tests"), suite.get("failures")) == (str(len(CHECKS)), "0")
-    with open_instance() as instance:
-        # The last run was one of a good collection.
-        assert all(_is_found(one, _latest(instance, BAD)[one.check]) for one in OF_COLLECTIONS)
-        for name in GOOD:
-            assert all(one.passed for one in _latest(instance, name).values())
+    # The last run was one of a good collection.
+    found = _latest(world.instance, BAD)
+    assert all(_is_found(fault, found[fault.check]) for fault in OF_COLLECTIONS)
+    for name in GOOD:
+        assert all(one.passed for one in _latest(world.instance, name).values())
 
 
-def test_warnings_count_if_they_are_asked_for(world, tessera, capsys):
-    for asset in ("labelled_images", "raw_images"):
-        store(world.files, asset, BAD, world.sound[asset])
-    warned = next(fault for fault in FAULTS if fault.check == "labels_are_not_swapped")
-    for asset in VALUE_TYPES.keys() - {"nsfw_model"}:
-        store(world.files, asset, BAD, world.sound[asset])
-    plant(world.files, warned.asset, BAD, warned.plant)
-    assert tessera("check", BAD) == 0
+def test_warnings_count_if_they_are_asked_for(world, capsys):
+    (warned,) = (fault for fault in FAULTS if fault.check == "labels_are_not_swapped")
+    name = world.add_sound("warned", warned.asset)
+    plant(world.files, warned.asset, name, warned.plant)
+    assert run_tessera("check", name) == 0
     assert "warning  labels_are_not_swapped" in capsys.readouterr().out
-    assert tessera("check", BAD, "--fail-on", "warn") == 1
-    world.restore()
+    assert run_tessera("check", name, "--fail-on", "warn") == 1
 
 
-def _evaluated(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
+def _evaluated(world: World, result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
     of_type = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    with open_instance() as instance:
-        events = [one.dagster_event for one in instance.all_logs(result.run_id, of_type)]
+    events = [one.dagster_event for one in world.instance.all_logs(result.run_id, of_type)]
     data = [event.asset_check_evaluation_data for event in events if event]
     return {(str(one.partition), one.check_name): one for one in data}
 
 
-def test_the_button_of_the_checks_tab_finds_each(world):
-    """The UI starts a run of checks alone, with neither a partition nor a configuration."""
-    world.restore()
-    keys = {spec.key for check in CHECKS for spec in check.check_specs}
+def _press_button(world: World, keys: set[dg.AssetCheckKey]) -> dg.ExecuteInProcessResult:
+    """Do what the UI does: run checks alone, with neither a partition nor a configuration."""
     job = build_definitions(build_resources()).resolve_implicit_global_asset_job_def()
-    with open_instance() as instance:
-        result = job.get_subset(asset_check_selection=keys).execute_in_process(
-            instance=instance, raise_on_error=False
-        )
-        assert instance.get_run_by_id(result.run_id).status == dg.DagsterRunStatus.FAILURE
-    found = _evaluated(result)
+    subset = job.get_subset(asset_check_selection=keys)
+    return subset.execute_in_process(instance=world.instance, raise_on_error=False)
+
+
+def test_the_button_of_the_checks_tab_finds_each(world):
+    result = _press_button(world, {check.check_key for check in CHECKS})
+    assert world.instance.get_run_by_id(result.run_id).status == dg.DagsterRunStatus.FAILURE
+    found = _evaluated(world, result)
     assert all(_is_found(fault, found[BAD, fault.check]) for fault in OF_COLLECTIONS)
     for name in GOOD:
         assert all(found[name, fault.check].passed for fault in OF_COLLECTIONS)
@@ -230,15 +213,15 @@ def _stubs(values: dict[str, Any]) -> Sequence[dg.AssetsDefinition]:
 
 
 def _run(world: World, name: str, values: dict[str, Any]) -> dg.ExecuteInProcessResult:
-    """Materialise ``values`` as those of the collection called ``name``, with all checks."""
-    with open_instance() as instance:
-        return dg.materialize(
-            [*_stubs(values), *CHECKS],
-            instance=instance,
-            resources=build_resources(),
-            partition_key=name,
-            raise_on_error=False,
-        )
+    """Materialise ``values`` as those of the collection called ``name``, with all their checks."""
+    checks = [check for check in CHECKS if check.check_key.asset_key.path[-1] in values]
+    return dg.materialize(
+        [*_stubs(values), *checks],
+        instance=world.instance,
+        resources=build_resources(),
+        partition_key=name,
+        raise_on_error=False,
+    )
 
 
 def _pointers(world: World, name: str) -> dict[str, str | None]:
@@ -246,13 +229,12 @@ def _pointers(world: World, name: str) -> dict[str, str | None]:
     return {folder.parent.name: current_in(folder) for folder in folders if folder.is_dir()}
 
 
-def test_a_run_finds_each_fails_and_leaves_the_last_good_values_current(world, tessera, capsys):
+def test_a_run_finds_each_fails_and_leaves_the_last_good_values_current(world, capsys):
     name = GOOD[0]
-    world.restore()
     before = _pointers(world, name)
     result = _run(world, name, world.faulty)
     assert not result.success
-    found = _evaluated(result)
+    found = _evaluated(world, result)
     assert all(_is_found(fault, found[name, fault.check]) for fault in OF_COLLECTIONS)
     assert _pointers(world, name) == before
     folder = Path(world.files.base_folder, "embeddings", name)
@@ -263,71 +245,68 @@ def test_a_run_finds_each_fails_and_leaves_the_last_good_values_current(world, t
     assert pointed_at(folder) == {before["embeddings"], waiting.generation}
 
     # The bad one is what a check looks at, and what a person may accept.
-    assert tessera("check", name) == 1
-    assert tessera("accept", name) == 0
+    assert run_tessera("check", name) == 1
+    assert run_tessera("accept", name) == 0
     assert "embeddings" in capsys.readouterr().out
     assert current_in(folder) == waiting.generation
     assert pointed_at(folder) == {waiting.generation}
-    assert tessera("accept", name) == 2
+    assert run_tessera("accept", name) == 2
     assert "Nothing of anna waits to be accepted." in capsys.readouterr().err
 
     # The next good run ends it.
     assert _run(world, name, world.sound).success
-    assert tessera("check", name) == 0
+    assert run_tessera("check", name) == 0
 
 
-def test_the_model_that_all_collections_share(world, tessera, capsys):
-    world.restore()
+def test_the_model_that_all_collections_share(world, capsys):
     (fault,) = (one for one in FAULTS if one.asset == "nsfw_model")
+    (key,) = (check.check_key for check in CHECKS if check.check_key.name == fault.check)
+    name = world.add_sound("scored", "nsfw_scores", "raw_images")
     plant(world.files, fault.asset, UNPARTITIONED, fault.plant)
-    assert tessera("check", GOOD[0]) == 1
+    assert run_tessera("check", name) == 1
     written = capsys.readouterr()
     assert f"check {fault.check} failed" in written.err
     assert fault.told in written.err
-    (key,) = (
-        spec.key for check in CHECKS for spec in check.check_specs if fault.check in spec.name
-    )
-    job = build_definitions(build_resources()).resolve_implicit_global_asset_job_def()
-    with open_instance() as instance:
-        button = job.get_subset(asset_check_selection={key}).execute_in_process(
-            instance=instance, raise_on_error=False
-        )
-    stored = {**world.sound, "nsfw_model": fault.plant(world.sound["nsfw_model"])}
-    world.restore()
-    for result in (button, _run(world, GOOD[1], stored)):
+    button = _press_button(world, {key})
+    world.store_model()
+    few = {asset: world.sound[asset] for asset in ("raw_images", "nsfw_model", "nsfw_scores")}
+    few[fault.asset] = fault.plant(few[fault.asset])
+    for result in (button, _run(world, name, few)):
         assert not result.success
-        assert _is_found(fault, _evaluated(result)["None", fault.check])
-    world.restore()
+        assert _is_found(fault, _evaluated(world, result)["None", fault.check])
+    world.store_model()
+
+
+LAID_OUT = ("raw_images", "embeddings", "grid_assignment")
 
 
 @pytest.mark.parametrize("asset", ["embeddings", "grid_assignment"])
-def test_a_corrupt_table_is_named(world, tessera, capsys, asset):
-    world.restore()
-    folder = Path(world.files.base_folder, asset, GOOD[0])
+def test_a_corrupt_table_is_named(world, capsys, asset):
+    name = world.add_sound(f"corrupt_{asset}", *LAID_OUT)
+    folder = Path(world.files.base_folder, asset, name)
     table = folder / str(current_in(folder)) / "table.parquet"
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 255
     table.write_bytes(content)
-    assert tessera("check", GOOD[0]) == 1
+    assert run_tessera("check", name) == 1
     told = capsys.readouterr().err
-    assert f"The value of {asset} for anna in" in told
+    assert f"The value of {asset} for {name} in" in told
     assert "table.parquet does not have the content that was written" in told
 
 
-def test_vectors_that_are_no_numbers_are_found_and_the_photo_is_named(world, tessera, capsys):
-    world.restore()
-    plant(world.files, "embeddings", GOOD[0], lambda value: with_vector(value, np.nan))
-    assert tessera("check", GOOD[0]) == 1
+def test_vectors_that_are_no_numbers_are_found_and_the_photo_is_named(world, capsys):
+    name = world.add_sound("not_finite", *LAID_OUT)
+    plant(world.files, "embeddings", name, lambda value: with_vector(value, np.nan))
+    assert run_tessera("check", name) == 1
     told = capsys.readouterr().err
     assert f"1 not of unit length (1 not finite; first /photos/{IDS[3]}.png)" in told
     assert "layout_beats_random_placement failed: not all vectors are finite" in told
 
 
-def test_a_collection_of_which_nothing_is_stored(world, tessera, capsys, tmp_path):
-    with open_instance() as instance:
-        register(instance, Collection("empty", "/photos/empty"))
-    assert tessera("check", "empty", "--junit", tmp_path / "checks.xml") == 1
+def test_a_collection_of_which_nothing_is_stored(world, capsys, tmp_path):
+    name = world.add_sound("empty")
+    assert run_tessera("check", name, "--junit", tmp_path / "checks.xml") == 1
     assert "Nothing is stored of empty, so there is nothing to check" in capsys.readouterr().err
     root = ElementTree.parse(tmp_path / "checks.xml").getroot()
     assert root.get("errors") == "1"
-    assert tessera("check", "unknown") == 2
+    assert run_tessera("check", "unknown") == 2

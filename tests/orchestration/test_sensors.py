@@ -33,6 +33,7 @@ from orchestration.sensors import (
     new_images,
     notices,
 )
+from orchestration.source_looks import SourceLooks
 from support.jobs import nothing
 
 
@@ -207,8 +208,8 @@ def test_a_source_that_hangs_keeps_no_other_from_its_run(instance, look, photo_f
             goes_on.wait(30)
         return list_source(source, *arguments)
 
-    monkeypatch.setattr(sensors, "list_source", hang)
-    monkeypatch.setattr(source_looks, "ONE_SECONDS", 0.05)
+    monkeypatch.setattr(source_looks, "list_source", hang)
+    monkeypatch.setattr(sensors, "_LOOKS", SourceLooks(one_seconds=0.05))
     assert look() == ["here"]
     look.run("here")
     assert look() == []
@@ -244,7 +245,7 @@ def test_a_manifest_of_a_private_address_is_looked_at_where_it_is_allowed(
         allowed.append(limits.allow_private_addresses)
         raise UserError("out of reach")
 
-    monkeypatch.setattr(sensors, "list_source", listed)
+    monkeypatch.setattr(source_looks, "list_source", listed)
     assert look() == []
     assert allowed == [True]
 

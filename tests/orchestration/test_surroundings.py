@@ -20,13 +20,15 @@ def test_all_is_fine_around_a_home_at_rest(home, judged):
     (home / "outputs").mkdir()
     (home / "outputs" / "value").write_bytes(bytes(3 * 2**20))
     (home / "outputs" / "same").hardlink_to(home / "outputs" / "value")
+    (home / "files").mkdir()
+    (home / "files" / "list.csv").write_bytes(bytes(2 * 2**20))
     found = judged()
     assert list(found) == ["versions", "device", "weights", "storage", "servers", "space"]
     assert all(one.is_fine for one in found.values()), found
     assert "dagster 1." in found["versions"].what
     assert found["storage"].what == f"{home}, Dagster's runs in SQLite there"
     assert found["servers"].what == "MLflow answers: the database of the home"
-    assert "outputs 3.0" in found["space"].what
+    assert "outputs 3.0, files 2.0" in found["space"].what
 
 
 def test_what_will_not_do_is_named_with_what_to_do(home, judged, monkeypatch, tmp_path):
@@ -44,3 +46,12 @@ def test_what_will_not_do_is_named_with_what_to_do(home, judged, monkeypatch, tm
     assert found["servers"].what.startswith("MLflow, http://127.0.0.1:9, cannot be asked")
     assert "secret" not in found["servers"].what
     assert found["device"].is_fine
+
+
+def test_a_damaged_database_of_the_home_is_left_to_the_findings(home, judged):
+    (home / "mlflow.db").write_bytes(b"no database")
+    servers = judged()["servers"]
+    assert (servers.is_fine, servers.what) == (
+        True,
+        "None is needed: MLflow uses the database of the home",
+    )

@@ -51,8 +51,7 @@ def written_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 def new_unfinished(folder: Path, suffix: str = "") -> Path:
     """Make a file that only the owner can read, and that is removed if this process is killed."""
-    prefix = f".{_machine()}-{os.getpid()}-"
-    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_prefix(), suffix=suffix)
     os.close(handle)
     return Path(name)
 
@@ -88,7 +87,7 @@ def share(new: Path, old: Path) -> bool:
     Afterwards neither may be written to in place: it would change the other.
     """
     # Named like what is being written, so that it is found if this process is killed.
-    beside = new.with_name(f".{_machine()}-{os.getpid()}-{uuid.uuid4().hex}")
+    beside = new.with_name(f"{_prefix()}{uuid.uuid4().hex}")
     # A file may have gone, and not every disk has files of two names.
     try:
         if new.samefile(old):
@@ -135,6 +134,11 @@ def remove_unfinished(folder: Path, only_look: bool = False, deep: bool = True) 
         if not only_look:
             file.unlink(missing_ok=True)
     return left
+
+
+def _prefix() -> str:
+    """Return how the names begin of what this process has not finished: see ``_UNFINISHED``."""
+    return f".{_machine()}-{os.getpid()}-"
 
 
 def _machine() -> str:

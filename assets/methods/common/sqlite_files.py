@@ -14,6 +14,8 @@ _log = logging.getLogger(__name__)
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _EXTENDED_BITS = 8
+# What the names of files end in that SQLite puts beside a database.
+_LOG_ENDS = ("-journal", "-wal", "-shm")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -59,8 +61,17 @@ def copy_database(source: Path, target: Path, timeout: float) -> None:
 
 def logs_of(database: Path) -> list[Path]:
     """Return the files beside a database in which SQLite keeps what is not yet in it."""
-    logs = [database.with_name(database.name + end) for end in ("-journal", "-wal", "-shm")]
+    logs = [database.with_name(database.name + end) for end in _LOG_ENDS]
     return [log for log in logs if log.exists()]
+
+
+def is_log(file: Path) -> bool:
+    """Whether a file is one of ``logs_of`` a database."""
+    return any(
+        file.with_name(file.name.removesuffix(end)).exists()
+        for end in _LOG_ENDS
+        if file.name.endswith(end)
+    )
 
 
 def renamed_corrupt(database: Path) -> Path:

@@ -14,6 +14,11 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def to_the_second(moment: datetime) -> str:
+    """Return a moment with a time zone as text, such as 2026-11-28T10:00:00Z."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def now() -> str:
     """Return the present moment as text."""
     return timestamp(datetime.now(UTC))
@@ -33,4 +38,4 @@ def now_to_the_second() -> str:
             f"The environment variable {DATE_VARIABLE} is {given!r}: it has to be a number of "
             "seconds since 1970."
         ) from error
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return to_the_second(moment)

@@ -46,8 +46,15 @@ def check_size(solver: str, grid: GridShape) -> None:
 
 def costs_of_cells(points: NDArray[np.float64], grid: GridShape, cost: Cost) -> NDArray[np.float64]:
     """Return the cost (n, cells) of every point (n, 2), as (x, y) in cells, in every cell."""
-    row, col = np.divmod(np.arange(grid.cells), grid.columns)
-    squared = np.square(points[:, :1] - col) + np.square(points[:, 1:] - row)
+    return costs_between(points[:, np.newaxis], np.arange(grid.cells), grid, cost)
+
+
+def costs_between(
+    points: NDArray[np.float64], cell: NDArray[np.integer], grid: GridShape, cost: Cost
+) -> NDArray[np.float64]:
+    """Return the cost of points (..., 2) in cells given by number, the two broadcast together."""
+    row, col = np.divmod(cell, grid.columns)
+    squared = np.square(points[..., 0] - col) + np.square(points[..., 1] - row)
     return squared if cost == "squared" else np.sqrt(squared, out=squared)
 
 
@@ -58,9 +65,13 @@ def dual_bound(costs: NDArray[np.float64], prices: NDArray[np.float64]) -> float
     dual of the assignment problem whatever the solver's rounding. A surplus cell is taken by a
     photo that costs nothing anywhere, whose u is -max v.
     """
-    n, cells = costs.shape
-    surplus = (cells - n) * prices.max() if cells > n else 0.0
-    return float((costs - prices).min(axis=1).sum() + prices.sum() - surplus)
+    return bound_of_least((costs - prices).min(axis=1), prices)
+
+
+def bound_of_least(least: NDArray[np.float64], prices: NDArray[np.float64]) -> float:
+    """Return ``dual_bound`` from the least cost less price of each photo (n,) over all cells."""
+    n_surplus = len(prices) - len(least)
+    return float(least.sum() + prices.sum() - n_surplus * prices.max())
 
 
 def solve_jonker_volgenant(costs: NDArray[np.float64]) -> Solution:

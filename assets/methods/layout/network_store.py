@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.checksums import DamagedFileError
+from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.files import set_aside, write_whole
 from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.common.progress import Progress, silent
@@ -184,7 +185,7 @@ def project_by_network(
     settings: ProjectionSettings,
     embedding: str,
     retrain_above: float,
-    device: str,
+    device: DevicePreference,
     store: NetworkStore,
     progress: Callable[[str], Progress] = lambda unit: silent,
 ) -> NetworkProjection:
@@ -195,12 +196,14 @@ def project_by_network(
         settings: with an inductive method.
         embedding: the fingerprint of what made the vectors.
         retrain_above: the share of photos, from 0 to 1, which a network that is kept may not know.
-        device: torch's name of it.
+        device: on which a new network is trained, where a choice is left as by
+            ``project_unless_known``.
         store: of the collection.
         progress: given the unit of a step, returns the step's listener.
     """
     if is_too_plain(vectors):
-        points = project(vectors, settings, device, progress("steps"))
+        components = dataclasses.replace(settings, method="pca")
+        points = project(vectors, components, progress=progress("steps"))
         reason = "No network was trained: the photos are too few, or all alike."
         return NetworkProjection(points, None, True, 0.0, reason)
     key, marks = network_key(settings, embedding), marks_of(vectors)
@@ -213,7 +216,9 @@ def project_by_network(
     reason = _reason(best, share, len(vectors), retrain_above)
     if best is not None and share <= retrain_above:
         return NetworkProjection(best.network.place(vectors), best, False, share, reason)
-    kept = train_network(vectors, settings, embedding, device, progress)
+    # PyTorch is asked for the device only now: its import alone takes seconds.
+    chosen = "cuda" if choose_device(device) == "cuda" else "cpu"
+    kept = train_network(vectors, settings, embedding, chosen, progress)
     store.keep(kept)
     return NetworkProjection(kept.network.place(vectors), kept, True, 0.0, reason)
 

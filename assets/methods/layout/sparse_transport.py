@@ -18,6 +18,8 @@ from assets.methods.layout.dense_assignment import (
     MOST_PIVOTS,
     Cost,
     Solution,
+    bound_of_least,
+    costs_between,
     costs_of_cells,
     dual_bound,
     solve_network_simplex,
@@ -45,12 +47,7 @@ class _Problem:
     cost: Cost
 
     def costs(self, photo: NDArray[np.integer], cell: NDArray[np.integer]) -> NDArray[np.float64]:
-        row, col = np.divmod(cell, self.grid.columns)
-        squared = np.square(self.points[photo, 0] - col) + np.square(self.points[photo, 1] - row)
-        return squared if self.cost == "squared" else np.sqrt(squared)
-
-    def costs_at(self, cell: NDArray[np.integer]) -> NDArray[np.float64]:
-        return self.costs(np.arange(len(self.points)), cell)
+        return costs_between(self.points[photo], cell, self.grid, self.cost)
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,6 @@ class _Priced:
     bound: float
     cheapest: NDArray[np.integer]
     reduced: NDArray[np.float64]
-
-
-_NOTHING_SEARCHED = (np.empty((0, 0), dtype=np.int64), np.empty((0, 0)))
 
 
 def solve_sparse(
@@ -77,41 +71,41 @@ def solve_sparse(
     assignment is the one for squared distances.
     """
     deadline = time.thread_time() + time_limit_seconds
-    cell, priced = _solve(_Problem(points, grid, cost), deadline, PROVEN_GAP)
-    return cell, priced.bound
+    cell, _, bound = _solve(_Problem(points, grid, cost), deadline, PROVEN_GAP)
+    return cell, bound
 
 
 def _solve(
     problem: _Problem, deadline: float, wanted_gap: float
-) -> tuple[NDArray[np.integer], _Priced]:
+) -> tuple[NDArray[np.integer], NDArray[np.float64], float]:
+    """Return the cell of each photo, prices of the cells, and the bound that they prove."""
     if problem.grid.cells <= DENSE_CELLS:
         costs = costs_of_cells(problem.points, problem.grid, problem.cost)
         cell, prices = solve_network_simplex(costs)
-        return cell, _Priced(prices, dual_bound(costs, prices), *_NOTHING_SEARCHED)
+        return cell, prices, dual_bound(costs, prices)
     best = _priced(problem, _prices_of_coarser_grid(problem, deadline))
     cell = solve_near(problem.points, problem.grid).astype(np.int64)
     if len(problem.points) > MOST_PHOTOS:
-        return cell, best
+        return cell, best.prices, best.bound
     everyone = np.arange(len(problem.points))
     candidates = _joined(_pairs(problem, everyone, best.cheapest), _around(problem, everyone, cell))
     while True:
         cell, prices = _transport(problem, candidates)
-        costs = problem.costs_at(cell)
-        found = _priced(problem, prices)
+        costs = problem.costs(everyone, cell)
+        searched = [_priced(problem, prices)]
         # Prices swing from round to round: half-way to the best ones they are nearer the last.
-        searched = found
-        if found.bound < best.bound:
+        if searched[0].bound < best.bound:
             mixed = _KEPT * _centred(best.prices) + (1 - _KEPT) * _centred(prices)
-            searched = _priced(problem, mixed)
-        best = max(best, found, searched, key=lambda one: one.bound)
+            searched.append(_priced(problem, mixed))
+        best = max(best, *searched, key=lambda one: one.bound)
         total = float(costs.sum())
         if total - best.bound <= wanted_gap * total or time.thread_time() > deadline:
-            return cell, best
-        more = [_cheaper(problem, one, prices, costs - prices[cell]) for one in (found, searched)]
+            return cell, best.prices, best.bound
+        more = [_cheaper(problem, one, prices, costs - prices[cell]) for one in searched]
         size = len(candidates)
         candidates = _joined(candidates, *more)
         if len(candidates) == size:  # what is cheaper is so by rounding
-            return cell, best
+            return cell, best.prices, best.bound
 
 
 def _prices_of_coarser_grid(problem: _Problem, deadline: float) -> NDArray[np.float64]:
@@ -126,9 +120,10 @@ def _prices_of_coarser_grid(problem: _Problem, deadline: float) -> NDArray[np.fl
     coarse = GridShape(-(-grid.columns // 2), -(-grid.rows // 2))
     order = np.lexsort((points[:, 0], points[:, 1] // 4))
     sample = points[order[::4]][: coarse.cells]
-    _, priced = _solve(_Problem((sample - 0.5) / 2, coarse, problem.cost), deadline, _COARSE_GAP)
+    coarse_problem = _Problem((sample - 0.5) / 2, coarse, problem.cost)
+    _, prices, _ = _solve(coarse_problem, deadline, _COARSE_GAP)
     row, col = np.divmod(np.arange(grid.cells), grid.columns)
-    table = priced.prices.reshape(coarse.rows, coarse.columns)
+    table = prices.reshape(coarse.rows, coarse.columns)
     places = ((row - 0.5) / 2, (col - 0.5) / 2)
     scale = 4 if problem.cost == "squared" else 2
     return scale * map_coordinates(table, places, order=1, mode="nearest")
@@ -147,9 +142,7 @@ def _priced(problem: _Problem, prices: NDArray[np.float64]) -> _Priced:
     reduced = np.full((n, _CHEAPEST), np.inf)
     is_squared = problem.cost == "squared"
     find_cheapest(problem.points, table, blocks.max(axis=(1, 3)), is_squared, cheapest, reduced)
-    surplus = (grid.cells - n) * prices.max()
-    bound = float(reduced[:, 0].sum() + prices.sum() - surplus)
-    return _Priced(prices, bound, cheapest, reduced)
+    return _Priced(prices, bound_of_least(reduced[:, 0], prices), cheapest, reduced)
 
 
 def _transport(

@@ -28,7 +28,7 @@ from assets.resources.input_store import (
     StoredInput,
     StoreFull,
 )
-from assets.resources.photos import INPUTS, inputs_folder
+from assets.resources.photos import inputs_databases, inputs_folder
 from orchestration.api.contract import ApiError, Code, Counts, ImageData, PostedInput, throttled
 from orchestration.api.inputs.images import ImageError, check_sources, fetch_limits, read_image
 from orchestration.api.settings import ServeSettings
@@ -99,7 +99,7 @@ class Intake:
 
         An app whose database is damaged is left out with an error in the log.
         """
-        for path in sorted((self._home / INPUTS).glob("*/inputs.sqlite")):
+        for path in inputs_databases(self._home):
             app = path.parent.name
             try:
                 store = self.store(app)

@@ -69,7 +69,12 @@ def get_visualization(request: Request, visualization_id: str) -> VisualizationR
 @router.post(
     "/v2/visualizations/{visualization_id}/placements",
     response_model_exclude_none=True,
-    responses={400: {"model": PlacementsReply, "description": "Refused, or all images failed"}},
+    responses={
+        400: {
+            "model": PlacementsReply | StatusReply,
+            "description": "Refused, or all images failed",
+        }
+    },
 )
 async def post_placements(
     request: Request, response: Response, visualization_id: str, body: PostPlacements

@@ -7,9 +7,10 @@ from contextlib import suppress
 import dagster as dg
 
 from assets.methods.common.timestamps import timestamp
-from orchestration.api.visualizations.map_runs import APP, DIGEST, PHOTOS, MapRuns
+from orchestration.api.visualizations.map_runs import DIGEST, PHOTOS, MapRuns
 from orchestration.api.visualizations.run_follower import MOST_INTERRUPTS
 from orchestration.api.visualizations.visualization_store import VisualizationStore
+from orchestration.run_queue import APP_TAG
 
 # A run that waited for the service of 0.1, which Dagster's queue does not touch.
 _WAITING = dg.DagsterRunStatus.MANAGED
@@ -34,7 +35,7 @@ def import_former(instance: dg.DagsterInstance, store: VisualizationStore) -> No
         for record in reversed(instance.get_run_records()):
             run = record.dagster_run
             is_root = run.root_run_id in (None, run.run_id)
-            if is_root and {APP, DIGEST, PHOTOS} <= run.tags.keys():
+            if is_root and {APP_TAG, DIGEST, PHOTOS} <= run.tags.keys():
                 connection.execute(_ADD, _row(runs, record))
         connection.execute("PRAGMA user_version = 1")
 
@@ -50,7 +51,7 @@ def _row(runs: MapRuns, record: dg.RunRecord) -> dict[str, object]:
     is_closed = family[-1].tags.get(_STATE) == _CLOSED
     row = {
         "id": root.run_id,
-        "app": root.tags[APP],
+        "app": root.tags[APP_TAG],
         "digest": root.tags[DIGEST],
         "n_photos": int(root.tags[PHOTOS]),
         "created_at": timestamp(record.create_timestamp),

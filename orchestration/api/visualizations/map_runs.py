@@ -10,6 +10,7 @@ import dagster as dg
 from assets.io_managers import KEEP_TAG
 from assets.resources.progress import FOLLOWED_TAG
 from orchestration.api.visualizations.visualization_store import StoredVisualization
+from orchestration.dagster_records import events_of
 from orchestration.dead_runs import FINISHED, UNFINISHED
 from orchestration.run_queue import (
     APP_TAG,
@@ -25,7 +26,6 @@ from orchestration.run_queue import (
 from orchestration.runs import failure_of
 
 JOB = "photo_map"
-APP = APP_TAG
 DIGEST = "tessera/digest"
 PHOTOS = "tessera/photos"
 KEPT_ASSET = "mosaic"
@@ -52,7 +52,7 @@ class MapRuns:
         request = known.request
         tags = {
             PARTITION_TAG: request.app,
-            APP: request.app,
+            APP_TAG: request.app,
             DIGEST: request.digest,
             PHOTOS: str(request.n_photos),
             KEEP_TAG: KEPT_ASSET,
@@ -120,8 +120,7 @@ class MapRuns:
 
     def failure(self, run: dg.DagsterRun) -> BaseException:
         """Return why a run failed, as ``failure_of``."""
-        entries = self.instance.all_logs(run.run_id, of_type=_FAILURES)
-        return failure_of(entry.dagster_event for entry in entries if entry.dagster_event)
+        return failure_of(events_of(self.instance, run.run_id, _FAILURES))
 
     def folder(self, run: dg.DagsterRun) -> Path | None:
         """Return where a run has put its mosaic; None if it has made none."""

@@ -1,11 +1,10 @@
 """Where on a visualization a photo would lie that its app need not have."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ import pandas as pd
 from assets import io_managers
 from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.devices import Precision, usable_cores
+from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.placement import PhotoPlaces, PlacedPhoto
 from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.models.embedding import key_of_fingerprint
-from assets.methods.models.vector_store import SHARD_SIZE
 from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.projection_registry import ProjectionRegistry
@@ -88,7 +87,7 @@ class Placements:
         self._models = models
         self._tracking = tracking
         self._precision = precision
-        self._open: OrderedDict[str, OpenMap] = OrderedDict()
+        self._opened = lru_cache(_OPEN_MAPS)(self._read)
         # One thread, so that a second request for the same map finds it open.
         self._opening = ThreadPoolExecutor(1, "map-opening")
         self._placing = ThreadPoolExecutor(usable_cores(), "placements")
@@ -136,15 +135,6 @@ class Placements:
         ]
         return Placement(place, neighbours, on.note)
 
-    def _opened(self, found: Visualization, folder: Path, model: ServedModel) -> OpenMap:
-        known = self._open.pop(found.id, None)
-        if known is None or known.model is not model:
-            known = self._read(found, folder, model)
-        self._open[found.id] = known
-        while len(self._open) > _OPEN_MAPS:
-            self._open.popitem(last=False)
-        return known
-
     def _read(self, found: Visualization, folder: Path, model: ServedModel) -> OpenMap:
         try:
             table = io_managers.load(Mosaic, folder).places
@@ -182,16 +172,14 @@ class Placements:
         """Return the vectors (n, d) of photos; those that are missing are computed, and kept."""
         shown_ids = self._photos.store.shown_ids(image_ids)
         key = key_of_fingerprint(model.fingerprint, self._precision)
-        known = self._photos.vectors.find(key, shown_ids.values())
-        missing = sorted(set(shown_ids.values()) - known.keys())
-        for begin in range(0, len(missing), SHARD_SIZE):
-            shard = missing[begin : begin + SHARD_SIZE]
-            vectors = self._embed(shard, model)
-            self._photos.vectors.append(key, shard, vectors)
-            known.update(zip(shard, vectors, strict=True))
-        return np.stack([known[shown_ids[one]] for one in image_ids])
+        vectors, _ = self._photos.vectors.complete(
+            key, list(shown_ids.values()), lambda: partial(self._embed, model), silent
+        )
+        return np.stack([vectors[shown_ids[one]] for one in image_ids])
 
-    def _embed(self, shown_ids: Sequence[str], model: ServedModel) -> np.ndarray:
+    def _embed(
+        self, model: ServedModel, shown_ids: Sequence[str], progress: Progress
+    ) -> np.ndarray:
         load = self._photos.store.open_working_copy
         rows = [self._models.submit(model, partial(load, shown_id)) for shown_id in shown_ids]
         try:

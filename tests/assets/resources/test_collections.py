@@ -92,3 +92,14 @@ def test_posted_photos_are_not_replaced_by_another_source(tmp_path, monkeypatch)
     assert collection_for("app", INPUTS_SOURCE) == Collection("app", INPUTS_SOURCE)
     with pytest.raises(UserError, match="holds what is posted"):
         collection_for("app", "/photos")
+
+
+def test_a_list_of_photos_is_found_in_a_home_that_was_moved_also_by_a_restored_entry(tmp_path):
+    listed = tmp_path / "files" / "list.csv"
+    listed.parent.mkdir()
+    listed.touch()
+    registry = CollectionRegistry(tmp_path)
+    registry.add(Collection("photos", "/former/home/files/list.csv"))
+    assert registry.get("photos").source == str(listed)
+    (tmp_path / "collections" / "photos.json").unlink()
+    assert registry.get("photos").source == str(listed)

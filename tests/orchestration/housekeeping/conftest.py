@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import dagster as dg
@@ -99,3 +101,22 @@ def kept_home(kept_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # MLflow's addresses of files follow it now, and not in the middle of a test.
     _ = Tracking(home=str(home)).client
     return home
+
+
+@pytest.fixture
+def copied_home(
+    kept_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Path]:
+    """Returns a function that copies it, and points the environment to the copy.
+
+    SQLAlchemy keeps files open by their path: each copy has one of its own.
+    """
+    homes = (tmp_path / f"home-{number}" for number in count())
+
+    def copy() -> Path:
+        home = next(homes)
+        shutil.copytree(kept_home, home, symlinks=True)
+        point_to(home, monkeypatch)
+        return home
+
+    return copy

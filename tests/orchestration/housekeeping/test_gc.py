@@ -3,7 +3,6 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import dagster as dg
@@ -23,7 +22,6 @@ from orchestration.housekeeping.caches import UNTOUCHED_SECONDS
 from orchestration.housekeeping.plan import plan_removals
 from orchestration.instance import collection_lock, open_instance
 from orchestration.run_queue import PARTITION_TAG
-from support.homes import point_to
 from support.jobs import nothing
 from support.nights import NIGHTS, Killed, image_id, killed_at
 
@@ -242,25 +240,16 @@ def test_damaged_files_and_backups_beyond_the_newest_go(kept_home):
     assert not list(backups.glob("mlflow-[01].db"))
 
 
-def test_a_gc_that_is_killed_is_finished_by_the_next(kept_home, tmp_path, monkeypatch):
+def test_a_gc_that_is_killed_is_finished_by_the_next(copied_home, monkeypatch):
     """Killed at one of four changes of the disk."""
-    homes = (tmp_path / f"home-{number}" for number in count())
-
-    def copy() -> Path:
-        # SQLAlchemy keeps files open by their path: each copy has one of its own.
-        home = next(homes)
-        shutil.copytree(kept_home, home, symlinks=True)
-        point_to(home, monkeypatch)
-        return home
-
-    whole = copy()
+    whole = copied_home()
     with killed_at(-1, monkeypatch) as n_steps:
         _gc("--keep", "1")
         steps = n_steps()
     expected = _files(whole), _runs(whole)
     assert steps > 40
     for step in range(steps // 8, steps, steps // 4):
-        home = copy()
+        home = copied_home()
         with pytest.raises(Killed), killed_at(step, monkeypatch):
             _gc("--keep", "1")
         _gc("--keep", "1")

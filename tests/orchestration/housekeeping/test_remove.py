@@ -1,5 +1,3 @@
-import shutil
-from itertools import count
 from pathlib import Path
 
 import dagster as dg
@@ -21,7 +19,6 @@ from assets.resources.tracking import Tracking
 from orchestration.cli.remove import command
 from orchestration.instance import collection_lock, open_instance, register
 from orchestration.run_queue import PARTITION_TAG
-from support.homes import point_to
 from support.nights import NIGHTS, Killed, image_id, killed_at
 
 
@@ -48,7 +45,7 @@ def _all_of(home: Path, name: str) -> list[str]:
 
 def test_a_collection_goes_with_its_values_and_runs_and_leaves_the_others(kept_home):
     cats = _all_of(kept_home, "cats")
-    for folder in ("trainings", "projections"):
+    for folder in ("trainings", "projections", "pages", "maps"):
         (kept_home / folder / "birds").mkdir(parents=True)
     told = _remove("birds", "--yes")
     assert "collection\t1" in told
@@ -120,23 +117,15 @@ def test_a_list_of_photos_goes_unless_another_collection_has_it(kept_home):
     assert not manifest.exists()
 
 
-def test_a_removal_that_is_killed_is_finished_by_the_next(kept_home, tmp_path, monkeypatch):
+def test_a_removal_that_is_killed_is_finished_by_the_next(copied_home, monkeypatch):
     arguments = ("birds", "--purge", "--mlflow", "--yes")
-    homes = (tmp_path / f"home-{number}" for number in count())
-
-    def copy() -> Path:
-        home = next(homes)
-        shutil.copytree(kept_home, home, symlinks=True)
-        point_to(home, monkeypatch)
-        return home
-
-    copy()
+    copied_home()
     with killed_at(-1, monkeypatch) as n_steps:
         _remove(*arguments)
         steps = n_steps()
     # At the end the entry goes, and between its copy and itself is a step.
     for step in (steps // 2, steps - 2, steps - 1):
-        home = copy()
+        home = copied_home()
         with pytest.raises(Killed), killed_at(step, monkeypatch):
             _remove(*arguments)
         if CollectionRegistry(home).find("birds"):

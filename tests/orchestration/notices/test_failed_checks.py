@@ -1,10 +1,11 @@
 import dagster as dg
 import pytest
 
+from assets.checks.collection_checks import COLLECTION
 from assets.resources.collections import PARTITIONS_NAME
 from orchestration.definitions import definitions
 from orchestration.notices import failed_checks as module
-from orchestration.notices.failed_checks import COLLECTION_METADATA, check_keys, failed_checks
+from orchestration.notices.failed_checks import check_keys, failed_checks
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -20,9 +21,9 @@ def causes(instance):
 def test_all_checks_of_the_project_are_looked_at():
     asset_graph = definitions.resolve_asset_graph()
     assert set(check_keys()) == asset_graph.asset_check_keys
-    for key in check_keys():
+    for key, is_of_collections in check_keys().items():
         is_partitioned = asset_graph.get(key.asset_key).partitions_def is not None
-        assert is_partitioned == (key.asset_key not in module._WITHOUT_COLLECTION)
+        assert is_partitioned == is_of_collections
 
 
 def test_a_check_that_fails_is_a_cause_of_its_collection_until_it_passes_there(night, causes):
@@ -79,7 +80,7 @@ def test_an_evaluation_without_a_run_names_its_collection(instance, night, cause
         )
         instance.report_runless_asset_event(evaluation)
 
-    by_metadata = {"metadata": {COLLECTION_METADATA: "birds"}}
+    by_metadata = {"metadata": {COLLECTION: "birds"}}
     evaluate(False, **by_metadata)
     assert [one.collection for one in causes()] == ["birds"]
     evaluate(True, **by_metadata)
@@ -87,7 +88,7 @@ def test_an_evaluation_without_a_run_names_its_collection(instance, night, cause
     evaluate(False, partition="cats")
     assert [one.collection for one in causes()] == ["cats"]
     # Dagster 1.13 stores no second one without a run for the same partition.
-    evaluate(True, metadata={COLLECTION_METADATA: "cats"})
+    evaluate(True, metadata={COLLECTION: "cats"})
     assert causes() == []
 
 

@@ -21,6 +21,23 @@ def test_a_state_is_read_as_it_was_written(tmp_path):
     assert StateFile(tmp_path).read() == STATE
 
 
+def test_a_state_is_written_only_where_it_differs(tmp_path):
+    path = tmp_path / "notices" / "state.json"
+    StateFile(tmp_path).write(STATE)
+    file, written = StateFile(tmp_path), path.stat().st_ino
+    state = file.read()
+    file.write(state)
+    assert path.stat().st_ino == written
+    state.queues["webhook"].n_failed += 1
+    file.write(state)
+    assert StateFile(tmp_path).read() == state != STATE
+    # One that has gone meanwhile is made again.
+    path.unlink()
+    file.read()
+    file.write(state)
+    assert StateFile(tmp_path).read() == state
+
+
 @pytest.mark.parametrize("fault", ["cut", "emptied", "changed", "of another version", "a list"])
 def test_a_damaged_state_is_set_aside(tmp_path, caplog, fault):
     file = StateFile(tmp_path)

@@ -43,7 +43,7 @@ class Watch:
     def map(self, hours: float) -> None:
         self.mapped = (self.digest, 1000.0 + hours * HOUR)
 
-    def look(self, collection: Collection) -> str:
+    def look(self, name: str) -> str:
         self.n_looks += 1
         if self.digest is None:
             raise UserError("/secret cannot be reached")
@@ -123,7 +123,7 @@ def test_a_source_is_out_of_reach_after_a_while_and_until_it_is_reached(watch):
 def test_a_source_that_hangs_counts_as_out_of_reach_until_it_answers(watch):
     goes_on = threading.Event()
 
-    def hang(collection):
+    def hang(name):
         assert goes_on.wait(30)
         return "a"
 

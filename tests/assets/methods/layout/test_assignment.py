@@ -29,6 +29,20 @@ def clustered(n: int, grid: GridShape, seed: int = 0) -> np.ndarray:
     return points_to_cells(centres[rng.integers(0, 12, n)] + rng.normal(size=(n, 2)), grid)
 
 
+def uniform(n: int, grid: GridShape) -> np.ndarray:
+    return points_to_cells(np.random.default_rng(0).uniform(size=(n, 2)), grid)
+
+
+def uniform_in_some_grid(
+    n: int, columns: int, seed: int, whole_numbers: bool
+) -> tuple[np.ndarray, GridShape]:
+    """Return points, and a grid of so many columns that has room for them, and often for more."""
+    rng = np.random.default_rng(seed)
+    grid = GridShape(columns, -(-n // columns) + int(rng.integers(0, 3)))
+    points = rng.uniform(0, columns, size=(n, 2))
+    return np.round(points) if whole_numbers else points, grid
+
+
 def least_cost(points: np.ndarray, grid: GridShape, cost: Cost = "squared") -> float:
     row, col = np.divmod(np.arange(grid.cells), grid.columns)
     costs = np.square(points[:, :1] - col) + np.square(points[:, 1:] - row)
@@ -82,11 +96,7 @@ def test_surplus_cells_stay_empty_where_no_point_wants_them() -> None:
 def test_the_cost_is_the_least_and_the_bound_proves_it(
     n: int, columns: int, seed: int, whole_numbers: bool
 ) -> None:
-    rng = np.random.default_rng(seed)
-    grid = GridShape(columns, -(-n // columns) + int(rng.integers(0, 3)))
-    points = rng.uniform(0, columns, size=(n, 2))
-    if whole_numbers:
-        points = np.round(points)
+    points, grid = uniform_in_some_grid(n, columns, seed, whole_numbers)
     result = assign(points, grid)
     assert_one_photo_a_cell(result, n, grid)
     assert result.cost == pytest.approx(least_cost(points, grid), abs=1e-9)
@@ -107,11 +117,7 @@ def test_the_cost_is_the_least_and_the_bound_proves_it(
 def test_every_exact_solver_finds_the_least_cost_and_proves_it(
     solver, cost, n, columns, seed, whole_numbers
 ) -> None:
-    rng = np.random.default_rng(seed)
-    grid = GridShape(columns, -(-n // columns) + int(rng.integers(0, 3)))
-    points = rng.uniform(0, columns, size=(n, 2))
-    if whole_numbers:
-        points = np.round(points)
+    points, grid = uniform_in_some_grid(n, columns, seed, whole_numbers)
     result = assign(points, grid, solver=solver, cost=cost)
     assert_one_photo_a_cell(result, n, grid)
     assert result.cost == pytest.approx(least_cost(points, grid, cost), rel=1e-9, abs=1e-9)
@@ -133,7 +139,7 @@ def test_the_exact_solvers_agree_on_photos_of_a_usual_number(cost, n) -> None:
 
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("n", [2, 60, 841])
-@pytest.mark.parametrize("spread", [clustered, lambda n, grid: uniform(n, grid)])
+@pytest.mark.parametrize("spread", [clustered, uniform])
 def test_sinkhorn_comes_near_the_least_cost_and_knows_how_near(cost, n, spread) -> None:
     grid = choose_grid(n) if n < 800 else GridShape(30, 30)
     points = spread(n, grid)
@@ -144,10 +150,6 @@ def test_sinkhorn_comes_near_the_least_cost_and_knows_how_near(cost, n, spread) 
     assert bound <= least + 1e-9
     assert least - 1e-9 <= result.cost <= 1.01 * least
     assert gap <= promised_gap("sinkhorn", cost, n, result.cost)
-
-
-def uniform(n: int, grid: GridShape) -> np.ndarray:
-    return points_to_cells(np.random.default_rng(0).uniform(size=(n, 2)), grid)
 
 
 def test_the_sum_of_distances_lets_one_photo_go_far_and_the_squares_move_all() -> None:

@@ -16,7 +16,7 @@ from assets.methods.layout.network_store import (
     project_by_network,
     read_network,
 )
-from assets.methods.layout.projection import ProjectionSettings
+from assets.methods.layout.projection import ProjectionSettings, project
 from assets.methods.layout.projection_network import ProjectionNetwork
 
 SETTINGS = ProjectionSettings("drlim", iterations=10, pca_components=5)
@@ -177,13 +177,31 @@ def test_another_setting_or_embedding_is_another_network(store, trainings):
         assert not place(store, vectors_of(9), **other).is_new
 
 
-@pytest.mark.parametrize("vectors", [vectors_of(4), np.repeat(vectors_of(1), 9, axis=0)])
+# No two numbers differ by 1e-6, but vectors do, being long.
+NEARLY_ALIKE = np.float32(0.03) + 8e-7 * np.random.default_rng(0).random((9, 1_280), np.float32)
+
+
+@pytest.mark.parametrize(
+    "vectors", [vectors_of(4), np.repeat(vectors_of(1), 9, axis=0), NEARLY_ALIKE]
+)
 def test_photos_that_are_few_or_all_alike_need_no_network(store, trainings, vectors):
     placed = place(store, vectors)
     assert placed.kept is None
     assert placed.points.shape == (len(vectors), 2)
+    components = project(vectors, dataclasses.replace(SETTINGS, method="pca"))
+    assert placed.points.tobytes() == components.tobytes()
     assert "No network was trained" in placed.reason
     assert trainings == []
+
+
+def test_pytorch_is_asked_for_a_device_only_to_train(store, trainings, monkeypatch):
+    asked = []
+    monkeypatch.setattr(network_store, "choose_device", lambda device: asked.append(device))
+    place(store, vectors_of(4))
+    assert asked == []
+    place(store, vectors_of(9))
+    place(store, vectors_of(9))
+    assert asked == ["cpu"]
 
 
 def test_a_trained_network_is_measured_on_photos_that_it_has_not_seen(store):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from assets.methods.layout import placement
+from assets.methods.layout import new_places
 from assets.methods.layout.new_places import nearest_known, placed
 
 
@@ -30,7 +30,7 @@ def test_a_single_known_photo_decides():
 
 @pytest.mark.parametrize("block", [8_000_000, 1])
 def test_the_most_similar_come_first_whatever_the_blocks(monkeypatch, block):
-    monkeypatch.setattr(placement, "_BLOCK_VALUES", block)
+    monkeypatch.setattr(new_places, "_BLOCK_VALUES", block)
     vectors = on_circle(0, 30, 60, 90, 5, 80)
     indices, similarities = nearest_known(vectors, np.arange(6) < 4, k=2)
     assert indices.tolist() == [[0, 1], [3, 2]]

@@ -1,6 +1,6 @@
 import asyncio
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -48,20 +48,25 @@ NETWORK = KeptNetwork(
 )
 
 
+@dataclass(frozen=True)
+class Model:
+    fingerprint: str
+
+
 class Models:
     """Gives every image the vector of photo 1, and photos of the map, if it has them, that of 4."""
 
     def __init__(self) -> None:
         self.backbones: list[str] = []
 
-    async def embedding(self, backbone: str) -> SimpleNamespace:
+    async def embedding(self, backbone: str) -> Model:
         self.backbones.append(backbone)
-        return SimpleNamespace(fingerprint=backbone)
+        return Model(backbone)
 
-    async def predict(self, model: SimpleNamespace, image: ImageData) -> Prediction:
+    async def predict(self, model: Model, image: ImageData) -> Prediction:
         return Prediction(VECTORS[1])
 
-    def submit(self, model: SimpleNamespace, load):
+    def submit(self, model: Model, load):
         return SimpleNamespace(result=lambda: VECTORS[4] if load() else None)
 
 
