@@ -76,6 +76,10 @@ class KeptMaps(dg.ConfigurableResource):
         files = Path(self.home, MAPS, name).glob(f"[0-9]*{_SUFFIX}")
         return sorted(int(file.stem) for file in files if file.stem.isdigit())
 
+    def files(self, name: str) -> list[Path]:
+        """Return the files of these maps."""
+        return [self._file(name, number)[0] for number in self.numbers(name)]
+
     def kept(self, name: str, number: int) -> GridAssignment:
         """Return a map that is kept.
 

@@ -26,7 +26,7 @@ class StaySettings:
     """
 
     max_move: int = 2
-    price: float = 0.02
+    price: float = 0.025
     most_change: float = 0.15
     least_quality: float = 0.9
 

@@ -180,7 +180,8 @@ def project(
     differ from run to run.
 
     ``last`` has the points that some of the vectors had before. t-SNE starts from them and leaves
-    them about there; what other methods make is turned to fit them.
+    them about there. What other methods make is turned to fit them, but not what DrLIM and triplet
+    make: the network of a collection gives a vector the same point each time.
 
     Raises:
         ValueError: the vectors are not an (n, d) array of finite numbers with n >= 1.
@@ -194,7 +195,7 @@ def project(
         progress(n, n)
         points = first_two(components)
     elif settings.is_inductive:
-        points = fit_inductive(vectors, settings, device, progress).place(vectors)
+        return fit_inductive(vectors, settings, device, progress).place(vectors)
     elif settings.method == "tsne" and last is not None and last.held and last.known.any():
         return continued_tsne(
             components,

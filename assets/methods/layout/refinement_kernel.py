@@ -30,6 +30,33 @@ def _strayed(
     return new_down**2 + new_right**2 - down**2 - right**2
 
 
+@njit(cache=True)
+def _is_near(
+    photo: int,
+    row: NDArray[np.int32],
+    col: NDArray[np.int32],
+    anchors: NDArray[np.int32],
+    max_move: int,
+) -> bool:
+    """Whether a photo is at most ``max_move`` rows and columns from its anchor."""
+    down, right = row[photo] - anchors[photo, 0], col[photo] - anchors[photo, 1]
+    return max(abs(down), abs(right)) <= max_move
+
+
+@njit(cache=True)
+def _offered(
+    line: int, lines: int, reach: int, anchor: int, is_held: bool, max_move: int
+) -> tuple[int, int]:
+    """Return the first row, or column, that is offered to a photo, and the one after the last.
+
+    All others are forbidden to a photo that is held near its anchor.
+    """
+    first, last = line - reach, line + reach
+    if is_held:
+        first, last = max(first, anchor - max_move), min(last, anchor + max_move)
+    return max(0, first), min(lines, last + 1)
+
+
 # Reordering of sums lets the loops over features use vector instructions; nothing is NaN here.
 @njit(cache=True, fastmath={"reassoc", "contract"})
 def swap_pass(
@@ -71,9 +98,11 @@ def swap_pass(
     radius = kernel.shape[0] // 2
     swaps = 0
     for i in order:
-        from_row, from_col = row[i], col[i]
-        for b_row in range(max(0, from_row - reach), min(rows, from_row + reach + 1)):
-            for b_col in range(max(0, from_col - reach), min(columns, from_col + reach + 1)):
+        is_held = known[i] and _is_near(i, row, col, anchors, max_move)
+        top, bottom = _offered(row[i], rows, reach, anchors[i, 0], is_held, max_move)
+        left, right = _offered(col[i], columns, reach, anchors[i, 1], is_held, max_move)
+        for b_row in range(top, bottom):
+            for b_col in range(left, right):
                 j = photo_at[b_row, b_col]
                 if j < 0 or j == i:
                     continue
@@ -287,9 +316,11 @@ def anneal_pass(
     radius = kernel.shape[0] // 2
     swaps = offered = 0
     for i in order:
-        from_row, from_col = row[i], col[i]
-        for b_row in range(max(0, from_row - reach), min(rows, from_row + reach + 1)):
-            for b_col in range(max(0, from_col - reach), min(columns, from_col + reach + 1)):
+        is_held = known[i] and _is_near(i, row, col, anchors, max_move)
+        top, bottom = _offered(row[i], rows, reach, anchors[i, 0], is_held, max_move)
+        left, right = _offered(col[i], columns, reach, anchors[i, 1], is_held, max_move)
+        for b_row in range(top, bottom):
+            for b_col in range(left, right):
                 j = photo_at[b_row, b_col]
                 if j < 0 or j == i:
                     continue
