@@ -170,7 +170,7 @@ class GridConfig(StayConfig):
     """Random seed."""
     max_move: int = 2
     """Rows and columns that a photo of the last map may be moved from its cell by a swap."""
-    move_price: float = 0.025
+    move_price: float = 0.04
     """Price of moving a photo of the last map: higher numbers keep more photos in their cells and
     put fewer beside their like."""
     least_quality: float = 0.9

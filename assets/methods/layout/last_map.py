@@ -16,7 +16,7 @@ class StaySettings:
 
     Attributes:
         max_move: rows and columns that a swap may take a known photo from its cell at most.
-        price: of a swap that does so: see ``Anchors``.
+        price: of a known photo that is not in its cell: see ``Anchors``.
         most_change: share of new photos among those of now, or of removed ones among those before,
             above which the map is made anew.
         least_quality: share of the DPQ16 of a map made anew, below which it is made anew.
@@ -26,7 +26,7 @@ class StaySettings:
     """
 
     max_move: int = 2
-    price: float = 0.025
+    price: float = 0.04
     most_change: float = 0.15
     least_quality: float = 0.9
 

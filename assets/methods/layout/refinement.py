@@ -12,7 +12,8 @@ start from there:
    photos, so that large collections do without.
 
 A map on which photos are held near where they were has been arranged before: it does without the
-first step, and is annealed for longer.
+first step, and is annealed for longer. Should that not have made it better, only the swaps count
+that cost nothing.
 """
 
 from collections.abc import Sequence
@@ -75,8 +76,8 @@ class Anchors:
         known: (n,) bool, whether a photo was there before.
         max_move: rows and columns that a known photo may be away from its anchor at most. One that
             is farther away already may only come nearer.
-        price: of a known photo's squared distance in cells from its anchor, in the unit of the
-            squared feature distances, whose mean over any two photos is 2.
+        price: of a known photo that is not in its old cell, in the unit of the squared feature
+            distances, whose mean over any two photos is 2.
     """
 
     cells: NDArray[np.integer]
@@ -202,8 +203,7 @@ class _Layout:
         from assets.methods.layout.refinement_kernel import reassign_groups
 
         features = np.ascontiguousarray(self.features[:, :_GROUP_COMPONENTS])
-        anchored = self.anchors.cells.astype(np.int32)
-        # With the mass of the last climb the anchors' price means what it means there.
+        # As in the last climb, which decides by how much a group has to gain.
         mass = _gaussian(_WIDTHS[-1]).sum()
         width = _FIRST_WIDTH
         while width >= _WIDTHS[-1]:
@@ -219,10 +219,6 @@ class _Layout:
                     cells,
                     starts,
                     _LEAST_GAIN,
-                    anchored,
-                    self.anchors.known,
-                    self.anchors.max_move,
-                    self.anchors.price,
                 )
             width *= _DECAY
 
@@ -293,30 +289,52 @@ class _Layout:
         # From squared distances, of mean 2, over the climb's neighbourhood to distances, of mean 1.
         price = self.anchors.price / (4 * level * float(_gaussian(_WIDTHS[-1]).sum()))
         anchored = self.anchors.cells.astype(np.int32)
-        swaps = 0
         drawn = min(_DRAWN, n * n)
-        for heat in (*heats, *[0.0] * _COLD_PASSES):
-            tolerated = heat * level * rng.standard_exponential(drawn) - _ANNEALED_GAIN
-            made = anneal_pass(
-                self.photo_at,
-                self.row,
-                self.col,
-                distances,
-                costs,
-                kernel,
-                share,
-                rng.permutation(n),
-                reach,
-                tolerated.astype(np.float32),
-                anchored,
-                self.anchors.known,
-                self.anchors.max_move,
-                price,
-            )
-            swaps += made
-            if heat == 0 and made <= _SETTLED * n:
-                break
+
+        def swap(heats: Sequence[float]) -> int:
+            swaps = 0
+            for heat in (*heats, *[0.0] * _COLD_PASSES):
+                tolerated = heat * level * rng.standard_exponential(drawn) - _ANNEALED_GAIN
+                made = anneal_pass(
+                    self.photo_at,
+                    self.row,
+                    self.col,
+                    distances,
+                    costs,
+                    kernel,
+                    share,
+                    rng.permutation(n),
+                    reach,
+                    tolerated.astype(np.float32),
+                    anchored,
+                    self.anchors.known,
+                    self.anchors.max_move,
+                    price,
+                )
+                swaps += made
+                if heat == 0 and made <= _SETTLED * n:
+                    break
+            return swaps
+
+        def paid() -> float:
+            own = costs[self.row, self.col, np.arange(n)].sum(dtype=np.float64)
+            return float(own) / 2 + price * self._strayed()
+
+        if not self.anchors.known.any():
+            return swap(heats)
+        # A map that has hardly changed may be better than all that comes of heating it.
+        swaps = swap([])
+        cold, paid_cold = (self.row.copy(), self.col.copy(), self.photo_at.copy()), paid()
+        heated = swap(heats)
+        if paid() < paid_cold:
+            return swaps + heated
+        self.row, self.col, self.photo_at = cold
         return swaps
+
+    def _strayed(self) -> int:
+        """Return how many known photos are not in the cells of their anchors."""
+        cells = np.stack([self.row, self.col], axis=1)
+        return int((cells != self.anchors.cells).any(axis=1)[self.anchors.known].sum())
 
     def _preserving_kernel(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the mean distance to each of the cells around (5, 5) is worth in DPQ16.

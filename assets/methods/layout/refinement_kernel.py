@@ -4,8 +4,7 @@ import numpy as np
 from numba import njit  # noqa: TID253
 from numpy.typing import NDArray
 
-_FORBIDDEN = np.iinfo(np.int64).max  # cells
-_TOO_FAR = 1e9  # above any sum of costs that are allowed
+_FORBIDDEN = np.iinfo(np.int64).max
 
 
 @njit(cache=True)
@@ -18,16 +17,16 @@ def _strayed(
     anchors: NDArray[np.int32],
     max_move: int,
 ) -> int:
-    """Return how much farther from its anchor, in squared cells, a photo would be; or _FORBIDDEN.
+    """Return 1 if a photo would leave its anchor, -1 if it would come back, else 0; or _FORBIDDEN.
 
     It may come to no cell more than ``max_move`` rows or columns away unless it was farther.
     """
     down, right = row - anchors[photo, 0], col - anchors[photo, 1]
     new_down, new_right = new_row - anchors[photo, 0], new_col - anchors[photo, 1]
-    far = max(abs(new_down), abs(new_right))
-    if far > max_move and far >= max(abs(down), abs(right)):
+    far, new_far = max(abs(down), abs(right)), max(abs(new_down), abs(new_right))
+    if new_far > max_move and new_far >= far:
         return _FORBIDDEN
-    return new_down**2 + new_right**2 - down**2 - right**2
+    return int(new_far > 0) - int(far > 0)
 
 
 @njit(cache=True)
@@ -88,10 +87,10 @@ def swap_pass(
         + 2 w_ab |x_i - x_j|^2,
 
     the last term because the two keep their distance from each other. Each photo that is ``known``
-    (n,) adds ``price`` times its squared distance in cells from its row and column in ``anchors``
-    (n, 2), and comes to no cell more than ``max_move`` rows or columns from them unless it was
-    farther away. A swap is made when it lowers the objective by more than ``least_gain``; all
-    arrays are kept up to date in place.
+    (n,) adds ``price`` unless it is in its row and column in ``anchors`` (n, 2), and comes to no
+    cell more than ``max_move`` rows or columns from them unless it was farther away. A swap is made
+    when it lowers the objective by more than ``least_gain``; all arrays are kept up to date in
+    place.
     """
     rows, columns = photo_at.shape
     dimensions = features.shape[1]
@@ -159,18 +158,13 @@ def reassign_groups(
     cells: NDArray[np.int64],
     starts: NDArray[np.int64],
     least_gain: float,
-    anchors: NDArray[np.int32],
-    known: NDArray[np.bool_],
-    max_move: int,
-    price: float,
 ) -> int:
     """Assign the photos of each group of cells to these cells anew; return how many moved.
 
     Group g is ``cells[starts[g] : starts[g + 1]]``, numbers of occupied cells counted by rows. Its
     assignment is the best for the sum of -2 x . f, with x (d,) of ``features`` (n, d) the photo and
-    f of ``field`` (rows, columns, d) the cell, and what the anchors add as in ``swap_pass``; a
-    group whose sum would fall by no more than ``least_gain`` stays. All groups look at the same
-    field, so that their order does not matter.
+    f of ``field`` (rows, columns, d) the cell; a group whose sum would fall by no more than
+    ``least_gain`` stays. All groups look at the same field, so that their order does not matter.
     """
     columns = photo_at.shape[1]
     moved = 0
@@ -189,9 +183,6 @@ def reassign_groups(
                 for k in range(features.shape[1]):
                     alike += features[i, k] * field[b_row, b_col, k]
                 costs[x, y] = -2 * alike
-                if known[i] and x != y:
-                    strayed = _strayed(i, row[i], col[i], b_row, b_col, anchors, max_move)
-                    costs[x, y] += _TOO_FAR if strayed == _FORBIDDEN else price * strayed
         taken = best_assignment(costs)
         gain = 0.0
         for x in range(size):

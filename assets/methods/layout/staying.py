@@ -27,7 +27,7 @@ from assets.methods.layout.turning import best_symmetry, turned_points
 FEWEST_MEASURED = 100
 # Shares of the DPQ16 of a map made anew: at the lower one moves are free, from the higher one on
 # they have their full price.
-_FREE_AND_FULL_PRICE = (0.94, 0.98)
+_FREE_AND_FULL_PRICE = (0.96, 1.0)
 
 
 def lay_out_again(
