@@ -3,6 +3,8 @@
 Dagster's launchpad shows them, and the options of the command line are made from them.
 """
 
+import json
+from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
 import dagster as dg
@@ -16,6 +18,7 @@ from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.layout.assignment import Solver
 from assets.methods.layout.dense_assignment import Cost
+from assets.methods.layout.last_map import StaySettings
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
 from assets.methods.layout.projection import ProjectionSettings
@@ -96,7 +99,27 @@ class EmbeddingsConfig(_Config):
     vector is the photo at 16 x 16 pixels, for comparison."""
 
 
-class TsneConfig(_Config):
+class StayConfig(_Config):
+    """Whether a map starts from the collection's last one."""
+
+    stay: bool = True
+    """Start from the last map of the collection, so that photos stay where they were."""
+    fresh: bool = False
+    """Make the map anew in this run, as if it were the first one."""
+    from_map: int | None = None
+    """Number of a kept map of the collection to start from in this run, instead of the last one."""
+    apart: bool = False
+    """Show some of the photos in this run, without starting from the collection's map or becoming
+    it."""
+    most_change: float = 0.15
+    """Share of photos that came or went above which the map is made anew, from 0 to 1."""
+
+    def stay_settings(self) -> StaySettings:
+        """Return the settings as the method takes them."""
+        return StaySettings(most_change=self.most_change)
+
+
+class TsneConfig(StayConfig):
     """How the vectors are projected to the plane."""
 
     method: str = "tsne"
@@ -114,10 +137,15 @@ class TsneConfig(_Config):
 
     def settings(self) -> ProjectionSettings:
         """Return the settings as the method takes them; ``retrain_above`` is none of them."""
-        return ProjectionSettings(**self.model_dump(exclude={"retrain_above"}))
+        others = {*StayConfig.model_fields, "retrain_above"}
+        return ProjectionSettings(**self.model_dump(exclude=others))
+
+    def as_text(self) -> str:
+        """Return the settings that decide where points lie, as a text to compare."""
+        return json.dumps(asdict(self.settings()), sort_keys=True)
 
 
-class GridConfig(_Config):
+class GridConfig(StayConfig):
     """The shape of the grid, and how each photo gets its cell."""
 
     shape: str = "auto"
@@ -140,6 +168,13 @@ class GridConfig(_Config):
     """Show every copy of a file instead of one."""
     seed: int = 0
     """Random seed."""
+    max_move: int = 2
+    """Rows and columns that a photo of the last map may be moved from its cell by a swap."""
+    move_price: float = 0.04
+    """Price of moving a photo of the last map: higher numbers keep more photos in their cells and
+    put fewer beside their like."""
+    least_quality: float = 0.9
+    """Share of the DPQ16 of a map made anew below which the map is made anew, from 0 to 1."""
 
     def settings(self) -> LayoutSettings:
         """Return the settings as the method takes them."""
@@ -152,6 +187,15 @@ class GridConfig(_Config):
             self.solver,
             self.cost,
         )
+
+    def stay_settings(self) -> StaySettings:
+        """Return the settings of a map that stays as the method takes them."""
+        return StaySettings(self.max_move, self.move_price, self.most_change, self.least_quality)
+
+    def as_text(self) -> str:
+        """Return the settings that decide where a first map puts photos, as a text to compare."""
+        deciding = {"shape", "refine", "seed", "solver", "cost"}
+        return json.dumps(self.model_dump(include=deciding), sort_keys=True)
 
 
 class MosaicConfig(_Config):
@@ -176,10 +220,14 @@ class MosaicConfig(_Config):
     blurs none."""
     clear_photos: bool = True
     """Let the page show a blurred photo as it is when somebody asks for it."""
+    kept_maps: int = Field(default=10, ge=0)
+    """Number of maps of the collection that are kept, so that a run can start from an earlier
+    one."""
 
     def settings(self) -> MosaicSettings:
         """Return the settings of the mosaic as the method takes them."""
-        return MosaicSettings(**self.model_dump(exclude={"page", "blur_above", "clear_photos"}))
+        others = {"page", "blur_above", "clear_photos", "kept_maps"}
+        return MosaicSettings(**self.model_dump(exclude=others))
 
     def page_settings(self) -> PageSettings:
         """Return the settings of the page as the method takes them."""

@@ -15,7 +15,7 @@ from assets.config import (
     TsneConfig,
 )
 from assets.io_managers import KEEP_TAG
-from assets.methods.layout.layout import lay_out
+from assets.kept_maps import KeptMaps
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
@@ -33,11 +33,10 @@ from assets.results.photo_map import (
     catalogue_metrics,
     drawn_mosaic,
     flat,
-    labels_of,
     layout_figure,
-    layout_metrics,
 )
 from assets.results.projection import place_by_network
+from assets.results.staying_map import changes_picture, last_points, make_grid
 from assets.steps import step
 from assets.values import (
     PLACE_COLUMNS,
@@ -45,6 +44,8 @@ from assets.values import (
     EncodedImage,
     GridAssignment,
     Mosaic,
+    points_table,
+    projection_of,
     with_points,
 )
 
@@ -120,6 +121,7 @@ def tsne_2d(
     config: TsneConfig,
     embeddings: Embeddings,
     photos: Photos,
+    maps: KeptMaps,
     compute: Compute,
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
@@ -133,17 +135,19 @@ def tsne_2d(
         if settings.is_inductive:
             networks = photos.networks(context.partition_key)
             return place_by_network(log, embeddings, config, compute.device, networks, tracking)
+        last = last_points(maps.last(context, config), embeddings, config)
         points, is_new = project_unless_known(
             embeddings.vectors,
             settings,
             compute.device,
             photos.points,
             log.progress("iterations"),
+            last,
         )
-        file = photos.points.path(embeddings.vectors, config.settings(), compute.device)
+        file = photos.points.path(embeddings.vectors, settings, compute.device, last)
         photos.recent.note(context.partition_key, POINTS, [file.stem])
         log.metrics({"points": len(points), "projected_anew": is_new})
-    return pd.DataFrame({"image_id": embeddings.image_ids, "x": points[:, 0], "y": points[:, 1]})
+    return points_table(embeddings.image_ids, points, config.as_text())
 
 
 @_asset(kinds={"parquet"})
@@ -153,22 +157,23 @@ def grid_assignment(
     raw_images: Catalogue,
     embeddings: Embeddings,
     tsne_2d: pd.DataFrame,
+    maps: KeptMaps,
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> GridAssignment:
-    """A cell of the grid for each photo, near its point and among photos that look alike."""
+    """A cell for each photo: where it was on the last map, or near its point, among its like."""
     with step(context, tracking, progress, config) as log:
         shown = with_points(shown_photos(raw_images, config.show_duplicates), tsne_2d)
-        points = shown[["x", "y"]].to_numpy()
-        vectors = embeddings.of(list(shown.image_id))
-        layout = lay_out(points, vectors, labels_of(shown), config.settings(), log.progress)
-        metrics = layout_metrics(layout)
-        log.metrics(flat(metrics))
-        log.histogram(
-            "displacement.png", layout.displacement(), "From point to cell", "distance in cells"
+        last = maps.last(context, config)
+        grid, displacement = make_grid(
+            shown, embeddings, projection_of(tsne_2d), config, last, log.progress
         )
-    table = shown.assign(row=layout.row, col=layout.col)
-    return GridAssignment(table, layout.grid.columns, layout.grid.rows, metrics)
+        log.metrics(flat(grid.metrics))
+        log.histogram(
+            "displacement.png", displacement, "From assigned place to cell", "distance in cells"
+        )
+        log.table("changes.csv", grid.changes)
+    return grid
 
 
 @_asset(kinds={"jpeg"})
@@ -179,6 +184,7 @@ def mosaic(
     embeddings: Embeddings,
     grid_assignment: GridAssignment,
     photos: Photos,
+    maps: KeptMaps,
     tracking: Tracking,
     progress: dg.ResourceParam[ProgressReporter],
 ) -> Mosaic:
@@ -195,11 +201,15 @@ def mosaic(
             context.log.warning(enlarged)
         encoded = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
         figure = layout_figure(grid_assignment, drawn)
+        more = changes_picture(grid_assignment, drawn, plan)
+        number = maps.keep(context.partition_key, grid_assignment, config.kept_maps)
         log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
+        log.metrics({"map_number": number})
         log.run.file(f"mosaic{encoded.suffix}", encoded.data)
         log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
-        log.run.file("figure.png", figure.data)
+        for name, image in {"figure": figure, **more}.items():
+            log.run.file(f"{name}{image.suffix}", image.data)
         # A run of the service keeps its mosaic beside others of the collection.
         is_kept = KEEP_TAG in context.run.tags
         page = (
@@ -208,4 +218,6 @@ def mosaic(
             else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
         )
     places = table[[name for name in PLACE_COLUMNS if name in table]]
-    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, places, page)
+    return Mosaic(
+        encoded, figure, asdict(settings), plan.shrunk, enlarged, more, number, places, page
+    )

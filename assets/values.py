@@ -29,6 +29,18 @@ REFERENCE_COLUMNS = {
 }
 
 
+# What can have become of a photo, in the column ``change``.
+CHANGES = ("came", "went", "moved")
+# The empty columns of ``GridAssignment.changes``.
+CHANGE_COLUMNS = {
+    "change": pd.Series(dtype=object),
+    "image_id": pd.Series(dtype=object),
+    "uri": pd.Series(dtype=object),
+    **{place: pd.Series(dtype="Int64") for place in ("row", "col", "from_row", "from_col")},
+    "cells": pd.Series(dtype=float),
+}
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """A table of image_id and vector, a fixed-size list of float32; one row per image."""
@@ -71,13 +83,18 @@ class GridAssignment:
 
     ``table`` has image_id, uri, label, x, y, row, col: x and y are the coordinates of tsne_2d, row
     and col count from the upper left corner. Where a network has placed the photos, its fingerprint
-    is in the column ``network``.
+    is in the column ``network``. ``made_of`` names the network and the settings; maps
+    of older homes have none, and another run does not start from them. ``changes`` has a row for
+    each photo that came, went or moved since the map before: change, image_id, uri, row, col,
+    from_row, from_col (where it was, in this grid) and cells, the distance; a first map has none.
     """
 
     table: pd.DataFrame
     columns: int
     rows: int
     metrics: dict[str, Any] = field(metadata={FORMER_NAME: "figures"})
+    made_of: dict[str, Any] = field(default_factory=dict)
+    changes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(CHANGE_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -93,10 +110,12 @@ class Mosaic:
     """The mosaic, the four-panel figure, and the settings of the mosaic.
 
     ``shrunk`` says in a sentence why the tiles are smaller than in the settings, and ``enlarged``
-    which could not be drawn from originals. ``places`` has image_id, x, y, row and col of each
-    photo, and ``network`` as in ``GridAssignment``; older homes have none. ``page`` has the parts
-    of the `PageReport` if there is a page, which is no part of the value: it is kept in one folder,
-    and brought up to date there.
+    which could not be drawn from originals. ``more`` has the small picture ``changes`` of what has
+    changed since the map before, and ``number`` is that of the map among those that are kept; a
+    first map has no such picture, and one that is not kept no number. ``places`` has image_id, x,
+    y, row and col of each photo, and ``network`` as in ``GridAssignment``; older homes have none.
+    ``page`` has the parts of the `PageReport` if there is a page, which is no part of the value: it
+    is kept in one folder, and brought up to date there.
     """
 
     mosaic: EncodedImage
@@ -104,6 +123,8 @@ class Mosaic:
     settings: dict[str, Any]
     shrunk: str | None = None
     enlarged: str | None = None
+    more: dict[str, EncodedImage] = field(default_factory=dict)
+    number: int | None = None
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     page: dict[str, Any] | None = None
 
@@ -250,12 +271,23 @@ class NsfwEvaluation:
     classes: tuple[list[str], ...] = ()
 
 
+def points_table(image_ids: list[str], points: np.ndarray, projection: str) -> pd.DataFrame:
+    """Return points (n, 2) as a table: image_id, x, y, and the settings that made all of them."""
+    columns = {"image_id": image_ids, "x": points[:, 0], "y": points[:, 1]}
+    return pd.DataFrame(columns | {"projection": projection})
+
+
+def projection_of(points: pd.DataFrame) -> str:
+    """Return the settings that made a table of points; empty in homes of before."""
+    return str(points.projection.iloc[0]) if "projection" in points else ""
+
+
 def with_points(photos: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return the photos with the x and y of their image_id, in the order of the photos.
 
     Raises UserError when a photo has no point, because the points are older than the photos.
     """
-    joined = photos.merge(points, on="image_id", how="left")
+    joined = photos.merge(points[["image_id", "x", "y"]], on="image_id", how="left")
     n_missing = int(joined.x.isna().sum())
     if n_missing:
         raise UserError(

@@ -10,6 +10,7 @@ from assets.checks import nsfw as nsfw_checks
 from assets.checks import photo_map as photo_map_checks
 from assets.checks import training as training_checks
 from assets.io_managers import FolderIOManager
+from assets.kept_maps import KeptMaps
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
 from assets.resources.models import Models
@@ -54,6 +55,7 @@ def build_resources(
     return {
         "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
         "photos": Photos(home=str(home)),
+        "maps": KeptMaps(home=str(home)),
         "compute": compute or Compute(),
         "models": Models(home, tracking),
         "tracking": tracking,

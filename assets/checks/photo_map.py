@@ -183,7 +183,9 @@ def gap_is_within_its_promise(grid_assignment: GridAssignment) -> dg.AssetCheckR
     return dg.AssetCheckResult(
         # A bound above the cost is no bound: a negative gap breaks the promise, too.
         passed=-CERTIFIED_GAP <= gap <= promise,
-        description=f"gap {gap:.2g} of the sum of {SUMMED[cost_kind]}, promised {promise:.0e}",
+        # A map that stays was assigned to other places than the points of the projection.
+        description=f"gap {gap:.2g} of the sum of {SUMMED[cost_kind]}, promised {promise:.0e}, "
+        f"of the assignment to the {assignment.get('to', 'points of the projection')}",
         metadata=finite(gap=float(gap), promise=promise),
     )
 

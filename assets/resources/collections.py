@@ -31,6 +31,9 @@ INPUTS_SOURCE = "inputs:"
 # Collections that are older than the field followed all links, and no photo may drop out of a map.
 BEFORE_FOLLOW_LINKS = {"follow_links": True}
 
+# Settings of a single run, which a collection does not remember.
+OF_ONE_RUN = {"fresh", "from_map", "apart"}
+
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
 # Names are used as folder names and partition keys, so they have to be safe as both.
@@ -93,8 +96,15 @@ class CollectionRegistry:
         self._copies = home / "collections-backup"
 
     def add(self, collection: Collection) -> None:
-        """Store a collection, and replace an older one with the same name."""
+        """Store a collection, and replace an older one with the same name.
+
+        Settings of a single run are left out.
+        """
         name, entries = collection.name, asdict(collection)
+        entries["settings"] = {
+            asset: {key: value for key, value in values.items() if key not in OF_ONE_RUN}
+            for asset, values in collection.settings.items()
+        }
         write_checked_json(self._path(name), entries, name)
         write_checked_json(self._copy(name), entries, name)
 

@@ -24,9 +24,15 @@ from assets.resources.recent_use import RecentUse
 
 # The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
-# Those of trained models, of pages of maps, and of the networks of inductive projections. Each
-# collection has a folder of its own in them, which goes when the collection is removed.
-TRAININGS, PAGES, PROJECTIONS = FOLDERS_OF_COLLECTIONS = "trainings", "pages", "projections"
+# Those of trained models, of pages of maps, of the networks of inductive projections, and of maps
+# that are kept. Each collection has a folder of its own in them, which goes when the collection is
+# removed.
+FOLDERS_OF_COLLECTIONS = TRAININGS, PAGES, PROJECTIONS, MAPS = (
+    "trainings",
+    "pages",
+    "projections",
+    "maps",
+)
 
 
 def inputs_folder(home: Path, name: str) -> Path:

@@ -59,18 +59,24 @@ def labels_of(photos: pd.DataFrame) -> np.ndarray:
 def layout_metrics(layout: Layout) -> dict[str, Any]:
     """Return the metrics of the solver, of the refinement (None when off), and of the result."""
     refinement = None
-    if layout.refinement is not None and layout.unrefined_quality is not None:
+    if layout.refinement is not None:
+        before = layout.unrefined_quality
         refinement = {
             **_without_cells(layout.refinement),
-            "dpq16_before": layout.unrefined_quality.dpq16,
+            "dpq16_before": None if before is None else before.dpq16,
             "dpq16_after": layout.quality.dpq16,
             "cost_before": layout.assignment.cost,
             "cost_after": cost_of(
                 layout.cells, layout.row, layout.col, layout.assignment.cost_kind
             ),
         }
+    # The gap is that of the problem that was solved, which on a map that stays is another one.
+    stays = layout.stay is not None and not layout.stay.anew
     return {
-        "assignment": _without_cells(layout.assignment),
+        "assignment": {
+            **_without_cells(layout.assignment),
+            "to": "cells of the last map" if stays else "points of the projection",
+        },
         "refinement": refinement,
         "quality": asdict(layout.quality),
     }

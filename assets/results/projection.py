@@ -13,7 +13,7 @@ from assets.methods.layout.network_store import (
 from assets.resources.projection_registry import ProjectionRegistry, Registration
 from assets.resources.tracking import Tracking
 from assets.steps import Step
-from assets.values import NETWORK_COLUMN, Embeddings
+from assets.values import NETWORK_COLUMN, Embeddings, points_table
 
 
 def place_by_network(
@@ -24,7 +24,7 @@ def place_by_network(
     store: NetworkStore,
     tracking: Tracking,
 ) -> pd.DataFrame:
-    """Return image_id, x, y and ``NETWORK_COLUMN`` of photos, placed by an inductive method.
+    """Return a ``points_table`` with ``NETWORK_COLUMN`` of photos, placed by an inductive method.
 
     The last column is missing where the photos are too few, or too much alike, for a network.
     """
@@ -51,9 +51,7 @@ def place_by_network(
                 f"{registration.unreachable}"
             )
     _report(log, made, registration)
-    table = pd.DataFrame(
-        {"image_id": embeddings.image_ids, "x": made.points[:, 0], "y": made.points[:, 1]}
-    )
+    table = points_table(embeddings.image_ids, made.points, config.as_text())
     return table if made.kept is None else table.assign(**{NETWORK_COLUMN: made.kept.fingerprint})
 
 

@@ -24,10 +24,10 @@ from orchestration.instance import open_instance, prepare_home
     "--keep",
     type=click.IntRange(1),
     default=KEEP,
-    help="Number of the newest runs and values of each collection that are kept.",
+    help="Number of the newest runs, values and maps of each collection that are kept.",
 )
 def command(dry_run: bool, keep: int) -> None:
-    """Remove values, caches, and runs of Dagster and MLflow beyond the newest of each collection.
+    """Remove values, maps, caches, and runs of Dagster and MLflow beyond the newest ones.
 
     Current values stay, and registered versions of models with the runs they came from, and
     pictures that the HTTP service has given out. Each line names the kind of what is removed and,

@@ -26,6 +26,7 @@ from assets.resources.collections import Collection, collection_for
 from assets.resources.home import home_folder
 from assets.resources.photos import Photos
 from assets.results.photo_map import catalogue_metrics
+from assets.results.staying_map import changes_sentence
 from assets.values import NETWORK_COLUMN, Embeddings, GridAssignment, Mosaic
 from orchestration.cli.collection_runs import (
     exit_for_checks,
@@ -74,6 +75,11 @@ map_options = all_of(
     setting("--certify", GridConfig),
     setting("--refine/--no-refine", GridConfig),
     setting("--show-duplicates", GridConfig),
+    setting("--stay/--no-stay", TsneConfig, GridConfig),
+    setting("--fresh", TsneConfig, GridConfig),
+    setting("--from-map", TsneConfig, GridConfig, type=click.IntRange(1), metavar="NUMBER"),
+    setting("--max-move", GridConfig, type=click.IntRange(0)),
+    setting("--most-change", TsneConfig, GridConfig, type=click.FloatRange(0, 1)),
     setting("--tile", MosaicConfig),
     setting("--gap", MosaicConfig),
     setting("--background", MosaicConfig),
@@ -170,6 +176,9 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
         "companions.csv": csv_bytes(results.catalogue.companions),
         "duplicates.csv": csv_bytes(duplicates_table(results.catalogue.images)),
     }
+    for name, image in results.mosaic.more.items():
+        files[f"{name}{image.suffix}"] = image.data
+        files["changes.csv"] = csv_bytes(results.grid.changes)
     noted = noted_photos(results.catalogue)
     if len(noted):
         files["notes.csv"] = csv_bytes(noted)
@@ -212,6 +221,7 @@ def _make_report(
             "embedded_anew": results.embeddings.n_computed,
         },
         "seconds": run.seconds,
+        "map_number": results.mosaic.number,
         "grid": {"columns": results.grid.columns, "rows": results.grid.rows},
         **results.grid.metrics,
         "network": _described(results.network),
@@ -245,14 +255,20 @@ def _summarise(
         click.echo(printable(note))
     if report["network"]:
         click.echo(_quality_of_network(report["network"]))
+    if report["map_number"] is not None:
+        click.echo(
+            f"Map {report['map_number']} of the collection. {changes_sentence(report['stay'])}"
+        )
     summed = SUMMED[assignment["cost_kind"]]
-    click.echo(f"Assignment by {assignment['solver']}, {summed}: {_proof(assignment)}")
+    click.echo(
+        f"Assignment to the {assignment['to']} by {assignment['solver']}, {summed}: "
+        f"{_proof(assignment)}"
+    )
     refinement, quality = report["refinement"], report["quality"]
     if refinement and refinement["swaps"] and quality["dpq16"] is not None:
-        click.echo(
-            f"Then refined by {refinement['swaps']:,} swaps: DPQ16 from "
-            f"{refinement['dpq16_before']:.3f} to {quality['dpq16']:.3f}"
-        )
+        before = refinement["dpq16_before"]
+        since = "DPQ16" if before is None else f"DPQ16 from {before:.3f} to"
+        click.echo(f"Then refined by {refinement['swaps']:,} swaps: {since} {quality['dpq16']:.3f}")
     elif quality["dpq16"] is not None:
         click.echo(f"Layout quality: DPQ16 {quality['dpq16']:.3f}")
     if quality["neighbourhood_purity"] is not None:

@@ -22,7 +22,7 @@ from orchestration.dead_runs import UNFINISHED
 from orchestration.housekeeping.caches import old_marks, unused_caches
 from orchestration.housekeeping.dagster_history import lost_logs, old_runs
 from orchestration.housekeeping.removals import Item, Removal
-from orchestration.housekeeping.stored_values import leftovers, old_values
+from orchestration.housekeeping.stored_values import leftovers, old_maps, old_values
 
 # The newest runs and values of each collection that are kept.
 KEEP = 30
@@ -41,6 +41,7 @@ def plan_removals(
     found = [
         *leftovers(home, keep),
         old_values(home, keep),
+        old_maps(home, keep),
         tracked_runs(tracking, old_families(tracking, keep)),
         old_runs(home, instance, keep),
         lost_logs(home, instance),

@@ -1,4 +1,4 @@
-"""Stored values of assets that nothing points at, and what faults and upgrades have left."""
+"""Stored values that nothing points at, earlier maps, and what faults and upgrades have left."""
 
 import re
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from assets.generations import is_generation
 from assets.io_managers import CHECKSUMS, pointed_at
+from assets.kept_maps import KeptMaps
 from assets.methods.common.files import half_removed
 from assets.resources.mlflow_database import BACKUPS
+from assets.resources.photos import MAPS
 from orchestration.housekeeping.removals import Removal, removal_of_places
 
 _CORRUPT = re.compile(r".+\.corrupt(-\d+)?(-wal|-shm|-journal)?")
@@ -25,6 +27,17 @@ def old_values(home: Path, keep: int) -> Removal:
         in_use = pointed_at(folder)
         old += [path for path in generations[keep:] if path.name not in in_use]
     return removal_of_places("value", home, old)
+
+
+def old_maps(home: Path, keep: int) -> Removal:
+    """Return the kept maps of each collection but the newest ``keep``."""
+    maps = KeptMaps(home=str(home))
+    old = [
+        file
+        for folder in sorted((home / MAPS).glob("[!.]*/"))
+        for file in maps.files(folder.name)[:-keep]
+    ]
+    return removal_of_places("kept map", home, old)
 
 
 def leftovers(home: Path, keep: int) -> Iterator[Removal]:

@@ -50,12 +50,15 @@ def test_a_dataclass_is_stored_a_field_at_a_time(tmp_path):
     save(value, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         CHECKSUMS,
+        "changes.parquet",
         "table.parquet",
         "values.json",
     }
     loaded = load(GridAssignment, tmp_path)
     pd.testing.assert_frame_equal(loaded.table, table)
-    assert dataclasses.replace(loaded, table=None) == dataclasses.replace(value, table=None)
+    pd.testing.assert_frame_equal(loaded.changes, value.changes)
+    without = {"table": None, "changes": None}
+    assert dataclasses.replace(loaded, **without) == dataclasses.replace(value, **without)
 
 
 def test_a_catalogue_of_an_older_home_has_no_companions(tmp_path):

@@ -86,21 +86,45 @@ def test_of_fifty_copies_one_is_shown_unless_all_are_wanted(tessera, photo_folde
     assert not (out / "mosaic.jpg").exists()
 
 
-def test_a_second_run_decodes_and_embeds_only_what_is_new(tessera, photo_folder, tmp_path):
-    folder = photo_folder(6)
+def test_a_second_run_computes_only_what_is_new_and_photos_stay(
+    tessera, shared_home, photo_folder, tmp_path, monkeypatch
+):
+    folder, out = photo_folder(6), tmp_path / "map"
     newcomer = tmp_path / "newcomer.png"
     Image.new("RGB", (40, 30), "teal").save(newcomer)
-    counts = []
-    for _ in range(2):
-        assert tessera("map", folder, "--out", tmp_path / "map", "--name", "growing").code == 0
-        counts.append(json.loads((tmp_path / "map" / "report.json").read_text())["counts"])
-        shutil.copy(newcomer, folder)
-    assert tessera("map", folder, "--out", tmp_path / "map", "--name", "growing").code == 0
-    counts.append(json.loads((tmp_path / "map" / "report.json").read_text())["counts"])
-    assert [(count["decoded_anew"], count["embedded_anew"]) for count in counts][1:] == [
-        (1, 1),
-        (0, 0),
-    ]
+    counts, cells, results = [], [], []
+
+    def run(*options: str) -> str:
+        ran = tessera("map", folder, "--out", out, "--name", "growing", *options)
+        assert ran.code == 0, ran.err
+        report = json.loads((out / "report.json").read_text())
+        counts.append((report["counts"]["decoded_anew"], report["counts"]["embedded_anew"]))
+        layout = pd.read_parquet(out / "layout.parquet")
+        cells.append(dict(zip(layout.uri, zip(layout.row, layout.col, strict=True), strict=True)))
+        files = [path for path in out.rglob("*") if path.is_file() and path.name != "report.json"]
+        results.append({str(path.relative_to(out)): path.read_bytes() for path in files})
+        return ran.out
+
+    assert "Map 1 of the collection. The map was made anew: It is the first one." in run()
+    shutil.copy(newcomer, folder)
+    # It is killed when it has its cells and no mosaic; the next run shows what it would have.
+    with monkeypatch.context() as patch:
+        patch.setattr("assets.photo_map.plan_mosaic", lambda *_: 1 / 0)
+        assert tessera("map", folder, "--out", out, "--name", "growing").code == 1
+    assert "Map 2 of the collection. Since the map before, 1 came and 0 went" in run()
+    run()
+    assert counts[1:] == [(0, 0), (0, 0)]
+    assert results[2] == results[1]
+    assert {path.name for path in out.iterdir()} == EVERY_RESULT | {"changes.csv", "changes.png"}
+    changes = pd.read_csv(out / "changes.csv")
+    assert changes[changes.change == "came"].uri.tolist() == [str(folder / "newcomer.png")]
+    for uri, (row, col) in cells[0].items():
+        assert abs(cells[1][uri][0] - row) <= 2
+        assert abs(cells[1][uri][1] - col) <= 2
+    run("--from-map", "2")
+    assert results[3] == results[2]
+    # It was meant for this run alone.
+    assert CollectionRegistry(shared_home).get("growing").settings["grid_assignment"] == {}
 
 
 def test_every_file_is_a_photo_a_reject_with_a_reason_or_a_companion(

@@ -61,6 +61,18 @@ def choose_grid(n: int, shape: str = "auto") -> GridShape:
     )
 
 
+def wanted_ratio(shape: str) -> float | None:
+    """Return the ratio, columns over rows, that a ``shape`` of ``choose_grid`` asks for.
+
+    It is 1 for ``"auto"``, and None where the grid itself is stated.
+    """
+    text = shape.strip()
+    if _COLUMNS_BY_ROWS.fullmatch(text):
+        return None
+    ratio = _RATIO.fullmatch(text)
+    return float(ratio[1]) / float(ratio[2] or 1) if ratio else 1.0
+
+
 def points_to_cells(points: NDArray[np.floating], grid: GridShape) -> NDArray[np.float64]:
     """Stretch ``points`` (n, 2) over the grid, one unit being one cell pitch.
 

@@ -12,6 +12,7 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.assignment import Assignment, Solver, assign
 from assets.methods.layout.dense_assignment import Cost
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
+from assets.methods.layout.last_map import Stay
 from assets.methods.layout.quality import LayoutQuality, layout_quality
 from assets.methods.layout.refinement import Refinement, refine
 
@@ -44,9 +45,11 @@ class LayoutSettings:
 class Layout:
     """Each photo's cell, row and col (n,), with the steps that led there.
 
-    ``cells`` (n, 2) are the points in units of one cell pitch. The metrics of ``assignment`` are
-    those of the solver, before the refinement; ``refinement`` is None when it was off, and so is
-    ``unrefined_quality``.
+    ``cells`` (n, 2) are the places that were assigned, x and y in units of one cell pitch: the
+    points of the projection, or, on a map that stays, the cells of the last map. The metrics of
+    ``assignment`` are those of the solver for these places, before the refinement. ``refinement``
+    is None when it was off, and so is ``unrefined_quality``, which a map that stays does not have
+    either. ``stay`` is None where there was no last map.
     """
 
     grid: GridShape
@@ -57,6 +60,7 @@ class Layout:
     unrefined_quality: LayoutQuality | None
     refinement: Refinement | None
     quality: LayoutQuality
+    stay: Stay | None = None
 
     def displacement(self) -> NDArray[np.float64]:
         """Return each photo's distance (n,) from its point to its cell, in cells."""

@@ -16,14 +16,17 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout import inductive
+from assets.methods.layout.new_places import placed
 from assets.methods.layout.pca import first_two, principal_components
 from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.layout.torchdr_methods import largevis, umap
-from assets.methods.layout.tsne import tsne
+from assets.methods.layout.tsne import continued_tsne, tsne
+from assets.methods.layout.turning import turned_points
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
+CONTINUATION_VERSION = 1  # the same for vectors of which some have points already
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
 _COMPONENTS_READ = 4  # by DrLIM and triplet, as a multiple of those of the other methods
 # DrLIM and triplet look at some of the photos in each step: the photos for which they take one step
@@ -81,6 +84,18 @@ class ProjectionSettings:
 
 
 @dataclass(frozen=True)
+class LastPoints:
+    """The points (n, 2) that n vectors had before, of those that are ``known`` (n,).
+
+    t-SNE goes on from them if they are ``held``; else it starts anew.
+    """
+
+    points: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    held: bool = True
+
+
+@dataclass(frozen=True)
 class ProjectionStore:
     """Points that were computed already, in files below ``folder``."""
 
@@ -91,10 +106,14 @@ class ProjectionStore:
         vectors: NDArray[np.float32],
         settings: ProjectionSettings,
         device: DevicePreference,
+        last: LastPoints | None = None,
     ) -> Path:
-        """Return the file for the points of these vectors, settings and libraries."""
+        """Return the file for the points of these vectors, settings, start and libraries."""
         libraries = [(name, version(name)) for name in _LIBRARIES]
         digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+        if last is not None:
+            digest.update(last.points.tobytes() + last.known.tobytes() + bytes([last.held]))
+            libraries.append(("continued", str(CONTINUATION_VERSION)))
         deciding = (PROJECTION_VERSION, vectors.shape, settings, device, libraries)
         digest.update(repr(deciding).encode())
         return self.folder / f"{digest.hexdigest()}.npy"
@@ -106,18 +125,22 @@ def project_unless_known(
     device: DevicePreference,
     store: ProjectionStore,
     progress: Progress = silent,
+    last: LastPoints | None = None,
 ) -> tuple[NDArray[np.float64], bool]:
     """Return the points (n, 2) of ``vectors`` (n, d), and whether they were computed anew.
 
+    ``last`` has the points of those that were projected before: if it has all, they are returned.
     Where ``device`` leaves the choice, CUDA is taken if it is there; else the CPU.
     """
-    path = store.path(vectors, settings, device)
+    if last is not None and last.known.all():
+        return last.points, False
+    path = store.path(vectors, settings, device, last)
     known = _stored_points(path, len(vectors))
     if known is not None:
         return known, False
     # PyTorch is asked for the device only now: its import alone takes seconds.
     chosen = "cuda" if choose_device(device) == "cuda" else "cpu"
-    points = project(vectors, settings, chosen, progress)
+    points = project(vectors, settings, chosen, progress, last)
     content = io.BytesIO()
     np.save(content, points)
     write_sealed(path, content.getvalue(), path.stem)
@@ -147,6 +170,7 @@ def project(
     settings: ProjectionSettings,
     device: str = "cpu",
     progress: Progress = silent,
+    last: LastPoints | None = None,
 ) -> NDArray[np.float64]:
     """Project unit-length vectors (n, d) to points (n, 2), for any n >= 1.
 
@@ -155,6 +179,10 @@ def project(
     number of threads, on the CPU and, by t-SNE, on CUDA. There the sums of LargeVis and UMAP may
     differ from run to run.
 
+    ``last`` has the points that some of the vectors had before. t-SNE starts from them and leaves
+    them about there. What other methods make is turned to fit them, but not what DrLIM and triplet
+    make: the network of a collection gives a vector the same point each time.
+
     Raises:
         ValueError: the vectors are not an (n, d) array of finite numbers with n >= 1.
     """
@@ -162,20 +190,32 @@ def project(
         raise ValueError(f"expected finite vectors of shape (n, d), not shape {vectors.shape}")
     n = len(vectors)
     components = principal_components(vectors, settings.pca_components)
+    perplexity = min(settings.perplexity, (n - 1) / 3)
     if settings.method == "pca" or _is_plain(components):
         progress(n, n)
-        return first_two(components)
-    if settings.is_inductive:
+        points = first_two(components)
+    elif settings.is_inductive:
         return fit_inductive(vectors, settings, device, progress).place(vectors)
-    method = _METHODS_WITH_NEIGHBOURS[settings.method]
-    return method(
-        components,
-        perplexity=min(settings.perplexity, (n - 1) / 3),
-        iterations=settings.iterations,
-        seed=settings.seed,
-        device=device,
-        progress=progress,
-    )
+    elif settings.method == "tsne" and last is not None and last.held and last.known.any():
+        return continued_tsne(
+            components,
+            placed(last.points, vectors, last.known),
+            last.known,
+            perplexity=perplexity,
+            seed=settings.seed,
+            device=device,
+            progress=progress,
+        )
+    else:
+        points = _METHODS_WITH_NEIGHBOURS[settings.method](
+            components,
+            perplexity=perplexity,
+            iterations=settings.iterations,
+            seed=settings.seed,
+            device=device,
+            progress=progress,
+        )
+    return points if last is None else turned_points(points, last.points, last.known)
 
 
 def is_too_plain(vectors: NDArray[np.floating]) -> bool:

@@ -118,6 +118,8 @@ class Visualizations:
             try:
                 photos = self._write(app, snapshot, wanted)
                 _check(collection.settings, photos)
+                if len(photos) < self._inputs(app).counts().done:
+                    collection = replace(collection, settings=_apart(collection.settings))
                 request = self._request(collection, photos, snapshot)
                 known = self._known(request)
                 if known is None:
@@ -307,6 +309,14 @@ def _merged(settings: Settings, body: PostVisualization) -> Settings:
         asked["mosaic"]["tile"] = body.tile
     merged = {asset: {**settings.get(asset, {}), **values} for asset, values in asked.items()}
     return {asset: values for asset, values in merged.items() if values}
+
+
+def _apart(settings: Settings) -> Settings:
+    """Return settings with which a map of some photos leaves the app's own map alone."""
+    return settings | {
+        asset: {**settings.get(asset, {}), "apart": True}
+        for asset in ("tsne_2d", "grid_assignment")
+    }
 
 
 def _whole(settings: Settings) -> Settings:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from assets.io_managers import FolderIOManager
+from assets.kept_maps import KeptMaps
 from assets.photo_map import tsne_2d
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
 from assets.resources.compute import Compute
@@ -35,6 +36,7 @@ def materialise(home: Path, n: int, tracking: Tracking, **config) -> tuple[pd.Da
             resources={
                 "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
                 "photos": Photos(home=str(home)),
+                "maps": KeptMaps(home=str(home)),
                 "compute": Compute(device="cpu", threads=1),
                 "tracking": tracking,
                 "progress": LogProgress(),
@@ -48,7 +50,7 @@ def materialise(home: Path, n: int, tracking: Tracking, **config) -> tuple[pd.Da
 
 def test_a_network_is_trained_registered_and_used_again(home, tracking):
     table, first = materialise(home, 30, tracking)
-    assert list(table.columns) == ["image_id", "x", "y", "network"]
+    assert list(table.columns) == ["image_id", "x", "y", "projection", "network"]
     assert set(table.network) == {first["network"]}
     assert (first["projected_anew"], first["network_version"], first["network_fitted"]) == (
         True,
@@ -78,5 +80,5 @@ def test_a_network_is_trained_registered_and_used_again(home, tracking):
 
 def test_few_photos_have_points_without_a_network(home, tracking):
     table, metadata = materialise(home, 3, tracking)
-    assert list(table.columns) == ["image_id", "x", "y"]
+    assert list(table.columns) == ["image_id", "x", "y", "projection"]
     assert metadata["network_reason"].startswith("No network was trained")

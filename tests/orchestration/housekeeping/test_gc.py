@@ -225,6 +225,20 @@ def test_a_photo_that_was_just_posted_stays(kept_home):
     assert forgotten not in store.image_ids()
 
 
+def test_the_newest_maps_of_each_collection_stay(kept_home):
+    for name, numbers in (("birds", (7, 8, 12)), ("cats", (1,))):
+        (kept_home / "maps" / name).mkdir(parents=True)
+        for number in numbers:
+            (kept_home / f"maps/{name}/{number:06}.map").touch()
+    told = [line for line in _gc("--keep", "2") if line.startswith("kept map")]
+    assert told == ["kept map\tmaps/birds/000007.map"]
+    assert sorted(file.name for file in (kept_home / "maps").rglob("*.map")) == [
+        "000001.map",
+        "000008.map",
+        "000012.map",
+    ]
+
+
 def test_damaged_files_and_backups_beyond_the_newest_go(kept_home):
     backups = kept_home / "backups"
     backups.mkdir(exist_ok=True)

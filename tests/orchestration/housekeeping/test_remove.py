@@ -45,7 +45,7 @@ def _all_of(home: Path, name: str) -> list[str]:
 
 def test_a_collection_goes_with_its_values_and_runs_and_leaves_the_others(kept_home):
     cats = _all_of(kept_home, "cats")
-    for folder in ("trainings", "projections", "pages"):
+    for folder in ("trainings", "projections", "pages", "maps"):
         (kept_home / folder / "birds").mkdir(parents=True)
     told = _remove("birds", "--yes")
     assert "collection\t1" in told

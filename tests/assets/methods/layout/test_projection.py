@@ -6,6 +6,7 @@ import pytest
 from assets.methods.common.errors import UserError
 from assets.methods.layout.projection import (
     METHODS,
+    LastPoints,
     ProjectionSettings,
     ProjectionStore,
     project,
@@ -53,6 +54,27 @@ def test_groups_stay_together(method: str) -> None:
     np.fill_diagonal(distances, np.inf)
     nearest = distances.argmin(axis=1)
     assert (nearest % 3 == np.arange(90) % 3).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["pca", "drlim"])
+def test_points_are_turned_to_fit_the_last_unless_a_network_places_them(method: str) -> None:
+    vectors, settings = unit_vectors(20), ProjectionSettings(method, iterations=20)
+    points = project(vectors, settings)
+    mirrored = points * [-1, 1]
+    again = project(vectors, settings, last=LastPoints(mirrored, np.arange(20) < 15))
+    np.testing.assert_allclose(again, points if method == "drlim" else mirrored, atol=1e-6)
+
+
+def test_tsne_goes_on_from_the_last_points() -> None:
+    vectors, settings = unit_vectors(60), ProjectionSettings(perplexity=10)
+    points, known = project(vectors[:50], settings), np.arange(60) < 50
+    last = LastPoints(np.vstack([points, np.zeros((10, 2))]), known)
+    again = project(vectors, settings, last=last)
+    extent = np.ptp(points, axis=0).max()
+    assert np.abs(again[known] - points).max() < 0.2 * extent
+    # Each new one lies among the old ones of its group.
+    distances = np.linalg.norm(again[50:, np.newaxis] - again[:50], axis=2)
+    assert (distances.argmin(axis=1) % 3 == np.arange(50, 60) % 3).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

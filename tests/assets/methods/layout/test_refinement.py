@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.methods.layout import refinement as module
-from assets.methods.layout.grid import GridShape, choose_grid
+from assets.methods.layout.assignment import assign
+from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 from assets.methods.layout.quality import layout_quality
-from assets.methods.layout.refinement import RADIUS, Refinement, refine
+from assets.methods.layout.refinement import RADIUS, Anchors, Refinement, refine
 
 
 def scattered(n: int, grid: GridShape, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def cells(row: np.ndarray, col: np.ndarray) -> list[tuple[int, int]]:
     return sorted(zip(row.tolist(), col.tolist(), strict=True))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_the_objective_never_rises_and_the_cells_stay_the_same(
     n: int, columns: int, seed: int
@@ -50,7 +51,6 @@ def test_the_objective_never_rises_and_the_cells_stay_the_same(
     assert after <= before + 1e-5
     moved = np.count_nonzero((refined.row != row) | (refined.col != col))
     assert refined.moved == moved
-    assert refined.swaps >= moved / 2
 
 
 def test_a_row_of_two_kinds_is_sorted() -> None:
@@ -111,8 +111,54 @@ def test_a_short_reach_keeps_the_promises(monkeypatch: pytest.MonkeyPatch) -> No
     assert refined.objective_after < refined.objective_before
 
 
-def test_progress_counts_the_climbs() -> None:
+@settings(max_examples=30)
+@given(st.integers(2, 60), st.integers(0, 3), st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_known_photos_stay_within_the_bound(n: int, max_move: int, price: float, seed: int) -> None:
+    grid = choose_grid(n + 5)
+    row, col, vectors = scattered(n, grid, seed)
+    known = np.random.default_rng(seed).random(n) < 0.8
+    anchors = Anchors(np.stack([row, col], axis=1), known, max_move, price)
+    refined = refine(row, col, vectors, grid, anchors=anchors)
+    assert cells(refined.row, refined.col) == cells(row, col)
+    moves = np.maximum(np.abs(refined.row - row), np.abs(refined.col - col))
+    assert moves[known].max(initial=0) <= max_move
+
+
+def test_anchors_that_are_unknown_change_nothing() -> None:
+    grid = choose_grid(65)
+    row, col, vectors = scattered(65, grid, seed=5)
+    nobody = Anchors(np.zeros((65, 2), dtype=int), np.zeros(65, dtype=bool), 0, 9.0)
+    free, anchored = (
+        refine(row, col, vectors, grid, anchors=anchors) for anchors in (None, nobody)
+    )
+    assert free.row.tobytes() + free.col.tobytes() == (
+        anchored.row.tobytes() + anchored.col.tobytes()
+    )
+
+
+def test_progress_counts_the_steps() -> None:
     seen: list[tuple[int, int]] = []
     row, col, vectors = scattered(10, choose_grid(10), seed=0)
     refine(row, col, vectors, choose_grid(10), progress=lambda *done: seen.append(done))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_large_collection_does_without_annealing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ANNEALED_PHOTOS", 99)
+    monkeypatch.setattr(module, "_SWEPT_OFTEN", 99)
+    grid = choose_grid(100)
+    row, col, vectors = scattered(100, grid, seed=3)
+    refined = refine(row, col, vectors, grid)
+    assert cells(refined.row, refined.col) == cells(row, col)
+    assert refined.objective_after < refined.objective_before
+
+
+# FLAS (vc-flas 0.1.7, the best of four radius decays) has 0.868, and the climbs alone 0.826.
+def test_random_colours_lie_better_than_by_flas() -> None:
+    colours = np.random.default_rng(0).uniform(size=(256, 3)).astype(np.float32)
+    grid = choose_grid(256)
+    placed = assign(points_to_cells(colours[:, :2], grid), grid)
+    refined = refine(placed.row, placed.col, colours, grid)
+    dpq16 = layout_quality(refined.row, refined.col, colours).dpq16
+    assert dpq16 is not None
+    assert dpq16 > 0.875

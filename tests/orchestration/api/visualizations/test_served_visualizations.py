@@ -120,6 +120,15 @@ def test_the_settings_of_the_collection_count_where_nothing_is_asked_for(idle, i
     assert ops["mosaic"]["config"] == {"tile": 48, "gap": 0}
 
 
+def test_a_map_of_some_inputs_leaves_the_map_of_the_app_alone(idle, instance):
+    some, whole = ask(idle, "0", "3"), ask(idle)
+    idle._follower.look()
+    for asked, apart in ((some, True), (whole, None)):
+        ops = instance.get_run_by_id(asked.id).run_config["ops"]
+        for asset in ("tsne_2d", "grid_assignment"):
+            assert ops.get(asset, {}).get("config", {}).get("apart") is apart
+
+
 def test_the_same_again_is_the_same_visualization(idle, store):
     everything = [str(number) for number in range(N)]
     first = ask(idle)

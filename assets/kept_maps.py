@@ -1,0 +1,155 @@
+"""The maps of collections that are kept: the last, from which the next starts, and earlier ones.
+
+Each is a sealed file ``maps/COLLECTION/NUMBER.map`` below the home: the table as Parquet, with the
+other fields of the ``GridAssignment`` as its metadata.
+"""
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import PrivateAttr
+
+from assets.config import StayConfig
+from assets.io_managers import FolderIOManager
+from assets.methods.common.checksums import DamagedFileError, read_sealed, write_sealed
+from assets.methods.common.errors import UserError
+from assets.methods.common.files import set_aside
+from assets.resources.photos import MAPS
+from assets.values import GridAssignment
+
+_log = logging.getLogger(__name__)
+
+_SUFFIX = ".map"
+_FIELDS = b"tessera.fields"
+_CHANGES = b"tessera.changes"
+
+
+class KeptMaps(dg.ConfigurableResource):
+    """The last maps of collections, below the home."""
+
+    home: str
+    # By run and collection: both assets of a run that ask get the same map, whatever other runs do.
+    _found: dict[tuple[str, str], GridAssignment | None] = PrivateAttr(default_factory=dict)
+
+    def last(self, context: dg.AssetExecutionContext, config: StayConfig) -> GridAssignment | None:
+        """Return the map from which a run starts; None if there is none, or it is to be made anew.
+
+        Raises UserError if the map that the run is to start from is not kept.
+        """
+        if config.fresh or config.apart or not config.stay:
+            return None
+        key = (context.run.run_id, context.partition_key)
+        if key not in self._found:
+            self._found[key] = self._start(context.partition_key, config.from_map)
+        return self._found[key]
+
+    def keep(self, name: str, grid: GridAssignment, most: int) -> int | None:
+        """Keep a map of a collection, and of the others the newest, ``most`` in all.
+
+        Returns its number; None for a map that is not kept. The same map is kept once.
+        """
+        if grid.made_of.get("apart", True) or most == 0:
+            return None
+        content, numbers = _encoded(grid), self.numbers(name)
+        newest = numbers[-1] if numbers else 0
+        try:
+            is_new = not newest or read_sealed(*self._file(name, newest))[0] != content
+        except (DamagedFileError, OSError):
+            is_new = True
+        if is_new:
+            newest += 1
+            path, key = self._file(name, newest)
+            write_sealed(path, content, key)
+            numbers.append(newest)
+        for number in numbers[:-most]:
+            self._file(name, number)[0].unlink(missing_ok=True)
+        return newest
+
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers of the maps of a collection that are kept, the oldest first."""
+        files = Path(self.home, MAPS, name).glob(f"[0-9]*{_SUFFIX}")
+        return sorted(int(file.stem) for file in files if file.stem.isdigit())
+
+    def files(self, name: str) -> list[Path]:
+        """Return the files of these maps."""
+        return [self._file(name, number)[0] for number in self.numbers(name)]
+
+    def kept(self, name: str, number: int) -> GridAssignment:
+        """Return a map that is kept.
+
+        Raises UserError if there is none with this number, or it is damaged.
+        """
+        path, key = self._file(name, number)
+        try:
+            content, is_sealed = read_sealed(path, key)
+            if not is_sealed:
+                raise DamagedFileError("is not whole")
+            return _decoded(content)
+        except FileNotFoundError as error:
+            numbers = ", ".join(map(str, self.numbers(name))) or "none"
+            raise UserError(
+                f"There is no map {number} of {name}; those that are kept: {numbers}."
+            ) from error
+        except (DamagedFileError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
+            set_aside(path, f"is damaged ({e}); runs start from others")
+            raise UserError(f"Map {number} of {name} is damaged: name another one.") from e
+
+    def _start(self, name: str, number: int | None) -> GridAssignment | None:
+        if number is not None:
+            return self.kept(name, number)
+        outputs = FolderIOManager(base_folder=str(Path(self.home, "outputs")))
+        try:
+            current = outputs.read(GridAssignment, "grid_assignment", name)
+            # A visualization of some photos has taken the place of the collection's map.
+            if not current.made_of.get("apart"):
+                return current
+        except UserError as error:
+            # There is no map yet, or it is damaged.
+            _log.info("%s starts from no current map: %s", name, error)
+        for kept in reversed(self.numbers(name)):
+            try:
+                return self.kept(name, kept)
+            except UserError as error:
+                _log.warning("%s", error)
+        return None
+
+    def _file(self, name: str, number: int) -> tuple[Path, str]:
+        """Return the file of a map, and the key of its seal."""
+        return Path(self.home, MAPS, name, f"{number:06}{_SUFFIX}"), f"{name}/{number}"
+
+
+def _encoded(grid: GridAssignment) -> bytes:
+    fields = {
+        "columns": grid.columns,
+        "rows": grid.rows,
+        "metrics": grid.metrics,
+        "made_of": grid.made_of,
+    }
+    table = pa.Table.from_pandas(grid.table, preserve_index=False)
+    metadata = {
+        **(table.schema.metadata or {}),
+        _FIELDS: json.dumps(fields).encode(),
+        _CHANGES: _parquet(pa.Table.from_pandas(grid.changes, preserve_index=False)),
+    }
+    return _parquet(table.replace_schema_metadata(metadata))
+
+
+def _decoded(content: bytes) -> GridAssignment:
+    table = pq.read_table(io.BytesIO(content))
+    metadata = dict(table.schema.metadata)
+    fields = json.loads(metadata.pop(_FIELDS))
+    changes: pd.DataFrame = pq.read_table(io.BytesIO(metadata.pop(_CHANGES))).to_pandas()
+    shown = table.replace_schema_metadata(metadata).to_pandas()
+    return GridAssignment(shown, **fields, changes=changes)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
