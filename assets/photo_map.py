@@ -27,6 +27,7 @@ from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
+from assets.results.blurring import blurred_or_all
 from assets.results.originals import addresses_of
 from assets.results.page import refresh_page
 from assets.results.photo_map import (
@@ -188,8 +189,9 @@ def mosaic(
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
         table = grid_assignment.table
         addresses, reading = addresses_of(table.uri, photos.registered(context.partition_key))
+        blurred = blurred_or_all(log, photos, list(table.image_id), config)
         drawn, enlarged = drawn_mosaic(
-            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles")
+            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles"), blurred
         )
         if enlarged:
             context.log.warning(enlarged)
@@ -208,4 +210,13 @@ def mosaic(
             else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
         )
     places = table[[name for name in PLACE_COLUMNS if name in table]]
-    return Mosaic(encoded, figure, asdict(settings), plan.shrunk, enlarged, places, page)
+    return Mosaic(
+        encoded,
+        figure,
+        asdict(settings),
+        plan.shrunk,
+        enlarged,
+        places,
+        page,
+        sorted(blurred.intersection(table.image_id)),
+    )

@@ -96,7 +96,7 @@ class Mosaic:
     which could not be drawn from originals. ``places`` has image_id, x, y, row and col of each
     photo, and ``network`` as in ``GridAssignment``; older homes have none. ``page`` has the parts
     of the `PageReport` if there is a page, which is no part of the value: it is kept in one folder,
-    and brought up to date there.
+    and brought up to date there. ``blurred`` has the image_id of each photo that is drawn blurred.
     """
 
     mosaic: EncodedImage
@@ -106,6 +106,7 @@ class Mosaic:
     enlarged: str | None = None
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     page: dict[str, Any] | None = None
+    blurred: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

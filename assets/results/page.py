@@ -1,13 +1,11 @@
 """The page of a collection's map, kept below the home and brought up to date there."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.config import MosaicConfig
-from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
@@ -15,8 +13,10 @@ from assets.methods.page.folder import remove_page
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
+from assets.results.blurring import blur_limit, current_scores, outputs_of
+from assets.results.explained import explained_photos
 from assets.steps import Step
-from assets.values import Embeddings, GridAssignment, NsfwScores
+from assets.values import Embeddings, GridAssignment
 
 
 def refresh_page(
@@ -65,6 +65,9 @@ def write_map_page(
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
+    explained = (
+        {} if scores is None else explained_photos(outputs_of(photos), name, image_ids, scores)
+    )
     contents = PageContents(
         title=name,
         columns=grid.columns,
@@ -74,23 +77,12 @@ def write_map_page(
         vectors=embeddings.of(image_ids) if has_vectors else None,
         scores=None if scores is None else scores.table,
         score_name="" if scores is None else scores.class_name,
+        explained=explained,
     )
     return write_page(
         photos.page_folder(name),
         contents,
         photos.store.open_working_copy,
-        config.page_settings(),
+        config.page_settings(blur_limit(config)),
         progress,
     )
-
-
-def outputs_of(photos: Photos) -> FolderIOManager:
-    """Return what reads the values of the home that the photos are in."""
-    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
-
-
-def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:
-    """Return the scores of a collection, None if it has none; UserError if they are damaged."""
-    if not outputs.has_value("nsfw_scores", name):
-        return None
-    return outputs.read(NsfwScores, "nsfw_scores", name)

@@ -16,7 +16,8 @@ from assets.methods.page.folder import MANIFEST
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import CollectionRegistry
 from assets.resources.photos import Photos
-from assets.results.page import outputs_of, write_map_page
+from assets.results.blurring import outputs_of
+from assets.results.page import write_map_page
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import collection_lock, prepare_home
 

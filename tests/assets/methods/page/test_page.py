@@ -9,7 +9,7 @@ import pytest
 
 from assets.methods.page import page
 from assets.methods.page.page import PageSettings, write_page
-from support.album import BLURRED, N_PHOTOS
+from support.album import BLURRED, N_PHOTOS, explained_album
 from support.page_data import fields_of
 
 
@@ -43,13 +43,14 @@ def test_what_a_page_knows(page_folder, album):
 
 
 def test_a_page_is_the_same_each_time_and_whatever_is_there_already(album, page_folder, tmp_path):
+    contents = replace(album.contents, explained=explained_album(album))
     moved = album.contents.layout.assign(row=album.contents.layout.row.to_numpy()[::-1])
     write_page(
         tmp_path / "page",
-        replace(album.contents, layout=moved),
+        replace(contents, layout=moved),
         album.load,
     )
-    write_page(tmp_path / "page", album.contents, album.load, threads=3)
+    write_page(tmp_path / "page", contents, album.load, threads=3)
     files = [
         {
             file.relative_to(folder): file.read_bytes()
