@@ -135,7 +135,8 @@ tessera.map = (() => {
     hover(photoUnder(event), event);
   }
 
-  function hover(photo, event = null) {
+  /** @param {number} photo or -1 @param {any} [event] of the pointer above it */
+  function hover(photo, event) {
     if (photo !== state.hover) {
       state.hover = photo;
       redraw();

@@ -108,6 +108,7 @@ tessera.marks = (() => {
     const size = (1 - share) * places.size(from, cell) + share * places.size(to, cell);
     const xOf = (photo) => left + ((1 - share) * x0[photo] + share * x1[photo]) * cell - size / 2;
     const yOf = (photo) => top + ((1 - share) * y0[photo] + share * y1[photo]) * cell - size / 2;
+    /** @type {(photo: number) => [number, number, number]} */
     const boxOf = (photo) => [xOf(photo), yOf(photo), size];
     /** @type {number[]} */
     const seen = [];
