@@ -14,7 +14,6 @@ from assets.config import (
     RawImagesConfig,
     TsneConfig,
 )
-from assets.io_managers import KEEP_TAG
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
@@ -202,13 +201,7 @@ def mosaic(
         log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
         log.thumbnail("mosaic", drawn)
         log.run.file("figure.png", figure.data)
-        # A run of the service keeps its mosaic beside others of the collection.
-        is_kept = KEEP_TAG in context.run.tags
-        page = (
-            None
-            if is_kept
-            else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
-        )
+        page = refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
     places = table[[name for name in PLACE_COLUMNS if name in table]]
     return Mosaic(
         encoded,

@@ -40,6 +40,7 @@ from assets.methods.page.tiles import (
     plan_pyramid,
     write_tiles,
 )
+from assets.methods.page.versions import versions_of, with_versions
 from assets.methods.photos.labels import is_identifier
 from assets.methods.plotting.blurring import BLUR_ABOVE, LoadImage, are_blurred
 
@@ -132,13 +133,16 @@ def write_page(
         _put_clear_photos(page, photos, load_image, settings)
         likeness = _put_likeness(page, contents, photos)
         maps = put_maps(page, photos, contents.explained, load_image, settings.clear)
-        known = likeness | {"explained": sorted(maps)}
-        for name, data in _data(contents, photos, pyramid, settings, known):
-            page.put(_data_file(name), data)
         if maps:
             page.put(_data_file("maps"), data_script("maps", {"maps": maps}))
+        for name, data in _data(contents, photos):
+            page.put(_data_file(name), data)
+        known = likeness | {"explained": sorted(maps)} | versions_of(page.files, pyramid)
+        fields = known | _map_fields(contents, photos, pyramid, settings)
+        page.put(_data_file("map"), data_script("map", fields))
         for name, file in _browser_files():
             page.put(name, file.read_bytes())
+        page.put(INDEX, with_versions((_BROWSER / INDEX).read_text("utf-8"), page.files).encode())
     return PageReport(
         files=len(page.files),
         bytes=page.n_bytes,
@@ -196,17 +200,9 @@ def _put_likeness(page: PageFolder, contents: PageContents, photos: pd.DataFrame
     return about | {"codes": True, "recall": recall}
 
 
-def _data(
-    contents: PageContents,
-    photos: pd.DataFrame,
-    pyramid: Pyramid,
-    settings: PageSettings,
-    known: dict[str, Any],
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of each other script of data."""
+def _data(contents: PageContents, photos: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each script of data that is not needed at once."""
     names = name_files(photos.uri)
-    fields = known | _map_fields(contents, photos, pyramid, settings)
-    yield "map", data_script("map", fields)
     yield "facts", data_script("facts", _facts(contents, photos, names))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
@@ -291,10 +287,10 @@ def _data_file(name: str) -> str:
 
 
 def _browser_files() -> Iterator[tuple[str, Path]]:
-    """Yield the names and the paths of the files that every page has."""
+    """Yield the names and the paths of the files that every page has, but for its index."""
     for file in sorted(_BROWSER.iterdir()):
-        folder = "" if file.name == INDEX else "page/"
-        yield f"{folder}{file.name}", file
+        if file.name != INDEX:
+            yield f"page/{file.name}", file
     package = distribution("XStatic-Leaflet")
     for name in _LEAFLET:
         yield f"leaflet/{name}", Path(str(package.locate_file(f"xstatic/pkg/leaflet/data/{name}")))

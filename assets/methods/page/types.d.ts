@@ -69,6 +69,8 @@ interface MapData {
   blurred: number[];
   clear: boolean;
   explained: number[];
+  version: string;
+  tileVersions: Uint32Array;
   codes: boolean;
   neighbours: number;
   recall: number;
@@ -90,6 +92,7 @@ interface Data {
   scoreOf(photo: number): number | null;
   labelOf(photo: number): string;
   nearestTo(photo: number): Promise<number[]>;
+  versioned(file: string): string;
 }
 
 /** Why photos are lit; state.js has the words. */

@@ -51,10 +51,10 @@ tessera.explain = (() => {
     function showMap(found) {
       const { blurred, clear } = tessera.data.map();
       const isBlurred = blurred.includes(photo), isClear = !isBlurred || asked.has(photo);
-      const below = isBlurred && isClear ? `${about.file}-clear.jpg` : `${about.file}.jpg`;
+      const below = tessera.data.versioned(isBlurred && isClear ? `${about.file}-clear.jpg` : `${about.file}.jpg`);
       const photoImage = tessera.element("img", { src: below, alt: tessera.data.nameOf(photo) });
       // Not even loaded where it would show what is not asked for.
-      const src = isClear || !found.showsPhoto ? `${about.file}-${found.kind}.jpg` : null;
+      const src = isClear || !found.showsPhoto ? tessera.data.versioned(`${about.file}-${found.kind}.jpg`) : null;
       const map = tessera.element("img", { class: "map", src, alt: found.words });
       const write = () => {
         opacity = Number(slider.value);

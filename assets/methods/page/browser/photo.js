@@ -90,7 +90,7 @@ tessera.photo = (() => {
   async function showClear(frame, photo, uri) {
     tessera.explain.allow(photo);
     await tessera.data.loadFor("ids", [photo]);
-    replaceBy(frame, photo, [addressOf(uri), `clear/${tessera.data.idOf(photo)}.jpg`]);
+    replaceBy(frame, photo, [addressOf(uri), tessera.data.versioned(`clear/${tessera.data.idOf(photo)}.jpg`)]);
   }
 
   /** Show the first of these addresses that is an image. */

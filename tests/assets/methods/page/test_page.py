@@ -22,7 +22,7 @@ def test_a_page_is_whole(page_folder):
     assert {"index.html", "manifest.json", "leaflet/leaflet.js", "leaflet/leaflet.css"} <= names
     assert (page_folder / "leaflet" / "LICENSE").read_text().startswith("BSD 2-Clause License")
     index = (page_folder / "index.html").read_text()
-    for name in re.findall(r'(?:src|href)="([^"#:]+)"', index):
+    for name in re.findall(r'(?:src|href)="([^"#:?]+)', index):
         assert (page_folder / name).is_file(), name
     # Neither scripts nor styles are in it, so that its policy can forbid them.
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", index)
@@ -93,8 +93,8 @@ def test_new_scores_change_only_what_they_touch(write, album):
     scores.loc[0, "score"] = 0.95
     after = write(scores=scores)
     assert (before.blurred, after.blurred) == (BLURRED, BLURRED + 1)
-    # A tile of each zoom, the photo as it is, and the data.
-    assert after.written == 3 + 1 + 1
+    # A tile of each zoom, the photo as it is, the data, and the index, which has their versions.
+    assert after.written == 3 + 1 + 1 + 1
 
 
 def test_photos_are_blurred_above_the_score_and_never_without_scores(write):
