@@ -188,7 +188,7 @@ def mosaic(
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
         table = grid_assignment.table
         addresses, reading = addresses_of(table.uri, photos.registered(context.partition_key))
-        blurred = blurred_or_all(log, photos, list(table.image_id), config)
+        blurred, unknown = blurred_or_all(log, photos, list(table.image_id), config)
         drawn, enlarged = drawn_mosaic(
             photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles"), blurred
         )
@@ -212,4 +212,5 @@ def mosaic(
         places,
         page,
         sorted(blurred.intersection(table.image_id)),
+        unknown,
     )

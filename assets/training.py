@@ -213,7 +213,7 @@ def nsfw_evaluation(
             scores_in_words(evaluated, positive),
             [line for one in made for line in one.lines()],
         )
-        blurred = blurred_or_all(log, photos, list(labelled_images.images.image_id))
+        blurred, _ = blurred_or_all(log, photos, list(labelled_images.images.image_id))
         value = evaluation_value(
             evaluated, figure, load_image, positive, config, made, blurred, blur=is_blurring()
         )

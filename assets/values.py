@@ -96,7 +96,8 @@ class Mosaic:
     which could not be drawn from originals. ``places`` has image_id, x, y, row and col of each
     photo, and ``network`` as in ``GridAssignment``; older homes have none. ``page`` has the parts
     of the `PageReport` if there is a page, which is no part of the value: it is kept in one folder,
-    and brought up to date there. ``blurred`` has the image_id of each photo that is drawn blurred.
+    and brought up to date there. ``blurred`` has the image_id of each photo that is drawn blurred,
+    and ``all_blurred`` says in a sentence why all are, where nobody knows which are to be.
     """
 
     mosaic: EncodedImage
@@ -107,6 +108,7 @@ class Mosaic:
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     page: dict[str, Any] | None = None
     blurred: list[str] = field(default_factory=list)
+    all_blurred: str | None = None
 
 
 @dataclass(frozen=True)

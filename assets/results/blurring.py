@@ -63,19 +63,23 @@ def is_blurred_by(class_name: str, score: float) -> bool:
 
 def blurred_or_all(
     log: Step, photos: Photos, all_ids: list[str], config: MosaicConfig | None = None
-) -> frozenset[str]:
-    """Return the image_id of each photo that is drawn blurred: all if the scores are damaged."""
+) -> tuple[frozenset[str], str | None]:
+    """Return the image_id of each photo that is drawn blurred: all if the scores are damaged.
+
+    Then a sentence says so, which is also logged.
+    """
     name = log.context.partition_key
     # A setting that means nothing is an error in itself.
     is_blurring()
     try:
-        return blurred_photos(photos, name, config)
+        return blurred_photos(photos, name, config), None
     except UserError as error:
-        log.context.log.warning(
+        note = (
             f"All photos of {name} are drawn blurred, as nobody knows which are to be: "
             f"{shown(str(error))}"
         )
-        return frozenset(all_ids)
+        log.context.log.warning(note)
+        return frozenset(all_ids), note
 
 
 def outputs_of(photos: Photos) -> FolderIOManager:

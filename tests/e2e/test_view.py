@@ -76,7 +76,7 @@ def test_the_last_map_is_opened_and_has_the_scores_that_came_after_it(
     assert ran.code == 0, ran.err
     assert "page        " not in ran.out
     assert data.read_bytes() == before
-    assert "All photos of seen are drawn blurred" in ran.err
+    assert "All photos of seen are drawn blurred" in ran.out
     with Image.open(out / "mosaic.jpg") as mosaic:
         tile = np.asarray(mosaic.convert("RGB"), int)[:96, :96]
     assert np.ptp(tile, axis=2).max() < 8

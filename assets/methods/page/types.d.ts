@@ -32,6 +32,8 @@ interface Tessera {
   state: State;
   pictures: Pictures;
   places: Places;
+  dots: Dots;
+  layer: Layer;
   marks: Marks;
   map: Maps;
   card: Card;
@@ -143,10 +145,21 @@ interface Places {
 }
 
 /** What is seen of the map: where its corner is, the side of a cell, and the window, in px. */
-type Seen = { left: number; top: number; cell: number; width: number; height: number };
+type Seen = { left: number; top: number; cell: number; width: number; height: number; isMoving: boolean };
+
+interface Dots {
+  prepare(colourOf: (photo: number) => number, fading: Float32Array): void;
+  draw(context: CanvasRenderingContext2D, seen: Seen, size: number, xs: Float32Array, ys: Float32Array): void;
+}
+
+interface Layer {
+  draw(context: CanvasRenderingContext2D, seen: Seen, paint: (context: CanvasRenderingContext2D, seen: Seen) => void): void;
+  forget(isSoon?: boolean): void;
+}
 
 interface Marks {
   prepare(): void;
+  prepareSelected(): void;
   draw(context: CanvasRenderingContext2D, seen: Seen): void;
   setTravel(now: { from: View; share: number } | null): void;
   isTravelling(): boolean;

@@ -68,14 +68,14 @@ def test_without_scores_nothing_is_blurred_and_where_they_are_damaged_all_is(pho
     warnings: list[str] = []
     context = SimpleNamespace(partition_key="album", log=SimpleNamespace(warning=warnings.append))
     log = SimpleNamespace(context=context)
-    assert blurred_or_all(log, photos, ["a", "b"]) == frozenset()
+    assert blurred_or_all(log, photos, ["a", "b"]) == (frozenset(), None)
 
     def fail(*_):
         raise UserError("The scores are damaged.")
 
     monkeypatch.setattr(FolderIOManager, "has_value", lambda *_: True)
     monkeypatch.setattr(FolderIOManager, "read", fail)
-    assert blurred_or_all(log, photos, ["a", "b"]) == {"a", "b"}
+    assert blurred_or_all(log, photos, ["a", "b"]) == (frozenset("ab"), warnings[0])
     assert "All photos of album are drawn blurred" in warnings[0]
     monkeypatch.setenv(SWITCH, "off")
-    assert blurred_or_all(log, photos, ["a", "b"]) == frozenset()
+    assert blurred_or_all(log, photos, ["a", "b"]) == (frozenset(), None)

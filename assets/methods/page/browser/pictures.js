@@ -3,7 +3,7 @@
 /** Pictures of single photos, cut out of the tiles. */
 tessera.pictures = (() => {
   const map = tessera.data.map();
-  const MOST_TILES = 96;
+  const MOST_TILES = 192;
   /** The tiles in the order in which they were last used. @type {Map<string, HTMLImageElement>} */
   const tiles = new Map();
   let isTold = false;

@@ -22,7 +22,7 @@ def test_a_page_is_whole(page_folder):
     assert {"index.html", "manifest.json", "leaflet/leaflet.js", "leaflet/leaflet.css"} <= names
     assert (page_folder / "leaflet" / "LICENSE").read_text().startswith("BSD 2-Clause License")
     index = (page_folder / "index.html").read_text()
-    for name in re.findall(r'(?:src|href)="([^"#:?]+)', index):
+    for name in re.findall(r'(?:src|href)="([^"#:?]+)(?:\?[^"]*)?"', index):
         assert (page_folder / name).is_file(), name
     # Neither scripts nor styles are in it, so that its policy can forbid them.
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", index)
