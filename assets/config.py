@@ -360,7 +360,8 @@ class NsfwEvaluationConfig(_Config):
     worst: int = Field(default=20, ge=1, le=50)
     """Number of errors of each kind to draw, the worst ones."""
     sharp: bool = False
-    """Draw the errors sharp instead of blurred."""
+    """Draw the errors sharp instead of blurred, but for photos with a score above the limit of the
+    collection."""
     seed: int = 0
     """Random seed of the confidence intervals."""
 

@@ -75,18 +75,21 @@ class Loader:
         return photo
 
 
-def contents_of(numbers: np.ndarray, cells: np.ndarray, side: int, with_vectors: bool) -> Any:
-    """Return a map of photos with these numbers in these cells."""
+def contents_of(
+    numbers: np.ndarray, n_before: int, cells: np.ndarray, side: int, with_vectors: bool
+) -> PageContents:
+    """Return a map of photos in these cells; the first ``n_before`` are always the same."""
     ids = ids_of(numbers)
-    random = np.random.default_rng(0)
     row, col = cells // side, cells % side
+    shares = [drawn(0, n_before), drawn(3, len(ids) - n_before)]
+    away_x, away_y, scores = np.concatenate(shares, axis=1)
     layout = pd.DataFrame(
         {
             "image_id": ids,
             "uri": [f"/photos/folder {number % 97}/photo {number:07}.jpg" for number in numbers],
             "label": pd.array([f"class {number % 40}" for number in numbers], "string"),
-            "x": col + random.normal(0, 3, len(ids)),
-            "y": row + random.normal(0, 3, len(ids)),
+            "x": col + away_x,
+            "y": row + away_y,
             "row": row,
             "col": col,
         }
@@ -98,9 +101,15 @@ def contents_of(numbers: np.ndarray, cells: np.ndarray, side: int, with_vectors:
         taken_at=pd.array([None] * len(ids), "string"),
         duplicate_of=None,
     )
-    scores = pd.DataFrame({"image_id": ids, "score": random.random(len(ids)) ** 2})
+    table = pd.DataFrame({"image_id": ids, "score": scores})
     vectors = vectors_of(numbers) if with_vectors else None
-    return PageContents("large", side, side, layout, images, vectors, scores, "nsfw")
+    return PageContents("large", side, side, layout, images, vectors, table, "nsfw")
+
+
+def drawn(seed: int, n: int) -> np.ndarray:
+    """Return how far n photos lie from their cells, across and down, and their scores: (3, n)."""
+    random = np.random.default_rng(seed)
+    return np.stack([random.normal(0, 3, n), random.normal(0, 3, n), random.random(n) ** 2])
 
 
 def vectors_of(numbers: np.ndarray) -> np.ndarray:
@@ -127,7 +136,7 @@ def write(source: Path, place: Path, n: int, part: str) -> dict[str, Any]:
     store = PhotoStore(place / "store")
     copies = list(catalogue_photos(str(source), store).images.image_id.unique())
     with_vectors = n <= MOST_DECODED
-    contents = contents_of(numbers, cells, side, with_vectors)
+    contents = contents_of(numbers, n, cells, side, with_vectors)
     loader = Loader(store, copies, 0 if with_vectors else N_KEPT)
     before = page_files(place / "page")
     memory, wall, cpu = _peak(), time.perf_counter(), time.process_time()

@@ -39,7 +39,7 @@ def refresh_page(
     is_kept = KEEP_TAG in log.context.run.tags
     folder = photos.page_folder(name)
     if is_kept:
-        folder = photos.kept_page_folder(name, log.context.run_id)
+        folder = photos.kept_page_folder(name, log.context.run.run_id)
     if not config.page:
         remove_page(folder)
         return None
