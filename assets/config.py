@@ -30,6 +30,7 @@ from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.splits import SplitFractions
+from assets.methods.plotting.blurring import BLUR_ABOVE
 from assets.methods.training.settings import (
     Augmentation,
     ClassWeights,
@@ -215,9 +216,9 @@ class MosaicConfig(_Config):
     """Quality of the JPEG file, from 1 to 95."""
     page: bool = True
     """Make a page of the map too, which any browser opens."""
-    blur_above: float = Field(default=0.8, ge=0, le=1)
-    """Score above which the page shows a photo grey and blurred, if the collection was scored. 1
-    blurs none."""
+    blur_above: float = Field(default=BLUR_ABOVE, ge=0, le=1)
+    """Score above which all that is drawn of the collection shows a photo grey and blurred, if it
+    was scored. 1 blurs none."""
     clear_photos: bool = True
     """Let the page show a blurred photo as it is when somebody asks for it."""
     kept_maps: int = Field(default=10, ge=0)
@@ -229,9 +230,9 @@ class MosaicConfig(_Config):
         others = {"page", "blur_above", "clear_photos", "kept_maps"}
         return MosaicSettings(**self.model_dump(exclude=others))
 
-    def page_settings(self) -> PageSettings:
-        """Return the settings of the page as the method takes them."""
-        return PageSettings(self.blur_above, self.clear_photos)
+    def page_settings(self, blur_above: float | None) -> PageSettings:
+        """Return the settings of the page as the method takes them; None blurs no photo."""
+        return PageSettings(blur_above, self.clear_photos)
 
 
 class NsfwScoresConfig(_Config):
@@ -407,7 +408,8 @@ class NsfwEvaluationConfig(_Config):
     worst: int = Field(default=20, ge=1, le=50)
     """Number of errors of each kind to draw, the worst ones."""
     sharp: bool = False
-    """Draw the errors sharp instead of blurred."""
+    """Draw the errors sharp instead of blurred, but for photos with a score above the limit of the
+    collection."""
     seed: int = 0
     """Random seed of the confidence intervals."""
 

@@ -30,6 +30,7 @@ from assets.resources.models import Models
 from assets.resources.photos import TRAININGS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
+from assets.results.blurring import blurred_or_all, is_blurring
 from assets.results.evaluation import (
     MODEL_NAME,
     evaluate_model,
@@ -212,7 +213,10 @@ def nsfw_evaluation(
             scores_in_words(evaluated, positive),
             [line for one in made for line in one.lines()],
         )
-        value = evaluation_value(evaluated, figure, load_image, positive, config, made)
+        blurred, _ = blurred_or_all(log, photos, list(labelled_images.images.image_id))
+        value = evaluation_value(
+            evaluated, figure, load_image, positive, config, made, blurred, blur=is_blurring()
+        )
         log.metrics(evaluation_summary(evaluated))
         for number, one in enumerate(made, 1):
             log.origin(one.parts(), "" if len(made) == 1 else f"{MODEL_NAME.format(number)}.")

@@ -7,16 +7,18 @@ from typing import Any
 import dagster as dg
 
 from assets.config import MosaicConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import KEEP_TAG
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
-from assets.methods.page.folder import remove_page
+from assets.methods.page.folder import link_newest_page, remove_page
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
+from assets.results.blurring import blur_limit, current_scores, outputs_of
+from assets.results.explained import explained_photos
 from assets.steps import Step
-from assets.values import Embeddings, GridAssignment, NsfwScores
+from assets.values import Embeddings, GridAssignment
 
 
 def refresh_page(
@@ -29,20 +31,33 @@ def refresh_page(
 ) -> dict[str, Any] | None:
     """Write the page of a run's map, and return its report; None if there is none of this map.
 
+    A run of the service keeps its page beside others of the collection. Otherwise the page of the
+    collection is brought up to date.
     Where the scores are damaged, and nobody knows what is to be blurred, the page of before stays.
     """
     name = log.context.partition_key
+    is_kept = KEEP_TAG in log.context.run.tags
     folder = photos.page_folder(name)
+    if is_kept:
+        folder = photos.kept_page_folder(name, log.context.run.run_id)
     if not config.page:
         remove_page(folder)
         return None
     progress = log.progress("tiles of the page")
+    if is_kept and config.page:
+        link_newest_page(folder)
     try:
-        page = asdict(write_map_page(photos, name, grid, catalogue, embeddings, config, progress))
+        page = asdict(
+            write_map_page(photos, name, grid, catalogue, embeddings, config, progress, folder)
+        )
     except UserError as error:
+        if is_kept:
+            # It has none of its own to stay.
+            remove_page(folder)
         log.context.log.warning(f"The page of {name} stays as it was: {shown(str(error))}")
         return None
     log.metrics({f"page_{part}": metric for part, metric in page.items()})
+    log.run.tags({"page": str(folder / INDEX)})
     log.context.add_output_metadata({"page": dg.MetadataValue.path(str(folder / INDEX))})
     return page
 
@@ -55,9 +70,11 @@ def write_map_page(
     embeddings: Embeddings,
     config: MosaicConfig,
     progress: Progress = silent,
+    folder: Path | None = None,
 ) -> PageReport:
     """Write the page of the collection called ``name``, or what of it has changed.
 
+    It is written to ``folder``, by default that of the collection.
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
@@ -65,6 +82,9 @@ def write_map_page(
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
+    explained = (
+        {} if scores is None else explained_photos(outputs_of(photos), name, image_ids, scores)
+    )
     contents = PageContents(
         title=name,
         columns=grid.columns,
@@ -74,23 +94,12 @@ def write_map_page(
         vectors=embeddings.of(image_ids) if has_vectors else None,
         scores=None if scores is None else scores.table,
         score_name="" if scores is None else scores.class_name,
+        explained=explained,
     )
     return write_page(
-        photos.page_folder(name),
+        folder or photos.page_folder(name),
         contents,
         photos.store.open_working_copy,
-        config.page_settings(),
+        config.page_settings(blur_limit(config)),
         progress,
     )
-
-
-def outputs_of(photos: Photos) -> FolderIOManager:
-    """Return what reads the values of the home that the photos are in."""
-    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
-
-
-def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:
-    """Return the scores of a collection, None if it has none; UserError if they are damaged."""
-    if not outputs.has_value("nsfw_scores", name):
-        return None
-    return outputs.read(NsfwScores, "nsfw_scores", name)

@@ -229,6 +229,7 @@ def _make_report(
             **results.mosaic.settings,
             "shrunk": results.mosaic.shrunk,
             "enlarged": results.mosaic.enlarged,
+            "all_blurred": results.mosaic.all_blurred,
         },
         "page": results.mosaic.page,
         "notes": _notes(metrics, results.grid),
@@ -276,7 +277,7 @@ def _summarise(
             f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
             f"(at random {quality['random_purity']:.0%})"
         )
-    for note in ("shrunk", "enlarged"):
+    for note in ("shrunk", "enlarged", "all_blurred"):
         if report["mosaic"][note]:
             click.echo(report["mosaic"][note])
     if counts["noted"]:

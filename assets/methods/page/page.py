@@ -4,8 +4,8 @@ The order of photos in the data is that of their cells, row by row. A part of th
 file ``data/PART.js``, or in ``data/PART-0.js``, ``data/PART-1.js`` ... for so many photos each.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import printable
+from assets.methods.page.explained import ExplainedPhoto, put_maps
 from assets.methods.page.facts import (
     copies_of,
     name_files,
@@ -33,14 +34,15 @@ from assets.methods.page.likeness import (
 from assets.methods.page.scripts import data_script, fields_of, smallest_type
 from assets.methods.page.tiles import (
     TILE,
-    LoadImage,
     Pyramid,
     draw_cell,
     encode_tile,
     plan_pyramid,
     write_tiles,
 )
+from assets.methods.page.versions import versions_of, with_versions
 from assets.methods.photos.labels import is_identifier
+from assets.methods.plotting.blurring import BLUR_ABOVE, LoadImage, are_blurred
 
 INDEX = "index.html"
 
@@ -64,7 +66,7 @@ class PageSettings:
     ``clear`` the page also has each of these as it is, to be looked at on request.
     """
 
-    blur_above: float | None = 0.8
+    blur_above: float | None = BLUR_ABOVE
     clear: bool = True
 
 
@@ -75,6 +77,7 @@ class PageContents:
     layout: image_id, uri, label, x, y, row, col; a photo may be in it twice. images: those of a
     `Catalogue`. vectors: (n, d) float32 of unit length, in the order of ``layout``; None if
     likeness is not shown. scores: image_id and score, P(``score_name``); None if there are none.
+    explained: by image_id, the maps of what the model of the scores looks at.
     """
 
     title: str
@@ -85,6 +88,7 @@ class PageContents:
     vectors: np.ndarray | None = None
     scores: pd.DataFrame | None = None
     score_name: str = ""
+    explained: Mapping[str, ExplainedPhoto] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,17 @@ def write_page(
         write_tiles(page, photos, pyramid, load_image, progress, threads)
         _put_clear_photos(page, photos, load_image, settings)
         likeness = _put_likeness(page, contents, photos)
-        for name, data in _data(contents, photos, pyramid, settings, likeness):
+        maps = put_maps(page, photos, contents.explained, load_image, settings.clear)
+        if maps:
+            page.put(_data_file("maps"), data_script("maps", {"maps": maps}))
+        for name, data in _data(contents, photos):
             page.put(_data_file(name), data)
+        known = likeness | {"explained": sorted(maps)} | versions_of(page.files, pyramid)
+        fields = known | _map_fields(contents, photos, pyramid, settings)
+        page.put(_data_file("map"), data_script("map", fields))
         for name, file in _browser_files():
             page.put(name, file.read_bytes())
+        page.put(INDEX, with_versions((_BROWSER / INDEX).read_text("utf-8"), page.files).encode())
     return PageReport(
         files=len(page.files),
         bytes=page.n_bytes,
@@ -149,8 +160,7 @@ def _photos_in_order(contents: PageContents, settings: PageSettings) -> pd.DataF
     else:
         scores = contents.scores[["image_id", "score"]].drop_duplicates("image_id")
         photos = photos.merge(scores, on="image_id", how="left")
-    above = settings.blur_above
-    photos["is_blurred"] = photos.score > above if above is not None else False
+    photos["is_blurred"] = are_blurred(photos.score, settings.blur_above)
     return photos.sort_values(["row", "col"], ignore_index=True)
 
 
@@ -190,17 +200,9 @@ def _put_likeness(page: PageFolder, contents: PageContents, photos: pd.DataFrame
     return about | {"codes": True, "recall": recall}
 
 
-def _data(
-    contents: PageContents,
-    photos: pd.DataFrame,
-    pyramid: Pyramid,
-    settings: PageSettings,
-    likeness: dict[str, Any],
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of each other script of data."""
+def _data(contents: PageContents, photos: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each script of data that is not needed at once."""
     names = name_files(photos.uri)
-    fields = likeness | _map_fields(contents, photos, pyramid, settings)
-    yield "map", data_script("map", fields)
     yield "facts", data_script("facts", _facts(contents, photos, names))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
@@ -285,10 +287,10 @@ def _data_file(name: str) -> str:
 
 
 def _browser_files() -> Iterator[tuple[str, Path]]:
-    """Yield the names and the paths of the files that every page has."""
+    """Yield the names and the paths of the files that every page has, but for its index."""
     for file in sorted(_BROWSER.iterdir()):
-        folder = "" if file.name == INDEX else "page/"
-        yield f"{folder}{file.name}", file
+        if file.name != INDEX:
+            yield f"page/{file.name}", file
     package = distribution("XStatic-Leaflet")
     for name in _LEAFLET:
         yield f"leaflet/{name}", Path(str(package.locate_file(f"xstatic/pkg/leaflet/data/{name}")))

@@ -26,7 +26,7 @@ tessera.colour = (() => {
       return ranged(numbers, (score) => score.toFixed(2), 0, 1, true);
     },
     async label() {
-      return listed(map.labelCodes, ["no label", ...map.labels], "label");
+      return listed(map.labelCodes, ["no label", ...(map.labels || [])], "label");
     },
     async folder() {
       const { folders, folderCodes } = await tessera.data.load("facts");
@@ -62,7 +62,7 @@ tessera.colour = (() => {
     };
   }
 
-  /** Texts, the most frequent first, with a colour each. */
+  /** Texts, the most frequent first, with a colour each. @returns {any} */
   function listed(codes, names, what) {
     const many = new Uint32Array(names.length);
     for (const code of codes) many[code]++;

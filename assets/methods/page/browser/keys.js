@@ -53,7 +53,7 @@ tessera.keys = (() => {
     event.preventDefault();
     event.stopPropagation();
     if (arrow) move(arrow);
-    else found[2]();
+    else if (found) found[2]();
   }
 
   function anywhere(event) {

@@ -329,6 +329,46 @@ def test_a_blurred_photo_is_shown_as_it_is_only_when_asked_for(open_page):
     wait(page, "document.querySelector('#photo .shown img')?.naturalWidth > 0")
 
 
+def test_maps_are_blended_over_a_photo_by_a_slider_and_a_blurred_one_stays_so_until_asked(
+    open_page,
+):
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("tessera.photo.open(2)")
+    maps = page.get_by_role("group", name="What the model looks at")
+    maps.get_by_role("button", name="Seen").wait_for()
+    assert not [url for url in asked if "/maps/" in url]
+    # By the keyboard alone.
+    maps.get_by_role("button", name="Photo").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("How to read seen. Model: a <b>model</b>, version 3").wait_for()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert page.evaluate("document.querySelector('#photo .map').style.opacity") == "0.6"
+    slider = page.get_by_label("Map over the photo")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('#photo .map').style.opacity") == "0.61"
+    assert page.evaluate("tessera.photo.current()") == 2
+    maps.get_by_role("button", name="Photo").click()
+    assert page.locator("#photo .map").count() == 0
+
+    page.evaluate(f"tessera.photo.open({N_PHOTOS - 1})")
+    maps.get_by_role("button", name="Deconvnet").click()
+    show = page.get_by_role("button", name="Show this photo as it is")
+    show.wait_for()
+    assert page.locator("#photo .map").count() == 0
+    maps.get_by_role("button", name="Seen").click()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert not [url for url in asked if "clear" in url or "deconvnet" in url]
+    show.click()
+    wait(page, "document.querySelector('#photo .stack img').src.includes('-clear')")
+    maps.get_by_role("button", name="Deconvnet").click()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert page.locator("#photo b").count() == 0
+
+
 def test_both_views_are_one_click_apart(open_page):
     page = open_page()
     page.get_by_role("button", name="Plane").click()
