@@ -176,14 +176,17 @@ class MosaicConfig(_Config):
     blurs none."""
     clear_photos: bool = True
     """Let the page show a blurred photo as it is when somebody asks for it."""
+    landmarks: bool = True
+    """Let the page name groups of like photos, with a photo for each, as a map names places."""
 
     def settings(self) -> MosaicSettings:
         """Return the settings of the mosaic as the method takes them."""
-        return MosaicSettings(**self.model_dump(exclude={"page", "blur_above", "clear_photos"}))
+        of_page = {"page", "blur_above", "clear_photos", "landmarks"}
+        return MosaicSettings(**self.model_dump(exclude=of_page))
 
     def page_settings(self) -> PageSettings:
         """Return the settings of the page as the method takes them."""
-        return PageSettings(self.blur_above, self.clear_photos)
+        return PageSettings(self.blur_above, self.clear_photos, self.landmarks)
 
 
 class NsfwScoresConfig(_Config):

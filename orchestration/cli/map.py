@@ -82,6 +82,7 @@ map_options = all_of(
     setting("--page/--no-page", MosaicConfig),
     setting("--blur-above", MosaicConfig),
     setting("--clear-photos/--no-clear-photos", MosaicConfig),
+    setting("--landmarks/--no-landmarks", MosaicConfig),
     setting("--seed", TsneConfig, GridConfig),
     run_options,
 )

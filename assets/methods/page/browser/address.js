@@ -16,6 +16,7 @@ tessera.address = (() => {
     await tessera.data.loadFor("ids", [photo, like, ...few].filter((one) => one >= 0));
     if (view !== "grid") words.set("view", view);
     words.set("at", `${row.toFixed(2)},${column.toFixed(2)},${zoom.toFixed(2)}`);
+    if (!tessera.landmarks.isOn()) words.set("landmarks", "off");
     if (at.by !== "none") words.set("colour", at.by);
     if (at.kind === "range" && (at.range[0] > 0 || at.range[1] < 1)) words.set("range", at.range.join(","));
     if (at.values.length) words.set("values", at.values.join(","));
@@ -39,6 +40,7 @@ tessera.address = (() => {
       tessera.state.show(words.get("view") === "plane" ? "plane" : "grid");
       const [row, column, zoom] = numbers("at");
       if (zoom !== undefined) tessera.map.look({ row, column, zoom });
+      tessera.landmarks.turn(words.get("landmarks") !== "off");
       const range = numbers("range");
       await tessera.colour.colour(words.get("colour") || "none", {
         range: range.length === 2 ? range : undefined, values: numbers("values"),
@@ -62,7 +64,7 @@ tessera.address = (() => {
   }
 
   tessera.whenReady(() => {
-    for (const what of ["view", "lit", "selected", "photo", "filter", "similar"]) tessera.on(what, changed);
+    for (const what of ["view", "lit", "selected", "photo", "filter", "similar", "landmarks"]) tessera.on(what, changed);
     tessera.map.onMoveEnd(changed);
     tessera.byId("select-name").addEventListener("input", changed);
     addEventListener("hashchange", read);

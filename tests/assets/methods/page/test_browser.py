@@ -343,6 +343,79 @@ def test_both_views_are_one_click_apart(open_page):
     wait(page, "!tessera.marks.isTravelling()")
 
 
+def landmarks(page: "Page") -> list[dict[str, float]]:
+    """Where the landmarks are, in px."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.landmark')].map((one) => one.getBoundingClientRect())"
+    )
+
+
+def apart(boxes: list[dict[str, float]]) -> bool:
+    return not any(
+        one["left"] < other["right"]
+        and other["left"] < one["right"]
+        and one["top"] < other["bottom"]
+        and other["top"] < one["bottom"]
+        for place, one in enumerate(boxes)
+        for other in boxes[:place]
+    )
+
+
+def test_landmarks_name_groups_in_both_views_and_lead_to_them(open_page):
+    page = open_page(reduced_motion="reduce", width=390, height=844)
+    page.locator(".landmark").first.wait_for()
+    names = page.evaluate("tessera.data.has('landmarks').names")
+    assert any("<b>" in name for name in names)
+    assert set(page.locator(".landmark").all_inner_texts()) <= {*names}
+    for view in ("Plane", "Grid"):
+        page.get_by_role("button", name=view).click()
+        assert landmarks(page)
+        assert apart(landmarks(page))
+    # Below the pointer there is a landmark and no photo.
+    page.locator(".landmark").first.hover()
+    assert state(page, "hover") == -1
+    before = page.evaluate("tessera.map.sight().zoom")
+    page.locator(".landmark").first.click()
+    assert page.evaluate("tessera.map.sight().zoom") > before
+    assert page.evaluate("tessera.photo.current()") == -1
+    # They give way where photos are large, and where photos are lit.
+    page.evaluate("tessera.map.look({row: 2, column: 2, zoom: 7})")
+    assert landmarks(page) == []
+    page.get_by_role("button", name="Show the whole map").click()
+    page.locator(".landmark").first.wait_for()
+    page.get_by_role("searchbox").fill("bird 0")
+    wait(page, "!document.querySelector('.landmark')")
+    page.evaluate("tessera.state.lightAll()")
+    assert landmarks(page)
+
+
+def test_landmarks_are_reached_by_the_keyboard_and_can_be_turned_off(open_page):
+    page = open_page(reduced_motion="reduce", width=390, height=844)
+    page.locator(".landmark").first.wait_for()
+    assert all(box["left"] >= 0 and box["right"] <= 390 for box in landmarks(page))
+    page.locator("#map").focus()
+    page.keyboard.press("Tab")
+    focused = "document.activeElement.dataset.group"
+    first = page.evaluate(focused)
+    many = len(landmarks(page))
+    page.keyboard.press("ArrowRight")
+    assert (page.evaluate(focused) != first) == (many > 1)
+    assert page.evaluate("document.activeElement.ariaLabel").startswith("Go to ")
+    before = page.evaluate("tessera.map.sight().zoom")
+    page.keyboard.press("Enter")
+    assert page.evaluate("tessera.map.sight().zoom") > before
+    assert page.evaluate("document.activeElement.id") == "map"
+    assert state(page, "focus") >= 0
+    page.keyboard.press("0")
+    page.locator(".landmark").first.wait_for()
+    page.keyboard.press("l")
+    assert landmarks(page) == []
+    wait(page, "location.hash.includes('landmarks=off')")
+    assert not page.evaluate("tessera.landmarks.isOn()")
+    page.get_by_role("button", name="Landmarks").click()
+    assert landmarks(page)
+
+
 def test_nothing_travels_where_less_motion_is_asked_for(open_page):
     page = open_page(reduced_motion="reduce")
     page.get_by_role("button", name="Plane").click()
