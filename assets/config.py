@@ -66,6 +66,9 @@ class RawImagesConfig(_Config):
     """Number of frames of an animation that are scored, spread over its whole length, or all."""
     allow_private_addresses: bool = False
     """Allow downloads from private and loopback addresses, such as http://192.168.0.5/."""
+    only: str | None = None
+    """CSV or Parquet file with a column image_id, such as a selection that was saved on the page of
+    a map. Other photos of the source are left out."""
 
     def settings(self, workers: int | None = None, follow_links: bool = False) -> CatalogueSettings:
         """Return the settings as the method takes them, for so many ``workers``.
@@ -84,6 +87,7 @@ class RawImagesConfig(_Config):
             workers,
             follow_links,
             parse_frames(self.frames),
+            self.only,
         )
 
 
@@ -178,10 +182,12 @@ class MosaicConfig(_Config):
     """Let the page show a blurred photo as it is when somebody asks for it."""
     landmarks: bool = True
     """Let the page name groups of like photos, with a photo for each, as a map names places."""
+    scores_of: str | None = None
+    """Collection whose scores the page shows, and blurs by, if this one was not scored."""
 
     def settings(self) -> MosaicSettings:
         """Return the settings of the mosaic as the method takes them."""
-        of_page = {"page", "blur_above", "clear_photos", "landmarks"}
+        of_page = {"page", "blur_above", "clear_photos", "landmarks", "scores_of"}
         return MosaicSettings(**self.model_dump(exclude=of_page))
 
     def page_settings(self) -> PageSettings:
@@ -297,6 +303,9 @@ class LabelledImagesConfig(_Config):
     test: float = 0.2
     """Share of the images for testing, where the manifest names no split. The three shares sum
     to 1."""
+    corrections: list[str] = Field(default=[])
+    """CSV or Parquet file with columns image_id and label, such as a selection that was saved on
+    the page of a map. Its labels replace those of the source; of several files the last counts."""
 
     def settings(self, near_distance: int) -> LabelSettings:
         """Return the settings as the method takes them, near-duplicates being the catalogue's."""

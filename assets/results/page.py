@@ -66,7 +66,7 @@ def write_map_page(
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
-    scores = current_scores(outputs_of(photos), name)
+    scores = scores_for(outputs_of(photos), name, config)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
@@ -113,6 +113,18 @@ def _classes_of(backbone: str, fingerprint: str, vectors: np.ndarray) -> Naming 
 def outputs_of(photos: Photos) -> FolderIOManager:
     """Return what reads the values of the home that the photos are in."""
     return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
+
+
+def scores_for(outputs: FolderIOManager, name: str, config: MosaicConfig) -> NsfwScores | None:
+    """Return the scores that the pictures of a map go by.
+
+    Those of the collection itself, or else those of the collection whose photos were selected: what
+    is blurred in one map is blurred in the other. UserError is raised if they are damaged.
+    """
+    scores = current_scores(outputs, name)
+    if scores is None and config.scores_of is not None:
+        scores = current_scores(outputs, config.scores_of)
+    return scores
 
 
 def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:

@@ -4,7 +4,7 @@ The order of photos in the data is that of their cells, row by row. A part of th
 file ``data/PART.js``, or in ``data/PART-0.js``, ``data/PART-1.js`` ... for so many photos each.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from math import ceil
@@ -16,6 +16,7 @@ import pandas as pd
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import printable
+from assets.methods.page.changes import MapChanges, changes_fields
 from assets.methods.page.facts import (
     copies_of,
     name_files,
@@ -87,6 +88,7 @@ class PageContents:
     likeness is not shown. scores: image_id and score, P(``score_name``); None if there are none.
     classes: returns what a network takes photos for, by their vectors (n, d): names, and the place
     of each photo's among them; None where it tells nothing. ``classes_of`` stands for that network.
+    changes: what led to the maps of the collection that are kept; None if nobody keeps them.
     """
 
     title: str
@@ -99,6 +101,7 @@ class PageContents:
     score_name: str = ""
     classes: Callable[[np.ndarray], Naming | None] | None = None
     classes_of: str = ""
+    changes: Sequence[MapChanges] | None = None
 
 
 @dataclass(frozen=True)
@@ -253,6 +256,8 @@ def _data(
     fields = likeness | _map_fields(contents, photos, pyramid, settings)
     yield "map", data_script("map", fields)
     yield "facts", data_script("facts", _facts(contents, photos, names))
+    if contents.changes:
+        yield "changes", data_script("changes", changes_fields(contents.changes, photos.image_id))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
     yield from _in_files("names", len(photos), {"names": names.names})
@@ -290,6 +295,7 @@ def _map_fields(
         "blurred": np.flatnonzero(photos.is_blurred).tolist(),
         "clear": settings.clear,
         "landmarks": settings.landmarks,
+        "changes": bool(contents.changes),
     }
 
 
