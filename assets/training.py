@@ -22,6 +22,7 @@ from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, check_labels, label_images
+from assets.methods.photos.selection import read_corrections
 from assets.methods.photos.source import read_labels
 from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
@@ -81,14 +82,17 @@ def labelled_images(
         settings = config.settings(reading.near_distance)
         data = None
         try:
-            rows = read_labels(collection.source, reading.fetch, collection.follow_links)
+            corrections = read_corrections(config.corrections)
+            rows = read_labels(
+                collection.source, reading.fetch, collection.follow_links, not corrections
+            )
             # What accompanies a photo in a folder has no label.
             rows = rows[~rows["uri"].isin(raw_images.companions["uri"])]
-            check_labels(rows, settings)
+            check_labels(rows, settings, corrections.values())
         except NotApplicableError as reason:
             context.log.warning(f"Skipped, as nothing here is labelled. {shown(str(reason))}")
         else:
-            data = label_images(rows, raw_images.images, raw_images.rejects, settings)
+            data = label_images(rows, raw_images.images, raw_images.rejects, settings, corrections)
             log.metrics(label_metrics(data))
             log.table("findings.csv", data.findings)
             for note in data.notes:

@@ -49,7 +49,7 @@ def blurred_photos(
     limit = blur_limit(config)
     if limit is None:
         return frozenset()
-    scores = scores or current_scores(outputs_of(photos), name)
+    scores = scores or scores_for(outputs_of(photos), name, config)
     if scores is None:
         return frozenset()
     return frozenset(scores.table.image_id[are_blurred(scores.table.score, limit)])
@@ -85,6 +85,18 @@ def blurred_or_all(
 def outputs_of(photos: Photos) -> FolderIOManager:
     """Return what reads the values of the home that the photos are in."""
     return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
+
+
+def scores_for(outputs: FolderIOManager, name: str, config: MosaicConfig) -> NsfwScores | None:
+    """Return the scores that the pictures of a map go by.
+
+    Those of the collection itself, or else those of the collection whose photos were selected: what
+    is blurred in one map is blurred in the other. UserError is raised if they are damaged.
+    """
+    scores = current_scores(outputs, name)
+    if scores is None and config.scores_of is not None:
+        scores = current_scores(outputs, config.scores_of)
+    return scores
 
 
 def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:

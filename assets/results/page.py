@@ -1,21 +1,26 @@
 """The page of a collection's map, kept below the home and brought up to date there."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
-from assets.config import MosaicConfig
+from assets.config import EmbeddingsConfig, MosaicConfig, config_of
 from assets.io_managers import KEEP_TAG
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
+from assets.methods.models.backbones import backbone_fingerprint
+from assets.methods.models.class_head import load_class_head
 from assets.methods.page.folder import link_newest_page, remove_page
+from assets.methods.page.landmarks import Naming
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
-from assets.results.blurring import blur_limit, current_scores, outputs_of
+from assets.results.blurring import blur_limit, outputs_of, scores_for
 from assets.results.explained import explained_photos
 from assets.steps import Step
 from assets.values import Embeddings, GridAssignment
@@ -78,7 +83,7 @@ def write_map_page(
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
-    scores = current_scores(outputs_of(photos), name)
+    scores = scores_for(outputs_of(photos), name, config)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
@@ -95,6 +100,8 @@ def write_map_page(
         scores=None if scores is None else scores.table,
         score_name="" if scores is None else scores.class_name,
         explained=explained,
+        classes=partial(_classes_of, _backbone(photos, name), embeddings.fingerprint),
+        classes_of=embeddings.fingerprint,
     )
     return write_page(
         folder or photos.page_folder(name),
@@ -103,3 +110,22 @@ def write_map_page(
         config.page_settings(blur_limit(config)),
         progress,
     )
+
+
+def _backbone(photos: Photos, name: str) -> str:
+    return config_of(EmbeddingsConfig, photos.registered(name).settings).backbone
+
+
+def _classes_of(backbone: str, fingerprint: str, vectors: np.ndarray) -> Naming | None:
+    """Return what the network takes the photos of ``vectors`` for; None if it does not say.
+
+    ``fingerprint`` is that of the network that the vectors are of.
+    """
+    try:
+        head = load_class_head(backbone)
+        if head is None or backbone_fingerprint(backbone) != fingerprint:
+            return None
+    except UserError:
+        # What has made the vectors is not there any more, or is out of reach.
+        return None
+    return list(head.class_names), head.classes_of(vectors)

@@ -4,7 +4,7 @@ The order of photos in the data is that of their cells, row by row. A part of th
 file ``data/PART.js``, or in ``data/PART-0.js``, ``data/PART-1.js`` ... for so many photos each.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from math import ceil
@@ -16,6 +16,7 @@ import pandas as pd
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import printable
+from assets.methods.page.changes import MapChanges, changes_fields
 from assets.methods.page.explained import ExplainedPhoto, put_maps
 from assets.methods.page.facts import (
     copies_of,
@@ -23,8 +24,15 @@ from assets.methods.page.facts import (
     name_labels,
     near_groups_of,
     taken_seconds,
+    without_common,
 )
 from assets.methods.page.folder import PageFolder
+from assets.methods.page.landmarks import (
+    Naming,
+    PlacedPhotos,
+    find_landmarks,
+    landmarks_source,
+)
 from assets.methods.page.likeness import (
     N_NEIGHBOURS,
     encode_vectors,
@@ -56,6 +64,7 @@ MOST_WITH_CODES = 200_000
 _LARGEST = np.iinfo(np.uint16).max
 _NO_SCORE = _LARGEST
 _CODES = "data/codes.js"
+_LANDMARKS = "data/landmarks.js"
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,13 @@ class PageSettings:
     """How a page is made.
 
     Photos with a score above ``blur_above`` are drawn grey and blurred; None blurs none. With
-    ``clear`` the page also has each of these as it is, to be looked at on request.
+    ``clear`` the page also has each of these as it is, to be looked at on request. ``landmarks``
+    are groups of like photos, with a photo and a name each.
     """
 
     blur_above: float | None = BLUR_ABOVE
     clear: bool = True
+    landmarks: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,9 @@ class PageContents:
     layout: image_id, uri, label, x, y, row, col; a photo may be in it twice. images: those of a
     `Catalogue`. vectors: (n, d) float32 of unit length, in the order of ``layout``; None if
     likeness is not shown. scores: image_id and score, P(``score_name``); None if there are none.
+    classes: returns what a network takes photos for, by their vectors (n, d): names, and the place
+    of each photo's among them; None where it tells nothing. ``classes_of`` stands for that network.
+    changes: what led to the maps of the collection that are kept; None if nobody keeps them.
     explained: by image_id, the maps of what the model of the scores looks at.
     """
 
@@ -89,6 +103,9 @@ class PageContents:
     scores: pd.DataFrame | None = None
     score_name: str = ""
     explained: Mapping[str, ExplainedPhoto] = field(default_factory=dict)
+    classes: Callable[[np.ndarray], Naming | None] | None = None
+    classes_of: str = ""
+    changes: Sequence[MapChanges] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,8 @@ def write_page(
         write_tiles(page, photos, pyramid, load_image, progress, threads)
         _put_clear_photos(page, photos, load_image, settings)
         likeness = _put_likeness(page, contents, photos)
+        if settings.landmarks:
+            _put_landmarks(page, contents, photos)
         maps = put_maps(page, photos, contents.explained, load_image, settings.clear)
         if maps:
             page.put(_data_file("maps"), data_script("maps", {"maps": maps}))
@@ -200,10 +219,47 @@ def _put_likeness(page: PageFolder, contents: PageContents, photos: pd.DataFrame
     return about | {"codes": True, "recall": recall}
 
 
+def _put_landmarks(page: PageFolder, contents: PageContents, photos: pd.DataFrame) -> None:
+    """Put the landmarks in, unless those of the same photos are there."""
+    points, _, _ = _points(photos)
+    vectors = points.astype(np.float32)
+    if contents.vectors is not None:
+        vectors = contents.vectors[photos.place.to_numpy()]
+    placed = PlacedPhotos(
+        vectors,
+        photos[["row", "col"]].to_numpy(np.int64),
+        points.astype(np.int64),
+        photos.is_blurred.to_numpy(bool),
+        contents.columns,
+        contents.rows,
+    )
+    classes = contents.classes if contents.vectors is not None else None
+    namings = _namings(photos)
+    source = landmarks_source(placed, namings, contents.classes_of if classes else "")
+    if not page.keeps(_LANDMARKS, source):
+        found = find_landmarks(placed, namings, lambda: classes(vectors) if classes else None)
+        found["names"] = [printable(name) for name in found["names"]]
+        page.put(_LANDMARKS, data_script("landmarks", found), source)
+
+
+def _namings(photos: pd.DataFrame) -> list[Naming]:
+    """Return what photos may be called by: their labels, and their folders."""
+    namings = []
+    if photos.label.notna().any() and not is_identifier(photos.label):
+        labels, codes = name_labels(photos.label)
+        namings.append((labels, codes.astype(np.int64) - 1))
+    names = name_files(photos.uri)
+    if len(names.folders) > 1:
+        namings.append((without_common(names.folders), names.folder_codes.astype(np.int64)))
+    return namings
+
+
 def _data(contents: PageContents, photos: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each script of data that is not needed at once."""
     names = name_files(photos.uri)
     yield "facts", data_script("facts", _facts(contents, photos, names))
+    if contents.changes:
+        yield "changes", data_script("changes", changes_fields(contents.changes, photos.image_id))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
     yield from _in_files("names", len(photos), {"names": names.names})
@@ -217,9 +273,7 @@ def _map_fields(
     if photos.label.notna().any() and not is_identifier(photos.label):
         labels, codes = name_labels(photos.label)
         label_codes = smallest_type(codes)
-    points = photos[["x", "y"]].to_numpy(np.float64)
-    lowest, spread = points.min(axis=0), np.ptp(points, axis=0).max() or 1.0
-    scaled = np.rint((points - lowest) / spread * _LARGEST).astype(np.uint16)
+    scaled, lowest, spread = _points(photos)
     cells = (photos.row * contents.columns + photos.col).to_numpy(np.uint32)
     return {
         "title": printable(contents.title),
@@ -234,7 +288,7 @@ def _map_fields(
         "x": scaled[:, 0],
         "y": scaled[:, 1],
         "lowest": lowest.tolist(),
-        "spread": float(spread),
+        "spread": spread,
         "scores": None if contents.scores is None else _score_column(photos.score.to_numpy(float)),
         "scoreName": printable(contents.score_name),
         "labels": labels,
@@ -242,7 +296,16 @@ def _map_fields(
         "blurAbove": settings.blur_above,
         "blurred": np.flatnonzero(photos.is_blurred).tolist(),
         "clear": settings.clear,
+        "landmarks": settings.landmarks,
+        "changes": bool(contents.changes),
     }
+
+
+def _points(photos: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return x and y as whole numbers, uint16 (n, 2), the lowest of each, and how far they go."""
+    points = photos[["x", "y"]].to_numpy(np.float64)
+    lowest, spread = points.min(axis=0), np.ptp(points, axis=0).max() or 1.0
+    return np.rint((points - lowest) / spread * _LARGEST).astype(np.uint16), lowest, float(spread)
 
 
 def _score_column(scores: np.ndarray) -> np.ndarray:

@@ -59,6 +59,7 @@ tessera.map = (() => {
     }).observe(container);
     leaflet.on("dragstart", () => { isWhole = false; });
     leaflet.on("zoomstart", () => { isWhole = false; });
+    leaflet.on("zoomstart zoomend", ({ type }) => container.classList.toggle("zooms", type === "zoomstart"));
     tessera.marks.prepare();
     showAll(false);
   }
@@ -142,7 +143,7 @@ tessera.map = (() => {
   }
 
   function moved(event) {
-    if (event.pointerType === "touch" || event.buttons) return hover(-1);
+    if (event.pointerType === "touch" || event.buttons || event.target.closest(".landmark")) return hover(-1);
     hover(photoUnder(event), event);
   }
 
@@ -182,6 +183,12 @@ tessera.map = (() => {
     else if (!leaflet.getBounds().pad(-0.12).contains(at)) leaflet.panTo(at, { animate });
   }
 
+  /** Show a part of the map, but no photo larger than the deepest tiles. @param {{left: number, top: number, right: number, bottom: number}} box in cells */
+  function fit(box) {
+    const part = L.latLngBounds([box.top, box.left], [box.bottom, box.right]).pad(0.12);
+    leaflet.fitBounds(part, { animate: !tessera.isCalm(), maxZoom: data.deepest - 1 });
+  }
+
   /** @param {boolean} [animate] */
   function showAll(animate = !tessera.isCalm()) {
     leaflet.fitBounds(bounds, { padding: [18, 18], animate });
@@ -207,5 +214,5 @@ tessera.map = (() => {
   const drag = (isOn) => (isOn ? leaflet.dragging.enable() : leaflet.dragging.disable());
 
   tessera.whenReady(start);
-  return { seen, boxOf, bring, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
+  return { seen, boxOf, bring, fit, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
 })();

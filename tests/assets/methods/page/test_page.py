@@ -93,8 +93,9 @@ def test_new_scores_change_only_what_they_touch(write, album):
     scores.loc[0, "score"] = 0.95
     after = write(scores=scores)
     assert (before.blurred, after.blurred) == (BLURRED, BLURRED + 1)
-    # A tile of each zoom, the photo as it is, the data, and the index, which has their versions.
-    assert after.written == 3 + 1 + 1 + 1
+    # A tile of each zoom, the photo as it is, the data, the landmarks, and the index, which has
+    # their versions.
+    assert after.written == 3 + 1 + 1 + 1 + 1
 
 
 def test_photos_are_blurred_above_the_score_and_never_without_scores(write):
