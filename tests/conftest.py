@@ -33,11 +33,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # `make test` gives each file to one worker, in this order; the longest file must not come last.
 LONGEST_FIRST = (
     "e2e/test_dev.py",
+    "e2e/test_serve.py",
     "e2e/test_pages.py",
     "e2e/test_map.py",
-    "e2e/test_explain.py",
-    "e2e/test_serve.py",
     "e2e/test_readme.py",
+    "e2e/test_explain.py",
     "e2e/test_train.py",
     "e2e/test_serve_hostile.py",
     "e2e/test_terminal.py",

@@ -20,8 +20,11 @@ def has_commands_of_its_own(page: Path) -> bool:
     return page.name not in APART and bool(set(commands(page)) - set(commands(README)))
 
 
+PAGES = list(filter(has_commands_of_its_own, DOCS))
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", filter(has_commands_of_its_own, DOCS), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_runs(page, checkout):
     checkout.run_page(page)
 
