@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[Faulty
             yield world
 
 
-def _told(event: str, name: str) -> list[tuple[str, str, str]]:
+def _notices(event: str, name: str) -> list[tuple[str, str, str]]:
     """Return the notices of all faults of a collection: one a fault, and none of a warning."""
     return sorted((event, name, fault.check) for fault in ERRORS)
 
@@ -117,7 +117,7 @@ def test_the_command_finds_it_and_names_it(checked, fault):
 
 def test_the_other_two_collections_pass(world, checked):
     document, junit, _, told = checked
-    assert told == _told("opened", BAD)
+    assert told == _notices("opened", BAD)
     for one in document["collections"]:
         assert one["passed"] == (one["name"] in GOOD)
     for name in GOOD:
@@ -157,10 +157,10 @@ def test_the_button_of_the_checks_tab_finds_each(world, checked):
 
     world.store(BAD, of_collection(world.sound))
     assert world.press_button(button).success
-    assert world.told() == _told("over", BAD)
+    assert world.told() == _notices("over", BAD)
     world.store(BAD, of_collection(world.faulty))
     assert not world.press_button(button).success
-    assert world.told() == _told("opened", BAD)
+    assert world.told() == _notices("opened", BAD)
 
 
 def _pointers(world: FaultyHome, name: str) -> dict[str, str | None]:
@@ -182,13 +182,13 @@ def test_a_run_finds_each_fails_and_leaves_the_last_good_values_current(world, c
     assert set(waiting.checks) == {f"{one.asset}/{one.check}" for one in ERRORS}
     assert pointed_at(folder) == {before["embeddings"], waiting.generation}
     # Of each fault, and not of the run.
-    assert world.told() == _told("opened", name)
+    assert world.told() == _notices("opened", name)
 
     # The bad one is what a check looks at, and what a person may accept.
     assert run_tessera("check", name) == 1
     assert run_tessera("accept", name) == 0
     assert "embeddings" in capsys.readouterr().out
-    assert world.told() == _told("over", name)
+    assert world.told() == _notices("over", name)
     assert current_in(folder) == waiting.generation
     assert pointed_at(folder) == {waiting.generation}
     assert run_tessera("accept", name) == 2
