@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.config import MosaicConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, outputs_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
@@ -61,7 +61,7 @@ def write_map_page(
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
-    scores = current_scores(outputs_of(photos), name)
+    scores = current_scores(outputs_of(Path(photos.home)), name)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
@@ -82,11 +82,6 @@ def write_map_page(
         config.page_settings(),
         progress,
     )
-
-
-def outputs_of(photos: Photos) -> FolderIOManager:
-    """Return what reads the values of the home that the photos are in."""
-    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
 
 
 def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:

@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
 from assets.resources.photos import Photos
@@ -129,9 +129,7 @@ def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, 
     assert again["output"]["status"]["code"] == READY
     if folder := os.environ.get("TESSERA_SCREENSHOTS"):
         Path(folder, "served_mosaic.jpg").write_bytes(picture.read_bytes())
-    grid = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
-        GridAssignment, "grid_assignment", app
-    )
+    grid = outputs_of(shared_home).read(GridAssignment, "grid_assignment", app)
     # Measured: 0.9 and more; at random 0.06.
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
 
@@ -198,9 +196,7 @@ def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_phot
     query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
     hits = service.client.post("/v2/searches/", json=query, headers=headers).json()["hits"]
     ids = [image_id(photo.read_bytes()) for photo in photos[:5]]
-    made = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
-        Embeddings, "embeddings", "vectors"
-    )
+    made = outputs_of(shared_home).read(Embeddings, "embeddings", "vectors")
     np.testing.assert_array_equal(np.float32(vectors), made.of(ids))
     assert hits[0]["input"]["id"] == posted[3]["id"]
     assert hits[0]["score"] == pytest.approx(1, abs=1e-5)

@@ -2,7 +2,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.resources.tracking import DAGSTER_RUN, Tracking
 from orchestration.housekeeping.unchanged_runs import UNCHANGED_TAG, replace_former
 from orchestration.instance import open_instance
@@ -28,7 +28,7 @@ def night(kept_home):
                 instance=instance,
                 partition_key="birds",
                 tags={"value": str(value), **tags},
-                resources={"io_manager": FolderIOManager(base_folder=str(kept_home / "outputs"))},
+                resources={"io_manager": outputs_of(kept_home)},
             )
             tracked = {DAGSTER_RUN: result.run_id, "dagster.partition": "birds"}
             made = tracking.client.create_run(tracking.experiment_id, tags=tracked)
