@@ -218,6 +218,11 @@ class FolderIOManager(dg.ConfigurableIOManager):
         return folder / generation if generation else None
 
 
+def outputs_of(home: Path) -> FolderIOManager:
+    """Return what reads and writes the values of the assets of a home."""
+    return FolderIOManager(base_folder=str(home / "outputs"))
+
+
 def _required(folder: Path, generation: str | None) -> Path:
     """Return the folder of a value; raises UserError if there is none."""
     if generation is None:

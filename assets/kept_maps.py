@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import PrivateAttr
 
 from assets.config import StayConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.common.checksums import DamagedFileError, read_sealed, write_sealed
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
@@ -103,7 +103,7 @@ class KeptMaps(dg.ConfigurableResource):
     def _start(self, name: str, number: int | None) -> GridAssignment | None:
         if number is not None:
             return self.kept(name, number)
-        outputs = FolderIOManager(base_folder=str(Path(self.home, "outputs")))
+        outputs = outputs_of(Path(self.home))
         try:
             current = outputs.read(GridAssignment, "grid_assignment", name)
             # A visualization of some photos has taken the place of the collection's map.

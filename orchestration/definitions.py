@@ -6,10 +6,8 @@ from typing import Any
 import dagster as dg
 
 from assets import nsfw, photo_map, training
-from assets.checks import nsfw as nsfw_checks
-from assets.checks import photo_map as photo_map_checks
-from assets.checks import training as training_checks
-from assets.io_managers import FolderIOManager
+from assets.checks.all_checks import ALL_CHECKS
+from assets.io_managers import outputs_of
 from assets.kept_maps import KeptMaps
 from assets.resources.compute import Compute
 from assets.resources.home import home_folder
@@ -53,7 +51,7 @@ def build_resources(
         strict=strict_tracking,
     )
     return {
-        "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
+        "io_manager": outputs_of(home),
         "photos": Photos(home=str(home)),
         "maps": KeptMaps(home=str(home)),
         "compute": compute or Compute(),
@@ -67,7 +65,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors that run on ``resources``."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules([photo_map, nsfw, training, health]),
-        asset_checks=[*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS],
+        asset_checks=ALL_CHECKS,
         jobs=[*JOBS.values(), house_keeping],
         schedules=[nightly, nightly_moderation, nightly_gc, health_after_the_night],
         sensors=[

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from assets.config import MosaicConfig, NsfwScoresConfig, config_of
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, outputs_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from assets.methods.plotting.blurring import BLUR_ABOVE, are_blurred
@@ -49,7 +49,7 @@ def blurred_photos(
     limit = blur_limit(config)
     if limit is None:
         return frozenset()
-    scores = scores or scores_for(outputs_of(photos), name, config)
+    scores = scores or scores_for(outputs_of(Path(photos.home)), name, config)
     if scores is None:
         return frozenset()
     return frozenset(scores.table.image_id[are_blurred(scores.table.score, limit)])
@@ -80,11 +80,6 @@ def blurred_or_all(
         )
         log.context.log.warning(note)
         return frozenset(all_ids), note
-
-
-def outputs_of(photos: Photos) -> FolderIOManager:
-    """Return what reads the values of the home that the photos are in."""
-    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
 
 
 def scores_for(outputs: FolderIOManager, name: str, config: MosaicConfig) -> NsfwScores | None:

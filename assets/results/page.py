@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 
 from assets.config import EmbeddingsConfig, MosaicConfig, config_of
-from assets.io_managers import KEEP_TAG
+from assets.io_managers import KEEP_TAG, outputs_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
@@ -20,7 +20,7 @@ from assets.methods.page.landmarks import Naming
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
-from assets.results.blurring import blur_limit, outputs_of, scores_for
+from assets.results.blurring import blur_limit, scores_for
 from assets.results.explained import explained_photos
 from assets.steps import Step
 from assets.values import Embeddings, GridAssignment
@@ -83,12 +83,14 @@ def write_map_page(
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
-    scores = scores_for(outputs_of(photos), name, config)
+    scores = scores_for(outputs_of(Path(photos.home)), name, config)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
     explained = (
-        {} if scores is None else explained_photos(outputs_of(photos), name, image_ids, scores)
+        {}
+        if scores is None
+        else explained_photos(outputs_of(Path(photos.home)), name, image_ids, scores)
     )
     contents = PageContents(
         title=name,

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assets.methods.common.loopback import is_loopback
 from orchestration.api.context import Caller, RequestContext
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.keys import OPEN_APP, KeyLimits
@@ -16,7 +17,6 @@ from orchestration.api.logs import log_fault, log_request
 from orchestration.api.rate_limits import RateLimits
 from orchestration.api.replies import error_response
 from orchestration.api.service import Service
-from orchestration.api.settings import is_loopback
 
 BODY_SECONDS = 60.0
 

@@ -5,6 +5,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from assets.methods.common.loopback import is_loopback
 from assets.resources.collections import INPUTS_SOURCE, collection_for
 from assets.resources.outages import TrackingError
 from orchestration.api.image_addresses import ImageAddresses
@@ -14,7 +15,7 @@ from orchestration.api.inputs.images import fetch_limits
 from orchestration.api.inputs.intake import Intake
 from orchestration.api.keys import KeyRing
 from orchestration.api.metrics import Metrics
-from orchestration.api.settings import ServeSettings, is_loopback
+from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations.placements import Placements
 from orchestration.api.visualizations.served_visualizations import Visualizations
 from orchestration.definitions import build_resources

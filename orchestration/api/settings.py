@@ -1,8 +1,8 @@
 """The settings of the HTTP service."""
 
-import ipaddress
 from dataclasses import dataclass, field
 
+from assets.methods.common.loopback import LOOPBACK
 from assets.methods.photos.animation import DEFAULT_FRAMES
 from assets.resources.compute import Compute
 
@@ -18,7 +18,7 @@ class ServeSettings:
     ``frames`` of an animation that is sent to a model are scored.
     """
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = 8000
     runs_at_once: int | None = None
     download_seconds: float = 20.0
@@ -28,11 +28,3 @@ class ServeSettings:
     allow_private_addresses: bool = False
     public_url: str | None = None
     compute: Compute = field(default_factory=Compute)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or an IP address is the loopback of this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

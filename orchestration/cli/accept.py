@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from assets.generations import make_current, mark, origin_of, waiting_of
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.common.errors import UserError
 from assets.resources.collections import CollectionRegistry
 from assets.resources.home import home_folder
@@ -31,9 +31,9 @@ def command(name: str, out: Path | None) -> None:
     collection = CollectionRegistry(home_folder()).get(name)
     if out is not None:
         check_output_folder(out, collection.source)
-    base = home_folder() / "outputs"
+    outputs = outputs_of(home_folder())
     with exclusive_lock(name), open_instance() as instance:
-        waits = waiting_of(base, name)
+        waits = waiting_of(Path(outputs.base_folder), name)
         if not waits:
             raise UserError(f"Nothing of {name} waits to be accepted.")
         runs = {}
@@ -46,6 +46,6 @@ def command(name: str, out: Path | None) -> None:
     click.echo(f"{name}: {', '.join(sorted(runs))} are current now.")
     click.echo(f"Failed, and accepted: {', '.join(sorted(failed))}")
     if out is not None and run is not None:
-        write_map(FolderIOManager(base_folder=str(base)), run, collection, out, begun)
+        write_map(outputs, run, collection, out, begun)
     elif out is not None:
         raise UserError(f"No map of {name} was among them, so nothing was written to {out}.")

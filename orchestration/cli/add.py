@@ -6,7 +6,7 @@ import click
 
 from assets.config import catalogue_settings
 from assets.methods.common.errors import UserError
-from assets.methods.common.shown_text import printable_uri, shown, without_secrets
+from assets.methods.common.shown_text import printable_uri, shown, shown_uri
 from assets.methods.photos.rejects import Reason
 from assets.methods.photos.source import list_source
 from assets.resources.collections import (
@@ -61,12 +61,8 @@ def command(
     before = CollectionRegistry(home_folder()).find(name)
     with open_instance() as instance:
         register(instance, collection)
-    moved = f" (was at {_shown(before.source)})" if before and before.source != source else ""
-    click.echo(f"{name}: {found} at {_shown(source)}{moved}")
-
-
-def _shown(source: str) -> str:
-    return printable_uri(without_secrets(source))
+    moved = f" (was at {shown_uri(before.source)})" if before and before.source != source else ""
+    click.echo(f"{name}: {found} at {shown_uri(source)}{moved}")
 
 
 def _found(collection: Collection) -> str:
@@ -81,7 +77,7 @@ def _found(collection: Collection) -> str:
         example = f"for example {printable_uri(missing[0].uri)}: {shown(detail)}"
     if missing and not listing.files:
         raise UserError(
-            f"None of the {len(missing):,} files that {_shown(collection.source)} names can be "
+            f"None of the {len(missing):,} files that {shown_uri(collection.source)} names can be "
             f"read; {example}."
         )
     found = f"{len(listing.files):,} files"

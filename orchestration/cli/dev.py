@@ -12,13 +12,13 @@ import click
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.loopback import LOOPBACK
 from assets.methods.common.shown_text import shown
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
 from orchestration.instance import open_instance, prepare_home
 from orchestration.queue_processes import MARK, QueueProcesses
 
-LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 15
 
 

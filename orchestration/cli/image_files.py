@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assets.config import RawImagesConfig
 from assets.methods.attribution.target import Target
-from assets.methods.common.shown_text import printable_uri, shown, without_secrets
+from assets.methods.common.shown_text import shown, shown_uri
 from assets.methods.photos.catalogue import CatalogueSettings, find_original
 from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
@@ -52,7 +52,7 @@ class ImageFiles:
         return True
 
     def _leave_out(self, image: str, why: str) -> None:
-        name = printable_uri(without_secrets(image))
+        name = shown_uri(image)
         self._notify(f"tessera: {name} was left out: {shown(why)}")
         self.all_read = False
 

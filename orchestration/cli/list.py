@@ -2,7 +2,7 @@
 
 import click
 
-from assets.methods.common.shown_text import printable_uri, without_secrets
+from assets.methods.common.shown_text import shown_uri
 from assets.resources.collections import CollectionRegistry
 from assets.resources.home import home_folder
 
@@ -11,4 +11,4 @@ from assets.resources.home import home_folder
 def command() -> None:
     """List the collections and their sources, with a tab between the two."""
     for collection in CollectionRegistry(home_folder()).all():
-        click.echo(f"{collection.name}\t{printable_uri(without_secrets(collection.source))}")
+        click.echo(f"{collection.name}\t{shown_uri(collection.source)}")

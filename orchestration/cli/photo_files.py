@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.shown_text import printable_uri, without_secrets
+from assets.methods.common.shown_text import shown_uri
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.manifest import is_manifest
@@ -39,7 +39,7 @@ def named_source(named: Sequence[str]) -> NamedSource:
     if len(named) == 1 and not _is_photo(named[0]):
         is_path = protocol_of(named[0]) is None and named[0] not in (DEMO_SOURCE, INPUTS_SOURCE)
         if is_path and not os.path.lexists(named[0]):
-            raise UserError(f"There is no folder, manifest or photo {_shown(named[0])}.")
+            raise UserError(f"There is no folder, manifest or photo {shown_uri(named[0])}.")
         return NamedSource(named[0], name_for(named[0]))
     for one in named:
         if not _is_photo(one):
@@ -63,11 +63,11 @@ def _is_photo(named: str) -> bool:
 def _why_no_photo(named: str) -> str:
     path = Path(local_path(named))
     if _is_local(named) and not os.path.lexists(path):
-        return f"There is no photo {_shown(named)}."
+        return f"There is no photo {shown_uri(named)}."
     what = "a folder" if _is_local(named) and path.is_dir() else "no photo"
     if is_manifest(named):
         what = "a manifest"
-    return f"{_shown(named)} is {what}: {ALTERNATIVES}."
+    return f"{shown_uri(named)} is {what}: {ALTERNATIVES}."
 
 
 def _uri(named: str) -> str:
@@ -76,7 +76,3 @@ def _uri(named: str) -> str:
 
 def _is_local(named: str) -> bool:
     return protocol_of(named) in (None, "file")
-
-
-def _shown(named: str) -> str:
-    return printable_uri(without_secrets(named))

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assets.config import ASSETS, MosaicConfig, RawImagesConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, outputs_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import without_secrets
 from assets.methods.photos.catalogue import Catalogue
@@ -15,7 +15,6 @@ from assets.methods.photos.selection import Selection, read_selection
 from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.photos import Photos
-from assets.results.page import outputs_of
 from orchestration.cli.collection_runs import name_for
 from orchestration.cli.options import Options
 from orchestration.jobs import PHOTO_MAP
@@ -108,7 +107,7 @@ def check_own_name(name: str) -> None:
 
 def _collection_with(selection: Selection, photos: Photos, source: str | None) -> Collection | None:
     """Return the collection that has most of the photos; whole ones come before selections."""
-    outputs = outputs_of(photos)
+    outputs = outputs_of(Path(photos.home))
     found = []
     for one in CollectionRegistry(Path(photos.home)).all():
         if source is None or one.source == source:

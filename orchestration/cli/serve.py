@@ -11,10 +11,11 @@ from filelock import FileLock, Timeout
 
 from assets.config import RawImagesConfig
 from assets.methods.common.errors import UserError
+from assets.methods.common.loopback import is_loopback
 from orchestration.api.keys import KeyRing
 from orchestration.api.logs import configure_logs
 from orchestration.api.service import Service
-from orchestration.api.settings import ServeSettings, is_loopback
+from orchestration.api.settings import ServeSettings
 from orchestration.cli.options import (
     Options,
     allow_private_addresses,

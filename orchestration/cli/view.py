@@ -10,13 +10,14 @@ import click
 from filelock import Timeout
 
 from assets.config import MosaicConfig, config_of
+from assets.io_managers import outputs_of
 from assets.methods.common.errors import UserError
+from assets.methods.common.loopback import LOOPBACK
 from assets.methods.common.shown_text import shown
 from assets.methods.page.folder import MANIFEST
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import CollectionRegistry
 from assets.resources.photos import Photos
-from assets.results.blurring import outputs_of
 from assets.results.page import write_map_page
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import collection_lock, prepare_home
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
-LOOPBACK = "127.0.0.1"
 # Pages of other sites reach this machine by names of their own, which lead to it.
 _HOSTS = [LOOPBACK, "localhost"]
 # What is laid down in the page itself, and what cannot be laid down there.
@@ -107,7 +107,7 @@ def _last_mapped(photos: Photos) -> str:
     if not names:
         raise UserError("No collection has a page yet: map one with `tessera map`.")
     # The page itself may be newer: it is also brought up to date when it is viewed.
-    outputs = outputs_of(photos)
+    outputs = outputs_of(Path(photos.home))
     return max(names, key=lambda name: (outputs.origin("mosaic", name).written_at, name))
 
 
@@ -118,7 +118,7 @@ def _has_page(photos: Photos, name: str) -> bool:
 def _update(photos: Photos, name: str) -> None:
     """Bring the page of a collection up to date, unless a run is at work on the collection."""
     collection = photos.registered(name)
-    outputs = outputs_of(photos)
+    outputs = outputs_of(Path(photos.home))
     try:
         with collection_lock(name, timeout=1):
             write_map_page(

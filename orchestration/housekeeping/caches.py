@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from assets.io_managers import FolderIOManager, pointed_at
+from assets.io_managers import outputs_of, pointed_at
 from assets.methods.common.errors import UserError
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import Catalogue
@@ -52,7 +52,7 @@ class _CachesInUse:
         used = self._marked(PHOTOS)
         if used is None:
             return None
-        outputs = FolderIOManager(base_folder=str(self._home / "outputs"))
+        outputs = outputs_of(self._home)
         for name in self._names():
             if not pointed_at(self._home / "outputs" / "raw_images" / name):
                 continue
@@ -141,7 +141,7 @@ def _keys_of(home: Path, name: str, kind: str) -> set[str]:
     """Return what a collection has used, by its marks and its catalogue."""
     keys = keys_in((RecentUse(home).folder_of(name) / kind).glob("[!.]*")) or set()
     if kind == PHOTOS:
-        outputs = FolderIOManager(base_folder=str(home / "outputs"))
+        outputs = outputs_of(home)
         try:
             keys |= set(outputs.read(Catalogue, "raw_images", name).images.image_id)
         except UserError:

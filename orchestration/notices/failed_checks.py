@@ -7,9 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import nsfw as nsfw_checks
-from assets.checks import photo_map as photo_map_checks
-from assets.checks import training as training_checks
+from assets.checks.all_checks import ALL_CHECKS
 from assets.checks.collection_checks import COLLECTION, is_failure
 from assets.generations import ACCEPTED
 from orchestration.notices.cause import Cause, Kind
@@ -29,8 +27,7 @@ class _Status(StrEnum):
 @cache
 def check_keys() -> Mapping[dg.AssetCheckKey, bool]:
     """Return the keys of all asset checks, and whether each is evaluated for every collection."""
-    checks = (*photo_map_checks.CHECKS, *nsfw_checks.CHECKS, *training_checks.CHECKS)
-    specs = [spec for check in checks for spec in check.check_specs]
+    specs = [spec for check in ALL_CHECKS for spec in check.check_specs]
     return {spec.key: spec.partitions_def is not None for spec in specs}
 
 

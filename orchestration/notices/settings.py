@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assets.methods.common.errors import UserError
+from assets.methods.common.loopback import is_loopback
 
 PREFIX = "TESSERA_NOTICE_"
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _mail_server(read: _Reader) -> MailServer | None:
     if not sender or others:
         raise UserError(f"{PREFIX}SMTP needs {PREFIX}MAIL_FROM, the address that mails come from.")
     user, password = read.text("SMTP_USER"), read.text("SMTP_PASSWORD")
-    if password and security == "none" and host not in _LOOPBACK:
+    if password and security == "none" and not is_loopback(host):
         raise UserError(
             f"{PREFIX}SMTP_PASSWORD would be sent without encryption: set {PREFIX}SMTP_SECURITY to "
             "starttls or tls."

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
 from assets.methods.layout.projection import (
@@ -115,7 +115,7 @@ def _values() -> dict[str, Any]:
 
 
 def _keep_values(home: Path) -> None:
-    manager = FolderIOManager(base_folder=str(home / "outputs"))
+    manager = outputs_of(home)
     for asset, value in _values().items():
         manager.handle_output(_value_context(asset), value)
 
@@ -154,7 +154,7 @@ def stored(home: Path) -> dict[str, Any]:
     """Read what is no cache."""
     (listing,) = (home / "listed").read_text().splitlines()
     check_manifest(str(home / "files" / listing), home)
-    manager = FolderIOManager(base_folder=str(home / "outputs"))
+    manager = outputs_of(home)
     with closing(InputStore(home / "inputs" / "app")) as inputs:
         posted = [one.image_id for one in inputs.page(1, 9)]
     return {

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from assets import nsfw
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.models.classifier_file import convert_open_nsfw, save_classifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import catalogue_photos
@@ -52,7 +52,7 @@ def run(tracking, tmp_path, monkeypatch):
     # Another test imported it from its own folder, which is gone.
     monkeypatch.delitem(sys.modules, "whiteness", raising=False)
     home = Path(tracking.home)
-    outputs = FolderIOManager(base_folder=str(home / "outputs"))
+    outputs = outputs_of(home)
     photos = Photos(home=str(home))
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from assets import nsfw, photo_map, training
 from assets.checks import training as training_checks
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.evaluation.intervals import Estimate
 from assets.methods.evaluation.promotion import Champion, judge
 from assets.methods.evaluation.swapped_labels import Reference
@@ -79,7 +79,7 @@ class Project:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.tracking = Tracking(home=str(home))
-        self.outputs = FolderIOManager(base_folder=str(home / "outputs"))
+        self.outputs = outputs_of(home)
         self.models = Models(home, self.tracking)
         self.folder = home.parent / "photos"
         self.folder.mkdir()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, outputs_of
 from assets.values import GridAssignment
 from support.pages import README
 from support.stored_values import plant, with_vector
@@ -56,7 +56,7 @@ def test_the_job_for_ci_is_green_and_red_with_each_planted_fault(
     checkout.run(check)
     assert ElementTree.parse(tmp_path / "checks.xml").getroot().get("failures") == "0"
     assert json.loads((tmp_path / "checks.json").read_text())["passed"]
-    files = FolderIOManager(base_folder=str(shared_home / "outputs"))
+    files = outputs_of(shared_home)
     for name, plant_fault in FAULTS.items():
         plant_fault(files)
         ran = tessera(*check.split()[1:])

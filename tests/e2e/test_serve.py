@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.photos.decode import image_id
 from assets.methods.photos.demo import write_demo_collection
 from assets.resources.photos import Photos
@@ -131,7 +131,7 @@ def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, 
     assert again["output"]["status"]["code"] == READY
     if folder := os.environ.get("TESSERA_SCREENSHOTS"):
         Path(folder, "served_mosaic.jpg").write_bytes(picture.read_bytes())
-    files = FolderIOManager(base_folder=str(shared_home / "outputs"))
+    files = outputs_of(shared_home)
     grid = files.read(GridAssignment, "grid_assignment", app)
     # Measured: 0.9 and more; at random 0.06.
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8

@@ -65,6 +65,11 @@ def without_secrets(url: str) -> str:
     return _FIELD.sub(lambda found: _hidden_value(found[0]), named)
 
 
+def shown_uri(uri: str) -> str:
+    """Return a uri that can be shown: ``printable_uri``, and ``without_secrets``."""
+    return printable_uri(without_secrets(uri))
+
+
 def without_secrets_in(text: str) -> str:
     """Return ``text`` with what `without_secrets` hides of each URL in it."""
     return _URL.sub(lambda found: without_secrets(found[0]), text)

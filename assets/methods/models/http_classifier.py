@@ -23,6 +23,7 @@ from PIL import Image
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.fingerprints import digest_parts
+from assets.methods.common.loopback import is_loopback
 from assets.methods.models.classifier import Images
 from assets.methods.models.http_replies import (
     FAILURE,
@@ -60,7 +61,6 @@ _LONGEST_PAUSE_SECONDS = 60.0
 # A server that was restarted is not kept waiting.
 _LONGEST_PAUSE_UNASKED_SECONDS = 10.0
 _LARGEST_REPLY_BYTES = 256 * 2**20
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class HttpClassifier(RemoteClassifier):
             timeout=self._settings.timeout_seconds,
             headers={"Authorization": f"Key {self._key}"} if self._key else {},
             # A proxy of the environment seldom knows this machine by the name localhost.
-            trust_env=self._url.host not in _LOOPBACK,
+            trust_env=not is_loopback(self._url.host),
         )
         weakref.finalize(self, self._client.close)
 

@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from assets.methods.common.shown_text import printable, printable_uri, without_secrets
+from assets.methods.common.shown_text import (
+    printable,
+    printable_uri,
+    shown_uri,
+    without_secrets,
+)
 from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path
 
@@ -64,7 +69,7 @@ def copies_of(images: pd.DataFrame) -> dict[str, list[str]]:
     than one."""
     copied = images[images.image_id.duplicated(keep=False)]
     return {
-        str(image_id): [printable_uri(without_secrets(uri)) for uri in uris]
+        str(image_id): [shown_uri(uri) for uri in uris]
         for image_id, uris in copied.groupby("image_id").uri
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from PIL import Image
 
 from assets.methods.common.devices import usable_cores
-from assets.methods.common.shown_text import printable_uri, shown, without_secrets
+from assets.methods.common.shown_text import shown, shown_uri
 from assets.methods.photos.catalogue import CatalogueSettings, read_original_file
 from assets.methods.photos.decode import WORKING_LONG_SIDE, WORKING_SHORT_SIDE, decode_scaled
 from assets.methods.photos.photo_store import PhotoStore
@@ -78,7 +78,7 @@ class LargeTiles:
         uri = min(self.unread)
         return (
             f"{len(self.unread):,} of {n_tiles:,} tiles are enlarged, because their originals could"
-            f" not be read. For example {printable_uri(without_secrets(uri))}:"
+            f" not be read. For example {shown_uri(uri)}:"
             f" {shown(self.unread[uri])}"
         )
 

@@ -23,7 +23,7 @@ from sklearn.metrics import (
 from assets import nsfw, photo_map, training
 from assets.checks import training as training_checks
 from assets.config import NsfwEvaluationConfig
-from assets.io_managers import FolderIOManager, load, save
+from assets.io_managers import load, outputs_of, save
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
 from assets.methods.evaluation.worst_errors import worst_errors
@@ -686,7 +686,7 @@ def world(home_template, tmp_path_factory):
     (folder / "darkness.py").write_text(DARKNESS)
     CollectionRegistry(home).add(Collection("dolls", str(folder / "dolls.csv")))
     tracking = Tracking(home=str(home))
-    outputs = FolderIOManager(base_folder=str(home / "outputs"))
+    outputs = outputs_of(home)
     resources = {
         "io_manager": outputs,
         "photos": Photos(home=str(home)),

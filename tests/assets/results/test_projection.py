@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.kept_maps import KeptMaps
 from assets.photo_map import tsne_2d
 from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
@@ -34,7 +34,7 @@ def materialise(home: Path, n: int, tracking: Tracking, **config) -> tuple[pd.Da
             partition_key="birds",
             instance=instance,
             resources={
-                "io_manager": FolderIOManager(base_folder=str(home / "outputs")),
+                "io_manager": outputs_of(home),
                 "photos": Photos(home=str(home)),
                 "maps": KeptMaps(home=str(home)),
                 "compute": Compute(device="cpu", threads=1),

@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
+from assets.methods.common.loopback import is_loopback
 from orchestration.api import gate
 from orchestration.api.context import caller_of, context_of
 from orchestration.api.gate import Gate
 from orchestration.api.keys import KeyLimits, KeyRing
 from orchestration.api.metrics import Metrics
 from orchestration.api.routes import operations
-from orchestration.api.settings import is_loopback
 
 LOCAL = ("127.0.0.1", 50000)
 AWAY = ("203.0.113.7", 50000)

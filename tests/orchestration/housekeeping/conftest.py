@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import Catalogue
@@ -51,7 +51,7 @@ def one_night(home: Path, instance: dg.DagsterInstance, name: str, night: int) -
         asset_partitions_def=dg.StaticPartitionsDefinition([name]),
         partition_key=name,
     )
-    outputs = FolderIOManager(base_folder=str(home / "outputs"))
+    outputs = outputs_of(home)
     outputs.handle_output(context, Catalogue(images, rejects, 3, len(new)))
     (home / "points").mkdir(exist_ok=True)
     (home / "points" / f"{name}{night}.npy").write_bytes(bytes(100))

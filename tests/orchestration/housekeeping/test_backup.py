@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import new_unfinished
 from assets.methods.photos.catalogue import Catalogue
@@ -62,7 +62,7 @@ def test_a_home_comes_back_on_another_path(kept_home, tmp_path, monkeypatch):
     assert {name: _rows(home / name) for name in rows} == rows
     assert stat.S_IMODE((home / "keys" / "key.json").stat().st_mode) == 0o600
     # It is a home that works: MLflow's files are found, and Dagster's runs.
-    outputs = FolderIOManager(base_folder=str(home / "outputs"))
+    outputs = outputs_of(home)
     assert len(outputs.read(Catalogue, "raw_images", "birds").images) == 3
     tracking = Tracking(home=str(home))
     (run, *_) = tracking.client.search_runs(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.io_managers import FolderIOManager
+from assets.io_managers import outputs_of
 from assets.resources.mlflow_runs import delete_runs, families_of_run
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import MLFLOW_TAG, Tracking
@@ -42,7 +42,7 @@ def night(kept_home):
                 instance=instance,
                 partition_key="birds",
                 tags={"value": str(value), **tags},
-                resources={"io_manager": FolderIOManager(base_folder=str(kept_home / "outputs"))},
+                resources={"io_manager": outputs_of(kept_home)},
             )
             return result.run_id, shorten_record(kept_home, instance, tracking, result.run_id)
 

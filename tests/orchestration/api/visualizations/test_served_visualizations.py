@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assets.io_managers import KEPT, UNTOUCHED_SECONDS, FolderIOManager
+from assets.io_managers import KEPT, UNTOUCHED_SECONDS, outputs_of
 from assets.methods.page.folder import damaged_files, page_files
 from assets.resources.collections import Collection
 from assets.resources.compute import Compute
@@ -297,7 +297,7 @@ def tracked(home, run_id: str) -> set[str]:
 
 def newer_mosaics(home, n: int) -> None:
     """Materialise the mosaic of the collection so often, hours apart."""
-    manager = FolderIOManager(base_folder=str(home / "outputs"))
+    manager = outputs_of(home)
     for _ in range(n):
         for generation in (home / "outputs" / "mosaic" / "birds").iterdir():
             long_ago = time.time() - 2 * UNTOUCHED_SECONDS
