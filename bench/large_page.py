@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assets.methods.page.folder import page_files
 from assets.methods.page.page import PageContents, PageSettings, write_page
@@ -39,8 +39,8 @@ FREE_CELLS = 1.02  # cells to photos, so that new photos have room on the same g
 NEW = 0.01
 DIMENSIONS = 1280  # of the vectors of the default network
 MEGABYTE = 2**20
-# Beyond it the page has no codes, and the photos are so many that decoding them each time, which
-# takes hours, is left out.
+# Beyond it the page has neither codes nor similar photos, and photos are decoded and scaled once,
+# as doing so each time takes an hour.
 MOST_DECODED = 200_000
 N_KEPT = 1_000
 N_LASSO = 20_000
@@ -69,7 +69,7 @@ class Loader:
             return kept
         photo = self._store.open_working_copy(copy)
         if self._n_kept:
-            photo.thumbnail((64, 64))
+            photo = ImageOps.fit(photo, (32, 32))
             with self._lock:
                 self._kept[copy] = photo
         return photo
@@ -258,7 +258,7 @@ def browse(place: Path) -> dict[str, Any]:
 
 
 def _frames(page: "Page") -> dict[str, Any]:
-    """Drag the map to and fro, and turn the wheel; return the frames a second of both."""
+    """Drag the map back and forth, and turn the wheel; return the frames a second of both."""
     found = {}
     for kind, move in (("pan", _drag), ("zoom", _turn)):
         page.evaluate("tessera.map.showAll(false)")

@@ -9,6 +9,7 @@ from assets.methods.common.progress import silent
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic
 from assets.methods.photos.catalogue import CatalogueSettings, catalogue_photos
 from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.plotting.blurring import with_blurred
 from assets.results.photo_map import drawn_mosaic, labels_of
 from support.photos import encoded, scene
 
@@ -59,6 +60,21 @@ def test_small_tiles_are_drawn_from_working_copies(album):
     drawn, note = drawn_mosaic(store, table, plan, SETTINGS, silent)
     assert (drawn.size, note) == ((514, 514), None)
     assert isinstance(drawn, Image.Image)
+
+
+@pytest.mark.parametrize("tile", [64, 300])
+def test_blurred_photos_are_grey_in_small_and_in_large_tiles_and_pass_the_comparison(album, tile):
+    store, table = album
+    blurred = {table.image_id[1], table.image_id[2]}
+    plan = plan_mosaic(2, 2, MosaicSettings(tile=tile, format="png"))
+    drawn, _ = drawn_mosaic(store, table, plan, SETTINGS, silent, blurred)
+    pixels = np.asarray(drawn, int)
+    upper_left, upper_right = pixels[:tile, :tile], pixels[:tile, tile + 2 :]
+    assert np.ptp(upper_left, axis=2).max() > 20
+    assert np.ptp(upper_right, axis=2).max() == 0
+    load = with_blurred(store.open_working_copy, blurred)
+    assert compare_tiles(drawn, table, plan, load).right.all()
+    assert not compare_tiles(drawn, table, plan, store.open_working_copy).right.all()
 
 
 @pytest.mark.parametrize(
