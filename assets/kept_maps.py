@@ -7,6 +7,7 @@ other fields of the ``GridAssignment`` as its metadata.
 import io
 import json
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +21,7 @@ from assets.io_managers import outputs_of
 from assets.methods.common.checksums import DamagedFileError, read_sealed, write_sealed
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
+from assets.methods.page.changes import MapChanges
 from assets.resources.photos import MAPS
 from assets.values import GridAssignment
 
@@ -100,6 +102,21 @@ class KeptMaps(dg.ConfigurableResource):
             set_aside(path, f"is damaged ({e}); runs start from others")
             raise UserError(f"Map {number} of {name} is damaged: name another one.") from e
 
+    def changes(self, name: str) -> list[MapChanges]:
+        """Return what led to each map of a collection that is kept; damaged ones are left out."""
+        found = []
+        for number in self.numbers(name):
+            path, key = self._file(name, number)
+            try:
+                content, _ = read_sealed(path, key)
+                table = _changes_in(pq.read_schema(io.BytesIO(content)).metadata)
+                at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            except (DamagedFileError, OSError, KeyError, TypeError, pa.ArrowException) as error:
+                _log.info("The changes of map %d of %s are not known: %s", number, name, error)
+                continue
+            found.append(MapChanges(number, f"{at:%Y-%m-%d}", table))
+        return found
+
     def _start(self, name: str, number: int | None) -> GridAssignment | None:
         if number is not None:
             return self.kept(name, number)
@@ -144,9 +161,15 @@ def _decoded(content: bytes) -> GridAssignment:
     table = pq.read_table(io.BytesIO(content))
     metadata = dict(table.schema.metadata)
     fields = json.loads(metadata.pop(_FIELDS))
-    changes: pd.DataFrame = pq.read_table(io.BytesIO(metadata.pop(_CHANGES))).to_pandas()
+    changes = _changes_in(metadata)
+    del metadata[_CHANGES]
     shown = table.replace_schema_metadata(metadata).to_pandas()
     return GridAssignment(shown, **fields, changes=changes)
+
+
+def _changes_in(metadata: dict[bytes, bytes]) -> pd.DataFrame:
+    changes: pd.DataFrame = pq.read_table(io.BytesIO(metadata[_CHANGES])).to_pandas()
+    return changes
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.methods.common.errors import UserError
+from assets.methods.page.changes import CAME, MOVED, WENT
 
 # The parts of a `Provenance`; empty in homes of before.
 Parts = dict[str, Any]
@@ -30,7 +31,7 @@ REFERENCE_COLUMNS = {
 
 
 # What can have become of a photo, in the column ``change``.
-CHANGES = ("came", "went", "moved")
+CHANGES = (CAME, WENT, MOVED)
 # The empty columns of ``GridAssignment.changes``.
 CHANGE_COLUMNS = {
     "change": pd.Series(dtype=object),

@@ -10,6 +10,7 @@ import numpy as np
 
 from assets.config import EmbeddingsConfig, MosaicConfig, config_of
 from assets.io_managers import KEEP_TAG, outputs_of
+from assets.kept_maps import KeptMaps
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
@@ -104,6 +105,8 @@ def write_map_page(
         explained=explained,
         classes=partial(_classes_of, _backbone(photos, name), embeddings.fingerprint),
         classes_of=embeddings.fingerprint,
+        # A visualization of some photos is none of the collection's maps.
+        changes=None if grid.made_of.get("apart") else KeptMaps(home=photos.home).changes(name),
     )
     return write_page(
         folder or photos.page_folder(name),

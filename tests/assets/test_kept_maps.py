@@ -1,4 +1,5 @@
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +49,18 @@ def test_a_map_comes_back_as_it_was_kept_and_the_oldest_goes(tmp_path):
         assert getattr(kept, field) == getattr(grid, field)
     with pytest.raises(UserError, match="no map 1 of album; those that are kept: 2, 3"):
         maps.kept("album", 1)
+
+
+def test_what_led_to_each_map_is_known_but_for_damaged_ones(tmp_path):
+    maps = KeptMaps(home=str(tmp_path))
+    for names in ("a", "ab", "abc"):
+        maps.keep("album", grid_of(*names), most=3)
+    maps.files("album")[1].write_bytes(b"damaged")
+    first, last = maps.changes("album")
+    assert (first.number, last.number) == (1, 3)
+    assert last.made_at == datetime.now(UTC).strftime("%Y-%m-%d")
+    pd.testing.assert_frame_equal(last.table, grid_of().changes)
+    assert KeptMaps(home=str(tmp_path)).changes("unknown") == []
 
 
 def test_a_map_of_some_photos_is_not_kept(tmp_path):
