@@ -34,12 +34,12 @@ HEAD = (
     "check", "severity", "exit code", "JUnit names", "run", "button", "red or yellow",
     "opened", "over", "others",
 )  # fmt: skip
-# What checks of an asset compare it with, beside the catalogue.
+# What has to be there, beside the catalogue, for the checks of an asset.
 INPUTS = {
-    "tsne_2d": "embeddings",
-    "grid_assignment": "embeddings",
-    "mosaic": "grid_assignment",
-    "nsfw_model": "nsfw_scores",
+    "tsne_2d": ["embeddings"],
+    "grid_assignment": ["embeddings"],
+    "mosaic": ["embeddings", "grid_assignment"],
+    "nsfw_model": ["nsfw_scores"],
 }
 
 
@@ -54,7 +54,7 @@ class Trial:
 
     def __init__(self, home: FaultyHome, fault: PlantedFault, folder: Path) -> None:
         self.home, self.fault, self.folder = home, fault, folder
-        assets = ["raw_images", INPUTS.get(fault.asset, fault.asset), fault.asset]
+        assets = ["raw_images", *INPUTS.get(fault.asset, []), fault.asset]
         self.sound = {asset: home.sound[asset] for asset in dict.fromkeys(assets)}
         self.faulty = {**self.sound, fault.asset: fault.plant(home.sound[fault.asset])}
         self.keys = {

@@ -4,6 +4,7 @@ The whole record of a run takes about a megabyte in Dagster's and MLflow's datab
 that is mapped every night, and to which nobody adds a photo, would fill them with copies of one.
 """
 
+from itertools import takewhile
 from pathlib import Path
 
 import dagster as dg
@@ -19,10 +20,12 @@ from assets.steps import MLFLOW_RUN
 from orchestration.dagster_records import events_of
 from orchestration.databases import INDEX
 from orchestration.housekeeping.dagster_history import compact_log, one_run
-from orchestration.run_queue import PARTITION_TAG
+from orchestration.run_queue import PARTITION_TAG, SCHEDULE_TAG, SENSOR_TAG
 
 # "true" for a run that succeeded and left every value as it was.
 UNCHANGED_TAG = "tessera/unchanged"
+# Of so many runs, the equal one is among the newest: one of the night, the sensor, a person.
+_LONGEST_ROW = 20
 # A larger database uses the room for the next runs, until `tessera gc` gives it back.
 _LARGEST_TO_COMPACT, _LEAST_TO_COMPACT = 8 * 2**20, 8 * 2**10
 _SECONDS_TO_COMPACT = 2.0
@@ -33,8 +36,9 @@ def shorten_record(
 ) -> str | None:
     """Shorten the record of a run that has left every value of its collection as it was.
 
-    That of the run before is removed, if it tells nothing else: by the same job, with the same
-    settings, and with the same verdicts of all checks. Returns the id of the run that was removed.
+    That of one before is removed, if nothing changed in it and since, and it tells nothing else: by
+    the same job, asked for by the same schedule, sensor or person, with the same settings, and with
+    the same verdicts of all checks. Returns the id of the run that was removed.
     Of another run that has succeeded, nothing goes but empty room.
     """
     run = instance.get_run_by_id(run_id)
@@ -44,22 +48,21 @@ def shorten_record(
         compact_log(home, run_id, is_short=False)
         return None
     instance.add_run_tags(run_id, {UNCHANGED_TAG: "true"})
-    former = _run_before(instance, run)
-    is_repeated = former is not None and _tells_the_same(instance, former, run)
+    former = _equal_run_before(instance, run)
     try:
         _forget_tracked(instance, tracking, run)
-        if former is not None and is_repeated:
+        if former is not None:
             _delete_family(tracking, former)
     except TrackingError:
         # Then MLflow has both, and so has Dagster.
-        is_repeated = False
-    if former is not None and is_repeated:
+        former = None
+    if former is not None:
         one_run(home, instance, former.run_id).remove()
     compact_log(home, run_id, is_short=True)
     for database in (database_of(home), home / INDEX):
         if 0 < size_of(database) <= _LARGEST_TO_COMPACT:
             compact(database, _LEAST_TO_COMPACT, _SECONDS_TO_COMPACT)
-    return former.run_id if former is not None and is_repeated else None
+    return former.run_id if former is not None else None
 
 
 def _forget_tracked(instance: dg.DagsterInstance, tracking: Tracking, run: dg.DagsterRun) -> None:
@@ -88,13 +91,25 @@ def _delete_family(tracking: Tracking, run: dg.DagsterRun) -> None:
         delete_runs(tracking, _family(tracking, run))
 
 
-def _run_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun | None:
+def _equal_run_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun | None:
+    """Return the last run that was asked for in the same way, if it tells the same as this one.
+
+    It is one of those in a row in which nothing changed.
+    """
     name = run.tags.get(PARTITION_TAG)
     if name is None:
         return None
-    runs = instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: name}), limit=2)
+    runs = instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: name}), limit=_LONGEST_ROW)
     # The newest comes first. If another has begun meanwhile, that one will see to it.
-    return runs[1] if len(runs) > 1 and runs[0].run_id == run.run_id else None
+    if runs[0].run_id != run.run_id:
+        return None
+    in_a_row = takewhile(lambda one: one.tags.get(UNCHANGED_TAG) == "true", runs[1:])
+    former = next((one for one in in_a_row if _asked_by(one) == _asked_by(run)), None)
+    return former if former is not None and _tells_the_same(instance, former, run) else None
+
+
+def _asked_by(run: dg.DagsterRun) -> tuple[str | None, ...]:
+    return run.job_name, run.tags.get(SCHEDULE_TAG), run.tags.get(SENSOR_TAG)
 
 
 def _is_unchanged(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -114,12 +129,8 @@ def _materializations(
 def _tells_the_same(
     instance: dg.DagsterInstance, former: dg.DagsterRun, run: dg.DagsterRun
 ) -> bool:
-    return (
-        former.status is run.status
-        and former.tags.get(UNCHANGED_TAG) == "true"
-        and former.job_name == run.job_name
-        and former.run_config == run.run_config
-        and _verdicts(instance, former) == _verdicts(instance, run)
+    return former.run_config == run.run_config and _verdicts(instance, former) == _verdicts(
+        instance, run
     )
 
 

@@ -145,6 +145,16 @@ def test_a_log_that_somebody_reads_stays_as_it_is(kept_home, night, monkeypatch)
         assert instance.all_logs(run_id)
 
 
+def test_a_person_who_maps_by_day_does_not_take_the_place_of_the_night(night):
+    by_schedule = {"dagster/schedule_name": "nightly"}
+    night(1)
+    of_night, _ = night(1, **by_schedule)
+    by_day, replaced = night(1)
+    assert replaced is None
+    assert night(1, **by_schedule)[1] == of_night
+    assert night(1)[1] == by_day
+
+
 def test_a_visualization_keeps_its_run(night):
     night(1)
     for _ in range(3):
