@@ -115,8 +115,8 @@ def scores_of_first_version(place: Path) -> tuple[float, int]:
     out = place / "first.csv"
     given = ("--model", "models:/nsfw/1", "--name", "fixed", "--out", str(out))
     tessera("score", str(place / "fixed"), *given)
-    (row,) = pd.read_csv(out).itertuples()
-    return row.score, row.model_version
+    table = pd.read_csv(out)
+    return float(table.score[0]), int(table.model_version[0])
 
 
 def unchanged(place: Path, times: int = 4) -> None:
