@@ -1,8 +1,9 @@
 """Thirty nights of a collection that changes, with `tessera gc` after each: how large is the home?
 
-Each night some photos go and others come; every third night nothing changes. Prints a row a night,
-whether `tessera gc --dry-run` named what was then removed, and at the end whether the model that
-was registered in the first night is still there.
+Each night some photos go and others come; every third night nothing changes. In the first night a
+second version of the model becomes the champion. Prints a row a night, whether `tessera gc
+--dry-run` named what was then removed, and at the end whether the first version of the model is
+still there: whether it scores as in the first night, and can be promoted.
 Run: python -m bench.keeping --nights 30 --keep 7
 """
 
@@ -14,7 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.kills import draw_photos
+import pandas as pd
+
+from assets.methods.models.classifier_file import describe_classifier, save_classifier
+from assets.resources.models import Models
+from assets.resources.registry import CHAMPION
+from assets.resources.tracking import Tracking
+from bench.kills.tally import draw_photos
 from bench.one_score import tessera
 
 N_PHOTOS, N_CHANGED = 64, 6
@@ -41,7 +48,6 @@ def sizes(home: Path) -> dict[str, float]:
 def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
     """Carry out the nights; return whether all was as it should be."""
     home, photos = place / "home", place / "photos"
-    photos.mkdir()
     os.environ["TESSERA_HOME"] = str(home)
     draw_photos(photos, range(N_PHOTOS))
     is_right, next_number = True, N_PHOTOS
@@ -56,6 +62,8 @@ def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
         tessera("map", str(photos), "--name", NAME, "--out", str(place / "map"))
         if night == 1:
             tessera("score", str(photos), "--name", NAME, "--out", str(place / "scores.csv"))
+            register_another(home)
+            first_scores = scores_of_first_version(place)
         n_removed = 0
         if with_gc:
             told = tessera("gc", "--keep", str(keep), "--dry-run")
@@ -71,16 +79,44 @@ def run(place: Path, nights: int, keep: int, with_gc: bool) -> bool:
             f"{sum(found.values()):7.1f}  {row}",
             flush=True,
         )
-    return is_right & model_is_there()
-
-
-def model_is_there() -> bool:
-    """Whether the version of the first night loads anew from MLflow, and can be promoted."""
-    for file in Path(os.environ["TESSERA_HOME"], "models").glob("*.safetensors"):
+    for file in (home / "models").glob("*.safetensors"):
+        # Versions are loaded anew from MLflow, and asked anew.
         file.unlink()
+    shutil.rmtree(home / "probabilities")
+    has_same_scores = scores_of_first_version(place) == first_scores
+    print(f"the first of two versions scores as in the first night: {has_same_scores}")
     told = tessera("promote", "1")
     print(told.splitlines()[0])
-    return told.startswith("version 1 is champion")
+    return is_right & has_same_scores & told.startswith("version 1 is champion")
+
+
+def register_another(home: Path) -> None:
+    """Make a model that differs a little from the packaged one the champion, as version 2."""
+    from safetensors.torch import load_file
+
+    models = Models(home, Tracking(home=str(home)))
+    champion = models.champion().weights
+    weights, described = load_file(champion), describe_classifier(champion)
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder, "other.safetensors")
+        parts = described.architecture, described.class_names, described.preprocessing
+        changed = {**weights, name: weights[name] * (1 + 1e-5)}
+        # So small a change that its known answers are the same.
+        save_classifier(other, changed, *parts, described.reference_scores)
+        version = models.registry.register(other, CHAMPION).version
+    print(f"version {version} is champion from the first night on", flush=True)
+
+
+def scores_of_first_version(place: Path) -> tuple[float, int]:
+    """Return what the first version says of a photo that never changes, and its number."""
+    if not (place / "fixed").exists():
+        draw_photos(place / "fixed", [0])
+    out = place / "first.csv"
+    given = ("--model", "models:/nsfw/1", "--name", "fixed", "--out", str(out))
+    tessera("score", str(place / "fixed"), *given)
+    table = pd.read_csv(out)
+    return float(table.score[0]), int(table.model_version[0])
 
 
 def unchanged(place: Path, times: int = 4) -> None:

@@ -1,7 +1,7 @@
 """What is wrong with a home, and how it is mended."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.methods.common.files import remove_unfinished
+from assets.methods.common.files import half_removed, remove, remove_unfinished
 from assets.methods.common.shown_text import shown
 from assets.methods.common.sqlite_files import fault_in
+from assets.methods.page.folder import damaged_files
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
 from assets.resources.mlflow_database import (
     DatabaseFaultError,
@@ -21,7 +22,7 @@ from assets.resources.mlflow_database import (
     set_database_aside,
 )
 from assets.resources.outages import TrackingError
-from assets.resources.photos import inputs_databases
+from assets.resources.photos import PAGES, inputs_databases
 from assets.resources.tracking import Tracking, first_line
 from orchestration.databases import faults, set_damaged_aside
 from orchestration.dead_runs import dead_runs_of, fail_run
@@ -58,6 +59,7 @@ def findings(home: Path, instance: dg.DagsterInstance, tracking: Tracking) -> It
     yield from _unfinished_tracking(instance, tracking)
     yield from _damaged_inputs(home)
     yield from _left_files(home)
+    yield from _damaged_pages(home)
 
 
 def _partitions(home: Path, instance: dg.DagsterInstance) -> Iterator[Finding]:
@@ -154,3 +156,30 @@ def _left_files(home: Path) -> Iterator[Finding]:
             "They are removed.",
             partial(remove_unfinished, home),
         )
+    half = half_removed(home)
+    if half:
+        yield Finding(
+            f"The removal of {len(half):,} folders was interrupted, such as {half[0]}.",
+            "It is finished.",
+            partial(_remove_all, half),
+        )
+
+
+def _damaged_pages(home: Path) -> Iterator[Finding]:
+    """Find pages of maps with files that have not the content that was written."""
+    for folder in sorted((home / PAGES).glob("*/")):
+        damaged = [folder / name for name in damaged_files(folder)]
+        there = [file for file in damaged if file.exists()]
+        if damaged:
+            yield Finding(
+                f"{len(damaged):,} files of the page of {folder.name} are damaged or missing, such "
+                f"as {damaged[0]}.",
+                f"{'What is damaged is removed; ' if there else ''}`tessera map` of the collection "
+                "makes them anew.",
+                partial(_remove_all, there) if there else None,
+            )
+
+
+def _remove_all(places: Iterable[Path]) -> None:
+    for place in places:
+        remove(place)

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from assets.methods.common.errors import UserError
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
-from assets.resources.home import RESTORING, home_folder
+from assets.resources.home import home_folder
 from orchestration.databases import damaged, faults, prepare_databases
 
 # The scarce thing that every map needs for a while: the GPU where there is one, or processors.
@@ -21,10 +21,6 @@ POOL = "gpu"
 def prepare_home() -> Path:
     """Make the home, and point Dagster and every child process at it; returns its path."""
     home = home_folder()
-    if (home / RESTORING).exists():
-        raise UserError(
-            f"{home} is half restored from a backup: repeat `tessera restore`, or remove it."
-        )
     home.mkdir(parents=True, exist_ok=True)
     os.environ["TESSERA_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
     settings = home / "dagster.yaml"

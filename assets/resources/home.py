@@ -12,8 +12,18 @@ RESTORING = ".restoring"
 def home_folder() -> Path:
     """Return ``TESSERA_HOME`` as absolute path; by default ``.tessera`` in the working folder.
 
-    Raises UserError for a path with a question mark.
+    Raises UserError for a path with a question mark, and for a home that is half restored.
     """
+    home = home_to_restore()
+    if (home / RESTORING).exists():
+        raise UserError(
+            f"{home} is half restored from a backup: repeat `tessera restore`, or remove it."
+        )
+    return home
+
+
+def home_to_restore() -> Path:
+    """Return what ``home_folder`` does, be it half restored."""
     home = Path(os.environ.get("TESSERA_HOME") or ".tessera").absolute()
     # Dagster and MLflow write it into addresses of databases as it is, where it ends the path:
     # their databases would be beside the home, and each a part of the other.

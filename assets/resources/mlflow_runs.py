@@ -80,7 +80,11 @@ def artifact_folders(tracking: Tracking, run_id: str) -> list[Path]:
 
 
 def delete_runs(tracking: Tracking, run_ids: Sequence[str]) -> None:
-    """Remove runs and their artifacts; on a server, mark them as deleted. Raises TrackingError."""
+    """Remove runs and their artifacts; on a server, mark them as deleted. Raises TrackingError.
+
+    The last come first: a family whose parent is there is found again by a repeat.
+    """
+    run_ids = run_ids[::-1]
     with tracking.asking():
         if tracking.tracking_uri:
             for run_id in run_ids:

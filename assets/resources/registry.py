@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -221,9 +221,10 @@ class ModelRegistry:
             with self._tracking.asking():
                 resolved = self._resolve_alias(uri)
             # The files stay, because a model may read them at any time.
-            place = hashlib.sha256(f"{self._tracking.uri} {resolved}".encode()).hexdigest()[:16]
-            folder = self._folder / "mlflow" / place
+            folder = self.download_folder(resolved)
             folder.mkdir(parents=True, exist_ok=True)
+            # Its time is that of the last use.
+            os.utime(folder)
             with (
                 _lock(self._folder),
                 _without_warnings(),
@@ -240,6 +241,30 @@ class ModelRegistry:
             raise UserError(f"The model {uri} cannot be loaded ({first_line(error)}).") from error
         is_version = resolved.startswith("models:/") and "/" in resolved.removeprefix("models:/")
         return model, resolved.rpartition("/")[2] if is_version else ""
+
+    def downloads_but(self, uris: Iterable[str]) -> list[Path]:
+        """Return the folders of ``load_pyfunc`` of models that none of the ``uris`` names.
+
+        There are none as long as it cannot be known which version one of them names.
+        """
+        folders = sorted(self._downloads.glob("[!.]*/"))
+        if not folders:
+            return []
+        try:
+            with self._tracking.asking():
+                named = {self.download_folder(self._resolve_alias(uri)) for uri in uris}
+        except TrackingError:
+            return []
+        return [folder for folder in folders if folder not in named]
+
+    def download_folder(self, uri: str) -> Path:
+        """Return where the files of a model are that is named without an alias."""
+        place = hashlib.sha256(f"{self._tracking.uri} {uri}".encode()).hexdigest()[:16]
+        return self._downloads / place
+
+    @property
+    def _downloads(self) -> Path:
+        return self._folder / "mlflow"
 
     def _find_or_create(self, weights: Path, run_id: str) -> RegisteredModel:
         description = describe_classifier(weights)

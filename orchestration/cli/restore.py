@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from assets.resources.home import home_folder
+from assets.resources.home import home_to_restore
 from orchestration.housekeeping.backup import restore
 
 
@@ -18,6 +18,6 @@ def command(file: Path) -> None:
 
     Example: tessera restore tessera.tar
     """
-    home = home_folder()
+    home = home_to_restore()
     n_members = restore(file, home)
     click.echo(f"{n_members:,} files and folders are in {home}")

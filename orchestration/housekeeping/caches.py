@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from assets.io_managers import outputs_of, pointed_at
+from assets.io_managers import UNTOUCHED_SECONDS, outputs_of, pointed_at
 from assets.methods.common.errors import UserError
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.catalogue import Catalogue
@@ -20,8 +20,6 @@ from assets.resources.photos import inputs_databases
 from assets.resources.recent_use import PHOTOS, POINTS, WINDOWS, RecentUse, keys_in
 from orchestration.housekeeping.removals import Item, Removal, removal_of_places
 
-# A photo that no run has ever used may just have been posted to the HTTP service.
-UNTOUCHED_SECONDS = 3600
 # By kind of mark, the asset whose runs make it.
 _ASSETS = {PHOTOS: "raw_images", POINTS: "tsne_2d", WINDOWS: "occlusion_maps"}
 
@@ -115,6 +113,7 @@ def _photos(home: Path, used: set[str], of: str | None) -> Iterator[Removal]:
     limit = stored if of is None else _keys_of(home, of, PHOTOS)
     # By any run, as far as the marks can be read.
     noted = keys_in(RecentUse(home).older(PHOTOS, keep=0)) or set()
+    # One that no run has ever used may just have been posted to the HTTP service.
     since = time.time() - UNTOUCHED_SECONDS
 
     def is_old(image_id: str) -> bool:

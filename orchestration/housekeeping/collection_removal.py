@@ -15,6 +15,7 @@ from orchestration.housekeeping.caches import unused_caches
 from orchestration.housekeeping.dagster_history import runs_of_collection
 from orchestration.housekeeping.plan import KEEP, tracked_runs
 from orchestration.housekeeping.removals import Item, Removal, removal_of_places
+from orchestration.housekeeping.stored_values import half_removed_folders
 from orchestration.instance import forget
 
 
@@ -46,7 +47,7 @@ def plan_collection_removal(
             f"{name} holds photos that were posted to the HTTP service, which has to remove them: "
             "send DELETE /v2/inputs, and revoke its keys with `tessera key revoke`."
         )
-    found = list[Removal]()
+    found = [half_removed_folders(home)]
     if purge:
         # While its catalogue and its marks say what it used.
         found += unused_caches(home, KEEP, of=name)

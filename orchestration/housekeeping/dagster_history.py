@@ -91,11 +91,25 @@ def compact_log(home: Path, run_id: str, is_short: bool) -> None:
 
 
 def lost_logs(home: Path, instance: dg.DagsterInstance) -> Removal:
-    """Return the logs of runs that Dagster does not know, as a removal that was killed leaves."""
+    """Return the logs of runs that Dagster does not know, as its own removal of a run leaves."""
     places = [*(home / "history" / "runs").glob("*.db"), *(home / "storage").glob("*")]
+    found = {place.stem for place in places} | _in_tables(home / INDEX)
     known = set(instance.get_run_ids())
-    lost = sorted({place.stem for place in places if _is_run_id(place.stem)} - known)
+    lost = sorted({run_id for run_id in found if _is_run_id(run_id)} - known)
     return _removal(home, instance, "log of a lost run", lost)
+
+
+def _in_tables(index: Path) -> set[str]:
+    """Return the runs, and what is none, of which there are events or evaluations of checks."""
+    if size_of(index) == 0:
+        return set()
+    with closing(sqlite3.connect(index, timeout=LONGEST_LOCKED)) as connection:
+        tables = table_names(connection) & {"event_logs", "asset_check_executions"}
+        return {
+            str(run_id)
+            for table in tables
+            for (run_id,) in connection.execute(f"SELECT DISTINCT run_id FROM {table}")  # noqa: S608
+        }
 
 
 def _removal(home: Path, instance: dg.DagsterInstance, kind: str, run_ids: list[str]) -> Removal:
@@ -105,11 +119,12 @@ def _removal(home: Path, instance: dg.DagsterInstance, kind: str, run_ids: list[
 
 def _delete(home: Path, instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
     for run_id in run_ids:
-        if instance.has_run(run_id):
-            instance.delete_run(run_id)
+        instance.event_log_storage.delete_events(run_id)
+        _forget_checks(home / INDEX, run_id)
         for place in _places(home, run_id):
             remove(place)
-    _forget_checks(home / INDEX, run_ids)
+        # Its record goes last, by which a repeat finds the rest.
+        instance.run_storage.delete_run(run_id)
 
 
 def _places(home: Path, run_id: str) -> Iterator[Path]:
@@ -119,16 +134,13 @@ def _places(home: Path, run_id: str) -> Iterator[Path]:
         yield home / "storage" / run_id
 
 
-def _forget_checks(index: Path, run_ids: Iterable[str]) -> None:
+def _forget_checks(index: Path, run_id: str) -> None:
     """Remove the evaluations of checks, which Dagster leaves when their run is deleted."""
     if size_of(index) == 0:
         return
     with closing(sqlite3.connect(index, timeout=LONGEST_LOCKED)) as connection, connection:
         if "asset_check_executions" in table_names(connection):
-            connection.executemany(
-                "DELETE FROM asset_check_executions WHERE run_id = ?",
-                [(run_id,) for run_id in run_ids],
-            )
+            connection.execute("DELETE FROM asset_check_executions WHERE run_id = ?", (run_id,))
 
 
 def _needed(home: Path, instance: dg.DagsterInstance) -> set[str]:

@@ -21,8 +21,9 @@ from orchestration.databases import INDEX
 from orchestration.dead_runs import UNFINISHED
 from orchestration.housekeeping.caches import old_marks, unused_caches
 from orchestration.housekeeping.dagster_history import lost_logs, old_runs
-from orchestration.housekeeping.removals import Item, Removal
+from orchestration.housekeeping.removals import Item, Removal, places_of
 from orchestration.housekeeping.stored_values import leftovers, old_maps, old_values
+from orchestration.housekeeping.unused_models import unused_downloads, unused_networks
 
 # The newest runs and values of each collection that are kept.
 KEEP = 30
@@ -38,14 +39,17 @@ def plan_removals(
 
     Raises TrackingError when MLflow cannot be asked.
     """
+    values = old_values(home, keep)
     found = [
         *leftovers(home, keep),
-        old_values(home, keep),
+        values,
         old_maps(home, keep),
         tracked_runs(tracking, old_families(tracking, keep)),
         old_runs(home, instance, keep),
         lost_logs(home, instance),
         *unused_caches(home, keep),
+        unused_networks(home, set(places_of([values]))),
+        unused_downloads(home, tracking),
         old_marks(home, keep),
     ]
     return [one for one in found if one.items]

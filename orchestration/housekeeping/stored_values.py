@@ -40,9 +40,14 @@ def old_maps(home: Path, keep: int) -> Removal:
     return removal_of_places("kept map", home, old)
 
 
+def half_removed_folders(home: Path) -> Removal:
+    """Return what a removal has left that was killed: any command that removes finishes it."""
+    return removal_of_places("half removed", home, half_removed(home))
+
+
 def leftovers(home: Path, keep: int) -> Iterator[Removal]:
     """Yield what is left of removals that were interrupted, and old damaged files and backups."""
-    yield removal_of_places("half removed", home, half_removed(home))
+    yield half_removed_folders(home)
     corrupt = [path for path in home.rglob("*.corrupt*") if _CORRUPT.fullmatch(path.name)]
     yield removal_of_places("damaged file", home, _but_newest(corrupt, keep))
     backups = list((home / BACKUPS).glob("[!.]*"))

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from contextlib import closing
 
@@ -6,6 +7,7 @@ import pytest
 
 from assets.methods.common.files import written_whole
 from assets.methods.common.processes import this_process
+from assets.methods.page.folder import PageFolder
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.mlflow_database import fault_of_database
 from assets.resources.tracking import DAGSTER_RUN, Tracking
@@ -88,3 +90,31 @@ def test_a_database_of_a_newer_mlflow_is_for_a_person_to_mend(home, look):
 def test_a_file_that_is_being_written_is_no_finding(home, look):
     with written_whole(home / "file.txt"):
         assert look() == []
+
+
+def test_a_removal_that_was_interrupted_is_finished(home, look):
+    (home / "outputs" / "mosaic" / ".removed-birds" / "value").mkdir(parents=True)
+    (found,) = look()
+    assert "was interrupted, such as" in found.what
+    found.repair()
+    assert look() == []
+
+
+def test_a_damaged_page_is_found_and_made_ready_to_be_made_anew(home, look):
+    folder = home / "pages" / "birds"
+    page = PageFolder(folder)
+    with page.filled():
+        for name in ("index.html", "tiles/0.jpg"):
+            page.put(name, b"content")
+    assert look() == []
+    # Of the same size and time, so that the next map would take it for whole.
+    tile = folder / "tiles" / "0.jpg"
+    before = tile.stat()
+    tile.write_bytes(b"Content")
+    os.utime(tile, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (found,) = look()
+    assert "1 files of the page of birds are damaged or missing" in found.what
+    found.repair()
+    (missing,) = look()
+    assert missing.repair is None
+    assert not PageFolder(folder).keeps("tiles/0.jpg", page.files["tiles/0.jpg"].source)

@@ -24,7 +24,8 @@ import psutil
 _log = logging.getLogger(__name__)
 
 _REMOVED = ".removed-"
-_UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?")
+# The last part is that of what SQLite writes beside a database.
+_UNFINISHED = re.compile(r"\.([0-9a-f]{8})-(\d+)-\w+(\.\w+)?(-(journal|wal|shm))?")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ trained on or tested with; and, as the metadata's one entry, what is known of it
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ HELD_OUT_SHARE = 0.1  # of the photos: they test a network, and it is not traine
 FEWEST_TO_HOLD_OUT = 50  # photos; with fewer a network is trained on all of them
 SUFFIX = ".safetensors"
 _KNOWN, _METADATA = "known", "projection_network"
+_SHOWN = 16  # characters of a fingerprint in the name of a file
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class KeptNetwork:
     @property
     def file_name(self) -> str:
         """A name that differs from those of other networks' files."""
-        return f"{self.method}-{self.fingerprint[:16]}{SUFFIX}"
+        return f"{self.method}-{self.fingerprint[:_SHOWN]}{SUFFIX}"
 
     def unknown_share(self, marks: NDArray[np.int64]) -> float:
         """Return the share of photos with these marks (n,) that it was not made from."""
@@ -124,7 +125,7 @@ class NetworkStore:
 
     def with_fingerprint(self, fingerprint: str) -> KeptNetwork | None:
         """Return the network with this fingerprint; None if it is not here."""
-        for path in sorted(self.folder.glob(f"[!.]*-{fingerprint[:16]}{SUFFIX}")):
+        for path in sorted(self.folder.glob(f"[!.]*-{fingerprint[:_SHOWN]}{SUFFIX}")):
             kept = self._read(path)
             if kept is not None and kept.fingerprint == fingerprint:
                 return kept
@@ -135,6 +136,12 @@ class NetworkStore:
         path = self.path(kept)
         write_whole(path, kept.to_bytes())
         return path
+
+    def but(self, fingerprints: Iterable[str]) -> list[Path]:
+        """Return the files of the networks that have none of these fingerprints."""
+        known = {fingerprint[:_SHOWN] for fingerprint in fingerprints}
+        files = sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
+        return [file for file in files if file.stem.rpartition("-")[2] not in known]
 
     def path(self, kept: KeptNetwork) -> Path:
         """Return the file of a network."""

@@ -15,9 +15,11 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import new_unfinished
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import Collection, CollectionRegistry, manifest_of_files
-from assets.resources.home import RESTORING
+from assets.resources.home import RESTORING, home_folder
 from assets.resources.tracking import Tracking
 from orchestration.cli import backup as backup_command
+from orchestration.cli import key as key_command
+from orchestration.cli import list as list_command
 from orchestration.cli import restore as restore_command
 from orchestration.housekeeping import backup as backup_module
 from orchestration.housekeeping.backup import LAST_MEMBER, back_up, restore
@@ -210,9 +212,11 @@ def test_a_backup_that_does_not_fit_is_refused(archive, tmp_path, monkeypatch):
 
 def test_a_backup_that_is_killed_leaves_the_older_one(archive, tmp_path, monkeypatch):
     before = archive.read_bytes()
-    # What a process leaves that has no time to tidy up.
+    # What a process leaves that has no time to tidy up, while it copies a database.
     left = new_unfinished(tmp_path)
     left = left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", "-4194305-")))
+    log = left.with_name(f"{left.name}-journal")
+    log.touch()
 
     def die(*arguments):
         raise Killed
@@ -228,19 +232,23 @@ def test_a_backup_that_is_killed_leaves_the_older_one(archive, tmp_path, monkeyp
 
 
 def test_a_restore_that_is_killed_is_finished_by_the_next(archive, tmp_path, monkeypatch):
-    with killed_at(-1, monkeypatch) as n_steps:
+    with killed_at(-1, monkeypatch) as steps:
         restore(archive, tmp_path / "home")
-        steps = n_steps()
     expected = _contents(tmp_path / "home")
-    assert steps == 3
-    for step in range(steps):
+    assert steps == ["rename", "rename", "rmdir"]
+    for step in range(len(steps)):
         home = tmp_path / f"home-{step}"
         with pytest.raises(Killed), killed_at(step, monkeypatch):
             restore(archive, home)
         assert (home / RESTORING).is_dir()
         point_to(home, monkeypatch)
-        with pytest.raises(UserError, match="is half restored"):
-            prepare_home()
+        for other in (prepare_home, home_folder):
+            with pytest.raises(UserError, match="is half restored"):
+                other()
+        for command in (backup_command, key_command, list_command):
+            arguments = {backup_command: ["other.tar"], key_command: ["list"]}
+            refused = CliRunner().invoke(command.command, arguments.get(command, []))
+            assert "is half restored" in str(refused.exception)
         restore(archive, home)
         assert _contents(home) == expected
         assert not (home / RESTORING).exists()

@@ -3,28 +3,33 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from assets.io_managers import KEPT
+from assets.io_managers import CHECKSUMS, KEPT, UNTOUCHED_SECONDS, save
 from assets.methods.common.processes import this_process
 from assets.methods.photos.photo_store import PhotoStore
+from assets.resources.collections import CollectionRegistry
 from assets.resources.home import home_folder
+from assets.resources.models import Models
 from assets.resources.recent_use import POINTS, RecentUse
 from assets.resources.registry import MODEL
 from assets.resources.tracking import Tracking
+from assets.values import NETWORK_COLUMN
+from bench.kills.state import difference, state_of
 from orchestration.cli.gc import command
 from orchestration.dead_runs import PROCESS_TAG
 from orchestration.definitions import build_definitions, build_resources
-from orchestration.housekeeping.caches import UNTOUCHED_SECONDS
 from orchestration.housekeeping.plan import plan_removals
 from orchestration.instance import collection_lock, open_instance
 from orchestration.run_queue import PARTITION_TAG
 from support.jobs import nothing
-from support.nights import NIGHTS, Killed, image_id, killed_at
+from support.nights import NIGHTS, Killed, image_id, killed_at, one_of_each
 
 
 def _gc(*arguments: str) -> list[str]:
@@ -218,8 +223,7 @@ def test_a_photo_that_was_just_posted_stays(kept_home):
     posted, forgotten = "a" * 64, "b" * 64
     for one in (posted, forgotten):
         store.keep_working_copy(one, Image.new("RGB", (8, 8)))
-    long_ago = time.time() - 2 * UNTOUCHED_SECONDS
-    os.utime(store.working_copy_path(forgotten), (long_ago, long_ago))
+    _made_long_ago(store.working_copy_path(forgotten))
     _gc("--keep", "1")
     assert posted in store.image_ids()
     assert forgotten not in store.image_ids()
@@ -255,21 +259,73 @@ def test_damaged_files_and_backups_beyond_the_newest_go(kept_home):
     assert not list(backups.glob("mlflow-[01].db"))
 
 
+def _made_long_ago(place: Path) -> None:
+    long_ago = time.time() - 2 * UNTOUCHED_SECONDS
+    os.utime(place, (long_ago, long_ago))
+
+
+def test_networks_that_placed_none_of_the_stored_photos_go(kept_home):
+    values = kept_home / "outputs" / "tsne_2d" / "birds"
+    for number, print_ in enumerate(("a" * 64, "b" * 64), start=1):
+        save(pd.DataFrame({NETWORK_COLUMN: [print_, None]}), values / f"{number:032x}")
+        os.utime(values / f"{number:032x}" / CHECKSUMS, (number, number))
+    (values / "current").write_text(f"{2:032x}")
+    networks = kept_home / "projections" / "birds"
+    networks.mkdir(parents=True)
+    for letter in "abcd":
+        file = networks / f"drlim-{letter * 16}.safetensors"
+        file.touch()
+        if letter != "d":
+            _made_long_ago(file)
+    told = _gc("--keep", "2", "--dry-run")
+    assert _gc("--keep", "2") == told
+    assert [line for line in told if line.startswith("network")] == [
+        f"network\tprojections/birds/drlim-{'c' * 16}.safetensors"
+    ]
+    _gc("--keep", "1")
+    names = {file.stem[-1] for file in networks.glob("*.safetensors")}
+    # The current value names b, and d was made within the hour.
+    assert names == {"b", "d"}
+    next((values / f"{2:032x}").glob("*.parquet")).write_bytes(b"damaged")
+    _made_long_ago(networks / f"drlim-{'d' * 16}.safetensors")
+    assert not [line for line in _gc("--keep", "1") if line.startswith("network")]
+
+
+def test_downloads_of_models_that_no_collection_uses_go(kept_home):
+    tracking = Tracking(home=str(kept_home))
+    registry = Models(kept_home, tracking).registry
+    tracking.client.create_registered_model("other")
+    tracking.client.create_model_version("other", str(kept_home))
+    tracking.client.set_registered_model_alias("other", "best", "1")
+    folders = [registry.download_folder(f"models:/other/{number}") for number in (1, 2, 3)]
+    for folder in folders:
+        (folder / "artifacts").mkdir(parents=True)
+        if folder != folders[2]:
+            _made_long_ago(folder)
+    collections = CollectionRegistry(kept_home)
+    settings = {"nsfw_scores": {"model": "models:/other@best"}}
+    collections.add(replace(collections.get("cats"), settings=settings))
+    told = _gc("--keep", "9")
+    # The third was used within the hour.
+    assert told == [f"downloaded model\t{folders[1].relative_to(kept_home)}"]
+    assert [folder.is_dir() for folder in folders] == [True, False, True]
+    tracking.client.delete_registered_model_alias("other", "best")
+    _made_long_ago(folders[2])
+    assert _gc("--keep", "9") == []
+
+
 def test_a_gc_that_is_killed_is_finished_by_the_next(copied_home, monkeypatch):
-    """Killed at one of four changes of the disk."""
     whole = copied_home()
-    with killed_at(-1, monkeypatch) as n_steps:
+    with killed_at(-1, monkeypatch) as steps:
         _gc("--keep", "1")
-        steps = n_steps()
-    expected = _files(whole), _runs(whole)
-    assert steps > 40
-    for step in range(steps // 8, steps, steps // 4):
+    expected = state_of(whole)
+    assert {"unlink", "rmtree", "DELETE FROM event_logs", "DELETE FROM runs"} <= set(steps)
+    for step in one_of_each(steps):
         home = copied_home()
         with pytest.raises(Killed), killed_at(step, monkeypatch):
             _gc("--keep", "1")
         _gc("--keep", "1")
-        assert _files(home) ^ expected[0] == set()
-        assert _runs(home) == expected[1]
+        assert difference(state_of(home), expected) is None, steps[step]
 
 
 def test_the_job_of_the_night_removes_the_same(kept_home):

@@ -16,10 +16,11 @@ from assets.resources.collections import (
 )
 from assets.resources.registry import MODEL
 from assets.resources.tracking import Tracking
+from bench.kills.state import difference, state_of
 from orchestration.cli.remove import command
 from orchestration.instance import collection_lock, open_instance, register
 from orchestration.run_queue import PARTITION_TAG
-from support.nights import NIGHTS, Killed, image_id, killed_at
+from support.nights import NIGHTS, Killed, image_id, killed_at, one_of_each
 
 
 def _remove(*arguments: str, answer: str | None = None) -> str:
@@ -117,18 +118,17 @@ def test_a_list_of_photos_goes_unless_another_collection_has_it(kept_home):
     assert not manifest.exists()
 
 
-def test_a_removal_that_is_killed_is_finished_by_the_next(copied_home, monkeypatch):
-    arguments = ("birds", "--purge", "--mlflow", "--yes")
-    copied_home()
-    with killed_at(-1, monkeypatch) as n_steps:
+@pytest.mark.parametrize("options", [(), ("--purge", "--mlflow")])
+def test_a_removal_that_is_killed_is_finished_by_the_next(copied_home, monkeypatch, options):
+    arguments = ("birds", *options, "--yes")
+    whole = copied_home()
+    with killed_at(-1, monkeypatch) as steps:
         _remove(*arguments)
-        steps = n_steps()
+    expected = state_of(whole)
     # At the end the entry goes, and between its copy and itself is a step.
-    for step in (steps // 2, steps - 2, steps - 1):
+    for step in {*one_of_each(steps), len(steps) - 1}:
         home = copied_home()
         with pytest.raises(Killed), killed_at(step, monkeypatch):
             _remove(*arguments)
-        if CollectionRegistry(home).find("birds"):
-            _remove(*arguments)
-        assert _all_of(home, "birds") == []
-        assert _tracked(home, "birds") == 0
+        _remove(*arguments)
+        assert difference(state_of(home), expected) is None, steps[step]

@@ -1,38 +1,29 @@
-"""Runs that are killed at random moments, or run out of disk: does the next one mend everything?
-
-`first` kills the first run of a home, `later` one that maps a few photos more, `demo` the demo,
-and `aimed` a first run while a database is being made, so many times for each database. `disk`
-gives the home too small a disk, in sizes from nothing to nearly enough, and then more; it needs
-the right to mount a tmpfs. After each, the same command is run again. It has to give the bytes of
-a run that nobody disturbed, and to leave no run at work in Dagster or MLflow and no unfinished
-file.
-Run: python -m bench.kills --first 20 --later 10 --aimed 10 --disk 5
-"""
+"""Maps that are killed at random moments, or run out of disk, and the maps that follow."""
 
 import argparse
 import contextlib
 import hashlib
-import json
-import os
-import random
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
+from bench.kills.tally import (
+    LONGEST_SECONDS,
+    Tally,
+    draw_photos,
+    kill,
+    last_line_of,
+    start_tessera,
+)
+
+TRIALS = ("first", "later", "demo", "aimed", "disk")
 N_PHOTOS, N_MORE = 64, 8
-LONGEST_SECONDS = 600.0
 RESULTS = ("layout.parquet", "mosaic.jpg")
 AT_WORK = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 # What appears below the home when a database is being made.
@@ -58,25 +49,17 @@ class Trial:
     def out(self) -> Path:
         return self.place / "out"
 
+    @property
+    def log(self) -> Path:
+        return self.place / "log.txt"
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command, its output in a file."""
-        with (self.place / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "orchestration.cli", *self.command, "--out", str(self.out)],
-                env={**os.environ, "TESSERA_HOME": str(self.home)},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        return start_tessera((*self.command, "--out", self.out), self.home, self.log)
 
     def finish(self) -> int:
         """Run the command to its end; return the exit code."""
         return self.start().wait(LONGEST_SECONDS)
-
-    def last_line(self) -> str:
-        """Return what the command has written last."""
-        lines = (self.place / "log.txt").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each result that is there."""
@@ -101,13 +84,6 @@ class Trial:
         return found + [f"file {file.name}" for file in files]
 
 
-def draw_photos(folder: Path, numbers: Iterable[int]) -> None:
-    """Write photos of noise, each drawn from its number."""
-    for number in numbers:
-        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:04}.jpg")
-
-
 def _runs_at_work(database: Path, statuses: tuple[str, ...]) -> list[str]:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         marks = ", ".join("?" * len(statuses))
@@ -118,17 +94,15 @@ def _runs_at_work(database: Path, statuses: tuple[str, ...]) -> list[str]:
 class Bench:
     """The photos, and what an undisturbed run makes of them."""
 
-    def __init__(self, place: Path, seed: int) -> None:
+    def __init__(self, place: Path, tally: Tally) -> None:
         self.place = place
-        self.random = random.Random(seed)
-        self.outcomes = Counter[str]()
-        self.faults: list[str] = []
+        self.random = tally.random
+        self._tally = tally
         self._n_trials = 0
 
     def photos(self, name: str) -> Path:
         """Return a folder with photos of noise."""
         folder = self.place / name
-        folder.mkdir()
         draw_photos(folder, range(N_PHOTOS))
         return folder
 
@@ -149,24 +123,22 @@ class Bench:
             begun = time.monotonic()
             code = trial.finish()
             if code != 0 or trial.remains():
-                raise RuntimeError(f"undisturbed: {code}, {trial.remains()}, {trial.last_line()}")
+                raise RuntimeError(
+                    f"undisturbed: {code}, {trial.remains()}, {last_line_of(trial.log)}"
+                )
             return trial.digests(), time.monotonic() - begun
 
     def judge(self, what: str, trial: Trial, expected: dict[str, str]) -> None:
         """Run the command again, and note whether all is as if nothing had happened."""
         code = trial.finish()
+        fault = None
         if code != 0:
-            verdict = f"the repeat ended with {code}: {trial.last_line()}"
+            fault = f"the repeat ended with {code}: {last_line_of(trial.log)}"
         elif trial.digests() != expected:
-            verdict = "other bytes"
+            fault = "other bytes"
         elif remains := trial.remains():
-            verdict = f"left: {', '.join(remains[:3])}"
-        else:
-            self.outcomes[f"{what}: mended"] += 1
-            return
-        self.outcomes[f"{what}: NOT mended"] += 1
-        self.faults.append(f"{what}: {verdict}")
-        print(f"  {what}: {verdict}", flush=True)
+            fault = f"left: {', '.join(remains[:3])}"
+        self._tally.note(what, fault)
 
 
 def kill_at_random(trial: Trial, seconds: float) -> None:
@@ -174,7 +146,7 @@ def kill_at_random(trial: Trial, seconds: float) -> None:
     process = trial.start()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-    _kill(process)
+    kill(process)
 
 
 def kill_while_a_database_is_made(trial: Trial, name: str, seconds: float) -> None:
@@ -185,13 +157,7 @@ def kill_while_a_database_is_made(trial: Trial, name: str, seconds: float) -> No
     ):
         time.sleep(0.001)
     time.sleep(seconds)
-    _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
 
 
 @contextlib.contextmanager
@@ -264,21 +230,3 @@ def _disk(bench: Bench, n: int) -> None:
                 trial.finish()
             enlarge()
             bench.judge(f"disk of {megabytes:.1f} MB", trial, expected)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print what was mended, and end with 1 if something was not."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    for name in ("first", "later", "demo", "aimed", "disk"):
-        parser.add_argument(f"--{name}", type=int, default=0, help="Number of trials.")
-    parser.add_argument("--seed", type=int, default=0)
-    counts = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        bench = Bench(Path(folder), counts.seed)
-        run(bench, counts)
-    print(json.dumps(dict(sorted(bench.outcomes.items())), indent=2))
-    return 1 if bench.faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
