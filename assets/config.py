@@ -30,6 +30,7 @@ from assets.methods.photos.download import FetchLimits
 from assets.methods.photos.labels import LabelSettings
 from assets.methods.photos.opened_file import DecodeLimits
 from assets.methods.photos.splits import SplitFractions
+from assets.methods.plotting.blurring import BLUR_ABOVE
 from assets.methods.training.settings import (
     Augmentation,
     ClassWeights,
@@ -69,6 +70,9 @@ class RawImagesConfig(_Config):
     """Number of frames of an animation that are scored, spread over its whole length, or all."""
     allow_private_addresses: bool = False
     """Allow downloads from private and loopback addresses, such as http://192.168.0.5/."""
+    only: str | None = None
+    """CSV or Parquet file with a column image_id, such as a selection that was saved on the page of
+    a map. Other photos of the source are left out."""
 
     def settings(self, workers: int | None = None, follow_links: bool = False) -> CatalogueSettings:
         """Return the settings as the method takes them, for so many ``workers``.
@@ -87,6 +91,7 @@ class RawImagesConfig(_Config):
             workers,
             follow_links,
             parse_frames(self.frames),
+            self.only,
         )
 
 
@@ -215,23 +220,27 @@ class MosaicConfig(_Config):
     """Quality of the JPEG file, from 1 to 95."""
     page: bool = True
     """Make a page of the map too, which any browser opens."""
-    blur_above: float = Field(default=0.8, ge=0, le=1)
-    """Score above which the page shows a photo grey and blurred, if the collection was scored. 1
-    blurs none."""
+    blur_above: float = Field(default=BLUR_ABOVE, ge=0, le=1)
+    """Score above which all that is drawn of the collection shows a photo grey and blurred, if it
+    was scored. 1 blurs none."""
     clear_photos: bool = True
     """Let the page show a blurred photo as it is when somebody asks for it."""
+    landmarks: bool = True
+    """Let the page name groups of like photos, with a photo for each, as a map names places."""
+    scores_of: str | None = None
+    """Collection whose scores the page shows, and blurs by, if this one was not scored."""
     kept_maps: int = Field(default=10, ge=0)
     """Number of maps of the collection that are kept, so that a run can start from an earlier
     one."""
 
     def settings(self) -> MosaicSettings:
         """Return the settings of the mosaic as the method takes them."""
-        others = {"page", "blur_above", "clear_photos", "kept_maps"}
+        others = {"page", "blur_above", "clear_photos", "landmarks", "scores_of", "kept_maps"}
         return MosaicSettings(**self.model_dump(exclude=others))
 
-    def page_settings(self) -> PageSettings:
-        """Return the settings of the page as the method takes them."""
-        return PageSettings(self.blur_above, self.clear_photos)
+    def page_settings(self, blur_above: float | None) -> PageSettings:
+        """Return the settings of the page as the method takes them; None blurs no photo."""
+        return PageSettings(blur_above, self.clear_photos, self.landmarks)
 
 
 class NsfwScoresConfig(_Config):
@@ -342,6 +351,9 @@ class LabelledImagesConfig(_Config):
     test: float = 0.2
     """Share of the images for testing, where the manifest names no split. The three shares sum
     to 1."""
+    corrections: list[str] = Field(default=[])
+    """CSV or Parquet file with columns image_id and label, such as a selection that was saved on
+    the page of a map. Its labels replace those of the source; of several files the last counts."""
 
     def settings(self, near_distance: int) -> LabelSettings:
         """Return the settings as the method takes them, near-duplicates being the catalogue's."""
@@ -407,7 +419,8 @@ class NsfwEvaluationConfig(_Config):
     worst: int = Field(default=20, ge=1, le=50)
     """Number of errors of each kind to draw, the worst ones."""
     sharp: bool = False
-    """Draw the errors sharp instead of blurred."""
+    """Draw the errors sharp instead of blurred, but for photos with a score above the limit of the
+    collection."""
     seed: int = 0
     """Random seed of the confidence intervals."""
 

@@ -55,6 +55,7 @@ from assets.methods.common.checksums import (
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import share, write_whole, written_whole
 from assets.methods.common.shown_text import shown
+from assets.steps import as_before
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
 _log = logging.getLogger(__name__)
@@ -134,6 +135,8 @@ class FolderIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(
             {"folder": dg.MetadataValue.path(str(folder / generation)), UNCHANGED: is_same}
         )
+        if is_same:
+            context.add_output_metadata(_as_before(context))
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load this run's own value, or else the current one, as the type of the input."""
@@ -463,6 +466,19 @@ def _kept_assets(context: dg.OutputContext) -> list[str]:
         # There are no tags outside of a run.
         return []
     return tags.get(KEEP_TAG, "").split(",")
+
+
+def _as_before(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
+    """Return what stands in place of some metadata of a value that has not changed."""
+    partitions = [context.asset_partition_key] if context.has_asset_partitions else None
+    wanted = dg.AssetRecordsFilter(context.asset_key, asset_partitions=partitions)
+    try:
+        instance = context.step_context.instance
+    except dg.DagsterInvariantViolationError:
+        # There is none outside of a run.
+        return {}
+    found = instance.fetch_materializations(wanted, limit=1).records
+    return as_before(context.output_metadata, found[0]) if found else {}
 
 
 def _remove_older(folder: Path, used: set[str]) -> None:

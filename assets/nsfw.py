@@ -15,6 +15,7 @@ from assets.config import (
 from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
+from assets.methods.plotting.blurring import with_blurred
 from assets.methods.plotting.contact_sheet import draw_ranking
 from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
@@ -23,6 +24,7 @@ from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import WINDOWS
 from assets.resources.tracking import Tracking
+from assets.results.blurring import blurred_photos, is_blurring
 from assets.results.deconvnet import chosen_deconvnet_maps
 from assets.results.occlusion import chosen_occlusion_maps
 from assets.results.originals import addresses_of, choose_images
@@ -122,20 +124,23 @@ def nsfw_scores(
             raw_images.images.drop_duplicates("image_id")[["image_id", "uri"]], on="image_id"
         )
         log.table("highest.csv", highest.assign(**made.parts()))
-        shown = dict(zip(image_ids, found.highest_ids, strict=True))
-        log.image(
-            "highest.png",
-            draw_ranking(open_image, highest.assign(image_id=highest.image_id.map(shown))),
-            made,
+        scores = NsfwScores(
+            table,
+            config.model,
+            config.class_name,
+            found.fingerprint,
+            found.n_computed,
+            made.parts(),
         )
-    return NsfwScores(
-        table,
-        config.model,
-        config.class_name,
-        found.fingerprint,
-        found.n_computed,
-        made.parts(),
-    )
+        shown = dict(zip(image_ids, found.highest_ids, strict=True))
+        blurred = blurred_photos(photos, context.partition_key, scores=scores)
+        ranking = draw_ranking(
+            with_blurred(open_image, {shown[image_id] for image_id in blurred}),
+            highest.assign(image_id=highest.image_id.map(shown)),
+            blur=is_blurring(),
+        )
+        log.image("highest.png", ranking, made)
+    return scores
 
 
 @_asset(kinds={"torch", "png"})
@@ -156,7 +161,8 @@ def occlusion_maps(
         target = _target(context, config, nsfw_scores, models, compute)
         notes = _origin_notes(context, target, nsfw_scores, models)
         store = models.window_scores
-        maps = chosen_occlusion_maps(chosen, target, config, reading, store, log, notes)
+        blurred = blurred_photos(photos, context.partition_key, scores=nsfw_scores)
+        maps = chosen_occlusion_maps(chosen, target, config, reading, store, log, notes, blurred)
         photos.recent.note(context.partition_key, WINDOWS, store.opened)
     return maps
 
@@ -179,7 +185,10 @@ def deconvnet_maps(
         target = _target(context, config, nsfw_scores, models, compute)
         notes = _origin_notes(context, target, nsfw_scores, models)
         threshold = nsfw_scores.provenance.get("threshold")
-        return chosen_deconvnet_maps(chosen, target, config, reading, log, threshold, notes)
+        blurred = blurred_photos(photos, context.partition_key, scores=nsfw_scores)
+        return chosen_deconvnet_maps(
+            chosen, target, config, reading, log, threshold, notes, blurred
+        )
 
 
 def _chosen(

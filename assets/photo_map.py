@@ -14,7 +14,6 @@ from assets.config import (
     RawImagesConfig,
     TsneConfig,
 )
-from assets.io_managers import KEEP_TAG
 from assets.kept_maps import KeptMaps
 from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
 from assets.methods.layout.projection import project_unless_known
@@ -27,6 +26,7 @@ from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
+from assets.results.blurring import blurred_or_all
 from assets.results.originals import addresses_of
 from assets.results.page import refresh_page
 from assets.results.photo_map import (
@@ -194,8 +194,9 @@ def mosaic(
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
         table = grid_assignment.table
         addresses, reading = addresses_of(table.uri, photos.registered(context.partition_key))
+        blurred, unknown = blurred_or_all(log, photos, list(table.image_id), config)
         drawn, enlarged = drawn_mosaic(
-            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles")
+            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles"), blurred
         )
         if enlarged:
             context.log.warning(enlarged)
@@ -210,14 +211,17 @@ def mosaic(
         log.thumbnail("mosaic", drawn)
         for name, image in {"figure": figure, **more}.items():
             log.run.file(f"{name}{image.suffix}", image.data)
-        # A run of the service keeps its mosaic beside others of the collection.
-        is_kept = KEEP_TAG in context.run.tags
-        page = (
-            None
-            if is_kept
-            else refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
-        )
-    places = table[[name for name in PLACE_COLUMNS if name in table]]
+        page = refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
     return Mosaic(
-        encoded, figure, asdict(settings), plan.shrunk, enlarged, more, number, places, page
+        encoded,
+        figure,
+        asdict(settings),
+        plan.shrunk,
+        enlarged,
+        more=more,
+        number=number,
+        places=table[[name for name in PLACE_COLUMNS if name in table]],
+        page=page,
+        blurred=sorted(blurred.intersection(table.image_id)),
+        all_blurred=unknown,
     )

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ from assets.resources.tracking import ChildRun, Tracking
 
 # The metadata of an asset that MLflow lacks, and how its text begins.
 TRACKING, NOT_TRACKED = "tracking", "not tracked: "
+# The metadata of one that it has: the id of its run, and its page.
+MLFLOW_RUN, MLFLOW_PAGE = "mlflow_run", "mlflow"
+# The version of a model that the run of an asset has registered.
+VERSION = "version"
+# That of a value that has not changed since: the run of Dagster that made it.
+MADE_IN = "made_in"
+_PICTURE = "![thumbnail]("
 THUMBNAIL_SIDE = 480
 THUMBNAIL_BYTES = 100_000
 
@@ -118,10 +126,48 @@ def step(
         except UserError as error:
             raise dg.Failure(shown(str(error)), allow_retries=False) from error
     context.add_output_metadata(
-        {"mlflow_run": run.run_id, "mlflow": dg.MetadataValue.url(run.url)}
+        {MLFLOW_RUN: run.run_id, MLFLOW_PAGE: dg.MetadataValue.url(run.url)}
         if run.run_id
         else {TRACKING: f"{NOT_TRACKED}{run.unreachable}"}
     )
+
+
+def as_before(
+    metadata: Mapping[str, Any], former: dg.EventLogRecord
+) -> dict[str, dg.MetadataValue]:
+    """Return what stands in place of some ``metadata`` of a value that has not changed since.
+
+    A picture takes up to 100 KB in each of Dagster's databases, so there is a link to the run that
+    shows it. The run of MLflow is the one that has what was logged when the value was made.
+
+    Args:
+        metadata: of the new materialization.
+        former: the materialization before it.
+    """
+    shown_before = former.asset_materialization.metadata if former.asset_materialization else {}
+    found: dict[str, dg.MetadataValue] = {
+        MADE_IN: shown_before.get(MADE_IN) or dg.MetadataValue.dagster_run(former.run_id)
+    }
+    for name, value in metadata.items():
+        if _is_picture(value) and name in shown_before:
+            found[name] = _pointing_to(shown_before[name], former)
+    is_tracked = MLFLOW_RUN in metadata and MLFLOW_RUN in shown_before
+    # A version of a model names the run that has registered it.
+    if is_tracked and metadata.get(VERSION) == shown_before.get(VERSION):
+        found |= {name: shown_before[name] for name in (MLFLOW_RUN, MLFLOW_PAGE)}
+    return found
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, dg.MarkdownMetadataValue) and str(value.value).startswith(_PICTURE)
+
+
+def _pointing_to(value: dg.MetadataValue, former: dg.EventLogRecord) -> dg.MetadataValue:
+    """Return a link to the run that shows a picture; ``value`` itself if it is one already."""
+    if not _is_picture(value):
+        return value
+    since = f"{datetime.fromtimestamp(former.timestamp, UTC):%Y-%m-%d %H:%M} UTC"
+    return dg.MetadataValue.md(f"[As on {since}](/runs/{former.run_id}), and not changed since.")
 
 
 def _plain(metric: Any) -> Any:
@@ -140,7 +186,7 @@ def thumbnail(image: Image.Image) -> str:
         encoded = io.BytesIO()
         small.save(encoded, "JPEG", quality=80)
         text = base64.b64encode(encoded.getvalue()).decode()
-        markdown = f"![thumbnail](data:image/jpeg;base64,{text})"
+        markdown = f"{_PICTURE}data:image/jpeg;base64,{text})"
         if len(markdown) <= THUMBNAIL_BYTES:
             return markdown
         side = side * 3 // 4

@@ -22,6 +22,7 @@ from assets.methods.common.timestamps import now_to_the_second
 from assets.methods.evaluation.figure import draw_evaluation
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.labels import LabelledData, check_labels, label_images
+from assets.methods.photos.selection import read_corrections
 from assets.methods.photos.source import read_labels
 from assets.methods.training.train import train_classifier
 from assets.resources.collections import COLLECTIONS
@@ -30,6 +31,7 @@ from assets.resources.models import Models
 from assets.resources.photos import TRAININGS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking
+from assets.results.blurring import blurred_or_all, is_blurring
 from assets.results.evaluation import (
     MODEL_NAME,
     evaluate_model,
@@ -49,7 +51,7 @@ from assets.results.training import (
     register_version,
     training_images,
 )
-from assets.steps import step
+from assets.steps import VERSION, step
 from assets.values import NsfwEvaluation, NsfwTraining
 
 GROUP = "nsfw"
@@ -80,14 +82,17 @@ def labelled_images(
         settings = config.settings(reading.near_distance)
         data = None
         try:
-            rows = read_labels(collection.source, reading.fetch, collection.follow_links)
+            corrections = read_corrections(config.corrections)
+            rows = read_labels(
+                collection.source, reading.fetch, collection.follow_links, not corrections
+            )
             # What accompanies a photo in a folder has no label.
             rows = rows[~rows["uri"].isin(raw_images.companions["uri"])]
-            check_labels(rows, settings)
+            check_labels(rows, settings, corrections.values())
         except NotApplicableError as reason:
             context.log.warning(f"Skipped, as nothing here is labelled. {shown(str(reason))}")
         else:
-            data = label_images(rows, raw_images.images, raw_images.rejects, settings)
+            data = label_images(rows, raw_images.images, raw_images.rejects, settings, corrections)
             log.metrics(label_metrics(data))
             log.table("findings.csv", data.findings)
             for note in data.notes:
@@ -159,7 +164,7 @@ def nsfw_training(
                 "epochs_resumed": trained.n_resumed,
                 "validation_auc_best": trained.history[trained.best_epoch - 1].validation_auc,
                 "auc": float(result.comparison.auc[0]),
-                "version": result.version,
+                VERSION: result.version,
                 "alias": result.alias,
                 "reason": result.reason,
                 "label_doubt": result.label_doubt or None,
@@ -212,7 +217,10 @@ def nsfw_evaluation(
             scores_in_words(evaluated, positive),
             [line for one in made for line in one.lines()],
         )
-        value = evaluation_value(evaluated, figure, load_image, positive, config, made)
+        blurred, _ = blurred_or_all(log, photos, list(labelled_images.images.image_id))
+        value = evaluation_value(
+            evaluated, figure, load_image, positive, config, made, blurred, blur=is_blurring()
+        )
         log.metrics(evaluation_summary(evaluated))
         for number, one in enumerate(made, 1):
             log.origin(one.parts(), "" if len(made) == 1 else f"{MODEL_NAME.format(number)}.")

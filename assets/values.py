@@ -115,7 +115,9 @@ class Mosaic:
     first map has no such picture, and one that is not kept no number. ``places`` has image_id, x,
     y, row and col of each photo, and ``network`` as in ``GridAssignment``; older homes have none.
     ``page`` has the parts of the `PageReport` if there is a page, which is no part of the value: it
-    is kept in one folder, and brought up to date there.
+    is kept in one folder, and brought up to date there. ``blurred`` has the image_id of each photo
+    that is drawn blurred, and ``all_blurred`` says in a sentence why all are, where nobody knows
+    which are to be.
     """
 
     mosaic: EncodedImage
@@ -127,6 +129,8 @@ class Mosaic:
     number: int | None = None
     places: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     page: dict[str, Any] | None = None
+    blurred: list[str] = field(default_factory=list)
+    all_blurred: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ lines. The sensor `dead_runs` does, every few seconds.
 import json
 import os
 import signal
-import socket
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
-import psutil
+
+from assets.methods.common.processes import RunProcess, named_process
 
 # Of a run that a command line carries out itself.
 PROCESS_TAG = "tessera/process"
@@ -31,23 +29,11 @@ FINISHED = [
     dg.DagsterRunStatus.CANCELED,
 ]
 
-# Two processes with one number differ by more; a correction of the clock differs by less.
-_SAME_START_SECONDS = 10.0
 # A process ends by itself a moment after its run.
 _SECONDS_TO_END = 10.0
 _SECONDS_TO_LOOK_BACK = 300.0
 # The launcher's note of where the code server is that started a run.
 _LAUNCHED_TAG = ".dagster/grpc_info"
-
-
-def this_process(run_id: str) -> str:
-    """Return the name of this process, for the tag by which a dead process is recognised.
-
-    It has the time of the start in it, because numbers of processes are used again, and the run,
-    because a run that is made from another takes its tags over.
-    """
-    begun = psutil.Process().create_time()
-    return f"{socket.gethostname()}:{os.getpid()}:{begun:.2f}:{run_id}"
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
@@ -98,39 +84,7 @@ def kill_processes_of_ended_runs(instance: dg.DagsterInstance) -> list[int]:
     return killed
 
 
-class RunProcess:
-    """A process of this machine, which had begun by a moment in seconds since 1970."""
-
-    def __init__(self, number: int, begun_by: float) -> None:
-        self.number = number
-        self.begun_by = begun_by
-
-    def is_alive(self) -> bool:
-        """Whether it still runs, and its number is not used by another."""
-        try:
-            process = psutil.Process(self.number)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            return process.create_time() < self.begun_by + _SAME_START_SECONDS
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.AccessDenied:
-            # Somebody else's process, but one that lives.
-            return True
-
-    def home(self) -> Path | None:
-        """Return the home that another process was started for; None if it does not say."""
-        if self.number == os.getpid():
-            return None
-        try:
-            process = psutil.Process(self.number)
-            given = process.environ().get("TESSERA_HOME")
-            return Path(process.cwd(), given) if given else None
-        except (psutil.Error, OSError):
-            return None
-
-
-def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> "RunProcess | None":
+def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess | None:
     """Return the process of this machine that carries a run out, or has; None if none is known."""
     return _process_of_command_line(run) or _launched_process(instance, run)
 
@@ -152,12 +106,7 @@ def _is_of_this_home(instance: dg.DagsterInstance, process: RunProcess) -> bool:
 
 
 def _process_of_command_line(run: dg.DagsterRun) -> RunProcess | None:
-    """Return the process of a command line by the tag; None for one of another machine."""
-    host, number, begun, run_id, *_ = [*run.tags.get(PROCESS_TAG, "").split(":"), "", "", "", ""]
-    if host != socket.gethostname() or run_id not in ("", run.run_id):
-        return None
-    # Older tags do not say when it began.
-    return RunProcess(int(number), float(begun) if begun else time.time())
+    return named_process(run.tags.get(PROCESS_TAG, ""), run.run_id)
 
 
 def _launched_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.methods.common.files import remove_unfinished
+from assets.methods.common.shown_text import shown
 from assets.methods.common.sqlite_files import fault_in
 from assets.resources.collections import PARTITIONS_NAME, CollectionRegistry
 from assets.resources.mlflow_database import (
@@ -21,9 +22,9 @@ from assets.resources.mlflow_database import (
 )
 from assets.resources.outages import TrackingError
 from assets.resources.photos import inputs_databases
-from assets.resources.tracking import DAGSTER_RUN, ENDED, Tracking, first_line
+from assets.resources.tracking import Tracking, first_line
 from orchestration.databases import faults, set_damaged_aside
-from orchestration.dead_runs import FINISHED, dead_runs_of, fail_run
+from orchestration.dead_runs import dead_runs_of, fail_run
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,18 @@ def _remake_tracking(home: Path) -> None:
 
 
 def _unfinished_tracking(instance: dg.DagsterInstance, tracking: Tracking) -> Iterator[Finding]:
-    """Find runs that MLflow calls RUNNING, although Dagster's have ended or are unknown."""
+    """Find runs that MLflow calls RUNNING, and that have ended."""
     try:
-        running = tracking.running()
+        left = tracking.left_runs(instance)
     except TrackingError:
         # That is a verdict or a finding of its own.
         return
-    for run_id in sorted({run.data.tags.get(DAGSTER_RUN, "") for run in running} - {""}):
-        run = instance.get_run_by_id(run_id)
-        if run is None or run.status in FINISHED:
-            status = run.status if run else dg.DagsterRunStatus.FAILURE
-            yield Finding(
-                f"MLflow calls the run {run_id} RUNNING, which has ended.",
-                f"It becomes {ENDED[status]}.",
-                partial(tracking.finish_runs, run_id, status),
-            )
+    for run, status in left:
+        yield Finding(
+            f"MLflow calls the run {shown(run.info.run_name)} RUNNING, which has ended.",
+            f"It becomes {status}.",
+            partial(tracking.client.set_terminated, run.info.run_id, status=status),
+        )
 
 
 def _damaged_inputs(home: Path) -> Iterator[Finding]:

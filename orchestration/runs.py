@@ -12,6 +12,7 @@ from assets.checks.collection_checks import is_failure
 from assets.generations import failed_check
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import remove_unfinished
+from assets.methods.common.processes import this_process
 from assets.resources.collections import Collection
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
@@ -21,7 +22,6 @@ from orchestration.dead_runs import (
     PROCESS_TAG,
     UNFINISHED,
     fail_dead_runs,
-    this_process,
 )
 from orchestration.jobs import ASSETS_OF, CHECKS
 from orchestration.run_queue import PARTITION_TAG, with_origins

@@ -17,7 +17,7 @@ from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos
 from assets.resources.tracking import Tracking
 from orchestration.dead_runs import fail_dead_runs, kill_processes_of_ended_runs
-from orchestration.housekeeping.unchanged_runs import replace_former
+from orchestration.housekeeping.unchanged_runs import shorten_record
 from orchestration.instance import open_instance
 from orchestration.jobs import JOBS, PHOTO_MAP
 from orchestration.map_requests import LISTING_TAG, MOST_TRIES, Answer, decide
@@ -156,7 +156,7 @@ def kept_settings(context: dg.RunStatusSensorContext, photos: Photos) -> None:
 )
 def unchanged_runs(context: dg.RunStatusSensorContext, photos: Photos, tracking: Tracking) -> None:
     """Let a run in which nothing has changed take the place of the one before."""
-    replace_former(Path(photos.home), context.instance, tracking, context.dagster_run.run_id)
+    shorten_record(Path(photos.home), context.instance, tracking, context.dagster_run.run_id)
 
 
 @dg.sensor(

@@ -3,6 +3,7 @@
 import multiprocessing.process
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -24,14 +25,19 @@ from support.homes import point_to
 settings.register_profile("tessera", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("tessera")
 
+# Whatever a shell starts in the background ignores SIGINT, and so do the processes that it starts.
+# Dagster then lets SIGTERM be ignored as well, and those that copy the log of a run would not end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # `make test` gives each file to one worker, in this order; the longest file must not come last.
 LONGEST_FIRST = (
     "e2e/test_dev.py",
+    "e2e/test_serve.py",
     "e2e/test_pages.py",
     "e2e/test_map.py",
-    "e2e/test_explain.py",
-    "e2e/test_serve.py",
     "e2e/test_readme.py",
+    "e2e/test_explain.py",
     "e2e/test_train.py",
     "e2e/test_serve_hostile.py",
     "e2e/test_terminal.py",

@@ -15,6 +15,7 @@ from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mos
 from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.near_duplicates import duplicates_table
+from assets.methods.plotting.blurring import with_blurred
 from assets.resources.photos import Photos
 from assets.values import Embeddings, GridAssignment, Mosaic
 
@@ -221,7 +222,7 @@ def tiles_are_the_photos_of_the_layout(
         read_mosaic(mosaic.mosaic.data, settings),
         grid_assignment.table,
         plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings),
-        photos.store.open_working_copy,
+        with_blurred(photos.store.open_working_copy, frozenset(mosaic.blurred)),
     )
     wrong = tiles[~tiles.right]
     return dg.AssetCheckResult(

@@ -16,9 +16,9 @@ from typing import Any
 from assets.methods.common.files import remove
 from assets.methods.common.sqlite_files import table_names
 from assets.resources.mlflow_database import LONGEST_LOCKED, database_of
-from assets.resources.tracking import DAGSTER_RUN, Tracking
+from assets.resources.tracking import DAGSTER_RUN, PARENT_TAG, Tracking
 
-_PARENT, _PARTITION, _JOB = "mlflow.parentRunId", "dagster.partition", "dagster.job"
+_PARTITION, _JOB = "dagster.partition", "dagster.job"
 _PAGE = 1000
 
 
@@ -64,6 +64,15 @@ def families_of_run(tracking: Tracking, dagster_run_id: str) -> list[TrackedFami
     return [TrackedFamily(run_ids, "")] if run_ids and needed.isdisjoint(run_ids) else []
 
 
+def parents_of(tracking: Tracking, run_ids: Sequence[str]) -> list[str]:
+    """Return the parent of each of these runs that there is. Raises TrackingError."""
+    listed = ", ".join(f"'{run_id}'" for run_id in run_ids)
+    with tracking.asking():
+        query = f"attributes.run_id IN ({listed})"
+        found = tracking.client.search_runs([tracking.experiment_id], query)
+    return [str(run.data.tags.get(PARENT_TAG, run.info.run_id)) for run in found]
+
+
 def artifact_folders(tracking: Tracking, run_id: str) -> list[Path]:
     """Return the folder of a run's artifacts, if there is one below the home."""
     artifacts = tracking.local_artifacts(run_id)
@@ -90,10 +99,10 @@ def _families(tracking: Tracking) -> Iterator[tuple[Any, TrackedFamily]]:
     runs = list(_all_runs(tracking))
     children = defaultdict[str, list[str]](list)
     for run in runs:
-        children[run.data.tags.get(_PARENT, "")].append(run.info.run_id)
+        children[run.data.tags.get(PARENT_TAG, "")].append(run.info.run_id)
     for run in runs:
         tags = run.data.tags
-        if _PARENT not in tags and DAGSTER_RUN in tags:
+        if PARENT_TAG not in tags and DAGSTER_RUN in tags:
             own = run.info.run_id
             yield run, TrackedFamily((own, *children[own]), tags.get(_PARTITION, ""))
 

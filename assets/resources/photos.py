@@ -24,12 +24,13 @@ from assets.resources.recent_use import RecentUse
 
 # The folder below the home of the photos that were posted to the service.
 INPUTS = "inputs"
-# Those of trained models, of pages of maps, of the networks of inductive projections, and of maps
-# that are kept. Each collection has a folder of its own in them, which goes when the collection is
-# removed.
-FOLDERS_OF_COLLECTIONS = TRAININGS, PAGES, PROJECTIONS, MAPS = (
+# Those of trained models, of pages of maps, of pages that are kept with the maps of the service, of
+# the networks of inductive projections, and of maps that are kept. Each collection has a folder of
+# its own in them, which goes when the collection is removed.
+TRAININGS, PAGES, KEPT_PAGES, PROJECTIONS, MAPS = FOLDERS_OF_COLLECTIONS = (
     "trainings",
     "pages",
+    "kept_pages",
     "projections",
     "maps",
 )
@@ -75,6 +76,10 @@ class Photos(dg.ConfigurableResource):
     def page_folder(self, name: str) -> Path:
         """Return the folder of the page of a collection's map."""
         return Path(self.home) / PAGES / name
+
+    def kept_page_folder(self, name: str, run_id: str) -> Path:
+        """Return the folder of the page that a run keeps beside others of the collection."""
+        return Path(self.home) / KEPT_PAGES / name / run_id
 
     @cached_property
     def store(self) -> PhotoStore:

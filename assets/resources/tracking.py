@@ -22,6 +22,7 @@ from pydantic import Field
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import share_equal_files
 from assets.methods.common.parallel import in_thread
+from assets.methods.common.processes import named_process, this_process
 from assets.methods.common.shown_text import shown
 from assets.methods.plotting.png import png_bytes
 from assets.resources.mlflow_database import (
@@ -40,6 +41,10 @@ EXPERIMENT = "tessera"
 # Without it MLflow's UI shows the runs as evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DAGSTER_RUN = "dagster.run_id"
+# Of a run that no Dagster run stands for.
+PROCESS = "tessera.process"
+# The tag of a run of Dagster that names its run of MLflow, and that of an asset's which names this.
+MLFLOW_TAG, PARENT_TAG = "mlflow/run_id", "mlflow.parentRunId"
 Warn = Callable[[str], None]
 # Seconds that the first contact with a server may take. A request may take 4, and is made twice.
 LONGEST_CONTACT = 10.0
@@ -101,7 +106,7 @@ class Tracking(dg.ConfigurableResource):
         final = ENDED[status]
         with self.asking(dagster_run_id):
             for run in self._find(f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"):
-                is_parent = "mlflow.parentRunId" not in run.data.tags
+                is_parent = PARENT_TAG not in run.data.tags
                 if run.info.status == "RUNNING" or (is_parent and run.info.status != final):
                     self.client.set_terminated(run.info.run_id, status=final)
 
@@ -109,6 +114,32 @@ class Tracking(dg.ConfigurableResource):
         """Return the runs that are said to be at work. Raises TrackingError."""
         with self.asking():
             return self._find("attributes.status = 'RUNNING'")
+
+    def left_runs(self, instance: dg.DagsterInstance) -> list[tuple[Any, str]]:
+        """Return the runs that are said to be at work and have ended, each with its final status.
+
+        They are left by a process that was killed, and where the end could not be written: on a
+        full disk, or while the server was down. Raises TrackingError.
+        """
+        return [(run, final) for run in self.running() if (final := self._final(run, instance))]
+
+    def finish_left_runs(self, instance: dg.DagsterInstance) -> None:
+        """Give the runs that ``left_runs`` finds their final status. Raises TrackingError."""
+        for run, final in self.left_runs(instance):
+            with self.asking():
+                self.client.set_terminated(run.info.run_id, status=final)
+
+    def _final(self, run: Any, instance: dg.DagsterInstance) -> str | None:
+        """Return the final status of a run that has ended; None if it goes on, or may."""
+        tags = run.data.tags
+        if DAGSTER_RUN in tags:
+            stands_for = instance.get_run_by_id(tags[DAGSTER_RUN])
+            if stands_for is not None:
+                return ENDED.get(stands_for.status)
+            # A server may have the runs of another home, too.
+            return None if self.tracking_uri else "FAILED"
+        process = named_process(tags.get(PROCESS, ""), "")
+        return "FAILED" if process is not None and not process.is_alive() else None
 
     @contextmanager
     def asking(self, run_id: str = "") -> Iterator[None]:
@@ -218,7 +249,8 @@ class Tracking(dg.ConfigurableResource):
         }
         name = f"{partition_of(context)} {run.run_id[:8]}".strip()
         parent = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        context.instance.add_run_tags(run.run_id, {"mlflow/run_id": parent.info.run_id})
+        self.finish_left_runs(context.instance)
+        context.instance.add_run_tags(run.run_id, {MLFLOW_TAG: parent.info.run_id})
         return parent.info.run_id
 
     def _find(self, query: str) -> list[Any]:
@@ -288,7 +320,8 @@ class TrackedRun:
 
     def _start(self) -> None:
         self._experiment_id = self._tracking.experiment_id
-        run = self._client.create_run(self._experiment_id, run_name=self._name)
+        tags = {PROCESS: this_process("")}
+        run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._name)
         self._run_id = run.info.run_id
 
     def _log_batch(
@@ -408,7 +441,7 @@ class ChildRun(TrackedRun):
         self._parent_id = self._tracking.parent_of(context)
         self._set_parent("RUNNING")
         tags = {
-            "mlflow.parentRunId": self._parent_id,
+            PARENT_TAG: self._parent_id,
             DAGSTER_RUN: context.run.run_id,
             "dagster.asset": context.asset_key.to_user_string(),
             "dagster.partition": partition_of(context),

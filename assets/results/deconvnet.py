@@ -1,7 +1,7 @@
 """Deconvnets of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
+from assets.methods.plotting.blurring import draw_blurred
 from assets.methods.plotting.png import png_bytes
 from assets.results.originals import (
     ImageResult,
@@ -54,6 +55,7 @@ def run_deconvnet(
     size: tuple[int, int] | None = None,
     made: Provenance | None = None,
     notes: Sequence[str] = (),
+    is_blurred: bool = False,
 ) -> DeconvnetResult:
     """Run the deconvnet on an image and draw what it found.
 
@@ -67,6 +69,7 @@ def run_deconvnet(
         size: the file's own (width, height) in px, which reports name; None for the image's.
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
+        is_blurred: whether pictures show the image blurred; the reconstruction is the same.
 
     Raises:
         UserError: as for ``deconvnet_map``.
@@ -78,6 +81,8 @@ def run_deconvnet(
         told = score_notes(found.class_name, found.score, square, found.square_score)
         notes = (*notes, *told)
     made = made or provenance_of(target, threshold=None)
+    if is_blurred:
+        image, found = draw_blurred(image), replace(found, changed=draw_blurred(found.changed))
     about = _about(size or image.size, found)
     foot = [*made.lines(), f"{sizes_in_words(about)}, then padded to a square"]
     figure = draw_deconvnet_figure(image, found, name, target.model, notes=notes, foot=foot)
@@ -102,11 +107,13 @@ def chosen_deconvnet_maps(
     log: Step,
     threshold: float | None = None,
     notes: Sequence[str] = (),
+    blurred: Collection[str] = (),
 ) -> DeconvnetMaps:
     """Run the deconvnet on the images of ``chosen`` (image_id, uri, score), and log it all.
 
     A file that cannot be read any more is a reject. ``threshold`` is as for `Provenance`, and
-    ``notes`` as for `run_deconvnet`. Raises UserError when none could be read.
+    ``notes`` as for `run_deconvnet`; ``blurred`` are the image_ids of those that pictures show
+    blurred. Raises UserError when none could be read.
     """
     settings, progress = config.settings(), log.progress("images")
     made = provenance_of(target, threshold)
@@ -122,6 +129,7 @@ def chosen_deconvnet_maps(
             size=original.size,
             made=made,
             notes=[*original.figure_notes, *notes],
+            is_blurred=original.image_id in blurred,
         )
         progress(original.number, len(chosen))
         return result

@@ -1,7 +1,7 @@
 """The evaluation of models on labelled images: how it is computed, stored and shown."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from assets.methods.models.scoring import score_unseen
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.animation import frame_id, frame_of
 from assets.methods.photos.labels import LabelledData, class_counts
+from assets.methods.plotting.blurring import with_blurred
 from assets.methods.plotting.foot import with_foot
 from assets.resources.tracking import TrackedRun
 from assets.results.photo_map import png
@@ -230,10 +231,15 @@ def evaluation_value(
     positive: str,
     config: NsfwEvaluationConfig,
     made: Sequence[Provenance] = (),
+    blurred: Collection[str] = (),
+    *,
+    blur: bool = True,
 ) -> NsfwEvaluation:
     """Return the evaluations and their ``figure`` as the value of the asset.
 
-    ``made`` is the origin of each model's scores, in the order of ``models``.
+    ``made`` is the origin of each model's scores, in the order of ``models``. Sheets of errors are
+    sharp where the configuration wants it, or if ``blur`` is off; photos of ``blurred``, by their
+    image_id, are grey and blurred on all.
     """
     origins = [one.parts() for one in made]
     sheets = {}
@@ -243,8 +249,8 @@ def evaluation_value(
             f"Worst errors of {_with_version(model)}",
             f"{score_in_words(model.class_names, positive)}, flagged from {config.threshold:g}",
         )
-        scored = _load_scored(load_image, model.scores)
-        sheet = draw_worst_errors(scored, errors, positive, title, blur=not config.sharp)
+        scored = with_blurred(_load_scored(load_image, model.scores), blurred)
+        sheet = draw_worst_errors(scored, errors, positive, title, blur=blur and not config.sharp)
         foot, origin = (made[number - 1].lines(), origins[number - 1]) if made else ([], {})
         sheets[MODEL_NAME.format(number)] = png(with_foot(sheet, foot), origin)
     return NsfwEvaluation(

@@ -1,6 +1,6 @@
 """Occlusion maps of images: how they are drawn, and what is kept of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from assets.methods.models.one_model import by_one_model
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.rejects import Reject, rejects_table
+from assets.methods.plotting.blurring import draw_blurred
 from assets.methods.plotting.png import png_bytes
 from assets.methods.plotting.text import format_values
 from assets.results.originals import (
@@ -97,6 +98,7 @@ def run_occlusion(
     made: Provenance | None = None,
     notes: Sequence[str] = (),
     notify: Callable[[str], object] = lambda sentence: None,
+    is_blurred: bool = False,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -115,6 +117,7 @@ def run_occlusion(
         made: the origin of the answers; by default they are asked for now.
         notes: sentences on the origin that the figure shows first.
         notify: called with a sentence when the model changed meanwhile and all begins anew.
+        is_blurred: whether pictures show the image blurred; the maps are the same.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
@@ -155,6 +158,13 @@ def run_occlusion(
         read_score=None if settings.long_side is None else read_score,
     )
     panels = {experiment: _panel(windowed, found, classifier) for experiment, found in maps.items()}
+    whole = fed_image(windowed.scaled, classifier)
+    if is_blurred:
+        photo, whole = draw_blurred(photo), draw_blurred(whole)
+        panels = {
+            experiment: replace(panel, window_image=draw_blurred(panel.window_image))
+            for experiment, panel in panels.items()
+        }
     # The model that answered may be another than when its first image was asked for.
     made = made or provenance_of(target, config.threshold)
     made = replace(made, identity=target.identity)
@@ -166,7 +176,7 @@ def run_occlusion(
         panels.get("hidden"),
         drawing,
         title,
-        whole=fed_image(windowed.scaled, classifier),
+        whole=whole,
         notes=notes,
         foot=foot,
     )
@@ -259,12 +269,13 @@ def chosen_occlusion_maps(
     store: WindowScoreStore,
     log: Step,
     notes: Sequence[str] = (),
+    blurred: Collection[str] = (),
 ) -> OcclusionMaps:
     """Map the images of ``chosen`` (image_id, uri, score), and log it all.
 
-    A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`. Raises
-    UserError when none could be read, and when the version of the model changed after the first
-    image.
+    A file that cannot be read any more is a reject. ``notes`` are as for `run_occlusion`, and
+    ``blurred`` are the image_ids of those that pictures show blurred. Raises UserError when none
+    could be read, and when the version of the model changed after the first image.
     """
     made, first = provenance_of(target, config.threshold), target.identity
     log.origin(made.parts())
@@ -284,6 +295,7 @@ def chosen_occlusion_maps(
             made=made,
             notes=[*original.figure_notes, *notes],
             notify=log.context.log.warning,
+            is_blurred=original.image_id in blurred,
         )
         if target.identity != first:
             raise UserError(

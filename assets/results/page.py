@@ -1,22 +1,29 @@
 """The page of a collection's map, kept below the home and brought up to date there."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
-from assets.config import MosaicConfig
-from assets.io_managers import FolderIOManager
+from assets.config import EmbeddingsConfig, MosaicConfig, config_of
+from assets.io_managers import KEEP_TAG
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
-from assets.methods.page.folder import remove_page
+from assets.methods.models.backbones import backbone_fingerprint
+from assets.methods.models.class_head import load_class_head
+from assets.methods.page.folder import link_newest_page, remove_page
+from assets.methods.page.landmarks import Naming
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
+from assets.results.blurring import blur_limit, outputs_of, scores_for
+from assets.results.explained import explained_photos
 from assets.steps import Step
-from assets.values import Embeddings, GridAssignment, NsfwScores
+from assets.values import Embeddings, GridAssignment
 
 
 def refresh_page(
@@ -29,20 +36,33 @@ def refresh_page(
 ) -> dict[str, Any] | None:
     """Write the page of a run's map, and return its report; None if there is none of this map.
 
+    A run of the service keeps its page beside others of the collection. Otherwise the page of the
+    collection is brought up to date.
     Where the scores are damaged, and nobody knows what is to be blurred, the page of before stays.
     """
     name = log.context.partition_key
+    is_kept = KEEP_TAG in log.context.run.tags
     folder = photos.page_folder(name)
+    if is_kept:
+        folder = photos.kept_page_folder(name, log.context.run.run_id)
     if not config.page:
         remove_page(folder)
         return None
     progress = log.progress("tiles of the page")
+    if is_kept and config.page:
+        link_newest_page(folder)
     try:
-        page = asdict(write_map_page(photos, name, grid, catalogue, embeddings, config, progress))
+        page = asdict(
+            write_map_page(photos, name, grid, catalogue, embeddings, config, progress, folder)
+        )
     except UserError as error:
+        if is_kept:
+            # It has none of its own to stay.
+            remove_page(folder)
         log.context.log.warning(f"The page of {name} stays as it was: {shown(str(error))}")
         return None
     log.metrics({f"page_{part}": metric for part, metric in page.items()})
+    log.run.tags({"page": str(folder / INDEX)})
     log.context.add_output_metadata({"page": dg.MetadataValue.path(str(folder / INDEX))})
     return page
 
@@ -55,16 +75,21 @@ def write_map_page(
     embeddings: Embeddings,
     config: MosaicConfig,
     progress: Progress = silent,
+    folder: Path | None = None,
 ) -> PageReport:
     """Write the page of the collection called ``name``, or what of it has changed.
 
+    It is written to ``folder``, by default that of the collection.
     It has the scores that the collection has by now, if it has been scored; UserError is raised if
     they are damaged.
     """
-    scores = current_scores(outputs_of(photos), name)
+    scores = scores_for(outputs_of(photos), name, config)
     image_ids = list(grid.table.image_id)
     # Of an older grid, some photos may have no vector any more.
     has_vectors = set(image_ids) <= set(embeddings.image_ids)
+    explained = (
+        {} if scores is None else explained_photos(outputs_of(photos), name, image_ids, scores)
+    )
     contents = PageContents(
         title=name,
         columns=grid.columns,
@@ -74,23 +99,33 @@ def write_map_page(
         vectors=embeddings.of(image_ids) if has_vectors else None,
         scores=None if scores is None else scores.table,
         score_name="" if scores is None else scores.class_name,
+        explained=explained,
+        classes=partial(_classes_of, _backbone(photos, name), embeddings.fingerprint),
+        classes_of=embeddings.fingerprint,
     )
     return write_page(
-        photos.page_folder(name),
+        folder or photos.page_folder(name),
         contents,
         photos.store.open_working_copy,
-        config.page_settings(),
+        config.page_settings(blur_limit(config)),
         progress,
     )
 
 
-def outputs_of(photos: Photos) -> FolderIOManager:
-    """Return what reads the values of the home that the photos are in."""
-    return FolderIOManager(base_folder=str(Path(photos.home) / "outputs"))
+def _backbone(photos: Photos, name: str) -> str:
+    return config_of(EmbeddingsConfig, photos.registered(name).settings).backbone
 
 
-def current_scores(outputs: FolderIOManager, name: str) -> NsfwScores | None:
-    """Return the scores of a collection, None if it has none; UserError if they are damaged."""
-    if not outputs.has_value("nsfw_scores", name):
+def _classes_of(backbone: str, fingerprint: str, vectors: np.ndarray) -> Naming | None:
+    """Return what the network takes the photos of ``vectors`` for; None if it does not say.
+
+    ``fingerprint`` is that of the network that the vectors are of.
+    """
+    try:
+        head = load_class_head(backbone)
+        if head is None or backbone_fingerprint(backbone) != fingerprint:
+            return None
+    except UserError:
+        # What has made the vectors is not there any more, or is out of reach.
         return None
-    return outputs.read(NsfwScores, "nsfw_scores", name)
+    return list(head.class_names), head.classes_of(vectors)

@@ -1,6 +1,6 @@
 """What is shown of the photo map: metrics, for Dagster, MLflow and report.json, and its figure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from functools import partial
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from assets.methods.photos.labels import is_identifier
 from assets.methods.photos.large_tiles import READERS, LargeTiles
 from assets.methods.photos.near_duplicates import duplicates_table
 from assets.methods.photos.photo_store import PhotoStore
+from assets.methods.plotting.blurring import with_blurred
 from assets.methods.plotting.png import png_bytes
 from assets.values import EncodedImage, GridAssignment
 
@@ -97,14 +98,17 @@ def drawn_mosaic(
     plan: MosaicPlan,
     reading: CatalogueSettings,
     progress: Progress,
+    blurred: Collection[str] = (),
 ) -> tuple[Image.Image, str | None]:
     """Draw the photos of ``table`` (image_id, uri or address, row, col) in their cells.
 
+    Those of ``blurred``, by their image_id, are drawn grey and blurred.
     Tiles that are larger than working copies are read from originals, as ``reading`` says. Returns
     the mosaic and a sentence on the originals that could not be read.
     """
     if plan.tile <= WORKING_SHORT_SIDE:
-        return draw_mosaic(store.open_working_copy, table, plan, progress), None
+        load_image = with_blurred(store.open_working_copy, blurred)
+        return draw_mosaic(load_image, table, plan, progress), None
     photos = zip(table.image_id, table.uri, strict=True)
     tiles = LargeTiles(
         store,
@@ -114,7 +118,8 @@ def drawn_mosaic(
         whole=plan.settings.fit == "fit",
         finish=partial(draw_tile, plan=plan),
     )
-    return draw_mosaic(tiles, table, plan, progress, READERS), tiles.note(len(table))
+    mosaic = draw_mosaic(with_blurred(tiles, blurred), table, plan, progress, READERS)
+    return mosaic, tiles.note(len(table))
 
 
 def layout_figure(grid: GridAssignment, mosaic: Image.Image) -> EncodedImage:

@@ -5,20 +5,20 @@ handed to others. Names of files come from outside: they are escaped.
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from PIL import Image
 
 from assets.methods.common.shown_text import printable, printable_uri
 from assets.methods.common.tables import table_bytes
 from assets.methods.models.provenance import Provenance
 from assets.methods.photos.animation import frame_id
 from assets.methods.photos.manifest import REVIEWER_LABEL
+from assets.methods.plotting.blurring import LoadImage, draw_blurred
 from assets.methods.plotting.contact_sheet import photo_tile
 from assets.results.originals import file_name, plain_folder_name
 
@@ -106,37 +106,47 @@ def choose_for_review(scores: pd.DataFrame, highest: int | None = None) -> Revie
     return Review(table, len(flagged), len(scored), highest is None)
 
 
-def thumbnail_files(review: Review, load_image: Callable[[str], Image.Image]) -> dict[str, bytes]:
+def thumbnail_files(
+    review: Review, load_image: LoadImage, blurred: Collection[str] = (), *, blur: bool = True
+) -> dict[str, bytes]:
     """Return the blurred thumbnails, JPEG files of 240 px a side, by their names.
 
-    ``load_image`` returns the image of an image_id, or of the frame of an animation.
+    Args:
+        review: the photos.
+        load_image: returns the image of an image_id, or of the frame of an animation.
+        blurred: the photos, by their image_id, that are grey as well.
+        blur: whether to blur photos at all.
     """
     files = {}
     table = review.table
     for link, image_id, frame in zip(table.thumbnail, table.image_id, table.frame, strict=True):
         shown_id = image_id if pd.isna(frame) else frame_id(image_id, int(frame))
         content = io.BytesIO()
-        photo_tile(load_image(shown_id), _SIDE, _BLUR_RADIUS).save(
-            content, "JPEG", quality=_QUALITY
-        )
+        photo = load_image(shown_id)
+        photo = draw_blurred(photo) if image_id in blurred else photo
+        photo_tile(photo, _SIDE, _BLUR_RADIUS * blur).save(content, "JPEG", quality=_QUALITY)
         files[link.removeprefix(f"{THUMBNAILS}/")] = content.getvalue()
     return files
 
 
-def review_files(review: Review, provenance: Provenance) -> dict[str, bytes]:
-    """Return the table to fill in and the page, by their names. Both say where scores are from."""
+def review_files(review: Review, provenance: Provenance, *, blur: bool = True) -> dict[str, bytes]:
+    """Return the table to fill in and the page, by their names. Both say where scores are from.
+
+    ``blur`` says whether the thumbnails are blurred.
+    """
     return {
         TABLE: table_bytes(review.table, ".csv", provenance.parts()),
-        PAGE: _page(review, provenance).encode(),
+        PAGE: _page(review, provenance, blur).encode(),
     }
 
 
-def _page(review: Review, provenance: Provenance) -> str:
+def _page(review: Review, provenance: Provenance, blur: bool) -> str:
     class_name = _text(str(provenance.class_name))
     other = "sfw" if class_name == "nsfw" else f"not {class_name}"
     title = f"Photos to review for {class_name}"
     are = "image is" if review.n_flagged == 1 else "images are"
-    photos = "\n".join(_item(row) for row in review.table.to_dict("records"))
+    photos = "\n".join(_item(row, blur) for row in review.table.to_dict("records"))
+    blurred = "The photos are blurred, and the highest" if blur else "The highest"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -150,7 +160,7 @@ def _page(review: Review, provenance: Provenance) -> str:
 <h1>{title}</h1>
 <p>{review.n_flagged:,} {are} flagged out of {review.n_images:,}, with P({class_name}) of
 {provenance.threshold:g} or more. {review.sentence()}</p>
-<p>The photos are blurred, and the highest score comes first. Write what each of them is,
+<p>{blurred} score comes first. Write what each of them is,
 {class_name} or {other}, into the column <code>{REVIEWER_LABEL}</code> of
 <a href="{TABLE}">{TABLE}</a>, in the row with its number.</p>
 <ol>
@@ -164,14 +174,14 @@ def _page(review: Review, provenance: Provenance) -> str:
 """
 
 
-def _item(row: Mapping[Any, Any]) -> str:
+def _item(row: Mapping[Any, Any], blur: bool) -> str:
     name, score = _text(row["file"]), f"{row['score']:.4f}"
     frame = "" if pd.isna(row["frame"]) else f", frame {row['frame']}"
     verdict = "flagged" if row["flagged"] else "not flagged"
     return (
         f'<li title="{escape(printable_uri(row["uri"]))}">'
         f'<img src="{quote(row["thumbnail"])}" loading="lazy" '
-        f'alt="Blurred photo {row["number"]}: {name}">'
+        f'alt="{"Blurred photo" if blur else "Photo"} {row["number"]}: {name}">'
         f"{row['number']}. <b>{score}</b> <span>{verdict}</span><br>{name}{frame}</li>"
     )
 

@@ -659,7 +659,7 @@ class HitsReply(StatusReply):
 
 
 class VisualizationData(Reply):
-    """The image of a visualization that is ready, and the page that shows it."""
+    """The image of a visualization that is ready, and the page in which one zooms and searches."""
 
     image: ImageReply
     page: ImageReply

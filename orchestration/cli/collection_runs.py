@@ -26,7 +26,7 @@ from assets.resources.models import Models
 from orchestration.cli.options import Options
 from orchestration.cli.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
-from orchestration.housekeeping.unchanged_runs import replace_former
+from orchestration.housekeeping.unchanged_runs import shorten_record
 from orchestration.instance import collection_lock, forget, open_instance, register
 from orchestration.jobs import ASSETS_OF, MODERATION
 from orchestration.runs import FinishedRun, at_work, carry_out, evaluate_stored
@@ -62,7 +62,7 @@ def run_collection(
                 collection,
                 options.debug,
             )
-        replace_former(home_folder(), instance, resources["tracking"], run.run_id)
+        shorten_record(home_folder(), instance, resources["tracking"], run.run_id)
         if run.not_tracked is not None:
             click.echo(shown(f"MLflow has not all of this run: {run.not_tracked}"), err=True)
         return resources["io_manager"], run

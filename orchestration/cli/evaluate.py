@@ -14,6 +14,7 @@ from assets.methods.common.shown_text import printable, shown
 from assets.methods.common.tables import csv_bytes
 from assets.methods.evaluation.evaluate import SLICE_COUNTS, SLICE_RATES
 from assets.methods.photos.labels import LabelledData
+from assets.results.blurring import is_blurring
 from assets.results.evaluation import (
     classes_of,
     evaluation_files,
@@ -167,7 +168,8 @@ def parse_classes(given: Sequence[str], models: Sequence[str]) -> dict[str, list
 
 
 def _list_files(paths: Mapping[str, Path], value: NsfwEvaluation) -> None:
-    blurred = "sharp" if value.settings["sharp"] else "blurred"
+    is_sharp = value.settings["sharp"] or not is_blurring()
+    blurred = "sharp" if is_sharp else "blurred"
     sheets = {
         name: f"the worst errors of {shown(model)}, {blurred}"
         for name, model in zip(sheet_names(value), value.models, strict=True)

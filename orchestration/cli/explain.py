@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,10 +13,12 @@ from assets.config import OcclusionMapsConfig
 from assets.methods.attribution.target import Target
 from assets.methods.common.shown_text import printable, shown
 from assets.methods.models.provenance import Provenance
+from assets.methods.plotting.blurring import draw_blurred
 from assets.methods.plotting.png import png_bytes
 from assets.resources.home import home_folder
 from assets.resources.recent_use import EXPLAINED, WINDOWS, RecentUse
 from assets.resources.tracking import TrackedRun
+from assets.results.blurring import is_blurred_by
 from assets.results.occlusion import (
     OcclusionResult,
     add_to_sheet,
@@ -158,6 +161,9 @@ class SheetFolder:
         targets = self._asked.targets
         notes = [self._asked.frame_note(image, target) for target in targets]
         lines = [[note] if note else [] for note in notes]
+        scores = zip(targets, results, strict=True)
+        if any(is_blurred_by(one.class_name, found.metrics["score"]) for one, found in scores):
+            results = [replace(one, image=draw_blurred(one.image)) for one in results]
         add_to_sheet(self._sheet, targets, image.image_id, results, lines)
         models = [result.made.parts() for result in results]
         # A page has rows of the same models, and is kept when the first row of the next is added.

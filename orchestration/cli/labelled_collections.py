@@ -5,6 +5,7 @@ import click
 from assets.config import LabelledImagesConfig, catalogue_settings, check_settings, config_of
 from assets.methods.common.shown_text import printable, printable_uri, shown
 from assets.methods.photos.labels import LabelledData, check_labels
+from assets.methods.photos.selection import read_corrections
 from assets.methods.photos.source import read_labels
 from assets.resources.collections import Collection, collection_for
 from orchestration.cli.options import Options
@@ -21,8 +22,11 @@ def labelled_collection(name: str, source: str, asset: str, options: Options) ->
     check_settings(collection.settings)
     reading = catalogue_settings(collection.settings)
     labels = config_of(LabelledImagesConfig, collection.settings)
-    rows = read_labels(collection.source, reading.fetch, collection.follow_links)
-    check_labels(rows, labels.settings(reading.near_distance))
+    corrections = read_corrections(labels.corrections)
+    rows = read_labels(
+        collection.source, reading.fetch, collection.follow_links, need_labels=not corrections
+    )
+    check_labels(rows, labels.settings(reading.near_distance), corrections.values())
     return collection
 
 

@@ -1,6 +1,7 @@
 """`tessera map`: from a folder, a URL or a manifest to a map on disk and a summary."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,14 @@ from typing import Any
 import click
 
 from assets import DISTRIBUTION
-from assets.config import EmbeddingsConfig, GridConfig, MosaicConfig, TsneConfig, check_settings
+from assets.config import (
+    EmbeddingsConfig,
+    GridConfig,
+    MosaicConfig,
+    RawImagesConfig,
+    TsneConfig,
+    check_settings,
+)
 from assets.io_managers import FolderIOManager
 from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.errors import UserError
@@ -49,6 +57,7 @@ from orchestration.cli.options import (
     setting,
 )
 from orchestration.cli.result_folders import write_results
+from orchestration.cli.selections import check_own_name, selected_photos
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 
@@ -88,37 +97,66 @@ map_options = all_of(
     setting("--page/--no-page", MosaicConfig),
     setting("--blur-above", MosaicConfig),
     setting("--clear-photos/--no-clear-photos", MosaicConfig),
+    setting("--landmarks/--no-landmarks", MosaicConfig),
     setting("--seed", TsneConfig, GridConfig),
     run_options,
 )
 
 
 @click.command("map")
-@click.argument("source", type=path_or_url)
+@click.argument("source", type=path_or_url, required=False)
 @name_option
 @follow_links_option
+@setting("--only", RawImagesConfig, type=path_or_name, metavar="SELECTION")
 @map_options
 @pass_options
 def command(
-    options: Options, source: str, name: str | None, follow_links: bool | None, out: Path | None
+    options: Options,
+    source: str | None,
+    name: str | None,
+    follow_links: bool | None,
+    out: Path | None,
 ) -> None:
     """Map the photos of SOURCE: a folder, a URL such as s3://bucket/photos, or a manifest.
 
     A manifest is a CSV or Parquet file. Its column `uri` has paths or URLs of photos, and its
     column `label`, if there is one, their labels.
 
+    With --only, the photos of a selection are mapped by themselves, as a collection of their own.
+    SOURCE may be left out then: it is that of the collection that has these photos, with its
+    settings.
+
     Example: tessera map photos --grid 16:9
     """
-    map_collection(name or name_for(source), source, out, options, follow_links)
+    only = options.config(RawImagesConfig).only
+    if only is not None:
+        chosen = selected_photos(only, source)
+        name = name or chosen.name
+        check_own_name(name)
+        if follow_links is None and chosen.parent is not None:
+            follow_links = chosen.parent.follow_links
+        map_collection(
+            name, chosen.source, out, chosen.options(options), follow_links, chosen.in_words
+        )
+    elif source is None:
+        raise click.MissingParameter(param_hint="'SOURCE'", param_type="argument")
+    else:
+        map_collection(name or name_for(source), source, out, options, follow_links)
 
 
 def map_collection(
-    name: str, source: str, out: Path | None, options: Options, follow_links: bool | None = None
+    name: str,
+    source: str,
+    out: Path | None,
+    options: Options,
+    follow_links: bool | None = None,
+    in_words: Callable[[Catalogue, str], list[str]] | None = None,
 ) -> None:
     """Map a source, write the results into ``out`` (map-NAME if None), and sum them up.
 
-    ``follow_links`` is as for `collection_for`. Raises UserError for a source, a setting or a
-    folder that cannot be used.
+    ``follow_links`` is as for `collection_for`; ``in_words`` returns further sentences, by the
+    catalogue and the name. Raises UserError for a source, a setting or a folder that cannot be
+    used.
     """
     begun = time.monotonic()
     out = out or Path(f"map-{name}")
@@ -129,6 +167,9 @@ def map_collection(
     outputs, run = run_collection("photo_map", collection, options)
     exit_unless_shown(outputs, run, "mosaic", name)
     write_map(outputs, run, collection, out, begun)
+    if in_words is not None:
+        for sentence in in_words(outputs.read(Catalogue, "raw_images", name), name):
+            click.echo(printable(sentence))
     exit_for_checks(run, name)
 
 
@@ -229,6 +270,7 @@ def _make_report(
             **results.mosaic.settings,
             "shrunk": results.mosaic.shrunk,
             "enlarged": results.mosaic.enlarged,
+            "all_blurred": results.mosaic.all_blurred,
         },
         "page": results.mosaic.page,
         "notes": _notes(metrics, results.grid),
@@ -276,7 +318,7 @@ def _summarise(
             f"Neighbours with the same label: {quality['neighbourhood_purity']:.0%} "
             f"(at random {quality['random_purity']:.0%})"
         )
-    for note in ("shrunk", "enlarged"):
+    for note in ("shrunk", "enlarged", "all_blurred"):
         if report["mosaic"][note]:
             click.echo(report["mosaic"][note])
     if counts["noted"]:

@@ -242,6 +242,14 @@ label_options = all_of(
     name_option,
     setting("--negative", LabelledImagesConfig),
     setting("--positive", LabelledImagesConfig),
+    setting(
+        "--labels",
+        LabelledImagesConfig,
+        field="corrections",
+        multiple=True,
+        type=path_or_name,
+        metavar="SELECTION",
+    ),
 )
 device_options = all_of(
     setting("--device", Compute),

@@ -1,7 +1,7 @@
 """`tessera score`: from photos to a table of scores, a folder for reviewers, and a summary."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import collection_for
 from assets.resources.home import home_folder
 from assets.resources.photos import Photos
+from assets.results.blurring import blurred_photos, is_blurring
 from assets.results.review import (
     MOST_FLAGGED,
     PAGE,
@@ -140,7 +141,9 @@ def command(
     write_whole(out, table_bytes(table, out.suffix, provenance.parts()))
     said = []
     if review is not None:
-        said = _write_review(review, choose_for_review(table, review_highest), provenance)
+        photos = Photos(home=str(home_folder()))
+        blurred = blurred_photos(photos, name, scores=scores)
+        said = _write_review(review, choose_for_review(table, review_highest), provenance, blurred)
     _summarise(catalogue, scores, config.threshold, top, table, time.monotonic() - begun)
     click.echo(printable(f"  scores  {out}"))
     for line in said:
@@ -181,7 +184,9 @@ def _check_review(review: Path | None, highest: int | None, source: str, out: Pa
         )
 
 
-def _write_review(folder: Path, review: Review, provenance: Provenance) -> list[str]:
+def _write_review(
+    folder: Path, review: Review, provenance: Provenance, blurred: Collection[str]
+) -> list[str]:
     """Write the folder for reviewers, and return lines that say where its files are."""
     load_image = Photos(home=str(home_folder())).store.open_working_copy
     report = {
@@ -192,8 +197,10 @@ def _write_review(folder: Path, review: Review, provenance: Provenance) -> list[
         "reviewed": len(review.table),
     }
     # The page comes last, when all that it shows is there.
-    write_results(folder / THUMBNAILS, thumbnail_files(review, load_image), report)
-    write_results(folder, review_files(review, provenance), report)
+    is_on = is_blurring()
+    thumbnails = thumbnail_files(review, load_image, blurred, blur=is_on)
+    write_results(folder / THUMBNAILS, thumbnails, report)
+    write_results(folder, review_files(review, provenance, blur=is_on), report)
     return [
         f"  review  {folder / PAGE}  {review.sentence()}",
         f"          {folder / TABLE}  is for the reviewers to fill in.",

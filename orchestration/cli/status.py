@@ -16,11 +16,12 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
 from orchestration.instance import open_instance, prepare_home
 from orchestration.notices.cause import Cause, for_programs
+from orchestration.notices.delivery import put_into
 from orchestration.notices.health import health_of_collections, state_now
 from orchestration.notices.missed_nights import schedules_that_are_on
 from orchestration.notices.notice import notice_for_test
 from orchestration.notices.receivers import NotDeliveredError, receivers_of
-from orchestration.notices.round import go_round
+from orchestration.notices.round import go_round, page_of
 from orchestration.notices.settings import PREFIX, NoticeSettings
 from orchestration.notices.state import NoticeState, Queue, StateFile
 from orchestration.queue_processes import HEARTBEAT_SECONDS
@@ -137,6 +138,8 @@ def _receivers(state: NoticeState, settings: NoticeSettings) -> list[dict[str, A
     rows = []
     for name in names:
         queue = state.queues.get(name, Queue())
+        # The next round will have these for it; nothing of it is stored here.
+        put_into(queue, state.open, time.time(), page_of)
         rows.append(
             {
                 "name": name,

@@ -16,7 +16,8 @@ from assets.methods.page.folder import MANIFEST
 from assets.methods.photos.catalogue import Catalogue
 from assets.resources.collections import CollectionRegistry
 from assets.resources.photos import Photos
-from assets.results.page import outputs_of, write_map_page
+from assets.results.blurring import outputs_of
+from assets.results.page import write_map_page
 from assets.values import Embeddings, GridAssignment
 from orchestration.instance import collection_lock, prepare_home
 
@@ -55,7 +56,7 @@ def command(name: str | None, port: int, browser: bool) -> None:
     photos = Photos(home=str(prepare_home()))
     name = name or _last_mapped(photos)
     _update(photos, name)
-    with suppress(KeyboardInterrupt), _listening(port) as listening:
+    with suppress(KeyboardInterrupt), listening_on(port) as listening:
         address = f"http://{LOOPBACK}:{listening.getsockname()[1]}/"
         click.echo(f"The map of {name} is at {address} until Ctrl-C.")
         if browser:
@@ -134,7 +135,8 @@ def _update(photos: Photos, name: str) -> None:
         click.echo(shown(f"{name} is being mapped again: this is its page from before."), err=True)
 
 
-def _listening(port: int) -> socket.socket:
+def listening_on(port: int) -> socket.socket:
+    """Return a socket on which a server listens on this machine; 0 takes a free port."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -8,7 +8,7 @@ import sqlite3
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +16,30 @@ import dagster as dg
 
 from assets.methods.common.files import remove
 from assets.methods.common.sqlite_files import size_of, table_names
+from assets.steps import MADE_IN
+from orchestration.dagster_records import metadata_of
 from orchestration.databases import INDEX, LONGEST_LOCKED
 from orchestration.dead_runs import FINISHED
 from orchestration.housekeeping.removals import Item, Removal
 from orchestration.run_queue import PARTITION_TAG
+
+# What the steps of a run have read, handed over and were about to do, and in which process. Values
+# that were made stand with their assets, too.
+_WORKINGS = (
+    "ASSET_CHECK_EVALUATION_PLANNED",
+    "ASSET_MATERIALIZATION",
+    "ASSET_MATERIALIZATION_PLANNED",
+    "ENGINE_EVENT",
+    "HANDLED_OUTPUT",
+    "LOADED_INPUT",
+    "RESOURCE_INIT_STARTED",
+    "RESOURCE_INIT_SUCCESS",
+    "STEP_INPUT",
+    "STEP_OUTPUT",
+)
+# Dagster makes a database for each run. Most of its tables and indexes are empty, a page each.
+_SMALL_PAGE = 512
+_SECONDS_TO_COMPACT = 2.0
 
 
 def old_runs(home: Path, instance: dg.DagsterInstance, keep: int) -> Removal:
@@ -43,6 +63,31 @@ def runs_of_collection(home: Path, instance: dg.DagsterInstance, name: str) -> R
 def one_run(home: Path, instance: dg.DagsterInstance, run_id: str) -> Removal:
     """Return a single run."""
     return _removal(home, instance, "Dagster run", [run_id])
+
+
+def compact_log(home: Path, run_id: str, is_short: bool) -> None:
+    """Give back the room that is empty in the log of a run that has ended well.
+
+    One that ``is_short`` keeps the beginning and end of the run and of each step, verdicts and
+    messages. What Dagster knows of assets and checks is in another database. If somebody else is
+    at the log, it may stay as it is.
+    """
+    log = home / "history" / "runs" / f"{run_id}.db"
+    if size_of(log) == 0:
+        return
+    connection = sqlite3.connect(log, timeout=_SECONDS_TO_COMPACT, isolation_level=None)
+    with closing(connection), suppress(sqlite3.OperationalError):
+        if is_short:
+            marks = ", ".join("?" * len(_WORKINGS))
+            connection.execute(
+                f"DELETE FROM event_logs WHERE dagster_event_type IN ({marks})",  # noqa: S608
+                _WORKINGS,
+            )
+        # The size of pages can only be changed while there is no write-ahead log.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute(f"PRAGMA page_size = {_SMALL_PAGE}")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def lost_logs(home: Path, instance: dg.DagsterInstance) -> Removal:
@@ -95,7 +140,10 @@ def _needed(home: Path, instance: dg.DagsterInstance) -> set[str]:
 
 
 def _of_materializations(instance: dg.DagsterInstance) -> set[str]:
-    """Return the runs that materialised what is the latest of each asset and partition."""
+    """Return the runs that materialised what is the latest of each asset and partition.
+
+    Also those that the latest refers to, as it has not changed since.
+    """
     found = set[str]()
     for key in instance.all_asset_keys():
         latest = instance.get_latest_storage_id_by_partition(
@@ -106,6 +154,8 @@ def _of_materializations(instance: dg.DagsterInstance) -> set[str]:
             wanted = dg.AssetRecordsFilter(key, storage_ids=ids)
             records = instance.fetch_materializations(wanted, limit=len(ids)).records
             found |= {record.run_id for record in records}
+            made_in = [metadata_of(record).get(MADE_IN) for record in records]
+            found |= {str(one.value) for one in made_in if one is not None}
         newest = instance.fetch_materializations(key, limit=1).records
         found |= {record.run_id for record in newest}
     return found

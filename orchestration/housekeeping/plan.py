@@ -1,8 +1,6 @@
 """What `tessera gc` removes from a home, in the order in which it goes."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.sqlite_files import is_locked, size_of
+from assets.methods.common.sqlite_files import compact, size_of
 from assets.resources.mlflow_database import database_of
 from assets.resources.mlflow_runs import (
     TrackedFamily,
@@ -91,18 +89,4 @@ def compact_databases(home: Path) -> None:
     """Give back the room of what was deleted in the databases, unless somebody holds them."""
     for database in (database_of(home), home / INDEX):
         if size_of(database) > 0:
-            _compact(database)
-
-
-def _compact(database: Path) -> None:
-    connection = sqlite3.connect(database, timeout=_SECONDS_TO_COMPACT, isolation_level=None)
-    with closing(connection):
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        (page,) = connection.execute("PRAGMA page_size").fetchone()
-        try:
-            if free * page > _MOST_FREE_BYTES:
-                connection.execute("VACUUM")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:
-            if not is_locked(error):
-                raise
+            compact(database, _MOST_FREE_BYTES, _SECONDS_TO_COMPACT)

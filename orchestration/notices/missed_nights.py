@@ -13,6 +13,8 @@ _NOT_BEGUN = {
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
 }
+# Dagster's own class for the status of a tick is private.
+_AT_WORK = "STARTED"
 # Dagster makes up for missed times, and writes a moment's fraction into none of them.
 _SECONDS_AROUND = 1.0
 
@@ -84,8 +86,12 @@ def _fault(instance: dg.DagsterInstance, state: Any, due: float) -> str | None:
     )
     if not ticks:
         return "no daemon was there for it"
+    # Not one at work, or whose daemon was killed: that of a later time may just have begun.
+    ended = [tick for tick in ticks if tick.status.value != _AT_WORK]
+    if not ended:
+        return "its evaluation has not ended"
     # The newest, which may be that of a later time.
-    tick = ticks[0]
+    tick = ended[0]
     if tick.is_failure:
         return "its evaluation failed"
     runs = (

@@ -1,6 +1,8 @@
 """Running the command line as a person does."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +34,10 @@ def tessera(shared_home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[.
 
 @pytest.fixture(scope="session")
 def labelled_dolls(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Returns a function that draws dolls and writes their manifest, with splits, beside them."""
+    """Returns a function that makes a folder of dolls and their manifest, with splits."""
 
-    def draw(n: int, design: Design = "unflawed") -> Path:
+    @cache
+    def draw(n: int, design: Design) -> Path:
         folder = tmp_path_factory.mktemp("dolls")
         dolls = draw_doll_set(design, n, seed=3)
         names = [f"doll_{number:03}.png" for number in range(n)]
@@ -45,9 +48,13 @@ def labelled_dolls(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
         labels = [CLASS_NAMES[int(is_positive)] for is_positive in dolls.is_positive]
         table = pd.DataFrame({"uri": names, "label": labels, "split": splits}).join(dolls.slices)
         table.to_csv(folder / "labels.csv", index=False)
-        return folder / "labels.csv"
+        return folder
 
-    return draw
+    def make(n: int, design: Design = "unflawed") -> Path:
+        folder = tmp_path_factory.mktemp("dolls")
+        return shutil.copytree(draw(n, design), folder, dirs_exist_ok=True) / "labels.csv"
+
+    return make
 
 
 @pytest.fixture
@@ -56,4 +63,4 @@ def checkout(
 ) -> Checkout:
     """A folder like a checkout, in which the commands of the README and of docs/ are run."""
     monkeypatch.chdir(tmp_path)
-    return Checkout(tmp_path, photo_folder(12), labelled_dolls(64), tessera)
+    return Checkout(tmp_path, photo_folder(12), labelled_dolls(48), tessera)

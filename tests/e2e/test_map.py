@@ -37,7 +37,12 @@ def everything_in(file: Path) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 17, 65])
+IN_BETWEEN = (3, 10, 17)
+
+
+@pytest.mark.parametrize(
+    "n", [1, 2, 5, 65, *(pytest.param(n, marks=pytest.mark.slow) for n in IN_BETWEEN)]
+)
 def test_any_number_of_photos_makes_a_map(tessera, photo_folder, tmp_path, n):
     ran = tessera("map", photo_folder(n), "--out", tmp_path / "map", "--name", f"n{n}")
     assert ran.code == 0, ran.err

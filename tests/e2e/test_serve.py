@@ -81,6 +81,7 @@ def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, 
     ask = partial(_curl, "-H", f"Authorization: Key {key(app)}")
     rows = pd.read_csv(manifest)[:n]
     base = service.base
+    inputs = []
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
         items = [
@@ -90,6 +91,7 @@ def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, 
         (tmp_path / "batch.json").write_text(json.dumps({"inputs": items}))
         posted = ask("-d", f"@{tmp_path / 'batch.json'}", f"{base}/v2/inputs")
         assert posted["status"]["code"] == 10000
+        inputs += posted["inputs"]
     counts = ask(f"{base}/v2/inputs/status")["counts"]
     assert counts == {"processed": n, "to_process": 0, "errors": 0, "processing": 0}
 
@@ -129,11 +131,26 @@ def test_the_sequence_of_the_original_post_with_curl(shared_home, service, key, 
     assert again["output"]["status"]["code"] == READY
     if folder := os.environ.get("TESSERA_SCREENSHOTS"):
         Path(folder, "served_mosaic.jpg").write_bytes(picture.read_bytes())
-    grid = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
-        GridAssignment, "grid_assignment", app
-    )
+    files = FolderIOManager(base_folder=str(shared_home / "outputs"))
+    grid = files.read(GridAssignment, "grid_assignment", app)
     # Measured: 0.9 and more; at random 0.06.
     assert grid.metrics["quality"]["neighbourhood_purity"] > 0.8
+    # The vectors of the service are those of the asset, and a search finds a photo.
+    headers = {"Authorization": f"Key {key(app)}"}
+    photos = [Path(manifest).parent / uri for uri in rows.uri[:5]]
+    body = {"inputs": [_item(photo) for photo in photos]}
+    reply = service.client.post(
+        "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs", json=body, headers=headers
+    ).json()
+    vectors = [output["data"]["embeddings"][0]["vector"] for output in reply["outputs"]]
+    made = files.read(Embeddings, "embeddings", app)
+    ids = [image_id(photo.read_bytes()) for photo in photos]
+    np.testing.assert_array_equal(np.float32(vectors), made.of(ids))
+    query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
+    hits = service.client.post("/v2/searches/", json=query, headers=headers).json()["hits"]
+    assert hits[0]["input"]["id"] == inputs[3]["id"]
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-5)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
 
 
 # One after the other: test_dev.py.
@@ -148,6 +165,9 @@ def test_a_service_and_a_run_killed_together_end_ready_after_a_retry(home, insta
         os.kill(worker, signal.SIGKILL)
     with served(home) as service:
         assert service.ended_visualization(identity)["status"]["code"] == READY
+    assert instance.get_run_by_id(identity).status is dg.DagsterRunStatus.FAILURE
+    retried = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": identity}))
+    assert [run.status for run in retried] == [dg.DagsterRunStatus.SUCCESS]
 
 
 # Smaller, in this process: test_run_follower.py.
@@ -179,32 +199,6 @@ def test_a_run_whose_process_is_killed_twice_ends_failed_with_a_reason(
         once_more = service.client.post("/v2/visualizations").json()["output"]["id"]
         assert once_more != identity
         assert service.ended_visualization(once_more)["status"]["code"] == READY
-
-
-def test_vectors_of_the_service_are_those_of_the_asset_and_a_search_finds_a_photo(
-    shared_home, service, key, photo_folder
-):
-    photos = sorted(photo_folder(30).iterdir())
-    headers = {"Authorization": f"Key {key('vectors')}"}
-    posted = _post_photos(service, photos, **headers)
-    body = {"inputs": [_item(photo) for photo in photos[:5]]}
-    reply = service.client.post(
-        "/v2/models/bbb5f41425b8468d9b7a554ff10f8581/outputs", json=body, headers=headers
-    ).json()
-    vectors = [output["data"]["embeddings"][0]["vector"] for output in reply["outputs"]]
-    begun = service.client.post("/v2/visualizations", headers=headers).json()["output"]
-    ended = service.ended_visualization(begun["id"], **headers)
-    assert ended["status"]["code"] == READY
-    query = {"query": {"ands": [{"output": {"input": _item(photos[3])}}]}}
-    hits = service.client.post("/v2/searches/", json=query, headers=headers).json()["hits"]
-    ids = [image_id(photo.read_bytes()) for photo in photos[:5]]
-    made = FolderIOManager(base_folder=str(shared_home / "outputs")).read(
-        Embeddings, "embeddings", "vectors"
-    )
-    np.testing.assert_array_equal(np.float32(vectors), made.of(ids))
-    assert hits[0]["input"]["id"] == posted[3]["id"]
-    assert hits[0]["score"] == pytest.approx(1, abs=1e-5)
-    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
 
 
 def test_two_apps_do_not_reach_each_other(service, key, photo_folder):

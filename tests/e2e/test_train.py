@@ -22,7 +22,7 @@ SMALL = ("--base", "plain_convnet", "--from-scratch", "--train", "all", "--threa
 
 
 def test_a_head_that_was_trained_is_judged_and_registered(tessera, shared_home, labelled_dolls):
-    manifest = labelled_dolls(64)
+    manifest = labelled_dolls(48)
     ran = tessera("train", manifest, "--epochs", "1", "--name", "dolls")
     assert ran.code == 0, ran.err
     assert "Trained for 1 epoch; " in ran.out
@@ -36,6 +36,8 @@ def test_a_head_that_was_trained_is_judged_and_registered(tessera, shared_home, 
     assert "to go back" not in again.out or "2 is challenger" in ran.out
 
 
+# In this process, without the command: tests/assets/test_training.py.
+@pytest.mark.slow
 def test_a_worse_model_does_not_become_champion(tessera, shared_home, labelled_dolls):
     """One that is trained on the wrong labels ranks worse than the champion, whichever that is."""
     manifest = labelled_dolls(96)

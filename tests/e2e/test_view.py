@@ -5,6 +5,9 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from PIL import Image
+
 from orchestration.cli import view
 from orchestration.instance import collection_lock
 
@@ -73,6 +76,10 @@ def test_the_last_map_is_opened_and_has_the_scores_that_came_after_it(
     assert ran.code == 0, ran.err
     assert "page        " not in ran.out
     assert data.read_bytes() == before
+    assert "All photos of seen are drawn blurred" in ran.out
+    with Image.open(out / "mosaic.jpg") as mosaic:
+        tile = np.asarray(mosaic.convert("RGB"), int)[:96, :96]
+    assert np.ptp(tile, axis=2).max() < 8
 
 
 def test_what_cannot_be_viewed_is_an_error_of_one_sentence(tessera, home):

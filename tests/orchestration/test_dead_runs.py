@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.methods.common.processes import this_process
 from orchestration import dead_runs
 from orchestration.dead_runs import (
     PROCESS_TAG,
     fail_dead_runs,
     kill_processes_of_ended_runs,
     process_of,
-    this_process,
 )
 from support.jobs import nothing
 

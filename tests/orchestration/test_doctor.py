@@ -5,10 +5,11 @@ import dagster as dg
 import pytest
 
 from assets.methods.common.files import written_whole
+from assets.methods.common.processes import this_process
 from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.mlflow_database import fault_of_database
 from assets.resources.tracking import DAGSTER_RUN, Tracking
-from orchestration.dead_runs import PROCESS_TAG, this_process
+from orchestration.dead_runs import PROCESS_TAG
 from orchestration.doctor import damaged_databases, findings
 from orchestration.instance import register
 from support.jobs import nothing

@@ -1,15 +1,17 @@
 """Every check finds a fault in a stored value: by the command, in a run, and by the UI's button.
 
+Of each fault a receiver is told once, whoever has found it, and once when it is over.
+
 Three collections are stored, and one of them has all the faults. The check of the model, which all
 collections share, has a test of its own. What can be seen in a few checks has a collection with a
 few assets: a check costs Dagster five events, which it stores one by one.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import dagster as dg
@@ -17,82 +19,39 @@ import numpy as np
 import pytest
 
 from assets.generations import UNPARTITIONED, current_in, waiting_in
-from assets.io_managers import FolderIOManager, pointed_at
-from assets.resources.collections import COLLECTIONS, Collection
-from assets.resources.models import Models
-from assets.resources.photos import Photos
-from assets.resources.registry import CHAMPION
-from orchestration.definitions import build_definitions, build_resources, definitions
-from orchestration.instance import open_instance, register
+from assets.io_managers import pointed_at
 from support.command_line import run_tessera
+from support.faulty_home import CHECKS, FaultyHome, faulty_home, of_collection
 from support.stored_values import (
     FAULTS,
     IDS,
     VALUE_TYPES,
     PlantedFault,
-    champion_file,
-    faulty_values,
-    photo,
     plant,
-    sound_values,
-    store,
     with_vector,
 )
 
 # Dagster follows the output of a run by a process.
 pytestmark = pytest.mark.process
 GOOD, BAD = ("anna", "zoe"), "mia"
-CHECKS = list(definitions.asset_checks or [])
 OF_COLLECTIONS = [fault for fault in FAULTS if fault.asset != "nsfw_model"]
-
-
-@dataclass(frozen=True)
-class World:
-    """A home with three collections, and what their assets are to hold."""
-
-    files: FolderIOManager
-    instance: dg.DagsterInstance
-    sound: dict[str, Any]
-    faulty: dict[str, Any]
-
-    def add(self, name: str, values: Mapping[str, Any]) -> None:
-        """Store the values of a new collection."""
-        register(self.instance, Collection(name, f"/photos/{name}"))
-        for asset, value in values.items():
-            store(self.files, asset, name, value)
-
-    def add_sound(self, name: str, *assets: str) -> str:
-        """Store sound values of a few assets as a new collection; return its name."""
-        self.add(name, {asset: self.sound[asset] for asset in assets})
-        return name
-
-    def store_model(self) -> None:
-        """Store the sound value of the model."""
-        store(self.files, "nsfw_model", UNPARTITIONED, self.sound["nsfw_model"])
+ERRORS = [fault for fault in OF_COLLECTIONS if fault.severity == "error"]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, new_home) -> Iterator[FaultyHome]:
     with pytest.MonkeyPatch.context() as patch:
         home = new_home(tmp_path_factory.mktemp("faults") / "home", patch)
-        resources = build_resources()
-        champion = champion_file(tmp_path_factory.mktemp("champion"))
-        models: Models = resources["models"]
-        models.registry.register(champion, CHAMPION)
-        for image_id in IDS:
-            Photos(home=str(home)).store.keep_working_copy(image_id, photo(image_id))
-        with open_instance() as instance:
-            values = sound_values(champion)
-            world = World(resources["io_manager"], instance, values, faulty_values(values))
-            world.store_model()
+        with faulty_home(home, tmp_path_factory.mktemp("champion")) as world:
             for name in GOOD:
-                world.add(name, _of_collection(world.sound))
-            world.add(BAD, _of_collection(world.faulty))
+                world.add(name, of_collection(world.sound))
+            world.add(BAD, of_collection(world.faulty))
             yield world
 
 
-def _of_collection(values: dict[str, Any]) -> dict[str, Any]:
-    return {asset: value for asset, value in values.items() if asset != "nsfw_model"}
+def _notices(event: str, name: str) -> list[tuple[str, str, str]]:
+    """Return the notices of all faults of a collection: one a fault, and none of a warning."""
+    return sorted((event, name, fault.check) for fault in ERRORS)
 
 
 def _is_found(fault: PlantedFault, found: dg.AssetCheckEvaluation) -> bool:
@@ -115,20 +74,30 @@ def test_there_is_a_fault_for_each_check():
     assert sorted(fault.check for fault in FAULTS) == sorted(names)
 
 
+class Checked(NamedTuple):
+    """What `tessera check` has written, its exit code, and who was told of what after it."""
+
+    document: dict[str, Any]
+    junit: ElementTree.Element
+    code: int
+    told: list[tuple[str, str | None, str]]
+
+
 @pytest.fixture(scope="module")
-def checked(world, tmp_path_factory) -> tuple[dict[str, Any], ElementTree.Element, int]:
+def checked(world, tmp_path_factory) -> Checked:
     """What `tessera check` writes of all three collections, the bad one amid the good ones."""
     folder = tmp_path_factory.mktemp("reports")
     written = {"--json": folder / "checks.json", "--junit": folder / "checks.xml"}
     options = [part for pair in written.items() for part in pair]
     code = run_tessera("check", GOOD[0], BAD, GOOD[1], *options)
     document = json.loads(written["--json"].read_text())
-    return document, ElementTree.parse(written["--junit"]).getroot(), code
+    junit = ElementTree.parse(written["--junit"]).getroot()
+    return Checked(document, junit, code, world.told())
 
 
 @pytest.mark.parametrize("fault", OF_COLLECTIONS, ids=lambda fault: fault.check)
 def test_the_command_finds_it_and_names_it(checked, fault):
-    document, junit, code = checked
+    document, junit, code, told_of = checked
     assert code == 1
     collections = {one["name"]: one for one in document["collections"]}
     (found,) = (one for one in collections[BAD]["checks"] if one["check"] == fault.check)
@@ -143,10 +112,12 @@ def test_the_command_finds_it_and_names_it(checked, fault):
     told = case.find("failure") if fault.severity == "error" else case.find("system-out")
     assert told is not None
     assert fault.told in str(told.text)
+    assert told_of.count(("opened", BAD, fault.check)) == (fault.severity == "error")
 
 
 def test_the_other_two_collections_pass(world, checked):
-    document, junit, _ = checked
+    document, junit, _, told = checked
+    assert told == _notices("opened", BAD)
     for one in document["collections"]:
         assert one["passed"] == (one["name"] in GOOD)
     for name in GOOD:
@@ -167,64 +138,32 @@ def test_warnings_count_if_they_are_asked_for(world, capsys):
     assert run_tessera("check", name) == 0
     assert "warning  labels_are_not_swapped" in capsys.readouterr().out
     assert run_tessera("check", name, "--fail-on", "warn") == 1
+    assert world.told() == []
 
 
-def _evaluated(world: World, result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
-    of_type = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    events = [one.dagster_event for one in world.instance.all_logs(result.run_id, of_type)]
-    data = [event.asset_check_evaluation_data for event in events if event]
-    return {(str(one.partition), one.check_name): one for one in data}
-
-
-def _press_button(world: World, keys: set[dg.AssetCheckKey]) -> dg.ExecuteInProcessResult:
-    """Do what the UI does: run checks alone, with neither a partition nor a configuration."""
-    job = build_definitions(build_resources()).resolve_implicit_global_asset_job_def()
-    subset = job.get_subset(asset_check_selection=keys)
-    return subset.execute_in_process(instance=world.instance, raise_on_error=False)
-
-
-def test_the_button_of_the_checks_tab_finds_each(world):
-    result = _press_button(world, {check.check_key for check in CHECKS})
+def test_the_button_of_the_checks_tab_finds_each(world, checked):
+    button = {check.check_key for check in CHECKS}
+    result = world.press_button(button)
     assert world.instance.get_run_by_id(result.run_id).status == dg.DagsterRunStatus.FAILURE
-    found = _evaluated(world, result)
+    found = world.evaluated(result)
     assert all(_is_found(fault, found[BAD, fault.check]) for fault in OF_COLLECTIONS)
     for name in GOOD:
         assert all(found[name, fault.check].passed for fault in OF_COLLECTIONS)
     assert not any(event.is_step_skipped for event in result.all_events)
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
-    errors = [fault for fault in OF_COLLECTIONS if fault.severity == "error"]
-    assert failed == {f"{fault.asset}_{fault.check}" for fault in errors}
+    assert failed == {f"{fault.asset}_{fault.check}" for fault in ERRORS}
+    # The command has found the same before.
+    assert world.told() == []
+
+    world.store(BAD, of_collection(world.sound))
+    assert world.press_button(button).success
+    assert world.told() == _notices("over", BAD)
+    world.store(BAD, of_collection(world.faulty))
+    assert not world.press_button(button).success
+    assert world.told() == _notices("opened", BAD)
 
 
-def _stubs(values: dict[str, Any]) -> Sequence[dg.AssetsDefinition]:
-    """Return assets that hold ``values``, in place of those that compute them."""
-
-    def stub(name: str, value: Any) -> dg.AssetsDefinition:
-        partitions = None if name == "nsfw_model" else COLLECTIONS
-
-        def compute() -> Any:
-            return value
-
-        return dg.asset(
-            name=name, partitions_def=partitions, deps=["raw_images"] * (name != "raw_images")
-        )(compute)
-
-    return [stub(name, value) for name, value in values.items()]
-
-
-def _run(world: World, name: str, values: dict[str, Any]) -> dg.ExecuteInProcessResult:
-    """Materialise ``values`` as those of the collection called ``name``, with all their checks."""
-    checks = [check for check in CHECKS if check.check_key.asset_key.path[-1] in values]
-    return dg.materialize(
-        [*_stubs(values), *checks],
-        instance=world.instance,
-        resources=build_resources(),
-        partition_key=name,
-        raise_on_error=False,
-    )
-
-
-def _pointers(world: World, name: str) -> dict[str, str | None]:
+def _pointers(world: FaultyHome, name: str) -> dict[str, str | None]:
     folders = [Path(world.files.base_folder, asset, name) for asset in VALUE_TYPES]
     return {folder.parent.name: current_in(folder) for folder in folders if folder.is_dir()}
 
@@ -232,30 +171,33 @@ def _pointers(world: World, name: str) -> dict[str, str | None]:
 def test_a_run_finds_each_fails_and_leaves_the_last_good_values_current(world, capsys):
     name = GOOD[0]
     before = _pointers(world, name)
-    result = _run(world, name, world.faulty)
+    result = world.run(name, world.faulty)
     assert not result.success
-    found = _evaluated(world, result)
+    found = world.evaluated(result)
     assert all(_is_found(fault, found[name, fault.check]) for fault in OF_COLLECTIONS)
     assert _pointers(world, name) == before
     folder = Path(world.files.base_folder, "embeddings", name)
     waiting = waiting_in(folder)
     assert waiting is not None
-    errors = {f"{one.asset}/{one.check}" for one in OF_COLLECTIONS if one.severity == "error"}
-    assert set(waiting.checks) == errors
+    assert set(waiting.checks) == {f"{one.asset}/{one.check}" for one in ERRORS}
     assert pointed_at(folder) == {before["embeddings"], waiting.generation}
+    # Of each fault, and not of the run.
+    assert world.told() == _notices("opened", name)
 
     # The bad one is what a check looks at, and what a person may accept.
     assert run_tessera("check", name) == 1
     assert run_tessera("accept", name) == 0
     assert "embeddings" in capsys.readouterr().out
+    assert world.told() == _notices("over", name)
     assert current_in(folder) == waiting.generation
     assert pointed_at(folder) == {waiting.generation}
     assert run_tessera("accept", name) == 2
     assert "Nothing of anna waits to be accepted." in capsys.readouterr().err
 
     # The next good run ends it.
-    assert _run(world, name, world.sound).success
+    assert world.run(name, world.sound).success
     assert run_tessera("check", name) == 0
+    assert world.told() == []
 
 
 def test_the_model_that_all_collections_share(world, capsys):
@@ -267,14 +209,18 @@ def test_the_model_that_all_collections_share(world, capsys):
     written = capsys.readouterr()
     assert f"check {fault.check} failed" in written.err
     assert fault.told in written.err
-    button = _press_button(world, {key})
+    assert world.told() == [("opened", None, fault.check)]
+    button = world.press_button({key})
     world.store_model()
     few = {asset: world.sound[asset] for asset in ("raw_images", "nsfw_model", "nsfw_scores")}
     few[fault.asset] = fault.plant(few[fault.asset])
-    for result in (button, _run(world, name, few)):
+    for result in (button, world.run(name, few)):
         assert not result.success
-        assert _is_found(fault, _evaluated(world, result)["None", fault.check])
+        assert _is_found(fault, world.evaluated(result)["None", fault.check])
+    assert world.told() == []
     world.store_model()
+    assert run_tessera("check", name) == 0
+    assert world.told() == [("over", None, fault.check)]
 
 
 LAID_OUT = ("raw_images", "embeddings", "grid_assignment")
@@ -310,3 +256,13 @@ def test_a_collection_of_which_nothing_is_stored(world, capsys, tmp_path):
     root = ElementTree.parse(tmp_path / "checks.xml").getroot()
     assert root.get("errors") == "1"
     assert run_tessera("check", "unknown") == 2
+
+
+def test_no_notice_has_come_twice(world):
+    events = defaultdict[tuple[str | None, str], list[str]](list)
+    for post in world.receiver.taken:
+        events[post.body["collection"], post.body["subject"]].append(post.body["event"])
+    for told in events.values():
+        assert told == ["opened", "over"] * (len(told) // 2) + ["opened"] * (len(told) % 2)
+    ids = world.receiver.ids
+    assert len(set(ids)) == len(ids)

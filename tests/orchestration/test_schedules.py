@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 import dagster as dg
@@ -12,16 +13,21 @@ from orchestration.instance import register
 from orchestration.schedules import health_after_the_night, nightly, nightly_moderation
 
 
-def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, instance):
-    register(instance, Collection("birds", "/birds", {"mosaic": {"tile": 20}}))
-    register(instance, Collection("cats", "/cats"))
-    night = datetime(2026, 11, 23, 3)
-    context = dg.build_schedule_context(
+def context_of(home: Path, instance: dg.DagsterInstance, night: datetime):
+    """The context of an evaluation; it opens an instance of its own, and has to close it."""
+    return dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=night,
         resources={"photos": Photos(home=str(home))},
     )
-    requests = {request.partition_key: request for request in nightly(context)}
+
+
+def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, instance):
+    register(instance, Collection("birds", "/birds", {"mosaic": {"tile": 20}}))
+    register(instance, Collection("cats", "/cats"))
+    night = datetime(2026, 11, 23, 3)
+    with context_of(home, instance, night) as context:
+        requests = {request.partition_key: request for request in nightly(context)}
     assert {name: request.run_key for name, request in requests.items()} == {
         "birds": "birds:2026-11-23",
         "cats": "cats:2026-11-23",
@@ -36,12 +42,8 @@ def test_collections_that_were_scored_before_are_scored_again_at_night(home, ins
     register(instance, Collection("cats", "/cats"))
     scored = dg.AssetMaterialization("nsfw_scores", partition="birds")
     instance.report_runless_asset_event(scored)
-    context = dg.build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=datetime(2026, 11, 23, 4),
-        resources={"photos": Photos(home=str(home))},
-    )
-    (request,) = cast(Iterator[dg.RunRequest], nightly_moderation(context))
+    with context_of(home, instance, datetime(2026, 11, 23, 4)) as context:
+        (request,) = cast(Iterator[dg.RunRequest], nightly_moderation(context))
     assert (request.partition_key, request.run_key) == ("birds", "birds:2026-11-23")
     assert request.run_config == {"ops": {"nsfw_scores": {"config": {"class_name": "sfw"}}}}
 
@@ -59,12 +61,8 @@ def test_a_collection_that_is_broken_keeps_no_other_from_its_night(home, instanc
         file.write_text("{")
     else:
         file.unlink()
-    context = dg.build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=datetime(2026, 11, 23, 3),
-        resources={"photos": Photos(home=str(home))},
-    )
-    requests = list(cast(Iterator[dg.RunRequest], schedule(context)))
+    with context_of(home, instance, datetime(2026, 11, 23, 3)) as context:
+        requests = list(cast(Iterator[dg.RunRequest], schedule(context)))
     assert [request.partition_key for request in requests] == ["birds"]
     # One that hangs ends before the next night.
     assert 0 < int(requests[0].tags["dagster/max_runtime"]) < 24 * 3600
@@ -77,7 +75,7 @@ def test_a_schedule_is_off_until_it_is_switched_on(schedule):
 
 def test_health_is_asked_for_only_where_there_are_nights(instance, monkeypatch):
     assert health_after_the_night.default_status == dg.DefaultScheduleStatus.RUNNING
-    context = dg.build_schedule_context(instance=instance)
-    assert isinstance(health_after_the_night(context), dg.SkipReason)
-    monkeypatch.setattr(schedules, "schedules_that_are_on", lambda instance: ["nightly"])
-    assert isinstance(health_after_the_night(context), dg.RunRequest)
+    with dg.build_schedule_context(instance=instance) as context:
+        assert isinstance(health_after_the_night(context), dg.SkipReason)
+        monkeypatch.setattr(schedules, "schedules_that_are_on", lambda instance: ["nightly"])
+        assert isinstance(health_after_the_night(context), dg.RunRequest)

@@ -48,8 +48,8 @@ class Look:
 
     def __call__(self) -> list[str | None]:
         """Return the collections of which a map is requested."""
-        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
-        result = cast(dg.SensorResult, new_images(context, photos=self.photos))
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            result = cast(dg.SensorResult, new_images(context, photos=self.photos))
         # Dagster never asks for a run key twice, so a key would hide a listing that comes back.
         assert all(request.run_key is None for request in result.run_requests or [])
         self.requests = {one.partition_key: one for one in result.run_requests or []}
@@ -340,7 +340,8 @@ def test_dead_runs_are_looked_for_every_few_seconds_without_being_asked(instance
     run = instance.create_run_for_job(nothing)
     monkeypatch.setattr(sensors, "fail_dead_runs", lambda instance: [run])
     monkeypatch.setattr(sensors, "kill_processes_of_ended_runs", lambda instance: [1, 2])
-    told = dead_runs(dg.build_sensor_context(instance=instance))
+    with dg.build_sensor_context(instance=instance) as context:
+        told = dead_runs(context)
     assert told.skip_message == "1 runs had died, 2 processes had outlived theirs."
 
 
@@ -348,7 +349,8 @@ def test_notices_go_round_every_half_minute_without_being_asked(home, instance, 
     assert notices.default_status == dg.DefaultSensorStatus.RUNNING
     assert notices.minimum_interval_seconds == 30
     monkeypatch.setattr(sensors, "_SECONDS_FOR_NOTICES", 30)
-    told = notices(dg.build_sensor_context(instance=instance))
+    with dg.build_sensor_context(instance=instance) as context:
+        told = notices(context)
     assert told.skip_message == "0 causes are open; nobody is set to be told."
     assert (home / "notices" / "state.json").exists()
 
@@ -358,6 +360,7 @@ def test_a_receiver_that_is_down_is_named_in_the_log(home, instance, monkeypatch
     instance.report_run_failed(run)
     monkeypatch.setenv("TESSERA_NOTICE_WEBHOOK", "http://127.0.0.1:9/secret")
     monkeypatch.setattr(sensors, "_SECONDS_FOR_NOTICES", 30)
-    notices(dg.build_sensor_context(instance=instance))
+    with dg.build_sensor_context(instance=instance) as context:
+        notices(context)
     assert "Notices are waiting for the receiver webhook: it cannot be reached" in caplog.text
     assert "secret" not in caplog.text

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from assets.methods.page.explained import ExplainedPhoto, MapOfPhoto
 from assets.methods.page.page import PageContents
 from assets.methods.photos.catalogue import catalogue_photos
 from assets.methods.photos.photo_store import PhotoStore
@@ -83,3 +84,23 @@ def make_album(place: Path) -> Album:
         "<i>birds</i>", COLUMNS, ROWS, layout, images, vectors, table, score_name="nsfw"
     )
     return Album(folder, store, contents)
+
+
+def explained_album(album: Album) -> dict[str, ExplainedPhoto]:
+    """Return maps of the third photo, and of the last one, which is blurred."""
+    ids = album.contents.layout.image_id
+
+    def one(kind: str, colour: str, *, shows_photo: bool = False) -> MapOfPhoto:
+        words = f"How to read {kind}."
+        return MapOfPhoto(
+            kind, words, f"{kind}-1", lambda: Image.new("RGB", (64, 48), colour), shows_photo
+        )
+
+    model = "a <b>model</b>, version 3 \x1b"
+    low, high = str(ids.iloc[2]), str(ids.iloc[-1])
+    return {
+        low: ExplainedPhoto(low, model, (one("seen", "yellow"), one("hidden", "red"))),
+        high: ExplainedPhoto(
+            high, model, (one("seen", "yellow"), one("deconvnet", "grey", shows_photo=True))
+        ),
+    }

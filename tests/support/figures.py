@@ -37,7 +37,7 @@ def drawn_texts(figure):
 
 
 def assert_words_are_readable(figure):
-    """Check that no text overlaps another or leaves the figure."""
+    """Check that no text overlaps another or leaves the figure; returns the texts."""
     texts = drawn_texts(figure)
     width, height = figure.bbox.width, figure.bbox.height
     for place, (words, box) in enumerate(texts):
@@ -48,3 +48,4 @@ def assert_words_are_readable(figure):
             down = min(box.y1, beside.y1) - max(box.y0, beside.y0)
             # Boxes have room for letters that the words may not contain.
             assert min(across, down) <= 2, (words, other)
+    return [words for words, _ in texts]

@@ -59,6 +59,23 @@ def copy_database(source: Path, target: Path, timeout: float) -> None:
         read.backup(written)
 
 
+def compact(database: Path, least_bytes: int, timeout: float) -> None:
+    """Give back the room of what was deleted from a database, unless another program holds it.
+
+    ``least_bytes`` is the free room below which it is left as it is; ``timeout`` is in seconds.
+    """
+    with closing(sqlite3.connect(database, timeout=timeout, isolation_level=None)) as connection:
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        try:
+            if free * page > least_bytes:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            if not is_locked(error):
+                raise
+
+
 def logs_of(database: Path) -> list[Path]:
     """Return the files beside a database in which SQLite keeps what is not yet in it."""
     logs = [database.with_name(database.name + end) for end in _LOG_ENDS]

@@ -70,6 +70,11 @@ def json_bytes(table: pd.DataFrame, head: Mapping[str, Any]) -> bytes:
     return json.dumps({**head, "rows": rows}, indent=2, allow_nan=False).encode()
 
 
+def without_apostrophe(text: str) -> str:
+    """Return a text from a cell of `csv_bytes` as it was; others as they are."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
 def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value

@@ -43,6 +43,15 @@ def name_files(uris: pd.Series) -> Names:
     return Names(names, list(distinct), codes, others)
 
 
+def without_common(folders: list[str]) -> list[str]:
+    """Return folders without the folders that all of them are in."""
+    parts = [folder.split("/") for folder in folders]
+    common = 0
+    while all(len(one) > common + 1 and one[common] == parts[0][common] for one in parts):
+        common += 1
+    return ["/".join(one[common:]) or "/" for one in parts]
+
+
 def name_labels(labels: pd.Series) -> tuple[list[str], np.ndarray]:
     """Return the distinct labels as text that can be shown, and the place of each photo's among
     them, from 1; 0 for a photo without one."""

@@ -5,6 +5,8 @@ of, its size and its SHA-256.
 """
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -115,6 +117,20 @@ def copy_page(source: Path, target: Path) -> PageFolder:
                 continue
             copied.put(name, _read_file(source / name, known), known.source)
     return copied
+
+
+def link_newest_page(folder: Path) -> None:
+    """Begin a new page with the files of the newest one beside it, each of which is shared.
+
+    What has not changed takes no room again. No file of a page is written to in place.
+    """
+    others = [one for one in folder.parent.glob(f"*/{MANIFEST}") if one.parent != folder]
+    if folder.exists() or not others:
+        return
+    newest = max(others, key=lambda one: one.stat().st_mtime_ns).parent
+    # Not every disk has files of two names, and a page may be removed meanwhile.
+    with suppress(OSError):
+        shutil.copytree(newest, folder, copy_function=os.link)
 
 
 def remove_page(folder: Path) -> None:

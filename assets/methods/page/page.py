@@ -4,8 +4,8 @@ The order of photos in the data is that of their cells, row by row. A part of th
 file ``data/PART.js``, or in ``data/PART-0.js``, ``data/PART-1.js`` ... for so many photos each.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from math import ceil
 from pathlib import Path
@@ -16,14 +16,23 @@ import pandas as pd
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import printable
+from assets.methods.page.changes import MapChanges, changes_fields
+from assets.methods.page.explained import ExplainedPhoto, put_maps
 from assets.methods.page.facts import (
     copies_of,
     name_files,
     name_labels,
     near_groups_of,
     taken_seconds,
+    without_common,
 )
 from assets.methods.page.folder import PageFolder
+from assets.methods.page.landmarks import (
+    Naming,
+    PlacedPhotos,
+    find_landmarks,
+    landmarks_source,
+)
 from assets.methods.page.likeness import (
     N_NEIGHBOURS,
     encode_vectors,
@@ -33,14 +42,15 @@ from assets.methods.page.likeness import (
 from assets.methods.page.scripts import data_script, fields_of, smallest_type
 from assets.methods.page.tiles import (
     TILE,
-    LoadImage,
     Pyramid,
     draw_cell,
     encode_tile,
     plan_pyramid,
     write_tiles,
 )
+from assets.methods.page.versions import versions_of, with_versions
 from assets.methods.photos.labels import is_identifier
+from assets.methods.plotting.blurring import BLUR_ABOVE, LoadImage, are_blurred
 
 INDEX = "index.html"
 
@@ -54,6 +64,7 @@ MOST_WITH_CODES = 200_000
 _LARGEST = np.iinfo(np.uint16).max
 _NO_SCORE = _LARGEST
 _CODES = "data/codes.js"
+_LANDMARKS = "data/landmarks.js"
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,13 @@ class PageSettings:
     """How a page is made.
 
     Photos with a score above ``blur_above`` are drawn grey and blurred; None blurs none. With
-    ``clear`` the page also has each of these as it is, to be looked at on request.
+    ``clear`` the page also has each of these as it is, to be looked at on request. ``landmarks``
+    are groups of like photos, with a photo and a name each.
     """
 
-    blur_above: float | None = 0.8
+    blur_above: float | None = BLUR_ABOVE
     clear: bool = True
+    landmarks: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,10 @@ class PageContents:
     layout: image_id, uri, label, x, y, row, col; a photo may be in it twice. images: those of a
     `Catalogue`. vectors: (n, d) float32 of unit length, in the order of ``layout``; None if
     likeness is not shown. scores: image_id and score, P(``score_name``); None if there are none.
+    classes: returns what a network takes photos for, by their vectors (n, d): names, and the place
+    of each photo's among them; None where it tells nothing. ``classes_of`` stands for that network.
+    changes: what led to the maps of the collection that are kept; None if nobody keeps them.
+    explained: by image_id, the maps of what the model of the scores looks at.
     """
 
     title: str
@@ -85,6 +102,10 @@ class PageContents:
     vectors: np.ndarray | None = None
     scores: pd.DataFrame | None = None
     score_name: str = ""
+    explained: Mapping[str, ExplainedPhoto] = field(default_factory=dict)
+    classes: Callable[[np.ndarray], Naming | None] | None = None
+    classes_of: str = ""
+    changes: Sequence[MapChanges] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +149,19 @@ def write_page(
         write_tiles(page, photos, pyramid, load_image, progress, threads)
         _put_clear_photos(page, photos, load_image, settings)
         likeness = _put_likeness(page, contents, photos)
-        for name, data in _data(contents, photos, pyramid, settings, likeness):
+        if settings.landmarks:
+            _put_landmarks(page, contents, photos)
+        maps = put_maps(page, photos, contents.explained, load_image, settings.clear)
+        if maps:
+            page.put(_data_file("maps"), data_script("maps", {"maps": maps}))
+        for name, data in _data(contents, photos):
             page.put(_data_file(name), data)
+        known = likeness | {"explained": sorted(maps)} | versions_of(page.files, pyramid)
+        fields = known | _map_fields(contents, photos, pyramid, settings)
+        page.put(_data_file("map"), data_script("map", fields))
         for name, file in _browser_files():
             page.put(name, file.read_bytes())
+        page.put(INDEX, with_versions((_BROWSER / INDEX).read_text("utf-8"), page.files).encode())
     return PageReport(
         files=len(page.files),
         bytes=page.n_bytes,
@@ -149,8 +179,7 @@ def _photos_in_order(contents: PageContents, settings: PageSettings) -> pd.DataF
     else:
         scores = contents.scores[["image_id", "score"]].drop_duplicates("image_id")
         photos = photos.merge(scores, on="image_id", how="left")
-    above = settings.blur_above
-    photos["is_blurred"] = photos.score > above if above is not None else False
+    photos["is_blurred"] = are_blurred(photos.score, settings.blur_above)
     return photos.sort_values(["row", "col"], ignore_index=True)
 
 
@@ -190,18 +219,47 @@ def _put_likeness(page: PageFolder, contents: PageContents, photos: pd.DataFrame
     return about | {"codes": True, "recall": recall}
 
 
-def _data(
-    contents: PageContents,
-    photos: pd.DataFrame,
-    pyramid: Pyramid,
-    settings: PageSettings,
-    likeness: dict[str, Any],
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of each other script of data."""
+def _put_landmarks(page: PageFolder, contents: PageContents, photos: pd.DataFrame) -> None:
+    """Put the landmarks in, unless those of the same photos are there."""
+    points, _, _ = _points(photos)
+    vectors = points.astype(np.float32)
+    if contents.vectors is not None:
+        vectors = contents.vectors[photos.place.to_numpy()]
+    placed = PlacedPhotos(
+        vectors,
+        photos[["row", "col"]].to_numpy(np.int64),
+        points.astype(np.int64),
+        photos.is_blurred.to_numpy(bool),
+        contents.columns,
+        contents.rows,
+    )
+    classes = contents.classes if contents.vectors is not None else None
+    namings = _namings(photos)
+    source = landmarks_source(placed, namings, contents.classes_of if classes else "")
+    if not page.keeps(_LANDMARKS, source):
+        found = find_landmarks(placed, namings, lambda: classes(vectors) if classes else None)
+        found["names"] = [printable(name) for name in found["names"]]
+        page.put(_LANDMARKS, data_script("landmarks", found), source)
+
+
+def _namings(photos: pd.DataFrame) -> list[Naming]:
+    """Return what photos may be called by: their labels, and their folders."""
+    namings = []
+    if photos.label.notna().any() and not is_identifier(photos.label):
+        labels, codes = name_labels(photos.label)
+        namings.append((labels, codes.astype(np.int64) - 1))
     names = name_files(photos.uri)
-    fields = likeness | _map_fields(contents, photos, pyramid, settings)
-    yield "map", data_script("map", fields)
+    if len(names.folders) > 1:
+        namings.append((without_common(names.folders), names.folder_codes.astype(np.int64)))
+    return namings
+
+
+def _data(contents: PageContents, photos: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each script of data that is not needed at once."""
+    names = name_files(photos.uri)
     yield "facts", data_script("facts", _facts(contents, photos, names))
+    if contents.changes:
+        yield "changes", data_script("changes", changes_fields(contents.changes, photos.image_id))
     ids = np.frombuffer(bytes.fromhex("".join(photos.image_id)), np.uint8).reshape(len(photos), -1)
     yield from _in_files("ids", len(photos), {"ids": ids})
     yield from _in_files("names", len(photos), {"names": names.names})
@@ -215,9 +273,7 @@ def _map_fields(
     if photos.label.notna().any() and not is_identifier(photos.label):
         labels, codes = name_labels(photos.label)
         label_codes = smallest_type(codes)
-    points = photos[["x", "y"]].to_numpy(np.float64)
-    lowest, spread = points.min(axis=0), np.ptp(points, axis=0).max() or 1.0
-    scaled = np.rint((points - lowest) / spread * _LARGEST).astype(np.uint16)
+    scaled, lowest, spread = _points(photos)
     cells = (photos.row * contents.columns + photos.col).to_numpy(np.uint32)
     return {
         "title": printable(contents.title),
@@ -232,7 +288,7 @@ def _map_fields(
         "x": scaled[:, 0],
         "y": scaled[:, 1],
         "lowest": lowest.tolist(),
-        "spread": float(spread),
+        "spread": spread,
         "scores": None if contents.scores is None else _score_column(photos.score.to_numpy(float)),
         "scoreName": printable(contents.score_name),
         "labels": labels,
@@ -240,7 +296,16 @@ def _map_fields(
         "blurAbove": settings.blur_above,
         "blurred": np.flatnonzero(photos.is_blurred).tolist(),
         "clear": settings.clear,
+        "landmarks": settings.landmarks,
+        "changes": bool(contents.changes),
     }
+
+
+def _points(photos: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return x and y as whole numbers, uint16 (n, 2), the lowest of each, and how far they go."""
+    points = photos[["x", "y"]].to_numpy(np.float64)
+    lowest, spread = points.min(axis=0), np.ptp(points, axis=0).max() or 1.0
+    return np.rint((points - lowest) / spread * _LARGEST).astype(np.uint16), lowest, float(spread)
 
 
 def _score_column(scores: np.ndarray) -> np.ndarray:
@@ -285,10 +350,10 @@ def _data_file(name: str) -> str:
 
 
 def _browser_files() -> Iterator[tuple[str, Path]]:
-    """Yield the names and the paths of the files that every page has."""
+    """Yield the names and the paths of the files that every page has, but for its index."""
     for file in sorted(_BROWSER.iterdir()):
-        folder = "" if file.name == INDEX else "page/"
-        yield f"{folder}{file.name}", file
+        if file.name != INDEX:
+            yield f"page/{file.name}", file
     package = distribution("XStatic-Leaflet")
     for name in _LEAFLET:
         yield f"leaflet/{name}", Path(str(package.locate_file(f"xstatic/pkg/leaflet/data/{name}")))

@@ -15,12 +15,13 @@ from math import ceil, floor, log2
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 
 from assets.methods.common.devices import usable_cores
 from assets.methods.common.parallel import unordered_map
 from assets.methods.common.progress import Progress, silent
 from assets.methods.page.folder import PageFolder
+from assets.methods.plotting.blurring import LoadImage, draw_blurred
 
 TILE = 512  # px
 
@@ -32,10 +33,7 @@ _EMPTY = (128, 128, 128)
 # The deepest zoom by the number of photos: larger cells would be more files than they are worth.
 _DEEPEST = ((25_000, 8), (150_000, 7), (600_000, 6))
 _DEEPEST_OF_MORE = 5
-# A photo that is blurred keeps so many px a side, which show no more than where it is light.
-_BLURRED_SIDE = 9
 
-LoadImage = Callable[[str], Image.Image]
 # Column and row of a tile.
 Place = tuple[int, int]
 
@@ -108,12 +106,10 @@ def tile_name(zoom: int, place: Place) -> str:
 
 
 def draw_cell(photo: Image.Image, side: int, is_blurred: bool = False) -> Image.Image:
-    """Cut the centre square out of a photo, RGB, and scale it; blurred, grey and a few px wide."""
+    """Cut the centre square out of a photo, RGB, and scale it, or draw it blurred."""
     if not is_blurred:
         return ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS)
-    square = ImageOps.fit(photo, (_BLURRED_SIDE, _BLURRED_SIDE), Image.Resampling.BOX)
-    large = ImageOps.grayscale(square).resize((side, side), Image.Resampling.BICUBIC)
-    return large.filter(ImageFilter.GaussianBlur(side / 40)).convert("RGB")
+    return draw_blurred(photo, (side, side))
 
 
 def encode_tile(tile: Image.Image) -> bytes:

@@ -40,6 +40,7 @@ from assets.methods.photos.photo_store import (
     Records,
 )
 from assets.methods.photos.rejects import Reason, Reject, Rejected, rejects_table
+from assets.methods.photos.selection import Selection, read_selection
 from assets.methods.photos.source import (
     list_source,
     listing_digest,
@@ -81,7 +82,8 @@ class CatalogueSettings:
 
     ``near_distance`` is in bits of the perceptual hash; ``workers`` None chooses by the source;
     ``follow_links`` is for links that lead out of a local folder; ``frames`` of an animation are
-    kept for its score, and None keeps all.
+    kept for its score, and None keeps all. Of a source, ``only`` the photos are catalogued that
+    this selection names, a file as for `read_selection`; None takes all.
     """
 
     decode: DecodeLimits = field(default_factory=DecodeLimits)
@@ -90,6 +92,7 @@ class CatalogueSettings:
     workers: int | None = None
     follow_links: bool = False
     frames: int | None = DEFAULT_FRAMES
+    only: str | None = None
 
     def fingerprint(self) -> str:
         """Return a hash of the settings that decide whether and how a file is decoded."""
@@ -130,6 +133,7 @@ def catalogue_photos(
     interrupt, the photos that have been decoded stay in the store.
     """
     settings = settings or CatalogueSettings()
+    selection = None if settings.only is None else read_selection(settings.only)
     listing = list_source(source, settings.fetch, settings.follow_links)
     n_files = len(listing.files)
     # The rows of a manifest claim to be photos.
@@ -158,10 +162,14 @@ def catalogue_photos(
     if not images:
         raise UserError(_nothing_readable(source, listing, rejects, len(companions)))
     table = pd.DataFrame(images, columns=list(_IMAGE_DTYPES)).astype(_IMAGE_DTYPES)
+    n_found = n_files + len(listing.rejects)
+    if selection is not None:
+        table = _selected(table, selection, source)
+        rejects, companions, n_found = [], [], len(table)
     return Catalogue(
         images=mark_duplicates(table, settings.near_distance)[_IMAGE_COLUMNS],
         rejects=rejects_table(rejects).sort_values("uri", ignore_index=True),
-        n_found=n_files + len(listing.rejects),
+        n_found=n_found,
         n_decoded=decoder.n_decoded,
         companions=companions_table(sorted(companions)),
         frames=settings.frames,
@@ -360,6 +368,16 @@ def _begins_as_photo(file: SourceFile, known: KnownFile | None, records: Records
 def _is_raw(file: SourceFile, image_format: str | None) -> bool:
     """Return whether a file is a camera's raw file; many begin as a TIFF file with a preview."""
     return image_format == "TIFF" and is_named_raw(file.uri)
+
+
+def _selected(images: pd.DataFrame, selection: Selection, source: str) -> pd.DataFrame:
+    found = images[images.image_id.isin(list(selection.labels))]
+    if found.empty:
+        raise UserError(
+            f"None of the {len(selection.labels):,} photos of the selection {selection.location} "
+            f"is in {without_secrets(source)}."
+        )
+    return found
 
 
 def _workers(listing: Listing) -> int:

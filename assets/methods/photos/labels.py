@@ -7,7 +7,7 @@ labels may differ, because a perceptual hash of 64 bits misses a small detail th
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -114,6 +114,7 @@ def label_images(
     images: pd.DataFrame,
     rejects: pd.DataFrame,
     settings: LabelSettings | None = None,
+    corrections: Mapping[str, str] | None = None,
 ) -> LabelledData:
     """Join the rows of a source with its catalogue, and leave out what contradicts itself.
 
@@ -129,6 +130,7 @@ def label_images(
         images: the catalogue's photos: image_id, uri, phash.
         rejects: the catalogue's rejects: uri, reason, detail.
         settings: the two classes and the split.
+        corrections: by image_id, labels that replace those of the rows.
 
     Raises:
         UserError: a column has a name that is taken, or not both classes are left.
@@ -141,6 +143,7 @@ def label_images(
     # In this order the first row of a photo is the same one however the manifest is sorted.
     ordered = rows.sort_values(["uri", *others], kind="stable")
     table = _with_photos(ordered, images, settings)
+    table, correction_notes = _corrected(table, corrections or {}, settings)
     bad_files = _bad_files(table, rejects)
     table, bad_rows = _screen(
         table.drop(bad_files.index),
@@ -159,20 +162,22 @@ def label_images(
     if table["label"].nunique() < 2:
         raise UserError(_too_little(len(rows), table["label"], findings, settings))
     kept = table[list(_IMAGE_DTYPES)].join(rows[slices]).sort_values("image_id", ignore_index=True)
-    notes = (*_identifier_notes(identifiers), *split_notes)
+    notes = (*correction_notes, *_identifier_notes(identifiers), *split_notes)
     return LabelledData(
         kept.astype(_IMAGE_DTYPES), findings, tuple(slices), settings.class_names, notes
     )
 
 
-def check_labels(rows: pd.DataFrame, settings: LabelSettings) -> None:
-    """Check, before any file is read, that there are rows with both labels.
+def check_labels(
+    rows: pd.DataFrame, settings: LabelSettings, corrections: Iterable[str] = ()
+) -> None:
+    """Check, before any file is read, that there are rows, or corrections, with both labels.
 
     Raises:
         NotApplicableError: no row has either of them.
         UserError: no row has one of them.
     """
-    labels = rows["label"].dropna()
+    labels = pd.concat([rows["label"].dropna(), pd.Series([*corrections], dtype="string")])
     found = {_normalised(label) for label in labels}
     for name in settings.class_names:
         if _normalised(name) not in found:
@@ -233,20 +238,47 @@ def _with_photos(rows: pd.DataFrame, images: pd.DataFrame, settings: LabelSettin
     Returns uri, label (a class), given_split (a split), split_text (what the manifest says), and
     the photo's image_id and phash.
     """
-    classes = {_normalised(name): name for name in settings.class_names}
     given = rows["split"] if "split" in rows else pd.Series(pd.NA, rows.index, dtype="string")
     split_text = given.str.strip().mask(lambda text: text == "")
     table = pd.DataFrame(
         {
             "uri": rows["uri"],
             "label_text": rows["label"].str.strip(),
-            "label": rows["label"].map(lambda text: classes.get(_normalised(text)), "ignore"),
+            "label": _classes(rows["label"], settings),
             "split_text": split_text,
             "given_split": split_text.map(split_name, "ignore"),
         },
         dtype="string",
     )
     return table.join(images.set_index("uri")[["image_id", "phash"]], on="uri")
+
+
+def _classes(labels: pd.Series, settings: LabelSettings) -> pd.Series:
+    classes = {_normalised(name): name for name in settings.class_names}
+    return labels.map(lambda text: classes.get(_normalised(text)), "ignore")
+
+
+def _corrected(
+    table: pd.DataFrame, corrections: Mapping[str, str], settings: LabelSettings
+) -> tuple[pd.DataFrame, list[str]]:
+    """Replace labels by those of ``corrections``, and say of how many photos."""
+    if not corrections:
+        return table, []
+    given = table["image_id"].map(corrections).astype("string")
+    classes = _classes(given, settings).astype("string")
+    is_other = given.notna() & (classes != table["label"]).fillna(True)
+    n_other = table.loc[is_other, "image_id"].nunique()
+    n_given = table.loc[given.notna(), "image_id"].nunique()
+    notes = [
+        f"Labels from selections: {n_given:,} photos, {n_other:,} of them had another or none."
+    ]
+    n_absent = len(corrections) - n_given
+    if n_absent:
+        notes.append(f"Photos of selections that the source does not have: {n_absent:,}.")
+    return table.assign(
+        label_text=given.fillna(table["label_text"]),
+        label=classes.where(given.notna(), table["label"]),
+    ), notes
 
 
 def _with_splits(table: pd.DataFrame, settings: LabelSettings) -> tuple[pd.DataFrame, list[str]]:

@@ -31,6 +31,8 @@ _SUFFIXES = (".csv", ".parquet")
 _READ_COLUMNS = ("uri", "label", "split")
 # The column of labels in the table for reviewers that `tessera score` writes.
 REVIEWER_LABEL = "reviewer_label"
+# What every table of a selection that the page of a map writes has, besides uri and label.
+_OF_SELECTIONS = {"image_id", "score", "row", "col", "x", "y"}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _INVISIBLE = " \t\r\n\xa0\u200b\ufeff"
 # The comma first: spreadsheets write the others in some languages.
@@ -67,22 +69,28 @@ class Manifest:
             found.setdefault(entry.uri, entry)
         return sorted_listing(found.values(), ignored=0, is_manifest=True)
 
-    def labelled_rows(self) -> pd.DataFrame:
+    def labelled_rows(self, need_labels: bool = True) -> pd.DataFrame:
         """Return every row with all its columns, as strings, empty ones null, indexed from 1.
 
-        Column uri holds the identity of the file, as in the listing. Raises NotApplicableError if
-        there is no column label.
+        Column uri holds the identity of the file, as in the listing. Without a column label, all
+        labels are null; NotApplicableError is raised if they are needed.
         """
-        if "label" not in self.columns:
-            raise NotApplicableError(_without("label", self.location, self.columns))
+        columns = self.columns
+        if "label" not in columns:
+            if need_labels:
+                raise NotApplicableError(_without("label", self.location, columns))
+            columns = columns | {"label": [None] * len(self.entries)}
         index = pd.RangeIndex(1, len(self.entries) + 1)
-        rows = pd.DataFrame(self.columns, index, dtype="string").replace("", pd.NA)
+        rows = pd.DataFrame(columns, index, dtype="string").replace("", pd.NA)
         return rows.assign(uri=pd.array([entry.uri for entry in self.entries], dtype="string"))
 
 
 @dataclass(frozen=True)
-class _Table:
-    """The values of each column, and by its number, from 0, why a row cannot be read."""
+class Table:
+    """The values of each column, and by its number, from 0, why a row cannot be read.
+
+    Names have no blanks around them.
+    """
 
     columns: dict[str, list[str | None]]
     faults: dict[int, str] = field(default_factory=dict)
@@ -112,15 +120,29 @@ def parse_remote_manifest(data: bytes, url: str) -> Manifest:
     return _parse(data, urlsplit(url).path, without_secrets(url), lambda row: _row_beside(row, url))
 
 
+def read_table(data: bytes, name: str, called: str) -> Table:
+    """Read a CSV or Parquet table, as the ending of its name says.
+
+    Args:
+        data: the content of the file.
+        name: of the file.
+        called: what the table is, in messages, such as "manifest /photos/labels.csv".
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    is_parquet = name.lower().endswith(".parquet")
+    try:
+        return _read_parquet(data, called) if is_parquet else _read_csv(data, called)
+    except (pa.ArrowException, csv.Error) as error:
+        raise UserError(f"The {called} is damaged or not what its name says.") from error
+
+
 def _parse(
     data: bytes, name: str, location: str, locate: Callable[[_Row], SourceFile | Reject]
 ) -> Manifest:
-    try:
-        is_parquet = name.lower().endswith(".parquet")
-        table = _read_parquet(data, location) if is_parquet else _read_csv(data, location)
-    except (pa.ArrowException, csv.Error) as error:
-        raise UserError(f"The manifest {location} is damaged or not what its name says.") from error
-    columns = _without_review(table.columns)
+    table = read_table(data, name, f"manifest {location}")
+    columns = _without_marks(_without_review(table.columns))
     if "uri" not in columns:
         raise UserError(_without("uri", location, columns))
     values = columns["uri"]
@@ -147,15 +169,22 @@ def _without_review(columns: dict[str, list[str | None]]) -> dict[str, list[str 
     return kept | {"label": columns[REVIEWER_LABEL]}
 
 
+def _without_marks(columns: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
+    """Leave out where the photos lie on a map, and their scores, in a selection from its page."""
+    if not columns.keys() >= _OF_SELECTIONS:
+        return columns
+    return {name: columns[name] for name in _READ_COLUMNS if name in columns}
+
+
 def _without(column: str, location: str, columns: Iterable[str]) -> str:
     found = ", ".join(repr(name) for name in columns) or "none"
     return f"The manifest {location} has no column named {column}: its columns are {found}."
 
 
-def _read_csv(data: bytes, location: str) -> _Table:
-    lines = list(io.StringIO(_decoded(data, location), newline=""))
-    delimiter, header = _header(lines, location)
-    names = _names(header, location)
+def _read_csv(data: bytes, called: str) -> Table:
+    lines = list(io.StringIO(_decoded(data, called), newline=""))
+    delimiter, header = _header(lines, called)
+    names = _names(header, called)
     columns: dict[str, list[str | None]] = {name: [] for name in names if name}
     faults: dict[int, str] = {}
     # After "uri, label", each value has a blank before it as well.
@@ -165,26 +194,24 @@ def _read_csv(data: bytes, location: str) -> _Table:
     for row, (number, fields) in enumerate(rows):
         if fields is None:
             faults[row] = (
-                f"Line {number:,} of the manifest cannot be read: a quotation mark in it is "
-                "neither doubled nor around a whole value."
+                f"Line {number:,} of the {called.partition(' ')[0]} cannot be read: a quotation "
+                "mark in it is neither doubled nor around a whole value."
             )
         # Values without a name are passed over, and missing ones are empty.
         for name, value in zip_longest(names, (fields or [])[: len(names)]):
             if name:
                 columns[name].append(value)
-    return _Table(columns, faults)
+    return Table(columns, faults)
 
 
-def _decoded(data: bytes, location: str) -> str:
+def _decoded(data: bytes, called: str) -> str:
     encoding = _encoding(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         where = f": line {line:,} is not" if encoding == "utf-8-sig" else ""
-        raise UserError(
-            f"The manifest {location} is not encoded in UTF-8 or UTF-16{where}."
-        ) from error
+        raise UserError(f"The {called} is not encoded in UTF-8 or UTF-16{where}.") from error
 
 
 def _encoding(data: bytes) -> str:
@@ -195,7 +222,7 @@ def _encoding(data: bytes) -> str:
     return {0: "utf-16-be", 1: "utf-16-le"}.get(zero, "utf-8-sig")
 
 
-def _header(lines: Sequence[str], location: str) -> tuple[str, list[str]]:
+def _header(lines: Sequence[str], called: str) -> tuple[str, list[str]]:
     """Return the delimiter, and the names of the columns as they are written.
 
     The delimiter is the first that makes a column uri, or else the most columns.
@@ -204,7 +231,7 @@ def _header(lines: Sequence[str], location: str) -> tuple[str, list[str]]:
     for delimiter in _DELIMITERS:
         number, names = next(_csv_rows(lines, delimiter), (0, []))
         if number == 0:
-            raise UserError(f"The manifest {location} is empty.")
+            raise UserError(f"The {called} is empty.")
         if names is not None:
             headers[delimiter] = names
     if not headers:
@@ -243,28 +270,28 @@ def _csv_rows(
             start += 1
 
 
-def _read_parquet(data: bytes, location: str) -> _Table:
+def _read_parquet(data: bytes, called: str) -> Table:
     table = pq.read_table(pa.BufferReader(data))
     columns = {}
-    names = _names(table.column_names, location)
+    names = _names(table.column_names, called)
     for name, column in zip(names, table.columns, strict=True):
         try:
             columns[name] = column.cast(pa.string()).to_pylist()
         except pa.ArrowException:
             # Other columns may hold vectors or images, which are not text.
             if name in _READ_COLUMNS:
-                raise UserError(f"The manifest's column {name} does not hold text.") from None
-    return _Table(columns)
+                raise UserError(f"The column {name} of the {called} does not hold text.") from None
+    return Table(columns)
 
 
-def _names(written: Sequence[str], location: str) -> list[str]:
+def _names(written: Sequence[str], called: str) -> list[str]:
     """Return the names of columns without what a person does not see. Raises UserError."""
     names = [_column_name(name) for name in written]
     for name in filter(None, names):
         alike = [one for one, other in zip(written, names, strict=True) if other == name]
         if len(alike) > 1:
             raise UserError(
-                f"The manifest {location} has two columns named {name} "
+                f"The {called} has two columns named {name} "
                 f"({alike[0]!r} and {alike[1]!r}): keep one of them."
             )
     return names

@@ -49,7 +49,10 @@ def list_source(
 
 
 def read_labels(
-    source: str, limits: FetchLimits | None = None, follow_links: bool = False
+    source: str,
+    limits: FetchLimits | None = None,
+    follow_links: bool = False,
+    need_labels: bool = True,
 ) -> pd.DataFrame:
     """Return the rows of a labelled manifest, or of folders of classes, indexed from 1.
 
@@ -57,14 +60,15 @@ def read_labels(
     identity of the file, as in the listing. Columns that cannot be written as text, such as
     vectors, are left out. The rows of a folder are those of `class_folder_rows`. ``limits`` and
     ``follow_links`` are those of `list_source`. Raises UserError when a manifest cannot be read,
-    and NotApplicableError when it has no column label, or a folder has no photos in folders.
+    and, where ``need_labels``, NotApplicableError when it has no column label, or a folder has no
+    photos in folders.
     """
     manifest = _find_manifest(source, limits or FetchLimits())
     if manifest is not None:
-        return manifest.labelled_rows()
+        return manifest.labelled_rows(need_labels)
     root = str(_absolute_path(source)) if _is_local(source) else source
     rows = class_folder_rows(_list_folder(source, follow_links), root)
-    if rows["label"].isna().all():
+    if need_labels and rows["label"].isna().all():
         raise NotApplicableError(
             f"There is no manifest at {without_secrets(source)}, and no folder in it: labelled "
             "data is a CSV or Parquet file with a column uri, of paths or URLs, and a column "

@@ -1,11 +1,11 @@
 """Contact sheets: photos in rows, each above its rank and its score."""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
+from assets.methods.plotting.blurring import LoadImage
 from assets.methods.plotting.sheet import centred
 from assets.methods.plotting.text import DARK, format_values, sheet_font
 
@@ -25,24 +25,24 @@ _GROUND = "#f1f1f1"
 _PALE = "#8a8a8a"
 
 Box = tuple[int, int, int, int]
-LoadImage = Callable[[str], Image.Image]
 
 
-def draw_ranking(load_image: LoadImage, scores: pd.DataFrame) -> Image.Image:
+def draw_ranking(load_image: LoadImage, scores: pd.DataFrame, *, blur: bool = True) -> Image.Image:
     """Draw the 20 photos with the highest scores, highest first, each above its rank and score.
 
-    The photos are blurred: a moderator should not meet the worst ones unprepared.
+    By default the photos are blurred: a moderator should not meet the worst ones unprepared.
 
     Args:
         load_image: returns the photo of an image_id.
         scores: columns image_id and score, one row at least, in any order; equal scores follow the
             image_id.
+        blur: whether to blur the photos.
 
     Returns:
         An RGB image, the same for the same arguments.
     """
     highest = scores.sort_values(["score", "image_id"], ascending=[False, True]).head(N_RANKED)
-    return draw_tiles(load_image, highest, blur=True)
+    return draw_tiles(load_image, highest, blur=blur)
 
 
 def draw_tiles(load_image: LoadImage, ranked: pd.DataFrame, *, blur: bool) -> Image.Image:

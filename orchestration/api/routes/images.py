@@ -1,4 +1,7 @@
-"""The routes of images and pages; whoever has the address of one may read it without a key."""
+"""The routes of images and pages; whoever has the address of one may read it without a key.
+
+A page is a folder of files, which lie beside it in its address.
+"""
 
 import re
 from collections.abc import Callable
@@ -8,10 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
+from assets.methods.page.page import INDEX
 from assets.methods.photos.file_formats import decoded_format
 from orchestration.api.context import caller_of, service_of
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.image_addresses import PAGE, no_such_image
+from orchestration.api.visualizations.kept_pages import page_file
 from orchestration.api.visualizations.page import POLICY, render_page
 
 FIGURE = "figure.png"
@@ -27,6 +32,12 @@ _MEDIA_TYPES = {
     "HEIF": "image/heif",
     "AVIF": "image/avif",
 }
+_PAGE_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".jpg": "image/jpeg",
+}
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))")
 _IMMUTABLE = "private, max-age=31536000, immutable"
 _REVALIDATE = "private, no-cache"
@@ -36,6 +47,11 @@ _NO_SCRIPTS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# A page has files of its own alone, and is shown in no other.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 router = APIRouter()
 
@@ -50,19 +66,26 @@ def visualization_page(request: Request, run_id: str, token: str) -> Response:
     service = service_of(request)
     service.image_addresses.check(token, "visualizations", run_id)
     mosaic, _ = _files_of(request, run_id)
+    folder = service.visualizations.page(run_id)
+    if folder is not None:
+        return _page_response(request, folder, INDEX)
+    # One of an older version, or of a collection whose settings make no page.
     text = render_page(service.visualizations.about(run_id), f"mosaic{mosaic.suffix}", FIGURE)
     headers = _NO_SCRIPTS | {"Content-Security-Policy": POLICY, "Cache-Control": _REVALIDATE}
     return HTMLResponse(text, headers=headers)
 
 
-@_get_or_head("/pictures/visualizations/{run_id}/{token}/{name}")
+@_get_or_head("/pictures/visualizations/{run_id}/{token}/{name:path}")
 def visualization_file(request: Request, run_id: str, token: str, name: str) -> Response:
-    """Return the mosaic or the figure of a visualization."""
+    """Return the mosaic or the figure of a visualization, or a file of its page."""
     service_of(request).image_addresses.check(token, "visualizations", run_id)
     mosaic, figure = _files_of(request, run_id)
     files = {f"mosaic{mosaic.suffix}": mosaic, FIGURE: figure}
     if name not in files:
-        raise no_such_image()
+        folder = service_of(request).visualizations.page(run_id)
+        if folder is None or name == INDEX:
+            raise no_such_image()
+        return _page_response(request, folder, name)
     return _image_response(request, files[name], f"{run_id}-{name}", _IMMUTABLE)
 
 
@@ -90,20 +113,45 @@ def visualization_image(request: Request, run_id: str) -> Response:
     return _image_response(request, mosaic, f"{run_id}-mosaic{mosaic.suffix}", _REVALIDATE)
 
 
+def _page_response(request: Request, folder: Path, name: str) -> Response:
+    """Return a file of a page, as its manifest names it."""
+    known = page_file(folder, name)
+    if known is None:
+        raise no_such_image()
+    is_page = name == INDEX
+    headers = _NO_SCRIPTS | {"ETag": f'"{known.sha256}"', "Cache-Control": _IMMUTABLE}
+    if is_page:
+        # The page of a later version of the service may be another.
+        headers |= {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": _REVALIDATE}
+    path = folder / name
+    media_type = _PAGE_TYPES.get(path.suffix, "text/plain; charset=utf-8")
+    return _file_response(request, path, headers, lambda: media_type)
+
+
 def _image_response(request: Request, path: Path, identity: str, caching: str) -> Response:
     """Return a file as an image; ``identity`` names content that never changes."""
     etag = f'"{identity}"'
     headers = _NO_SCRIPTS | {"ETag": etag, "Cache-Control": caching}
-    try:
-        facts = path.stat()
+
+    def media_type() -> str:
         with path.open("rb") as file:
             image_format = decoded_format(file.read(_HEAD_BYTES))
+        return _MEDIA_TYPES.get(image_format or "", "application/octet-stream")
+
+    return _file_response(request, path, headers, media_type)
+
+
+def _file_response(
+    request: Request, path: Path, headers: dict[str, str], find_type: Callable[[], str]
+) -> Response:
+    etag = headers["ETag"]
+    try:
+        facts, media_type = path.stat(), find_type()
     except FileNotFoundError as error:
         raise no_such_image() from error
     if _is_known(request, etag):
         return Response(status_code=304, headers=headers)
     _check_range(request, etag, facts.st_size)
-    media_type = _MEDIA_TYPES.get(image_format or "", "application/octet-stream")
     return FileResponse(path, headers=headers, media_type=media_type, stat_result=facts)
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.io_managers import release
 from assets.methods.common.errors import UserError
+from orchestration.api.visualizations.kept_pages import release_map
 from orchestration.api.visualizations.map_runs import MapRuns
 from orchestration.api.visualizations.progress_of_runs import (
     RunProgress,
@@ -219,7 +219,7 @@ class RunFollower:
             self._cancelled_at.pop(run.run_id, None)
             folder = self._runs.folder(run)
             if folder is not None and folder != known.folder:
-                release(folder)
+                release_map(self._home, folder)
         self._tidy(known)
         self._store.close_one(known.id)
         self._forget(known.id)

@@ -21,7 +21,7 @@ from assets.config import (
     check_settings,
     config_of,
 )
-from assets.io_managers import KEPT, release
+from assets.io_managers import KEPT
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import choose_grid
 from assets.methods.layout.mosaic import plan_mosaic
@@ -33,6 +33,7 @@ from assets.resources.photos import inputs_folder
 from orchestration.api.contract import ApiError, Code, PostVisualization, throttled
 from orchestration.api.settings import ServeSettings
 from orchestration.api.visualizations.former_homes import import_former
+from orchestration.api.visualizations.kept_pages import page_beside, release_map, sweep_pages
 from orchestration.api.visualizations.map_runs import MapRuns
 from orchestration.api.visualizations.page import AboutVisualization
 from orchestration.api.visualizations.progress_of_runs import RunProgress
@@ -171,7 +172,7 @@ class Visualizations:
             else:
                 self._store.delete(identity)
                 if known.mosaic is not None:
-                    release(known.mosaic.parent)
+                    release_map(self._home, known.mosaic.parent)
         self._follower.wake()
 
     def files(self, identity: str) -> tuple[Path, Path]:
@@ -181,6 +182,14 @@ class Visualizations:
         if shown is None or shown.mosaic is None or shown.figure is None:
             raise ApiError(Code.NO_SUCH_VISUALIZATION, "There is no visualization that is ready.")
         return shown.mosaic, shown.figure
+
+    def page(self, identity: str) -> Path | None:
+        """Return the folder of the page of a visualization; None if it has no more than pictures.
+
+        Raises ApiError unless it is ready.
+        """
+        mosaic, _ = self.files(identity)
+        return page_beside(self._home, mosaic.parent)
 
     def about(self, identity: str) -> AboutVisualization:
         """Return what the page of a visualization says; ApiError if there is none."""
@@ -256,6 +265,7 @@ class Visualizations:
         for snapshot in self._home.glob("inputs/*/snapshots/*.csv"):
             if snapshot.stem not in needed and snapshot.stat().st_mtime < long_ago:
                 snapshot.unlink(missing_ok=True)
+        sweep_pages(self._home)
 
     def _tidy(self, known: StoredVisualization) -> None:
         """Remove what a visualization that is over does not need."""

@@ -14,6 +14,7 @@ from assets.methods.layout.assignment import EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.companions import companions_table
+from assets.methods.plotting.blurring import with_blurred
 from assets.values import Embeddings, EncodedImage, GridAssignment, Mosaic
 
 # Dagster declares that the call of a check returns an object of any kind.
@@ -287,6 +288,16 @@ def test_tiles_are_the_photos_of_the_layout(grid, format_):
     assert check(grid, mosaic, photos=_Photos()).passed
     shifted = _with_cells(grid, np.roll(grid.table.row, 1), np.roll(grid.table.col, 1))
     assert not check(shifted, mosaic, photos=_Photos()).passed
+
+    # Some photos are drawn blurred, and the value says which.
+    blurred = set(grid.table.image_id[::3])
+    load = with_blurred(_Store.open_working_copy, blurred)
+    picture = EncodedImage(encode_mosaic(draw_mosaic(load, grid.table, plan), settings), ".png")
+    mosaic = dataclasses.replace(mosaic, mosaic=picture)
+    assert not check(grid, mosaic, photos=_Photos()).passed
+    assert check(
+        grid, dataclasses.replace(mosaic, blurred=sorted(blurred)), photos=_Photos()
+    ).passed
 
 
 def test_no_check_is_without_a_test():

@@ -313,6 +313,17 @@ def test_windows_on_the_file_have_a_score_of_their_own_which_is_told(store, draw
         assert title.score == found.metrics["score"]
 
 
+def test_of_a_blurred_photo_pictures_show_no_colour_and_the_maps_are_the_same(store, drawn):
+    photo = Image.fromarray(data.astronaut()).resize((48, 32))
+    sharp = run_occlusion(photo, "corner.png", TARGET, CONFIG, store)
+    blurred = run_occlusion(photo, "corner.png", TARGET, CONFIG, store, is_blurred=True)
+    for experiment, found in sharp.maps.items():
+        assert found.values.tobytes() == blurred.maps[experiment].values.tobytes()
+    photos = [blurred.image, *(panel.window_image for panel in blurred.panels.values())]
+    assert all(len(set(one.getpixel((3, 3)))) == 1 for one in photos)
+    assert drawn["draw_occlusion_figure"][-1][0] is blurred.image
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
 def test_an_image_of_any_mode_is_taken_as_rgb(store, mode):
     found = run(corner(mode=mode), store)

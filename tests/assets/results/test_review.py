@@ -104,6 +104,23 @@ def test_thumbnails_are_blurred_and_those_of_animations_show_the_frame_that_was_
     assert 20 < ((row > 25) & (row < 230)).sum() < 40
 
 
+def test_thumbnails_above_the_limit_are_grey_and_sharp_ones_are_told_so():
+    review = choose_for_review(scores(FOUR))
+
+    def load(_):
+        return Image.new("RGB", (48, 24), "red")
+
+    files = thumbnail_files(review, load, {"a" * 64}, blur=False)
+    colours = [
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int)[120, 120]
+        for data in files.values()
+    ]
+    assert max(colours[0]) - min(colours[0]) < 4
+    assert colours[1][0] > 240
+    page = review_files(review, origin(), blur=False)[PAGE].decode()
+    assert "blurred" not in page.lower()
+
+
 class Page(HTMLParser):
     """The tags of a page, their attributes, and its text."""
 

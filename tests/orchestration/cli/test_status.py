@@ -74,6 +74,8 @@ def test_deliver_tells_receivers_without_a_daemon(instance, status, web, photo_f
     register(instance, Collection("birds", str(photo_folder(1))))
     run = instance.create_run_for_job(nothing, tags={"dagster/partition": "birds"})
     instance.report_run_failed(run)
+    assert "webhook: 1 notice waits.\n" in status()[1]
+    assert web.events == []
     for _ in range(2):
         code, text = status("--deliver")
         assert code == 1

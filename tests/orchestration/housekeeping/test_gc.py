@@ -10,13 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from assets.io_managers import KEPT
+from assets.methods.common.processes import this_process
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.home import home_folder
 from assets.resources.recent_use import POINTS, RecentUse
 from assets.resources.registry import MODEL
 from assets.resources.tracking import Tracking
 from orchestration.cli.gc import command
-from orchestration.dead_runs import PROCESS_TAG, this_process
+from orchestration.dead_runs import PROCESS_TAG
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.housekeeping.caches import UNTOUCHED_SECONDS
 from orchestration.housekeeping.plan import plan_removals

@@ -1,10 +1,19 @@
+import sqlite3
+from contextlib import closing
+
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from assets.io_managers import FolderIOManager
-from assets.resources.tracking import DAGSTER_RUN, Tracking
-from orchestration.housekeeping.unchanged_runs import UNCHANGED_TAG, replace_former
+from assets.resources.mlflow_runs import delete_runs, families_of_run
+from assets.resources.progress import LogProgress
+from assets.resources.tracking import MLFLOW_TAG, Tracking
+from assets.steps import MADE_IN, MLFLOW_RUN, step
+from orchestration.housekeeping.dagster_history import compact_log, old_runs
+from orchestration.housekeeping.unchanged_runs import UNCHANGED_TAG, shorten_record
 from orchestration.instance import open_instance
 
 
@@ -15,7 +24,12 @@ def night(kept_home):
 
     @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="collections"))
     def layout(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        return pd.DataFrame({"cell": [int(context.run.tags["value"])]})
+        value = int(context.run.tags["value"])
+        noise = np.random.default_rng(value).integers(0, 256, (300, 300, 3), np.uint8)
+        with step(context, tracking, LogProgress()) as log:
+            log.metrics({"cells": 1})
+            log.image("mosaic.png", Image.fromarray(noise))
+        return pd.DataFrame({"cell": [value]})
 
     @dg.asset_check(asset=layout)
     def sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -30,10 +44,7 @@ def night(kept_home):
                 tags={"value": str(value), **tags},
                 resources={"io_manager": FolderIOManager(base_folder=str(kept_home / "outputs"))},
             )
-            tracked = {DAGSTER_RUN: result.run_id, "dagster.partition": "birds"}
-            made = tracking.client.create_run(tracking.experiment_id, tags=tracked)
-            tracking.client.set_terminated(made.info.run_id)
-            return result.run_id, replace_former(kept_home, instance, tracking, result.run_id)
+            return result.run_id, shorten_record(kept_home, instance, tracking, result.run_id)
 
     return run
 
@@ -57,9 +68,81 @@ def test_of_runs_in_which_nothing_changed_the_last_is_kept(kept_home, night):
         assert runs[third].tags[UNCHANGED_TAG] == "true"
         assert UNCHANGED_TAG not in runs[first].tags
     assert not list((kept_home / "history" / "runs").glob(f"{second}*"))
+    assert not families_of_run(Tracking(home=str(kept_home)), second)
+
+
+def _size(home) -> int:
+    return sum(file.stat().st_size for file in home.rglob("*.db"))
+
+
+def test_the_record_of_a_run_in_which_nothing_changed_is_short(kept_home, night):
+    maker, _ = night(1)
+    before = _size(kept_home)
+    # Of one asset and one check: the picture alone would be three times 60 KB.
+    second, _ = night(1)
+    assert _size(kept_home) - before < 45_000
+    third, replaced = night(1)
+    assert replaced == second
+    assert _size(kept_home) - before < 45_000
+
     tracking = Tracking(home=str(kept_home))
-    query = f"tags.`{DAGSTER_RUN}` = '{second}'"
-    assert not tracking.client.search_runs([tracking.experiment_id], query)
+    (family,) = families_of_run(tracking, maker)
+    assert not families_of_run(tracking, third)
+    with open_instance() as instance:
+        made = {
+            record.run_id: record.asset_materialization.metadata
+            for record in instance.fetch_materializations(dg.AssetKey("layout"), limit=9).records
+        }
+        tags = instance.get_run_by_id(third).tags
+        # `tessera gc` leaves what it refers to.
+        old = {item.name for item in old_runs(kept_home, instance, 0).items}
+        assert old.isdisjoint({maker, third})
+        kinds = {entry.dagster_event.event_type_value for entry in instance.all_logs(third)}
+    assert made[maker]["mosaic"].value.startswith("![thumbnail](data:")
+    told = made[third]
+    # The chain of nights leads to the one that has it.
+    assert told["mosaic"].value.startswith("[As on 2")
+    assert told["mosaic"].value.endswith(f" UTC](/runs/{maker}), and not changed since.")
+    assert told[MADE_IN].value == maker
+    assert told["cells"].value == 1
+    assert told[MLFLOW_RUN].value in family.run_ids
+    assert tags[MLFLOW_TAG] in family.run_ids
+    assert kinds == {
+        "PIPELINE_START", "PIPELINE_SUCCESS", "STEP_START", "STEP_SUCCESS",
+        "ASSET_CHECK_EVALUATION", "LOGS_CAPTURED",
+    }  # fmt: skip
+    with closing(sqlite3.connect(kept_home / "history" / "runs" / f"{third}.db")) as log:
+        assert log.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    # What changes has its picture again, and its whole log.
+    changed, _ = night(2)
+    with open_instance() as instance:
+        newest = instance.fetch_materializations(dg.AssetKey("layout"), limit=1).records[0]
+        kinds = {entry.dagster_event.event_type_value for entry in instance.all_logs(changed)}
+    assert newest.asset_materialization.metadata["mosaic"].value.startswith("![thumbnail](data:")
+    assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION", "HANDLED_OUTPUT"} <= kinds
+
+
+def test_mlflow_keeps_the_run_if_it_has_lost_the_one_that_made_the_value(kept_home, night):
+    maker, _ = night(1)
+    tracking = Tracking(home=str(kept_home))
+    (family,) = families_of_run(tracking, maker)
+    delete_runs(tracking, family.run_ids)
+    second, _ = night(1)
+    assert families_of_run(tracking, second)
+
+
+def test_a_log_that_somebody_reads_stays_as_it_is(kept_home, night, monkeypatch):
+    monkeypatch.setattr("orchestration.housekeeping.dagster_history._SECONDS_TO_COMPACT", 0.1)
+    run_id, _ = night(1)
+    log = kept_home / "history" / "runs" / f"{run_id}.db"
+    with closing(sqlite3.connect(log)) as reader:
+        reader.execute("BEGIN")
+        (n_events,) = reader.execute("SELECT count(*) FROM event_logs").fetchone()
+        compact_log(kept_home, run_id, is_short=True)
+        assert reader.execute("SELECT count(*) FROM event_logs").fetchone() == (n_events,)
+    with open_instance() as instance:
+        assert instance.all_logs(run_id)
 
 
 def test_a_visualization_keeps_its_run(night):

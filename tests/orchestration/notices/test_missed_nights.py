@@ -76,11 +76,22 @@ class Schedules:
             )
         )
 
-    def tick(self, moment: str, is_failure: bool = False, origin: str = "o", **runs):
+    def tick(
+        self,
+        moment: str,
+        is_failure: bool = False,
+        origin: str = "o",
+        status: str = "SUCCESS",
+        **runs,
+    ):
         self.ticks.insert(
             0,
             SimpleNamespace(
-                origin=origin, timestamp=at(moment), is_failure=is_failure, run_ids=list(runs)
+                origin=origin,
+                timestamp=at(moment),
+                is_failure=is_failure,
+                status=SimpleNamespace(value=status),
+                run_ids=list(runs),
             ),
         )
         self.statuses |= runs
@@ -139,6 +150,19 @@ def test_a_night_whose_evaluation_failed_is_missed(schedules):
     assert "its evaluation failed" in missed(schedules, "2026-11-28 05:00")[0]
 
 
+def test_a_night_whose_daemon_was_killed_while_it_began_is_missed(schedules):
+    schedules.switch_on("2026-11-20")
+    schedules.tick("2026-11-28 03:00", status="STARTED")
+    assert "its evaluation has not ended" in missed(schedules, "2026-11-28 05:00")[0]
+    # The next daemon goes on with it.
+    schedules.ticks.clear()
+    schedules.tick("2026-11-28 03:00", run_1=STARTED)
+    assert missed(schedules, "2026-11-28 05:00") == []
+    # That of a later time begins.
+    schedules.tick("2026-11-29 03:00", status="STARTED")
+    assert missed(schedules, "2026-11-29 03:01") == []
+
+
 def test_a_night_whose_runs_all_wait_is_missed(schedules):
     schedules.switch_on("2026-11-20")
     schedules.tick("2026-11-28 03:00", run_1=QUEUED, run_2=QUEUED)
@@ -194,6 +218,9 @@ def test_states_and_ticks_are_read_as_dagster_stores_them(tmp_path, monkeypatch,
         assert (missed_one.subject, missed_one.since) == ("nightly", due)
         tick = TICK.replace("ORIGIN", state.instigator_origin_id)
         tick = tick.replace("SELECTOR", state.selector_id).replace('"DUE"', str(due))
+        instance.create_tick(dg.deserialize_value(tick.replace("SUCCESS", "STARTED")))
+        (begun,) = missed_nights(instance, at("2026-11-28 05:00"), 1.0)
+        assert begun.what.endswith("its evaluation has not ended.")
         instance.create_tick(dg.deserialize_value(tick))
         assert list(missed_nights(instance, at("2026-11-28 05:00"), 1.0)) == []
         assert list(missed_nights(instance, at("2026-11-29 05:00"), 1.0)) != []

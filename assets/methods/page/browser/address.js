@@ -16,10 +16,12 @@ tessera.address = (() => {
     await tessera.data.loadFor("ids", [photo, like, ...few].filter((one) => one >= 0));
     if (view !== "grid") words.set("view", view);
     words.set("at", `${row.toFixed(2)},${column.toFixed(2)},${zoom.toFixed(2)}`);
+    if (!tessera.landmarks.isOn()) words.set("landmarks", "off");
     if (at.by !== "none") words.set("colour", at.by);
     if (at.kind === "range" && (at.range[0] > 0 || at.range[1] < 1)) words.set("range", at.range.join(","));
     if (at.values.length) words.set("values", at.values.join(","));
     if (tessera.find.words()) words.set("find", tessera.find.words());
+    if (tessera.changes.chosen() >= 0) words.set("changes", String(tessera.changes.chosen()));
     if (like >= 0) words.set("like", shortId(like));
     if (few.length) words.set("selected", few.map(shortId).join(","));
     const name = tessera.byId("select-name").value.trim();
@@ -39,11 +41,13 @@ tessera.address = (() => {
       tessera.state.show(words.get("view") === "plane" ? "plane" : "grid");
       const [row, column, zoom] = numbers("at");
       if (zoom !== undefined) tessera.map.look({ row, column, zoom });
+      tessera.landmarks.turn(words.get("landmarks") !== "off");
       const range = numbers("range");
       await tessera.colour.colour(words.get("colour") || "none", {
         range: range.length === 2 ? range : undefined, values: numbers("values"),
       });
       await tessera.find.find(words.get("find") || "");
+      if (words.get("changes")) await tessera.changes.show(Number(words.get("changes")));
       if (words.get("selected")) tessera.state.select(await photos("selected"));
       if (words.get("name")) tessera.byId("select-name").value = words.get("name");
       const [like] = await photos("like");
@@ -62,7 +66,7 @@ tessera.address = (() => {
   }
 
   tessera.whenReady(() => {
-    for (const what of ["view", "lit", "selected", "photo", "filter", "similar"]) tessera.on(what, changed);
+    for (const what of ["view", "lit", "selected", "photo", "filter", "similar", "landmarks", "changes"]) tessera.on(what, changed);
     tessera.map.onMoveEnd(changed);
     tessera.byId("select-name").addEventListener("input", changed);
     addEventListener("hashchange", read);

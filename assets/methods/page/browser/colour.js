@@ -10,7 +10,8 @@ tessera.colour = (() => {
   const GREY = 0x9a9a98;
   const BARS = 48, STEPS = 200;
   const MOST_VALUES = 300; // in the list
-  const NAMES = { none: "No colour", score: "Score", label: "Label", folder: "Folder", date: "Date taken", copies: "Copies" };
+  const NAMES = { none: "No colour", score: "Score", label: "Label", folder: "Folder", date: "Date taken", copies: "Nearly the same, copies", changes: "New and moved photos" };
+  const HIGHEST = 10;
   let by = "none";
   /** @type {any} */
   let shown = null;
@@ -26,7 +27,7 @@ tessera.colour = (() => {
       return ranged(numbers, (score) => score.toFixed(2), 0, 1, true);
     },
     async label() {
-      return listed(map.labelCodes, ["no label", ...map.labels], "label");
+      return listed(map.labelCodes, ["no label", ...(map.labels || [])], "label");
     },
     async folder() {
       const { folders, folderCodes } = await tessera.data.load("facts");
@@ -42,7 +43,11 @@ tessera.colour = (() => {
       const found = listed(codes, ["single photos", "nearly the same as another", "several files with the same content"], "kind");
       // Those that are nearly the same are walked one after the other.
       found.sorting = (one, other) => groups[one] - groups[other] || one - other;
+      found.isEmpty = codes.every((code) => !code);
       return found;
+    },
+    async changes() {
+      return listed(await tessera.changes.codes(), ["as before", "new since the map before", "moved since the map before"], "change");
     },
   };
 
@@ -57,12 +62,12 @@ tessera.colour = (() => {
     const order = isHighestFirst ? -1 : 1;
     const sorting = (one, other) => order * (numbers[one] - numbers[other]) || one - other;
     return {
-      kind: "range", share, bars, colours, sorting, known: known.length,
+      kind: "range", share, bars, colours, sorting, known: known.length, isHighestFirst,
       inWords: (part) => inWords(least + part * (most - least)),
     };
   }
 
-  /** Texts, the most frequent first, with a colour each. */
+  /** Texts, the most frequent first, with a colour each. @returns {any} */
   function listed(codes, names, what) {
     const many = new Uint32Array(names.length);
     for (const code of codes) many[code]++;
@@ -127,7 +132,8 @@ tessera.colour = (() => {
 
   function describe(isAll) {
     const text = tessera.byId("colour-text");
-    if (!shown) text.textContent = "";
+    if (!shown) text.textContent = map.scores ? "" : `No scores yet: “tessera score” with “--name ${map.title}” gives the photos some, and “tessera view” shows them here.`;
+    else if (shown.isEmpty) text.textContent = "No photo here is nearly the same as another, or is there twice.";
     else if (shown.kind === "values") text.textContent = isAll ? "Choose one or more to light them alone." : "";
     else if (shown.known < map.photos) text.textContent = `Known of ${tessera.count(shown.known)} of ${tessera.count(map.photos)} photos.`;
     else text.textContent = isAll ? "Move an end to light a part." : "";
@@ -157,8 +163,18 @@ tessera.colour = (() => {
       });
       return tessera.element("label", {}, value, input);
     });
-    box.replaceChildren(canvas, tessera.element("div", { class: "ends" }, ...ends));
+    const first = shown.isHighestFirst && shown.known > HIGHEST
+      ? tessera.element("button", { type: "button", text: `The ${HIGHEST} highest`, onclick: lightHighest })
+      : null;
+    box.replaceChildren(canvas, tessera.element("div", { class: "ends" }, ...ends), ...(first ? [tessera.element("div", { class: "row" }, first)] : []));
     drawBars(canvas);
+  }
+
+  function lightHighest() {
+    const known = shown.share.filter((share) => !Number.isNaN(share)).sort();
+    range = [known[known.length - HIGHEST], 1];
+    drawRange();
+    filter();
   }
 
   function drawBars(canvas) {
@@ -199,13 +215,14 @@ tessera.colour = (() => {
 
   /** @returns {string[]} what this page knows of photos */
   function options() {
-    return Object.keys(NAMES).filter((name) => (name !== "score" || map.scores) && (name !== "label" || map.labels));
+    return Object.keys(NAMES).filter((name) => (name !== "score" || map.scores) && (name !== "label" || map.labels) && (name !== "changes" || map.changes));
   }
 
   tessera.whenReady(() => {
     const select = tessera.byId("colour-by");
     select.append(...options().map((name) => tessera.element("option", { value: name, text: NAMES[name] })));
     select.addEventListener("change", () => colour(select.value));
+    describe(true);
   });
   return { colour, now: () => ({ by, range: [...range], values: [...values], kind: shown && shown.kind }) };
 })();

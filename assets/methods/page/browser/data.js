@@ -35,7 +35,7 @@ tessera.data = (() => {
     if (parts.has(part)) return Promise.resolve(parts.get(part));
     if (!loads.has(part)) {
       loads.set(part, new Promise((resolve, reject) => {
-        const script = tessera.element("script", { src: `data/${part}.js` });
+        const script = tessera.element("script", { src: versioned(`data/${part}.js`) });
         script.addEventListener("load", () => resolve(parts.get(part)));
         script.addEventListener("error", () => {
           loads.delete(part);
@@ -47,6 +47,9 @@ tessera.data = (() => {
     }
     return /** @type {Promise<any>} */ (loads.get(part));
   }
+
+  /** The address of a file with the version of this map. @param {string} file @returns {string} */
+  const versioned = (file) => `${file}?v=${map().version}`;
 
   /** The part that is there already. @param {string} part */
   const has = (part) => parts.get(part);
@@ -128,6 +131,6 @@ tessera.data = (() => {
 
   return {
     LARGEST, receive, load, loadFor, loadAll, has, map, cellOf, nameOf, uriOf, idOf,
-    photosWithIds, scoreOf, labelOf, nearestTo,
+    photosWithIds, scoreOf, labelOf, nearestTo, versioned,
   };
 })();

@@ -9,11 +9,11 @@ tessera.csv = (() => {
 
   /** @param {number[]} photos @returns {Promise<string>} a table with a row for each */
   async function tableOf(photos) {
-    const map = tessera.data.map();
+    const map = tessera.data.map(), given = tessera.byId("select-label").value.trim();
     await Promise.all([tessera.data.loadFor("ids", photos), tessera.data.loadFor("names", photos), tessera.data.load("facts")]);
     const place = (values, photo, axis) => String(map.lowest[axis] + (values[photo] / tessera.data.LARGEST) * map.spread);
     const rows = photos.map((photo) => {
-      const score = tessera.data.scoreOf(photo), label = tessera.data.labelOf(photo);
+      const score = tessera.data.scoreOf(photo), label = given || tessera.data.labelOf(photo);
       const { row, column } = tessera.data.cellOf(photo);
       return [
         tessera.data.idOf(photo),

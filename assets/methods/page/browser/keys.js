@@ -17,6 +17,7 @@ tessera.keys = (() => {
     [["+", "="], "Zoom in", () => tessera.map.zoomBy(1)],
     [["-"], "Zoom out", () => tessera.map.zoomBy(-1)],
     [["0", "Home"], "Show the whole map", () => tessera.map.showAll()],
+    [["l"], "Landmarks on or off", () => tessera.landmarks.toggle()],
     [["Escape"], "Show all photos as they are", leave],
   ];
   const SHOWN = { " ": "Space", Escape: "Esc" };
@@ -53,7 +54,7 @@ tessera.keys = (() => {
     event.preventDefault();
     event.stopPropagation();
     if (arrow) move(arrow);
-    else found[2]();
+    else if (found) found[2]();
   }
 
   function anywhere(event) {

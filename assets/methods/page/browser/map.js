@@ -4,6 +4,7 @@
 tessera.map = (() => {
   const data = tessera.data.map(), state = tessera.state, places = tessera.places;
   const TRAVEL_SECONDS = 0.7;
+  const REST = 120; // ms after which it does not move any more
   const CLOSER = 2; // zooms beyond the deepest tiles
   // Rows count downwards, and zoom z shows cells of 2^z px.
   const crs = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(1, 0, 1, 0) });
@@ -13,6 +14,8 @@ tessera.map = (() => {
   /** @type {HTMLCanvasElement} */
   let canvas;
   let isDrawn = true;
+  /** Whether it is being dragged or zoomed, or was a moment ago. */
+  let isMoving = false, rest = 0;
   /** Whether the whole map is to be seen, also after the window has another size. */
   let isWhole = true;
 
@@ -33,6 +36,11 @@ tessera.map = (() => {
       minNativeZoom: data.coarsest, maxNativeZoom: data.deepest, bounds, keepBuffer: 1,
     }).addTo(leaflet);
     canvas = L.DomUtil.create("canvas", "leaflet-zoom-animated", leaflet.getPanes().overlayPane);
+    leaflet.on("movestart zoomstart moveend zoomend", () => {
+      isMoving = true;
+      clearTimeout(rest);
+      rest = setTimeout(() => { isMoving = false; redraw(); }, REST);
+    });
     leaflet.on("move zoom viewreset resize moveend zoomend", () => place());
     leaflet.on("zoomanim", follow);
     leaflet.on("click", clicked);
@@ -41,6 +49,8 @@ tessera.map = (() => {
     container.addEventListener("pointerleave", () => hover(-1));
     for (const what of ["lit", "colour"]) tessera.on(what, drawAnew);
     for (const what of ["focus", "selected", "pictures"]) tessera.on(what, redraw);
+    tessera.on("selected", tessera.marks.prepareSelected);
+    tessera.on("pictures", () => tessera.layer.forget(false));
     tessera.on("view", travel);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAnew);
     new ResizeObserver(() => {
@@ -49,14 +59,15 @@ tessera.map = (() => {
     }).observe(container);
     leaflet.on("dragstart", () => { isWhole = false; });
     leaflet.on("zoomstart", () => { isWhole = false; });
+    leaflet.on("zoomstart zoomend", ({ type }) => container.classList.toggle("zooms", type === "zoomstart"));
     tessera.marks.prepare();
     showAll(false);
   }
 
-  /** @returns {{left: number, top: number, cell: number, width: number, height: number}} */
+  /** @returns {Seen} */
   function seen() {
     const corner = leaflet.latLngToContainerPoint([0, 0]), size = leaflet.getSize();
-    return { left: corner.x, top: corner.y, cell: 2 ** leaflet.getZoom(), width: size.x, height: size.y };
+    return { left: corner.x, top: corner.y, cell: 2 ** leaflet.getZoom(), width: size.x, height: size.y, isMoving };
   }
 
   /** Put the canvas over what is seen, and draw it. */
@@ -82,6 +93,7 @@ tessera.map = (() => {
 
   function drawAnew() {
     tessera.marks.prepare();
+    tessera.marks.prepareSelected();
     redraw();
   }
 
@@ -131,11 +143,12 @@ tessera.map = (() => {
   }
 
   function moved(event) {
-    if (event.pointerType === "touch" || event.buttons) return hover(-1);
+    if (event.pointerType === "touch" || event.buttons || event.target.closest(".landmark")) return hover(-1);
     hover(photoUnder(event), event);
   }
 
-  function hover(photo, event = null) {
+  /** @param {number} photo or -1 @param {any} [event] of the pointer above it */
+  function hover(photo, event) {
     if (photo !== state.hover) {
       state.hover = photo;
       redraw();
@@ -170,6 +183,12 @@ tessera.map = (() => {
     else if (!leaflet.getBounds().pad(-0.12).contains(at)) leaflet.panTo(at, { animate });
   }
 
+  /** Show a part of the map, but no photo larger than the deepest tiles. @param {{left: number, top: number, right: number, bottom: number}} box in cells */
+  function fit(box) {
+    const part = L.latLngBounds([box.top, box.left], [box.bottom, box.right]).pad(0.12);
+    leaflet.fitBounds(part, { animate: !tessera.isCalm(), maxZoom: data.deepest - 1 });
+  }
+
   /** @param {boolean} [animate] */
   function showAll(animate = !tessera.isCalm()) {
     leaflet.fitBounds(bounds, { padding: [18, 18], animate });
@@ -195,5 +214,5 @@ tessera.map = (() => {
   const drag = (isOn) => (isOn ? leaflet.dragging.enable() : leaflet.dragging.disable());
 
   tessera.whenReady(start);
-  return { seen, boxOf, bring, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
+  return { seen, boxOf, bring, fit, showAll, zoomBy, sight, look, drag, photoUnder, onMoveEnd: (act) => leaflet.on("moveend", act) };
 })();

@@ -9,27 +9,53 @@ tessera.marks = (() => {
   const FADED = 0.86;
   const SMALLEST_PICTURE = 7; // px; smaller photos are dots
   const MOST_PICTURES = 6000;
-  const GAPS_FROM = 18, BARS_FROM = 40; // px of a cell
+  const GAPS_FROM = 18, BARS_FROM = 40, SMALL_CELL = 10; // px of a cell
   const fade = tessera.element("canvas", { width: map.columns, height: map.rows });
   const wash = tessera.element("canvas", { width: map.columns, height: map.rows });
+  const mark = tessera.element("canvas", { width: map.columns, height: map.rows });
+  const fading = new Float32Array(map.photos);
   /** The share of the way to the other view, while photos travel. @type {{from: string, share: number} | null} */
   let travel = null;
+  /** Whether photos of the plane are large enough, and few enough, to be drawn as pictures. */
+  let arePictures = false;
+  /** Where photos are on the way, in cells. */
+  const between = { x: new Float32Array(map.photos), y: new Float32Array(map.photos) };
   let colours = { ground: "", accent: "", surface: "", soft: "" };
 
   /** Prepare what changes with the lit photos, the colours, and light or dark. */
   function prepare() {
     for (const name of Object.keys(colours)) colours[name] = tessera.colourNamed(name);
-    const ground = tessera.rgb(colours.ground);
+    const ground = pixelOf(colours.ground), soft = numberOf(colours.soft);
     const faded = new ImageData(map.columns, map.rows), washed = new ImageData(map.columns, map.rows);
-    for (let cell = 0; cell < map.columns * map.rows; cell++) faded.data.set([...ground, 255], 4 * cell);
+    const fades = new Uint32Array(faded.data.buffer).fill(ground), washes = new Uint32Array(washed.data.buffer);
     for (let photo = 0; photo < map.photos; photo++) {
-      const at = 4 * map.cells[photo];
-      faded.data[at + 3] = 255 * fadingOf(photo);
-      const colour = colourOf(photo);
-      if (colour >= 0) washed.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], at);
+      const at = map.cells[photo], colour = colourOf(photo);
+      fading[photo] = fadingOf(photo);
+      fades[at] = (ground & 0xffffff) | (Math.round(255 * fading[photo]) << 24);
+      if (colour >= 0) washes[at] = 0xff000000 | ((colour & 255) << 16) | (colour & 0xff00) | (colour >> 16);
     }
     fade.getContext("2d").putImageData(faded, 0, 0);
     wash.getContext("2d").putImageData(washed, 0, 0);
+    tessera.dots.prepare((photo) => (colourOf(photo) >= 0 ? colourOf(photo) : soft), fading);
+    tessera.layer.forget();
+  }
+
+  /** Prepare what changes with the selection. */
+  function prepareSelected() {
+    const marked = new ImageData(map.columns, map.rows), pixels = new Uint32Array(marked.data.buffer);
+    const accent = pixelOf(tessera.colourNamed("accent"));
+    for (const photo of state.selected) pixels[map.cells[photo]] = accent;
+    mark.getContext("2d").putImageData(marked, 0, 0);
+    tessera.layer.forget();
+  }
+
+  /** @param {string} hex @returns {number} 0xRRGGBB */
+  const numberOf = (hex) => parseInt(hex.slice(1), 16);
+
+  /** @param {string} hex @returns {number} an opaque pixel, as ImageData has them */
+  function pixelOf(hex) {
+    const [red, green, blue] = tessera.rgb(hex);
+    return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
   }
 
   /** @param {number} photo @returns {number} 0xRRGGBB, or -1 */
@@ -44,12 +70,12 @@ tessera.marks = (() => {
 
   /**
    * @param {CanvasRenderingContext2D} context in px of the screen
-   * @param {{left: number, top: number, cell: number, width: number, height: number}} seen
-   *   where the grid's corner is, how large a cell is, and the size of the canvas
+   * @param {Seen} seen where the grid's corner is, how large a cell is, and the size of the canvas
    */
   function draw(context, seen) {
     context.clearRect(0, 0, seen.width, seen.height);
-    if (travel || state.view === "plane") drawPhotos(context, seen);
+    if (travel) drawTravelling(context, seen, travel);
+    else if (state.view === "plane") drawPlane(context, seen);
     else drawGrid(context, seen);
   }
 
@@ -74,6 +100,8 @@ tessera.marks = (() => {
       context.globalAlpha = 1;
     }
     context.drawImage(fade, ...box);
+    const areSmall = cell < SMALL_CELL;
+    if (areSmall && state.selected.size) context.drawImage(mark, ...box);
     context.imageSmoothingEnabled = true;
     if (cell >= GAPS_FROM) {
       const gap = Math.max(1, Math.min(6, cell / 40));
@@ -97,32 +125,66 @@ tessera.marks = (() => {
         }
       }
     }
-    for (const photo of state.selected) if (isSeen(photo)) drawSelected(context, ...boxOf(photo));
+    for (const photo of areSmall ? [] : state.selected) if (isSeen(photo)) drawSelected(context, ...boxOf(photo));
     if (state.hover >= 0 && cell >= GAPS_FROM) drawRing(context, ...boxOf(state.hover), colours.surface, 2);
     if (state.focus >= 0) drawCursor(context, ...boxOf(state.focus));
   }
 
-  function drawPhotos(context, { left, top, cell, width, height }) {
-    const to = state.view, from = travel ? travel.from : to, share = travel ? travel.share : 1;
-    const x0 = places.xs(from), y0 = places.ys(from), x1 = places.xs(to), y1 = places.ys(to);
-    const size = (1 - share) * places.size(from, cell) + share * places.size(to, cell);
-    const xOf = (photo) => left + ((1 - share) * x0[photo] + share * x1[photo]) * cell - size / 2;
-    const yOf = (photo) => top + ((1 - share) * y0[photo] + share * y1[photo]) * cell - size / 2;
-    const boxOf = (photo) => [xOf(photo), yOf(photo), size];
-    /** @type {number[]} */
-    const seen = [];
-    let many = 0;
-    for (let photo = 0; photo < map.photos; photo++) {
-      const x = xOf(photo), y = yOf(photo);
-      if (x > -size && y > -size && x < width && y < height && many++ < MOST_PICTURES) seen.push(photo);
+  /** Draw photos in the plane. @param {CanvasRenderingContext2D} context @param {Seen} seen */
+  function drawPlane(context, seen) {
+    const xs = places.xs("plane"), ys = places.ys("plane"), size = places.size("plane", seen.cell);
+    tessera.layer.draw(context, seen, (inside, all) => paint(inside, all, xs, ys, size));
+    const boxOf = boxesOf(seen, xs, ys, size);
+    if (state.hover >= 0) {
+      if (arePictures) tessera.pictures.draw(context, state.hover, ...boxOf(state.hover));
+      drawRing(context, ...boxOf(state.hover), colours.surface, 2);
     }
-    const arePictures = size >= SMALLEST_PICTURE && many <= MOST_PICTURES;
-    if (!arePictures) drawDots(context, xOf, yOf, size, width, height);
+    if (state.focus >= 0) {
+      if (arePictures) tessera.pictures.draw(context, state.focus, ...boxOf(state.focus));
+      drawCursor(context, ...boxOf(state.focus));
+    }
+  }
+
+  /** Draw photos on their way from one view to the other. @param {CanvasRenderingContext2D} context @param {Seen} seen @param {{from: string, share: number}} way */
+  function drawTravelling(context, seen, { from, share }) {
+    const to = state.view, x0 = places.xs(from), y0 = places.ys(from), x1 = places.xs(to), y1 = places.ys(to);
+    const { x, y } = between;
+    for (let photo = 0; photo < map.photos; photo++) {
+      x[photo] = (1 - share) * x0[photo] + share * x1[photo];
+      y[photo] = (1 - share) * y0[photo] + share * y1[photo];
+    }
+    paint(context, seen, x, y, (1 - share) * places.size(from, seen.cell) + share * places.size(to, seen.cell));
+  }
+
+  /**
+   * Where photos are drawn: the upper left corner and the size, in px.
+   * @param {Seen} seen @param {Float32Array} xs @param {Float32Array} ys in cells @param {number} size in px
+   * @returns {(photo: number) => [number, number, number]}
+   */
+  const boxesOf = ({ left, top, cell }, xs, ys, size) => (photo) =>
+    [left + xs[photo] * cell - size / 2, top + ys[photo] * cell - size / 2, size];
+
+  /**
+   * Draw photos as pictures, or as dots if they are small or many; and which are selected.
+   * @param {CanvasRenderingContext2D} context @param {Seen} seen
+   * @param {Float32Array} xs @param {Float32Array} ys in cells @param {number} size in px
+   */
+  function paint(context, seen, xs, ys, size) {
+    const { left, top, cell, width, height } = seen, boxOf = boxesOf(seen, xs, ys, size);
+    const [firstX, firstY] = [-size / 2 - left, -size / 2 - top], [lastX, lastY] = [width + firstX + size, height + firstY + size];
+    const isSeen = (photo) => xs[photo] * cell > firstX && xs[photo] * cell < lastX && ys[photo] * cell > firstY && ys[photo] * cell < lastY;
+    /** @type {number[]} */
+    const drawn = [];
+    arePictures = size >= SMALLEST_PICTURE;
+    for (let photo = 0; arePictures && photo < map.photos; photo++) {
+      if (isSeen(photo)) arePictures = drawn.push(photo) <= MOST_PICTURES;
+    }
+    if (!arePictures) tessera.dots.draw(context, seen, size, xs, ys);
     // What is lit lies above what is not.
-    if (arePictures && state.lit) seen.sort((one, other) => fadingOf(other) - fadingOf(one) || one - other);
-    for (const photo of arePictures ? seen : []) {
-      const x = xOf(photo), y = yOf(photo);
-      context.globalAlpha = Math.max(0.08, 1 - fadingOf(photo));
+    if (arePictures && state.lit) drawn.sort((one, other) => fading[other] - fading[one] || one - other);
+    for (const photo of arePictures ? drawn : []) {
+      const [x, y] = boxOf(photo);
+      context.globalAlpha = Math.max(0.08, 1 - fading[photo]);
       if (tessera.pictures.draw(context, photo, x, y, size)) {
         if (state.colours) drawBar(context, photo, x, y, size);
       } else {
@@ -131,40 +193,7 @@ tessera.marks = (() => {
       }
     }
     context.globalAlpha = 1;
-    for (const photo of state.selected) drawSelected(context, ...boxOf(photo));
-    if (!travel && state.hover >= 0) {
-      const box = boxOf(state.hover);
-      if (arePictures) tessera.pictures.draw(context, state.hover, ...box);
-      drawRing(context, ...box, colours.surface, 2);
-    }
-    if (state.focus >= 0) {
-      if (arePictures) tessera.pictures.draw(context, state.focus, ...boxOf(state.focus));
-      drawCursor(context, ...boxOf(state.focus));
-    }
-  }
-
-  /** Draw photos as dots, pixel by pixel: there may be very many. */
-  function drawDots(context, xOf, yOf, size, width, height) {
-    const ratio = context.getTransform().a, wide = Math.round(width * ratio), high = Math.round(height * ratio);
-    const image = new ImageData(wide, high), pixels = new Uint32Array(image.data.buffer);
-    const dot = Math.round(Math.max(2, Math.min(size, 5)) * ratio), shift = (size * ratio - dot) / 2;
-    const [red, green, blue] = tessera.rgb(colours.soft), soft = (red << 16) | (green << 8) | blue;
-    // What is lit lies above what is not.
-    for (const isAbove of [false, true]) {
-      for (let photo = 0; photo < map.photos; photo++) {
-        const fading = fadingOf(photo);
-        if ((fading === 0) !== isAbove) continue;
-        const x = Math.round(xOf(photo) * ratio + shift), y = Math.round(yOf(photo) * ratio + shift);
-        if (x < 0 || y < 0 || x + dot > wide || y + dot > high) continue;
-        const own = colourOf(photo), colour = own >= 0 ? own : soft;
-        const alpha = Math.round(255 * Math.max(0.1, 1 - fading));
-        const value = ((alpha << 24) | ((colour & 255) << 16) | (colour & 0xff00) | (colour >> 16)) >>> 0;
-        for (let row = y; row < y + dot; row++) {
-          for (let at = row * wide + x, end = at + dot; at < end; at++) pixels[at] = value;
-        }
-      }
-    }
-    context.putImageData(image, 0, 0);
+    for (const photo of state.selected) if (isSeen(photo)) drawSelected(context, ...boxOf(photo));
   }
 
   function drawBar(context, photo, x, y, size) {
@@ -212,5 +241,5 @@ tessera.marks = (() => {
   /** @param {{from: string, share: number} | null} now */
   function setTravel(now) { travel = now; }
 
-  return { prepare, draw, setTravel, isTravelling: () => travel !== null };
+  return { prepare, prepareSelected, draw, setTravel, isTravelling: () => travel !== null };
 })();

@@ -81,14 +81,16 @@ tessera.photo = (() => {
     const frame = tessera.element("div", { class: "shown" });
     const { blurred, clear } = tessera.data.map();
     frame.append(tessera.pictures.picture(photo, LARGE));
+    const column = tessera.element("div", { class: "picture" }, frame, tessera.explain.controlsOf(photo, frame));
     if (!blurred.includes(photo)) replaceBy(frame, photo, [addressOf(uri)]);
     else if (clear) frame.append(tessera.element("button", { type: "button", text: "Show this photo as it is", onclick: () => showClear(frame, photo, uri) }));
-    return frame;
+    return column;
   }
 
   async function showClear(frame, photo, uri) {
+    tessera.explain.allow(photo);
     await tessera.data.loadFor("ids", [photo]);
-    replaceBy(frame, photo, [addressOf(uri), `clear/${tessera.data.idOf(photo)}.jpg`]);
+    replaceBy(frame, photo, [addressOf(uri), tessera.data.versioned(`clear/${tessera.data.idOf(photo)}.jpg`)]);
   }
 
   /** Show the first of these addresses that is an image. */

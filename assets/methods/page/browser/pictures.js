@@ -3,13 +3,24 @@
 /** Pictures of single photos, cut out of the tiles. */
 tessera.pictures = (() => {
   const map = tessera.data.map();
-  const MOST_TILES = 96;
+  const MOST_TILES = 192;
   /** The tiles in the order in which they were last used. @type {Map<string, HTMLImageElement>} */
   const tiles = new Map();
   let isTold = false;
 
-  /** @param {number} zoom @param {number} x @param {number} y @returns {string} */
-  const tileUrl = (zoom, x, y) => `tiles/${zoom}/${x}-${y}.jpg`;
+  /** The number of tiles before those of each zoom, and how many are in a row of it. @type {Map<number, {before: number, across: number}>} */
+  const rows = new Map();
+  for (let zoom = map.coarsest, before = 0; zoom <= map.deepest; zoom++) {
+    const [across, down] = [map.columns, map.rows].map((cells) => Math.ceil((cells * 2 ** zoom) / map.tile));
+    rows.set(zoom, { before, across });
+    before += across * down;
+  }
+
+  /** The address of a tile. It has the version of what is in it, so that a cache never mixes two maps. @param {number} zoom @param {number} x @param {number} y @returns {string} */
+  function tileUrl(zoom, x, y) {
+    const row = rows.get(zoom), version = row ? map.tileVersions[row.before + y * row.across + x] : 0;
+    return `tiles/${zoom}/${x}-${y}.jpg?v=${(version || 0).toString(36)}`;
+  }
 
   /** @param {string} url @returns {HTMLImageElement} */
   function tile(url) {

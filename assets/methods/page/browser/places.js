@@ -10,19 +10,23 @@ tessera.places = (() => {
   const inset = 0.02 * side;
   const gridX = Float32Array.from(map.cells, (cell) => (cell % map.columns) + 0.5);
   const gridY = Float32Array.from(map.cells, (cell) => Math.floor(cell / map.columns) + 0.5);
-  const planeX = inPlane(map.x, map.columns), planeY = inPlane(map.y, map.rows);
+  const toX = intoPlane(map.x, map.columns), toY = intoPlane(map.y, map.rows);
+  const planeX = Float32Array.from(map.x, toX), planeY = Float32Array.from(map.y, toY);
   const photoIn = new Int32Array(map.columns * map.rows).fill(-1);
   map.cells.forEach((cell, photo) => { photoIn[cell] = photo; });
   /** Photos by the cell of the grid below their point. @type {Map<number, number[]> | null} */
   let buckets = null;
 
-  /** @param {Uint16Array} values @param {number} cells along this side */
-  function inPlane(values, cells) {
+  /**
+   * What turns the values of an axis into cells.
+   * @param {Uint16Array} values @param {number} cells along this side @returns {(value: number) => number}
+   */
+  function intoPlane(values, cells) {
     const most = values.reduce((most, value) => Math.max(most, value), 0);
     const room = (cells - 2 * inset) / (most / WHOLE || 1);
     const scale = Math.min(room, side - 2 * inset);
     const begin = (cells - scale * (most / WHOLE)) / 2;
-    return Float32Array.from(values, (value) => begin + (value / WHOLE) * scale);
+    return (value) => begin + (value / WHOLE) * scale;
   }
 
   /** @param {string} view */
@@ -96,5 +100,5 @@ tessera.places = (() => {
     return best;
   }
 
-  return { xs, ys, size, photoAt, next };
+  return { xs, ys, planeX: toX, planeY: toY, size, photoAt, next };
 })();

@@ -20,6 +20,7 @@ tessera.similar = (() => {
       for (let at = 0; at < levels.length; at++) squares[Math.floor(at / part)] += levels[at] ** 2;
       lengths = sums(codes, squares, bytes).map(Math.sqrt);
     }
+    const all = lengths;
     const products = new Float32Array(bytes * 256);
     for (let byte = 0; byte < bytes; byte++) {
       const own = (byte * 256 + codes[photo * bytes + byte]) * part;
@@ -28,8 +29,8 @@ tessera.similar = (() => {
         for (let i = 0; i < part; i++) products[byte * 256 + value] += levels[own + i] * levels[other + i];
       }
     }
-    const found = sums(codes, products, bytes), own = lengths[photo];
-    return found.map((product, other) => product / (own * lengths[other] || 1));
+    const found = sums(codes, products, bytes), own = all[photo];
+    return found.map((product, other) => product / (own * all[other] || 1));
   }
 
   /** For each code, the sum of what its bytes stand for. */

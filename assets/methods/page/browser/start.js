@@ -18,7 +18,7 @@
       tessera.say(state.view === "grid" ? "Grid: each photo has a cell" : "Plane: near photos look alike");
     });
     const zooms = { in: () => tessera.map.zoomBy(1), out: () => tessera.map.zoomBy(-1), all: () => tessera.map.showAll() };
-    for (const button of tessera.byId("zoom").children) button.addEventListener("click", zooms[button.dataset.zoom]);
+    for (const button of tessera.byId("zoom").querySelectorAll("[data-zoom]")) button.addEventListener("click", zooms[button.dataset.zoom]);
   }
 
   function startPanel() {

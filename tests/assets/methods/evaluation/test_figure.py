@@ -249,8 +249,8 @@ def test_the_same_curve_of_a_second_model_is_seen_behind_that_of_the_first():
 def test_the_subtitle_is_written_below_the_title_in_as_many_lines_as_it_needs():
     subtitle = "; ".join(f"model {number}: P(tabby, tabby cat) for animal" for number in range(9))
     figure = evaluation_figure({"model": ONE}, subtitle)
-    assert_words_are_readable(figure)
-    (lines,) = [text for text, _ in drawn_texts(figure) if text.startswith("model 0: P(")]
+    texts = assert_words_are_readable(figure)
+    (lines,) = [text for text in texts if text.startswith("model 0: P(")]
     assert " ".join(lines.split("\n")) == subtitle
 
 

@@ -2,11 +2,16 @@
 
 import csv
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
+from assets.methods.page.changes import MapChanges
+from assets.methods.page.folder import copy_page
+from assets.methods.page.page import write_page
 from support.album import BLURRED, COLUMNS, N_PHOTOS, ROWS
 from support.browser import CHROMIUM, chromium
 
@@ -38,12 +43,32 @@ def browser() -> Iterator["Browser"]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def changed_folder(album, page_folder, tmp_path_factory) -> Path:
+    """A page that knows the changes of two maps; not to be changed."""
+    ids = list(album.contents.layout.image_id)
+    rows = [("came", ids[3]), ("came", ids[5]), ("moved", ids[8]), ("went", "f" * 64)]
+    newest = pd.DataFrame(rows, columns=["change", "image_id"]).assign(uri="/<b>gone</b>.png")
+    before = newest.head(1).assign(image_id=ids[7])
+    maps = [MapChanges(4, "2026-11-26", before), MapChanges(5, "2026-11-27", newest)]
+    folder = tmp_path_factory.mktemp("changed") / "page"
+    copy_page(page_folder, folder)
+    write_page(folder, replace(album.contents, changes=maps), album.load)
+    return folder
+
+
 @pytest.fixture
 def open_page(browser, page_folder) -> Iterator[Callable[..., "Page"]]:
     """Opens the page; at the end, nothing was refused, no script has failed, and no text ran."""
     opened = []
 
-    def open_it(address: str = "", width: int = 1400, height: int = 900, **about) -> "Page":
+    def open_it(
+        address: str = "",
+        width: int = 1400,
+        height: int = 900,
+        folder: Path = page_folder,
+        **about,
+    ) -> "Page":
         context = browser.new_context(viewport={"width": width, "height": height}, **about)
         page = context.new_page()
         faults: list[str] = []
@@ -51,7 +76,7 @@ def open_page(browser, page_folder) -> Iterator[Callable[..., "Page"]]:
         page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
         page.add_init_script(WATCH)
         page.set_default_timeout(20_000)
-        page.goto(f"{(page_folder / 'index.html').as_uri()}{address}")
+        page.goto(f"{(folder / 'index.html').as_uri()}{address}")
         page.wait_for_selector(READY, state="attached")
         opened.append((page, faults))
         return page
@@ -217,6 +242,9 @@ def test_a_range_of_scores_lights_up_the_highest_first(open_page):
     assert scores == sorted(scores, reverse=True)
     assert min(scores) >= 0.7
     assert len(scores) == BLURRED
+    page.get_by_role("button", name="The 10 highest").click()
+    highest = sorted(page.evaluate("Array.from({length: 40}, (_, p) => tessera.data.scoreOf(p))"))
+    assert page.evaluate("tessera.state.walk.map(tessera.data.scoreOf)") == highest[-1:-11:-1]
 
 
 def test_labels_folders_and_copies_light_up(open_page):
@@ -230,7 +258,7 @@ def test_labels_folders_and_copies_light_up(open_page):
     colour.select_option("Folder")
     page.get_by_role("button", name="photos/birds").click()
     wait(page, f"tessera.state.walk.length === {N_PHOTOS - 12}")
-    colour.select_option("Copies")
+    colour.select_option("Nearly the same, copies")
     page.get_by_role("button", name="several files with the same content 1").click()
     wait(page, "tessera.state.walk.length === 1")
     colour.select_option("No colour")
@@ -273,6 +301,9 @@ def test_a_rectangle_and_a_lasso_select_and_the_table_has_exactly_these(open_pag
     assert list(rows[0]) == ["image_id", "uri", "label", "score", "row", "col", "x", "y"]
     assert [float(row["x"]) for row in rows] == pytest.approx(list(wanted.x), abs=1e-3)
     assert page.locator("#toast").inner_text() == "6 photos in six _ birds.csv"
+    # What is wrong leaves the page with its right label.
+    page.get_by_label("Label of the selected photos").fill("=not a bird")
+    assert {row["label"] for row in table_of(page)} == {"'=not a bird"}
 
 
 def test_shift_click_and_all_lit_select_and_nothing_faded_is_selected(open_page):
@@ -329,6 +360,46 @@ def test_a_blurred_photo_is_shown_as_it_is_only_when_asked_for(open_page):
     wait(page, "document.querySelector('#photo .shown img')?.naturalWidth > 0")
 
 
+def test_maps_are_blended_over_a_photo_by_a_slider_and_a_blurred_one_stays_so_until_asked(
+    open_page,
+):
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("tessera.photo.open(2)")
+    maps = page.get_by_role("group", name="What the model looks at")
+    maps.get_by_role("button", name="Seen").wait_for()
+    assert not [url for url in asked if "/maps/" in url]
+    # By the keyboard alone.
+    maps.get_by_role("button", name="Photo").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("How to read seen. Model: a <b>model</b>, version 3").wait_for()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert page.evaluate("document.querySelector('#photo .map').style.opacity") == "0.6"
+    slider = page.get_by_label("Map over the photo")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('#photo .map').style.opacity") == "0.61"
+    assert page.evaluate("tessera.photo.current()") == 2
+    maps.get_by_role("button", name="Photo").click()
+    assert page.locator("#photo .map").count() == 0
+
+    page.evaluate(f"tessera.photo.open({N_PHOTOS - 1})")
+    maps.get_by_role("button", name="Deconvnet").click()
+    show = page.get_by_role("button", name="Show this photo as it is")
+    show.wait_for()
+    assert page.locator("#photo .map").count() == 0
+    maps.get_by_role("button", name="Seen").click()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert not [url for url in asked if "clear" in url or "deconvnet" in url]
+    show.click()
+    wait(page, "document.querySelector('#photo .stack img').src.includes('-clear')")
+    maps.get_by_role("button", name="Deconvnet").click()
+    wait(page, "document.querySelector('#photo .map').naturalWidth === 64")
+    assert page.locator("#photo b").count() == 0
+
+
 def test_both_views_are_one_click_apart(open_page):
     page = open_page()
     page.get_by_role("button", name="Plane").click()
@@ -341,6 +412,104 @@ def test_both_views_are_one_click_apart(open_page):
     page.get_by_role("button", name="Grid").click()
     assert page.evaluate("tessera.marks.isTravelling()")
     wait(page, "!tessera.marks.isTravelling()")
+
+
+def test_what_is_new_is_told_map_by_map(open_page, changed_folder):
+    page = open_page(folder=changed_folder)
+    page.get_by_role("button", name="Map 5, 2026-11-27 2 new, 1 moved, 1 gone").click()
+    wait(page, "tessera.state.lit")
+    assert lit(page) == [3, 5, 8]
+    assert page.locator("#changes-gone").inner_text() == "/<b>gone</b>.png"
+    wait(page, "location.hash.includes('changes=5')")
+    other = open_page("#changes=4", folder=changed_folder)
+    wait(other, "tessera.state.lit")
+    assert lit(other) == [7]
+    page.get_by_role("button", name="Show all").click()
+    assert lit(page) is None
+    page.get_by_label("Colour and filter").select_option("New and moved photos")
+    page.get_by_role("button", name="moved since the map before 1").click()
+    assert lit(page) == [8]
+
+
+def test_a_page_of_a_map_that_nobody_kept_has_no_changes(open_page):
+    page = open_page("#changes=4&colour=changes")
+    assert page.get_by_role("heading", name="Changes").count() == 0
+    assert lit(page) is None
+    names = page.get_by_label("Colour and filter").locator("option").all_inner_texts()
+    assert "New and moved photos" not in names
+
+
+def landmarks(page: "Page") -> list[dict[str, float]]:
+    """Where the landmarks are, in px."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.landmark')].map((one) => one.getBoundingClientRect())"
+    )
+
+
+def apart(boxes: list[dict[str, float]]) -> bool:
+    return not any(
+        one["left"] < other["right"]
+        and other["left"] < one["right"]
+        and one["top"] < other["bottom"]
+        and other["top"] < one["bottom"]
+        for place, one in enumerate(boxes)
+        for other in boxes[:place]
+    )
+
+
+def test_landmarks_name_groups_in_both_views_and_lead_to_them(open_page):
+    page = open_page(reduced_motion="reduce", width=390, height=844)
+    page.locator(".landmark").first.wait_for()
+    names = page.evaluate("tessera.data.has('landmarks').names")
+    assert any("<b>" in name for name in names)
+    assert set(page.locator(".landmark").all_inner_texts()) <= {*names}
+    for view in ("Plane", "Grid"):
+        page.get_by_role("button", name=view).click()
+        assert landmarks(page)
+        assert apart(landmarks(page))
+    # Below the pointer there is a landmark and no photo.
+    page.locator(".landmark").first.hover()
+    assert state(page, "hover") == -1
+    before = page.evaluate("tessera.map.sight().zoom")
+    page.locator(".landmark").first.click()
+    assert page.evaluate("tessera.map.sight().zoom") > before
+    assert page.evaluate("tessera.photo.current()") == -1
+    # They give way where photos are large, and where photos are lit.
+    page.evaluate("tessera.map.look({row: 2, column: 2, zoom: 7})")
+    assert landmarks(page) == []
+    page.get_by_role("button", name="Show the whole map").click()
+    page.locator(".landmark").first.wait_for()
+    page.get_by_role("searchbox").fill("bird 0")
+    wait(page, "!document.querySelector('.landmark')")
+    page.evaluate("tessera.state.lightAll()")
+    assert landmarks(page)
+
+
+def test_landmarks_are_reached_by_the_keyboard_and_can_be_turned_off(open_page):
+    page = open_page(reduced_motion="reduce", width=390, height=844)
+    page.locator(".landmark").first.wait_for()
+    assert all(box["left"] >= 0 and box["right"] <= 390 for box in landmarks(page))
+    page.locator("#map").focus()
+    page.keyboard.press("Tab")
+    focused = "document.activeElement.dataset.group"
+    first = page.evaluate(focused)
+    many = len(landmarks(page))
+    page.keyboard.press("ArrowRight")
+    assert (page.evaluate(focused) != first) == (many > 1)
+    assert page.evaluate("document.activeElement.ariaLabel").startswith("Go to ")
+    before = page.evaluate("tessera.map.sight().zoom")
+    page.keyboard.press("Enter")
+    assert page.evaluate("tessera.map.sight().zoom") > before
+    assert page.evaluate("document.activeElement.id") == "map"
+    assert state(page, "focus") >= 0
+    page.keyboard.press("0")
+    page.locator(".landmark").first.wait_for()
+    page.keyboard.press("l")
+    assert landmarks(page) == []
+    wait(page, "location.hash.includes('landmarks=off')")
+    assert not page.evaluate("tessera.landmarks.isOn()")
+    page.get_by_role("button", name="Landmarks").click()
+    assert landmarks(page)
 
 
 def test_nothing_travels_where_less_motion_is_asked_for(open_page):

@@ -9,6 +9,7 @@ from assets.methods.page.folder import (
     PageFolder,
     copy_page,
     damaged_files,
+    link_newest_page,
     page_files,
     remove_page,
 )
@@ -98,3 +99,19 @@ def test_a_page_is_removed_and_nothing_else(tmp_path):
     remove_page(tmp_path / "page")
     remove_page(tmp_path / "page")
     assert below(tmp_path / "page") == {"mine.txt": b"3"}
+
+
+def test_a_new_page_begins_with_the_files_of_the_newest_one_beside_it(tmp_path):
+    link_newest_page(tmp_path / "pages" / "a")
+    assert not (tmp_path / "pages").exists()
+    fill(tmp_path / "pages" / "old", {"a": b"0"})
+    os.utime(tmp_path / "pages" / "old" / MANIFEST, (1, 1))
+    fill(tmp_path / "pages" / "new", {"a": b"1", "b/c": b"2"})
+    third = tmp_path / "pages" / "third"
+    link_newest_page(third)
+    assert (third / "a").samefile(tmp_path / "pages" / "new" / "a")
+    assert fill(third, {"a": b"1", "b/c": b"3"}).n_written == 1
+    # What is another in one is not another in the other.
+    assert below(tmp_path / "pages" / "new") == {"a": b"1", "b/c": b"2"}
+    link_newest_page(third)
+    assert below(third) == {"a": b"1", "b/c": b"3"}

@@ -9,7 +9,7 @@ import pytest
 
 from assets.methods.page import page
 from assets.methods.page.page import PageSettings, write_page
-from support.album import BLURRED, N_PHOTOS
+from support.album import BLURRED, N_PHOTOS, explained_album
 from support.page_data import fields_of
 
 
@@ -22,7 +22,7 @@ def test_a_page_is_whole(page_folder):
     assert {"index.html", "manifest.json", "leaflet/leaflet.js", "leaflet/leaflet.css"} <= names
     assert (page_folder / "leaflet" / "LICENSE").read_text().startswith("BSD 2-Clause License")
     index = (page_folder / "index.html").read_text()
-    for name in re.findall(r'(?:src|href)="([^"#:]+)"', index):
+    for name in re.findall(r'(?:src|href)="([^"#:?]+)(?:\?[^"]*)?"', index):
         assert (page_folder / name).is_file(), name
     # Neither scripts nor styles are in it, so that its policy can forbid them.
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", index)
@@ -43,13 +43,14 @@ def test_what_a_page_knows(page_folder, album):
 
 
 def test_a_page_is_the_same_each_time_and_whatever_is_there_already(album, page_folder, tmp_path):
+    contents = replace(album.contents, explained=explained_album(album))
     moved = album.contents.layout.assign(row=album.contents.layout.row.to_numpy()[::-1])
     write_page(
         tmp_path / "page",
-        replace(album.contents, layout=moved),
+        replace(contents, layout=moved),
         album.load,
     )
-    write_page(tmp_path / "page", album.contents, album.load, threads=3)
+    write_page(tmp_path / "page", contents, album.load, threads=3)
     files = [
         {
             file.relative_to(folder): file.read_bytes()
@@ -92,8 +93,9 @@ def test_new_scores_change_only_what_they_touch(write, album):
     scores.loc[0, "score"] = 0.95
     after = write(scores=scores)
     assert (before.blurred, after.blurred) == (BLURRED, BLURRED + 1)
-    # A tile of each zoom, the photo as it is, and the data.
-    assert after.written == 3 + 1 + 1
+    # A tile of each zoom, the photo as it is, the data, the landmarks, and the index, which has
+    # their versions.
+    assert after.written == 3 + 1 + 1 + 1 + 1
 
 
 def test_photos_are_blurred_above_the_score_and_never_without_scores(write):

@@ -262,7 +262,7 @@ def test_a_split_of_lists_is_refused_and_other_columns_of_lists_are_passed_over(
     rows.to_parquet(tmp_path / "m.parquet")
     assert list(read_labels(str(tmp_path / "m.parquet")).columns) == ["uri", "label"]
     rows.rename(columns={"vector": "split"}).to_parquet(tmp_path / "m.parquet")
-    with pytest.raises(UserError, match="column split does not hold text"):
+    with pytest.raises(UserError, match=r"column split of the manifest .* does not hold text"):
         read_labels(str(tmp_path / "m.parquet"))
 
 

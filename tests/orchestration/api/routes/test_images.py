@@ -2,13 +2,14 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from assets.methods.page.folder import PageFolder
 from orchestration.api.contract import ApiError, Code
 from orchestration.api.image_addresses import PAGE, ImageAddresses
 from orchestration.api.routes import images
@@ -27,6 +28,11 @@ class _Visualizations:
         Image.new("RGB", (64, 48), "red").save(self.mosaic)
         Image.new("RGB", (32, 16), "blue").save(self.figure)
         self.is_there = True
+        self.folder: Path | None = None
+
+    def page(self, run_id):
+        self.files(run_id)
+        return self.folder
 
     def files(self, run_id):
         if run_id != RUN or not self.is_there:
@@ -257,3 +263,79 @@ def test_the_page_has_no_markup_of_others(client, service, addresses, monkeypatc
     assert "<script" not in text
     assert "&lt;script&gt;&amp;" in text
     assert "1 photo ·" in text
+
+
+@pytest.fixture
+def page_of_files(service, tmp_path):
+    """The visualization has a page of files: its folder, and the files by their names."""
+    files = {
+        "index.html": b"<!doctype html><script src='page/page.js'></script>",
+        "page/page.js": b"let one = 1;",
+        "page/page.css": b"body {}",
+        "tiles/3/0-1.jpg": b"\xff\xd8\xff" + bytes(600),
+        "leaflet/LICENSE": b"words",
+    }
+    service.visualizations.folder = tmp_path / "kept"
+    page = PageFolder(tmp_path / "kept")
+    with page.filled():
+        for name, data in files.items():
+            page.put(name, data)
+    return files
+
+
+def test_the_files_of_a_page_lie_beside_it_and_are_called_what_they_are(
+    client, addresses, page_of_files
+):
+    answer = client.get(addresses["page"])
+    assert answer.content == page_of_files["index.html"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["cache-control"] == "private, no-cache"
+    policy = answer.headers["content-security-policy"]
+    for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
+        assert part in policy
+    assert "unsafe" not in policy
+    types = {
+        "page/page.js": "text/javascript; charset=utf-8",
+        "page/page.css": "text/css; charset=utf-8",
+        "tiles/3/0-1.jpg": "image/jpeg",
+        "leaflet/LICENSE": "text/plain; charset=utf-8",
+    }
+    for name, media_type in types.items():
+        url = urljoin(addresses["page"], name)
+        answer = client.get(url)
+        assert answer.content == page_of_files[name]
+        assert answer.headers["content-type"] == media_type
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+        assert client.head(url).headers == answer.headers
+        known = client.get(url, headers={"If-None-Match": answer.headers["etag"]})
+        assert (known.status_code, known.content) == (304, b"")
+    part = client.get(url, headers={"Range": "bytes=1-2"})
+    assert (part.status_code, part.content) == (206, b"or")
+    # The pictures of before are there, too.
+    assert client.get(addresses["mosaic"]).headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["index.html", "manifest.json", "page/../manifest.json", "../secret.txt", "tiles", "page/",
+     "..%2fsecret.txt", "page%2f..%2f..%2fsecret.txt", "%2e%2e/secret.txt", "/etc/passwd",
+     "//etc/passwd", "page/page.js%00", "page\\page.js", "PAGE/page.js", "page/none.js"],
+)  # fmt: skip
+def test_no_other_file_than_those_of_the_page_is_served(client, addresses, page_of_files, name):
+    start = addresses["mosaic"].removesuffix("mosaic.jpg")
+    assert _is_refused(client.get(start + name))
+
+
+def test_a_page_is_refused_without_its_token_and_when_it_is_gone(
+    client, service, addresses, page_of_files
+):
+    start = addresses["other"].removesuffix("mosaic.jpg")
+    token = urlsplit(addresses["other"]).path.split("/")[-2]
+    for url in (f"{start}page/page.js", addresses["page"].replace("/page", "0/page"),
+                f"/pictures/visualizations/{RUN}/{token}/page/page.js"):  # fmt: skip
+        assert _is_refused(client.get(url))
+    (service.visualizations.folder / "page" / "page.css").unlink()
+    assert _is_refused(client.get(urljoin(addresses["page"], "page/page.css")))
+    service.visualizations.is_there = False
+    assert _is_refused(client.get(urljoin(addresses["page"], "page/page.js")))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from assets.io_managers import KEPT, UNTOUCHED_SECONDS, FolderIOManager
+from assets.methods.page.folder import damaged_files, page_files
 from assets.resources.collections import Collection
 from assets.resources.compute import Compute
 from assets.resources.input_store import NewInput
@@ -320,6 +321,9 @@ def test_visualizations_from_their_request_to_their_end(here, store, home):
     with Image.open(mosaic) as picture:
         assert picture.size == (4 * 34 - 2, 3 * 34 - 2)
     assert figure.name == "figure.png"
+    page = here.page(asked.id)
+    assert damaged_files(page) == []
+    assert {"index.html", "data/map.js"} <= set(page_files(page))
     assert here.newest("birds").id == asked.id
     about = here.about(asked.id)
     assert (about.app, about.n_photos, about.created_at) == ("birds", N, ready.created_at)
@@ -337,6 +341,7 @@ def test_visualizations_from_their_request_to_their_end(here, store, home):
     here.delete("birds", asked.id)
     assert is_gone(here, asked.id)
     assert not mosaic.exists()
+    assert not page.exists()
     with pytest.raises(ApiError):
         here.newest("birds")
 

@@ -1,0 +1,233 @@
+// What the parts of the page offer each other, and Leaflet, for the check of types in `make lint`
+// alone: a page does not have this file. A new part, or a new function of one, has a line here.
+
+declare const L: any;
+
+type View = "grid" | "plane";
+type Tool = "move" | "rectangle" | "lasso";
+type Box = { left: number; top: number; right: number; bottom: number };
+type Sight = { row: number; column: number; zoom: number };
+type Sorting = (one: number, other: number) => number;
+
+interface Tessera {
+  whenReady(start: () => void): void;
+  startParts(): void;
+  on(what: string, listener: () => void): void;
+  emit(what: string): void;
+  byId(id: string): any;
+  element(tag: string, about?: Record<string, any>, ...children: (Node | null)[]): any;
+  say(text: string): void;
+  toast(text: string): void;
+  count(number: number): string;
+  counted(n: number, one: string, several: string): string;
+  bytes(bytes: number): string;
+  date(seconds: number, day?: boolean): string;
+  pixelRatio(): number;
+  showChosen(group: string, by: string, value: string): void;
+  isCalm(): boolean;
+  colourNamed(name: string): string;
+  hex(colour: number): string;
+  rgb(hex: string): number[];
+  data: Data;
+  state: State;
+  pictures: Pictures;
+  places: Places;
+  dots: Dots;
+  layer: Layer;
+  marks: Marks;
+  map: Maps;
+  card: Card;
+  explain: Explain;
+  photo: Photo;
+  find: Find;
+  similar: Similar;
+  colour: Colour;
+  select: Select;
+  csv: Csv;
+  address: Address;
+  keys: Keys;
+}
+
+/** The fields of data/map.js, which `page.py` writes. */
+interface MapData {
+  title: string;
+  photos: number;
+  columns: number;
+  rows: number;
+  tile: number;
+  coarsest: number;
+  deepest: number;
+  photosAFile: number;
+  cells: Uint32Array;
+  x: Uint16Array;
+  y: Uint16Array;
+  lowest: number[];
+  spread: number;
+  scores: Uint16Array | null;
+  scoreName: string;
+  labels: string[] | null;
+  labelCodes: Uint8Array | Uint16Array | Uint32Array;
+  blurAbove: number | null;
+  blurred: number[];
+  clear: boolean;
+  explained: number[];
+  version: string;
+  tileVersions: Uint32Array;
+  codes: boolean;
+  neighbours: number;
+  recall: number;
+}
+
+interface Data {
+  LARGEST: number;
+  receive(part: string, fields: Record<string, any>): void;
+  load(part: string): Promise<any>;
+  loadFor(part: string, photos: Iterable<number>): Promise<any[]>;
+  loadAll(part: string): Promise<any[]>;
+  has(part: string): any;
+  map(): MapData;
+  cellOf(photo: number): { row: number; column: number };
+  nameOf(photo: number): string;
+  uriOf(photo: number): string;
+  idOf(photo: number): string;
+  photosWithIds(wanted: string[]): Promise<number[]>;
+  scoreOf(photo: number): number | null;
+  labelOf(photo: number): string;
+  nearestTo(photo: number): Promise<number[]>;
+  versioned(file: string): string;
+}
+
+/** Why photos are lit; state.js has the words. */
+interface Reason {
+  lit: Uint8Array;
+  words: string;
+  order?: number[];
+  strength?: Float32Array;
+  clear(): void;
+}
+
+interface State {
+  view: View;
+  focus: number;
+  hover: number;
+  tool: Tool;
+  selected: Set<number>;
+  lit: Uint8Array | null;
+  walk: number[];
+  strength: Float32Array | null;
+  colours: Int32Array | null;
+  sorting: Sorting | null;
+  light(by: string, reason: Reason | null): void;
+  litBecause(): Reason[];
+  lightAll(): void;
+  isLit(photo: number): boolean;
+  focusOn(photo: number): void;
+  show(view: View): void;
+  select(photos: Iterable<number>): void;
+  toggle(photo: number): void;
+  colour(colours: Int32Array | null, sorting: Sorting | null): void;
+  use(tool: Tool): void;
+}
+
+interface Pictures {
+  draw(context: CanvasRenderingContext2D, photo: number, left: number, top: number, side: number, zoom?: number): boolean;
+  picture(photo: number, side: number): HTMLCanvasElement;
+  fill(list: HTMLElement, photos: number[], side: number): void;
+  tileUrl(zoom: number, x: number, y: number): string;
+}
+
+interface Places {
+  xs(view: string): Float32Array;
+  ys(view: string): Float32Array;
+  size(view: string, cell: number): number;
+  photoAt(view: string, x: number, y: number, cell: number): number;
+  next(view: string, from: number, right: number, down: number): number;
+}
+
+/** What is seen of the map: where its corner is, the side of a cell, and the window, in px. */
+type Seen = { left: number; top: number; cell: number; width: number; height: number; isMoving: boolean };
+
+interface Dots {
+  prepare(colourOf: (photo: number) => number, fading: Float32Array): void;
+  draw(context: CanvasRenderingContext2D, seen: Seen, size: number, xs: Float32Array, ys: Float32Array): void;
+}
+
+interface Layer {
+  draw(context: CanvasRenderingContext2D, seen: Seen, paint: (context: CanvasRenderingContext2D, seen: Seen) => void): void;
+  forget(isSoon?: boolean): void;
+}
+
+interface Marks {
+  prepare(): void;
+  prepareSelected(): void;
+  draw(context: CanvasRenderingContext2D, seen: Seen): void;
+  setTravel(now: { from: View; share: number } | null): void;
+  isTravelling(): boolean;
+}
+
+interface Maps {
+  seen(): Seen;
+  boxOf(photo: number): Box;
+  bring(photo: number, side?: number): void;
+  showAll(animate?: boolean): void;
+  zoomBy(by: number): void;
+  sight(): Sight;
+  look(wanted: Sight): void;
+  drag(isOn: boolean): void;
+  photoUnder(event: { clientX: number; clientY: number }): number;
+  onMoveEnd(act: () => void): void;
+}
+
+interface Card {
+  showAt(photo: number, x: number, y: number): void;
+  showBeside(photo: number, element: HTMLElement): void;
+  showBesideBox(photo: number, box: Box): void;
+  hide(): void;
+  inWords(photo: number): string;
+  sizeInWords(photo: number): string;
+  loaded(photo: number): Promise<any>;
+}
+
+interface Explain {
+  has(photo: number): boolean;
+  controlsOf(photo: number, frame: HTMLElement): HTMLElement | null;
+  allow(photo: number): void;
+}
+
+interface Photo {
+  open(photo: number): Promise<void>;
+  current(): number;
+}
+
+interface Find {
+  find(text: string): Promise<void>;
+  walk(step: number): void;
+  words(): string;
+}
+
+interface Similar {
+  lightLike(photo: number): Promise<void>;
+  cosinesWith(photo: number): Promise<Float32Array>;
+  chosen(): number;
+}
+
+interface Colour {
+  colour(what: string, only?: { range?: number[]; values?: number[] }): Promise<void>;
+  now(): { by: string; range: number[]; values: number[]; kind: "range" | "values" | null };
+}
+
+interface Select {
+  selectLit(): void;
+}
+
+interface Csv {
+  read(file: File): Promise<void>;
+}
+
+interface Address {
+  read(): Promise<void>;
+}
+
+interface Keys {
+  goTo(photo: number, side?: number): void;
+}
