@@ -124,6 +124,16 @@ def test_known_photos_stay_within_the_bound(n: int, max_move: int, price: float,
     assert moves[known].max(initial=0) <= max_move
 
 
+def test_what_heat_has_made_worse_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    row, col = np.divmod(np.arange(100), 10)
+    vectors = np.stack([row, col], axis=1).astype(np.float32)
+    anchors = Anchors(np.stack([row, col], axis=1), np.arange(100) < 95, 4, 0.01)
+    # So great a heat scatters all photos within their bound.
+    monkeypatch.setattr(module, "_HELD_HEATS", (9.0,))
+    refined = refine(row, col, vectors, GridShape(10, 10), anchors=anchors)
+    assert refined.moved == 0
+
+
 def test_anchors_that_are_unknown_change_nothing() -> None:
     grid = choose_grid(65)
     row, col, vectors = scattered(65, grid, seed=5)

@@ -51,7 +51,7 @@ def test_old_photos_stay_within_two_cells_and_new_ones_find_their_like(last):
     fresh = lay_out(POINTS[numbers], VECTORS[numbers]).quality.dpq16
     assert fresh is not None
     assert layout.quality.dpq16 is not None
-    assert layout.quality.dpq16 > 0.9 * fresh
+    assert layout.quality.dpq16 > 0.98 * fresh
     assert layout.stay.last_dpq16 == layout.stay.fresh_dpq16 == last.dpq16
 
 
