@@ -249,6 +249,7 @@ label_options = all_of(
         multiple=True,
         type=path_or_name,
         metavar="SELECTION",
+        show_default="the labels of SOURCE",
     ),
 )
 device_options = all_of(

@@ -14,8 +14,11 @@ from PIL import Image
 
 from assets.methods.layout.grid import choose_grid
 from assets.methods.photos.local import local_path
+from assets.methods.photos.selection import read_selection
 from assets.resources.collections import CollectionRegistry
+from assets.resources.home import home_folder
 from orchestration.instance import open_instance
+from support.browser import CHROMIUM, chromium
 from support.image_server import serving
 from support.page_data import columns_of, fields_of
 
@@ -429,3 +432,56 @@ def test_help_names_every_command(tessera):
         command in tessera("--help").out
         for command in ("map", "add", "list", "demo", "check", "dev", "home")
     )
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_selection_from_the_page_is_mapped_by_itself(tessera, photo_folder, tmp_path):
+    ran = tessera(
+        "map", photo_folder(9), "--out", tmp_path / "all", "--name", "all", "--tile", "20"
+    )
+    assert ran.code == 0, ran.err
+    before = {path: path.read_bytes() for path in (tmp_path / "all").rglob("*") if path.is_file()}
+    selection = tmp_path / "three of them.csv"
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto((tmp_path / "all" / "page" / "index.html").as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        page.evaluate("tessera.state.select([1, 4, 7])")
+        page.get_by_label("Label of the selected photos").fill("wrong")
+        page.get_by_label("Name of the selection").fill("three of them")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save CSV").click()
+        download.value.save_as(selection)
+    chosen = read_selection(str(selection)).labels
+    assert set(chosen.values()) == {"wrong"}
+    selection.write_text(f"{selection.read_text()}{'f' * 64},/gone.png,,,,,,\n")
+
+    ran = tessera("map", "--only", selection, "--out", tmp_path / "some")
+    assert ran.code == 0, ran.err
+    (own,) = {one.name for one in CollectionRegistry(home_folder()).all()} & set(
+        re.findall(r"[\w-]+", ran.out)
+    ) - {"all"}
+    assert own.startswith("all-three-of-them-")
+    assert f"These 3 files of all are a collection of their own, {own}: " in ran.out
+    assert "1 of the 4 photos of the selection are not in all." in ran.out
+    layout = pd.read_parquet(tmp_path / "some" / "layout.parquet")
+    assert set(layout.image_id) == {*chosen}
+    assert json.loads((tmp_path / "some" / "report.json").read_text())["counts"]["found"] == 3
+    # With the settings of the map that it is from, and that one is as it was.
+    with Image.open(tmp_path / "some" / "mosaic.jpg") as mosaic:
+        assert max(mosaic.size) <= 3 * 22
+    assert before == {path: path.read_bytes() for path in before}
+
+    for refused, says in (
+        (["--only", selection, "--name", "all"], "all is a collection of its own"),
+        ([], "Missing argument 'SOURCE'"),
+        (["--only", tmp_path / "gone.csv"], "gone.csv cannot be read: "),
+    ):
+        ran = tessera("map", *refused)
+        assert ran.code != 0
+        assert says in ran.err
+    selection.write_text(f"image_id\n{'e' * 64}\n")
+    ran = tessera("map", "--only", selection)
+    assert "No collection that was mapped has a photo of the selection" in ran.err

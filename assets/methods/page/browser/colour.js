@@ -43,7 +43,8 @@ tessera.colour = (() => {
       const found = listed(codes, ["single photos", "nearly the same as another", "several files with the same content"], "kind");
       // Those that are nearly the same are walked one after the other.
       found.sorting = (one, other) => groups[one] - groups[other] || one - other;
-      found.isEmpty = codes.every((code) => !code);
+      // Then there is nothing to tell apart.
+      if (codes.every((code) => !code)) return { ...found, isEmpty: true, order: [], colours: null };
       return found;
     },
     async changes() {

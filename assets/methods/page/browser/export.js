@@ -31,9 +31,14 @@ tessera.csv = (() => {
 
   const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-  async function save() {
-    const photos = [...tessera.state.selected].sort((one, other) => one - other);
-    const name = tessera.byId("select-name").value.trim() || "selection";
+  /** Save the selected photos, from the first cell to the last. */
+  function saveSelected() {
+    return save([...tessera.state.selected].sort((one, other) => one - other), tessera.byId("select-name").value.trim());
+  }
+
+  /** @param {number[]} photos in the order of the rows @param {string} called */
+  async function save(photos, called) {
+    const name = called || "selection";
     const table = new Blob([await tableOf(photos)], { type: "text/csv" });
     const link = tessera.element("a", {
       href: URL.createObjectURL(table),
@@ -55,7 +60,8 @@ tessera.csv = (() => {
   }
 
   tessera.whenReady(() => {
-    tessera.byId("select-save").addEventListener("click", save);
+    tessera.byId("select-save").addEventListener("click", saveSelected);
+    tessera.byId("lit-save").addEventListener("click", () => save(tessera.state.walk, tessera.find.words() || "lit photos"));
     addEventListener("dragover", (event) => event.preventDefault());
     addEventListener("drop", (event) => {
       event.preventDefault();

@@ -50,7 +50,7 @@ tessera.find = (() => {
     const more = walk.length > MOST_SHOWN ? ` The first ${MOST_SHOWN} are here.` : "";
     tessera.byId("lit-text").textContent = walk.length ? `${walk.length === 1 ? "It" : "They"} ${because}.${more}` : `None ${because}.`;
     tessera.pictures.fill(tessera.byId("lit-photos"), walk.slice(0, MOST_SHOWN), SIDE);
-    for (const name of ["lit-previous", "lit-next"]) tessera.byId(name).disabled = !walk.length;
+    for (const name of ["lit-previous", "lit-next", "lit-save"]) tessera.byId(name).disabled = !walk.length;
     tessera.say(`${tessera.counted(walk.length, "photo", "photos")} ${because}`);
     showCurrent();
   }

@@ -114,9 +114,9 @@ def wait(page: "Page", condition: str) -> None:
     page.wait_for_function(f"() => ({condition})")
 
 
-def table_of(page: "Page") -> list[dict[str, str]]:
+def table_of(page: "Page", button: str = "Save CSV") -> list[dict[str, str]]:
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save CSV").click()
+        page.get_by_role("button", name=button).click()
     with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -245,6 +245,8 @@ def test_a_range_of_scores_lights_up_the_highest_first(open_page):
     page.get_by_role("button", name="The 10 highest").click()
     highest = sorted(page.evaluate("Array.from({length: 40}, (_, p) => tessera.data.scoreOf(p))"))
     assert page.evaluate("tessera.state.walk.map(tessera.data.scoreOf)") == highest[-1:-11:-1]
+    rows = table_of(page, "Save list")
+    assert [float(row["score"]) for row in rows] == pytest.approx(highest[-1:-11:-1], abs=1e-5)
 
 
 def test_labels_folders_and_copies_light_up(open_page):

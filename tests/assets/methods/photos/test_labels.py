@@ -597,3 +597,33 @@ def test_a_manifest_without_one_of_the_labels_is_refused_before_its_files_are_re
     )
     with pytest.raises(UserError, match="the labels are empty"):
         check_labels(rows[2:], LabelSettings())
+
+
+def test_labels_from_selections_replace_those_of_the_rows():
+    rows = manifest(
+        ("a1", "sfw", None), ("a2", "nsfw", None), ("d1", None, None), ("e1", "sfw", None)
+    )
+    corrections = {"a": " NSFW", "d": "sfw", "e": "sfw", "z": "nsfw"}
+    data = label_images(rows, IMAGES, REJECTS, ALL_TRAIN, corrections)
+    # Both rows of a photo are mended, so that they contradict each other no more.
+    assert dict(zip(data.images.uri, data.images.label, strict=True)) == {
+        "a1": "nsfw",
+        "d1": "sfw",
+        "e1": "sfw",
+    }
+    assert data.notes[:2] == (
+        "Labels from selections: 3 photos, 2 of them had another or none.",
+        "Photos of selections that the source does not have: 1.",
+    )
+    unknown = label_images(rows, IMAGES, REJECTS, ALL_TRAIN, corrections | {"e": "coin"})
+    assert found(unknown)[-1][1:] == (
+        "unknown label",
+        "There is no class 'coin': give sfw or nsfw.",
+    )
+
+
+def test_labels_from_selections_count_before_any_file_is_read():
+    rows = manifest(("a1", None, None), ("d1", "sfw", None))
+    check_labels(rows, ALL_TRAIN, ["nsfw"])
+    with pytest.raises(UserError, match="Nothing has the label nsfw"):
+        check_labels(rows, ALL_TRAIN, ["sfw"])

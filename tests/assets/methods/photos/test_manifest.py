@@ -319,3 +319,13 @@ def test_the_rows_of_a_manifest_on_the_web(monkeypatch):
 
 def test_a_manifest_on_a_private_address_is_refused():
     assert "not a public address" in refused("http://127.0.0.1/m.csv")
+
+
+def test_a_selection_from_the_page_of_a_map_is_a_manifest_without_its_places(tmp_path):
+    columns = "image_id,uri,label,score,row,col,x,y"
+    (tmp_path / "m.csv").write_text(f"{columns}\n{'a' * 64},a.jpg,sfw,0.2,1,2,0.5,0.25\n")
+    rows = read_labels(str(tmp_path / "m.csv"))
+    assert list(rows.columns) == ["uri", "label"]
+    assert rows.label.tolist() == ["sfw"]
+    (tmp_path / "m.csv").write_text("uri\na.jpg\n")
+    assert read_labels(str(tmp_path / "m.csv"), need_labels=False).label.isna().all()
