@@ -43,6 +43,8 @@ interface Tessera {
   similar: Similar;
   colour: Colour;
   select: Select;
+  landmarks: Landmarks;
+  changes: Changes;
   csv: Csv;
   address: Address;
   keys: Keys;
@@ -76,6 +78,8 @@ interface MapData {
   codes: boolean;
   neighbours: number;
   recall: number;
+  landmarks: boolean;
+  changes: boolean;
 }
 
 interface Data {
@@ -139,6 +143,8 @@ interface Pictures {
 interface Places {
   xs(view: string): Float32Array;
   ys(view: string): Float32Array;
+  planeX(x: number): number;
+  planeY(y: number): number;
   size(view: string, cell: number): number;
   photoAt(view: string, x: number, y: number, cell: number): number;
   next(view: string, from: number, right: number, down: number): number;
@@ -170,6 +176,7 @@ interface Maps {
   boxOf(photo: number): Box;
   bring(photo: number, side?: number): void;
   showAll(animate?: boolean): void;
+  fit(box: Box): void;
   zoomBy(by: number): void;
   sight(): Sight;
   look(wanted: Sight): void;
@@ -218,6 +225,18 @@ interface Colour {
 
 interface Select {
   selectLit(): void;
+}
+
+interface Landmarks {
+  turn(areOn: boolean): void;
+  toggle(): void;
+  isOn(): boolean;
+}
+
+interface Changes {
+  show(number: number): Promise<void>;
+  codes(): Promise<Uint8Array>;
+  chosen(): number;
 }
 
 interface Csv {

@@ -107,7 +107,7 @@ tessera.landmarks = (() => {
     if (wantedGroups.length === shown.length && wantedGroups.every((group, place) => group === shown[place])) return;
     const focused = shown.find((group) => landmark(group).button === document.activeElement);
     shown = wantedGroups;
-    for (const child of [...layer.children]) if (!shown.includes(Number(child.dataset.group))) child.remove();
+    for (const child of [...layer.children]) if (!shown.includes(Number(child.getAttribute("data-group")))) child.remove();
     shown.forEach((group, place) => {
       const { button } = landmark(group), there = layer.children[place];
       if (there !== button) layer.insertBefore(button, there || null);
@@ -198,5 +198,5 @@ tessera.landmarks = (() => {
     for (const what of ["drawn", "lit"]) tessera.on(what, place);
     load();
   });
-  return { turn, toggle: () => map.landmarks && turn(!isOn), isOn: () => isOn };
+  return { turn, toggle: () => { if (map.landmarks) turn(!isOn); }, isOn: () => isOn };
 })();
