@@ -125,6 +125,7 @@ class KeptMaps(dg.ConfigurableResource):
             current = outputs.read(GridAssignment, "grid_assignment", name)
             # A visualization of some photos has taken the place of the collection's map.
             if not current.made_of.get("apart"):
+                _check_cells(current)
                 return current
         except UserError as error:
             # There is no map yet, or it is damaged.
@@ -139,6 +140,18 @@ class KeptMaps(dg.ConfigurableResource):
     def _file(self, name: str, number: int) -> tuple[Path, str]:
         """Return the file of a map, and the key of its seal."""
         return Path(self.home, MAPS, name, f"{number:06}{_SUFFIX}"), f"{name}/{number}"
+
+
+def _check_cells(grid: GridAssignment) -> None:
+    """Raise UserError unless each photo has a cell of its own.
+
+    What is wrong would stay, as the next map is made from this one.
+    """
+    cells = grid.table[["row", "col"]]
+    if cells.duplicated().any() or (cells < 0).any(axis=None):
+        raise UserError("Not every photo of the current map has a cell of its own.")
+    if (cells.row >= grid.rows).any() or (cells.col >= grid.columns).any():
+        raise UserError("The current map has photos outside its grid.")
 
 
 def _encoded(grid: GridAssignment) -> bytes:

@@ -111,6 +111,15 @@ def test_damage_costs_a_map_and_no_run(tmp_path, damage):
     assert newest.with_suffix(".corrupt").exists()
 
 
+@pytest.mark.parametrize(("row", "col"), [(0, 0), (-1, 0), (0, 2), (1, 0)])
+def test_a_map_with_a_photo_out_of_place_is_not_followed(tmp_path, row, col):
+    KeptMaps(home=str(tmp_path)).keep("album", grid_of("z"), most=2)
+    grid = grid_of("a", "b")
+    grid.table.loc[1, ["row", "col"]] = row, col
+    make_current(tmp_path, grid)
+    assert started(tmp_path) == ["z"]
+
+
 def test_both_assets_of_a_run_start_from_the_same_map(tmp_path):
     make_current(tmp_path, grid_of("a"))
     maps = KeptMaps(home=str(tmp_path))

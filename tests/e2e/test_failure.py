@@ -31,7 +31,7 @@ def test_the_statuses_tell_what_failed_and_a_re_run_starts_there(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr("assets.photo_map.lay_out", fail)
+        broken.setattr("assets.results.staying_map.lay_out", fail)
         ran = tessera("map", photo_folder(6), "--out", tmp_path / "map", "--name", "broken")
     assert ran.code == 1
     assert "grid_assignment failed: OSError: the disk is full" in ran.err

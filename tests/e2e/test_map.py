@@ -256,7 +256,7 @@ def test_png_and_the_other_settings_of_the_picture_are_heeded(
     assert remembered.settings["grid_assignment"]["cost"] == "distance"
     assert report["assignment"]["certified"] is True
     assert report["assignment"]["cost_kind"] == "distance"
-    assert "Assignment by network simplex, distances: certified optimal" in ran.out
+    assert "by network simplex, distances: certified optimal" in ran.out
 
 
 def test_a_picture_that_would_be_too_large_has_smaller_tiles_and_says_so(
@@ -364,7 +364,7 @@ def test_a_fault_of_ours_is_a_line_without_debug_and_a_traceback_with_it(
         raise ZeroDivisionError("a bug")
 
     folder = photo_folder(2)
-    monkeypatch.setattr("assets.photo_map.lay_out", fail)
+    monkeypatch.setattr("assets.results.staying_map.lay_out", fail)
     arguments = ["map", folder, "--out", tmp_path / "map", "--name", "fault"]
     ran = tessera(*arguments)
     assert ran.code == 1
@@ -380,7 +380,7 @@ def test_ctrl_c_ends_in_a_sentence_and_the_run_is_not_called_a_success(
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("assets.photo_map.lay_out", interrupt)
+    monkeypatch.setattr("assets.results.staying_map.lay_out", interrupt)
     ran = tessera("map", photo_folder(2), "--out", tmp_path / "map", "--name", "interrupted")
     assert ran.code == 130
     assert "the next run goes on" in ran.err

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -103,6 +104,7 @@ def found(home, image_ids):
 
 def write(folder, places: pd.DataFrame) -> None:
     image = EncodedImage(b"picture", ".png")
+    shutil.rmtree(folder, ignore_errors=True)
     save(Mosaic(image, image, {}, places=places), folder)
 
 
