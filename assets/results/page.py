@@ -16,6 +16,7 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
 from assets.methods.models.backbones import backbone_fingerprint
 from assets.methods.models.class_head import load_class_head
+from assets.methods.page.changes import MapChanges
 from assets.methods.page.folder import link_newest_page, remove_page
 from assets.methods.page.landmarks import Naming
 from assets.methods.page.page import INDEX, PageContents, PageReport, write_page
@@ -105,8 +106,7 @@ def write_map_page(
         explained=explained,
         classes=partial(_classes_of, _backbone(photos, name), embeddings.fingerprint),
         classes_of=embeddings.fingerprint,
-        # A visualization of some photos is none of the collection's maps.
-        changes=None if grid.made_of.get("apart") else KeptMaps(home=photos.home).changes(name),
+        changes=_changes_to(photos, name, grid),
     )
     return write_page(
         folder or photos.page_folder(name),
@@ -115,6 +115,15 @@ def write_map_page(
         config.page_settings(blur_limit(config)),
         progress,
     )
+
+
+def _changes_to(photos: Photos, name: str, grid: GridAssignment) -> list[MapChanges] | None:
+    """Return what led to the maps of a collection that are kept; None while there is only one.
+
+    A visualization of some photos is none of them.
+    """
+    changes = KeptMaps(home=photos.home).changes(name)
+    return None if grid.made_of.get("apart") or len(changes) < 2 else changes
 
 
 def _backbone(photos: Photos, name: str) -> str:

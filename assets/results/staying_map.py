@@ -23,6 +23,7 @@ from assets.values import CHANGES, Embeddings, EncodedImage, GridAssignment
 
 # What "near" means in the metrics, whatever the settings: rows and columns.
 NEAR = 2
+_FIRST = "It is the first one."
 # What a map is made of, and how a sentence calls it.
 _NETWORK, _PROJECTION, _GRID = "network", "projection", "grid"
 _MADE_OF = {
@@ -129,6 +130,8 @@ def changes_sentence(stay: dict[str, Any]) -> str:
     """Return what the metrics ``stay`` of a map say, for the terminal."""
     if not stay:
         return ""
+    if stay["anew"] == _FIRST:
+        return _FIRST
     if "known" not in stay:
         return f"The map was made anew: {stay['anew']}"
     parts = [
@@ -149,7 +152,7 @@ def _start(last: GridAssignment | None, made_of: dict[str, Any], config: StayCon
     if not config.stay:
         return Start(None, "By its settings no photo has to stay.")
     if last is None:
-        return Start(None, "It is the first one.")
+        return Start(None, _FIRST)
     for part, what in _MADE_OF.items():
         if last.made_of.get(part) != made_of[part]:
             by = what if last.made_of else "an earlier version of Tessera"

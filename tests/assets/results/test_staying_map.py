@@ -62,7 +62,7 @@ def second(first: GridAssignment) -> GridAssignment:
 def test_a_first_map_has_no_changes(first):
     assert first.changes.empty
     assert first.metrics["stay"]["anew"] == "It is the first one."
-    assert changes_sentence(first.metrics["stay"]) == "The map was made anew: It is the first one."
+    assert changes_sentence(first.metrics["stay"]) == "It is the first one."
     plan = plan_mosaic(first.columns, first.rows, MosaicSettings(tile=8))
     assert changes_picture(first, Image.new("RGB", (plan.width, plan.height)), plan) == {}
 
