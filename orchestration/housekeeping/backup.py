@@ -4,6 +4,7 @@ The file is a tar archive. Databases in it are consistent copies, whoever writes
 Its last member says that it is whole.
 """
 
+import fcntl
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import sqlite3
 import stat
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from assets.methods.common.errors import UserError
@@ -58,39 +59,81 @@ def restore(file: Path, home: Path) -> int:
     What an earlier call has left that was killed is removed first.
 
     Raises:
-        UserError: the home holds something else; the file is no backup, is not whole, does not fit
-            on the disk, or has a member that would lie outside of the home.
+        UserError: the home holds something else, or another call restores into it; the file is no
+            backup, is not whole, does not fit on the disk, or has a member that would lie outside
+            of the home.
     """
     if not file.is_file():
         raise UserError(f"There is no backup {file}.")
-    is_half_restored = (home / RESTORING).is_dir()
-    if not is_half_restored and home.exists() and (not home.is_dir() or any(home.iterdir())):
-        raise UserError(
-            f"{home} is not empty: a backup is restored into a new home. Move it away, or set "
-            "TESSERA_HOME to another folder."
-        )
+    if home.exists() and not home.is_dir():
+        raise UserError(_not_empty(home))
     with _opened(file) as archive:
         members = _checked_members(archive, file, home)
         home.mkdir(parents=True, exist_ok=True)
-        needed, free = sum(one.size for one in members), shutil.disk_usage(home).free
-        if needed > free and not is_half_restored:
-            raise UserError(
-                f"The backup has {needed / 2**20:,.0f} MB, and the disk of {home} has "
-                f"{free / 2**20:,.0f} MB left."
-            )
-        # The folder that says so goes last, so that the next call knows what to do with the rest.
-        for left in sorted(home.iterdir()):
-            if left.name != RESTORING:
-                remove(left)
-        beside = home / RESTORING
-        if beside.exists():
-            shutil.rmtree(beside)
-        beside.mkdir(mode=0o700)
-        archive.extractall(beside, members, filter="data")
+        with _alone_in(home):
+            _check_room(home, members)
+            _unpack(archive, members, home)
+    return len(members)
+
+
+def _not_empty(home: Path) -> str:
+    return (
+        f"{home} is not empty: a backup is restored into a new home. Move it away, or set "
+        "TESSERA_HOME to another folder."
+    )
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, which leaves no file in a home that has to be empty.
+
+    Raises UserError if another process holds it.
+    """
+    descriptor = os.open(home, os.O_RDONLY)
+    try:
+        _lock(descriptor, home)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: int, home: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"Another `tessera restore` is at work on {home}: wait for it.") from error
+    except OSError:
+        # Some network file systems know no locks of folders: there, nobody looks out for another.
+        return
+
+
+def _check_room(home: Path, members: list[tarfile.TarInfo]) -> None:
+    """Raise UserError if the home holds something else, or its disk has too little room."""
+    if (home / RESTORING).is_dir():
+        return
+    if any(home.iterdir()):
+        raise UserError(_not_empty(home))
+    needed, free = sum(one.size for one in members), shutil.disk_usage(home).free
+    if needed > free:
+        raise UserError(
+            f"The backup has {needed / 2**20:,.0f} MB, and the disk of {home} has "
+            f"{free / 2**20:,.0f} MB left."
+        )
+
+
+def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], home: Path) -> None:
+    beside = home / RESTORING
+    # The folder that says so goes last, so that the next call knows what to do with the rest.
+    for left in sorted(home.iterdir()):
+        if left != beside:
+            remove(left)
+    if beside.exists():
+        shutil.rmtree(beside)
+    beside.mkdir(mode=0o700)
+    archive.extractall(beside, members, filter="data")
     for place in sorted(beside.iterdir()):
         place.rename(home / place.name)
     beside.rmdir()
-    return len(members)
 
 
 def _opened(file: Path) -> tarfile.TarFile:

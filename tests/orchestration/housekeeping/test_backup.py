@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import io
 import os
 import shutil
@@ -162,6 +164,26 @@ def _with_member(archive: Path, member: tarfile.TarInfo) -> Path:
         last.size = len(content)
         new.addfile(last, io.BytesIO(content))
     return changed
+
+
+def test_two_do_not_restore_into_one_home(archive, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    other = os.open(home, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="Another `tessera restore` is at work on"):
+        restore(archive, home)
+    assert list(home.iterdir()) == []
+    os.close(other)
+    assert restore(archive, home) > 0
+
+
+def test_a_file_system_without_locks_of_folders_will_do(archive, tmp_path, monkeypatch):
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(backup_module.fcntl, "flock", refuse)
+    assert restore(archive, tmp_path / "home") > 0
 
 
 @pytest.mark.parametrize(
