@@ -5,6 +5,7 @@ import pytest
 from bench.kills.__main__ import main
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_killed_run_is_mended_by_the_next(capsys):
