@@ -9,6 +9,7 @@ import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -21,7 +22,7 @@ from assets.io_managers import outputs_of
 from assets.methods.common.checksums import DamagedFileError, read_sealed, write_sealed
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
-from assets.methods.page.changes import MapChanges
+from assets.methods.page.changes import CAME, WENT, MapChanges
 from assets.resources.photos import MAPS
 from assets.values import GridAssignment
 
@@ -103,18 +104,34 @@ class KeptMaps(dg.ConfigurableResource):
             raise UserError(f"Map {number} of {name} is damaged: name another one.") from e
 
     def changes(self, name: str) -> list[MapChanges]:
-        """Return what led to each map of a collection that is kept; damaged ones are left out."""
+        """Return what led to each map of a collection that is kept; damaged ones are left out.
+
+        Of a map that was made anew, what came and went is told by the map before, if it is kept;
+        nothing has moved, as all photos have other places.
+        """
         found = []
+        before: tuple[int, bytes] | None = None
         for number in self.numbers(name):
             path, key = self._file(name, number)
             try:
                 content, _ = read_sealed(path, key)
-                table = _changes_in(pq.read_schema(io.BytesIO(content)).metadata)
+                metadata = pq.read_schema(io.BytesIO(content)).metadata
+                stay, table = _stay_in(metadata), _changes_in(metadata)
+                if "known" not in stay and before is not None and before[0] == number - 1:
+                    table = _came_and_went(before[1], content)
                 at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            except (DamagedFileError, OSError, KeyError, TypeError, pa.ArrowException) as error:
-                _log.info("The changes of map %d of %s are not known: %s", number, name, error)
+            except (
+                DamagedFileError,
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                pa.ArrowException,
+            ) as e:
+                _log.info("The changes of map %d of %s are not known: %s", number, name, e)
                 continue
-            found.append(MapChanges(number, f"{at:%Y-%m-%d}", table))
+            before = number, content
+            found.append(MapChanges(number, f"{at:%Y-%m-%d}", table, stay.get("anew", "")))
         return found
 
     def _start(self, name: str, number: int | None) -> GridAssignment | None:
@@ -183,6 +200,22 @@ def _decoded(content: bytes) -> GridAssignment:
 def _changes_in(metadata: dict[bytes, bytes]) -> pd.DataFrame:
     changes: pd.DataFrame = pq.read_table(io.BytesIO(metadata[_CHANGES])).to_pandas()
     return changes
+
+
+def _stay_in(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return what the metrics of a map say of those that stayed; nothing in older homes."""
+    stay: dict[str, Any] = json.loads(metadata[_FIELDS])["metrics"].get("stay", {})
+    return stay
+
+
+def _came_and_went(before: bytes, now: bytes) -> pd.DataFrame:
+    """Return the photos that only one of two maps has: change, image_id and uri."""
+    old, new = (
+        pq.read_table(io.BytesIO(content), columns=["image_id", "uri"]).to_pandas()
+        for content in (before, now)
+    )
+    came, went = new[~new.image_id.isin(old.image_id)], old[~old.image_id.isin(new.image_id)]
+    return pd.concat([came.assign(change=CAME), went.assign(change=WENT)], ignore_index=True)
 
 
 def _parquet(table: pa.Table) -> bytes:

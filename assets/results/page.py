@@ -1,6 +1,6 @@
 """The page of a collection's map, kept below the home and brought up to date there."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from assets.methods.photos.catalogue import Catalogue
 from assets.resources.photos import Photos
 from assets.results.blurring import blur_limit, scores_for
 from assets.results.explained import explained_photos
+from assets.results.staying_map import anew_sentence
 from assets.steps import Step
 from assets.values import Embeddings, GridAssignment
 
@@ -123,7 +124,9 @@ def _changes_to(photos: Photos, name: str, grid: GridAssignment) -> list[MapChan
     A visualization of some photos is none of them.
     """
     changes = KeptMaps(home=photos.home).changes(name)
-    return None if grid.made_of.get("apart") or len(changes) < 2 else changes
+    if grid.made_of.get("apart") or len(changes) < 2:
+        return None
+    return [replace(one, anew=anew_sentence(one.anew)) for one in changes]
 
 
 def _backbone(photos: Photos, name: str) -> str:

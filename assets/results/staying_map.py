@@ -130,10 +130,8 @@ def changes_sentence(stay: dict[str, Any]) -> str:
     """Return what the metrics ``stay`` of a map say, for the terminal."""
     if not stay:
         return ""
-    if stay["anew"] == _FIRST:
-        return _FIRST
     if "known" not in stay:
-        return f"The map was made anew: {stay['anew']}"
+        return anew_sentence(stay["anew"])
     parts = [
         f"Since the map before, {stay['added']:,} came and {stay['removed']:,} went; of the other "
         f"photos, {stay['kept_in_cell']:.0%} are in the same cell and {stay['within_2_cells']:.0%} "
@@ -142,6 +140,11 @@ def changes_sentence(stay: dict[str, Any]) -> str:
     if stay["anew"]:
         parts.append(f"The map was made anew, and turned to fit: {stay['anew']}".rstrip("."))
     return ". ".join(parts)
+
+
+def anew_sentence(why: str) -> str:
+    """Return what the metric ``anew`` of a map says; "" for one that follows from its last one."""
+    return why if why in ("", _FIRST) else f"The map was made anew: {why}"
 
 
 def _start(last: GridAssignment | None, made_of: dict[str, Any], config: StayConfig) -> Start:

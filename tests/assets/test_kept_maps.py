@@ -16,11 +16,13 @@ from assets.values import GridAssignment
 GENERATION = "0123456789abcdef" * 2
 
 
-def grid_of(*names: str, **made_of) -> GridAssignment:
-    table = pd.DataFrame({"image_id": names, "row": 0, "col": range(len(names))})
+def grid_of(*names: str, stay: dict | None = None, **made_of) -> GridAssignment:
+    uris = [f"/{name}.png" for name in names]
+    table = pd.DataFrame({"image_id": names, "uri": uris, "row": 0, "col": range(len(names))})
     changes = pd.DataFrame({"change": ["came"], "row": pd.array([0], "Int64")})
     made_of = {"network": "n", "apart": False, **made_of}
-    return GridAssignment(table, len(names), 1, {"stay": {"anew": ""}}, made_of, changes)
+    metrics = {"stay": {"anew": "", "known": 1} if stay is None else stay}
+    return GridAssignment(table, len(names), 1, metrics, made_of, changes)
 
 
 def make_current(home: Path, grid: GridAssignment) -> None:
@@ -61,6 +63,25 @@ def test_what_led_to_each_map_is_known_but_for_damaged_ones(tmp_path):
     assert last.made_at == datetime.now(UTC).strftime("%Y-%m-%d")
     pd.testing.assert_frame_equal(last.table, grid_of().changes)
     assert KeptMaps(home=str(tmp_path)).changes("unknown") == []
+
+
+@pytest.mark.parametrize("stay", [{"anew": "It was asked for."}, {}])
+def test_of_a_map_that_was_made_anew_it_is_told_why_and_what_came_and_went(tmp_path, stay):
+    maps = KeptMaps(home=str(tmp_path))
+    maps.keep("album", grid_of(*"abc"), most=5)
+    maps.keep("album", grid_of(*"cdb", stay=stay), most=5)
+    maps.keep("album", grid_of(*"cd", stay={"anew": "", "known": 2}), most=5)
+    before, anew, newest = maps.changes("album")
+    assert anew.anew == stay.get("anew", "")
+    assert anew.table[["change", "image_id", "uri"]].values.tolist() == [
+        ["came", "d", "/d.png"],
+        ["went", "a", "/a.png"],
+    ]
+    assert before.anew == newest.anew == ""
+    pd.testing.assert_frame_equal(newest.table, grid_of().changes)
+    # Without the map before, nobody knows.
+    maps.files("album")[0].unlink()
+    assert maps.changes("album")[0].table.equals(grid_of().changes)
 
 
 def test_a_map_of_some_photos_is_not_kept(tmp_path):

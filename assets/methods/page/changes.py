@@ -22,11 +22,13 @@ class MapChanges:
         made_at: its date, or its date and time, as people read them; "" if nobody knows.
         table: a row for each photo that came, went or moved since the map before, with the columns
             change ("came", "went" or "moved"), image_id and uri.
+        anew: why the map does not follow from the one before, in a sentence; "" if it does.
     """
 
     number: int
     made_at: str
     table: pd.DataFrame
+    anew: str = ""
 
 
 def changes_fields(maps: Sequence[MapChanges], image_ids: pd.Series) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def _map_fields(changes: MapChanges, place_of: pd.Series) -> dict[str, Any]:
     return {
         "number": changes.number,
         "madeAt": printable(changes.made_at),
+        "anew": printable(changes.anew),
         "many": {kind: len(rows) for kind, rows in kinds.items()},
         **shown,
         WENT: [printable_uri(without_secrets(str(uri))) for uri in gone],

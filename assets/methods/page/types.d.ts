@@ -6,6 +6,7 @@ declare const L: any;
 type View = "grid" | "plane";
 type Tool = "move" | "rectangle" | "lasso";
 type Box = { left: number; top: number; right: number; bottom: number };
+type Area = { left: number; top: number; width: number; height: number };
 type Sight = { row: number; column: number; zoom: number };
 type Sorting = (one: number, other: number) => number;
 
@@ -68,7 +69,7 @@ interface MapData {
   scores: Uint16Array | null;
   scoreName: string;
   labels: string[] | null;
-  labelCodes: Uint8Array | Uint16Array | Uint32Array;
+  labelCodes: Numbers;
   blurAbove: number | null;
   blurred: number[];
   clear: boolean;
@@ -82,13 +83,74 @@ interface MapData {
   changes: boolean;
 }
 
+type Numbers = Uint8Array | Uint16Array | Uint32Array;
+
+/** The fields of data/facts.js. */
+interface Facts {
+  folders: string[];
+  folderCodes: Numbers;
+  uris: Record<number, string>;
+  widths: Uint32Array;
+  heights: Uint32Array;
+  bytes: Float64Array;
+  taken: Float64Array;
+  groups: Uint32Array;
+  copies: Record<number, string[]>;
+  labels: Record<number, string>;
+}
+
+/** What led to a map, of the fields of data/changes.js. */
+interface MapChanges {
+  number: number;
+  madeAt: string;
+  anew: string;
+  many: { came: number; went: number; moved: number };
+  came: number[];
+  moved: number[];
+  went: string[];
+}
+
+/** The fields of data/codes.js. */
+interface Codes {
+  codes: Uint8Array;
+  levels: Float32Array;
+}
+
+/** The fields of data/landmarks.js. */
+interface Groups {
+  first: Uint16Array;
+  end: Uint16Array;
+  many: Uint32Array;
+  photo: Uint32Array;
+  inGrid: Uint32Array;
+  inPlane: Uint32Array;
+  gridBoxes: Uint16Array;
+  planeBoxes: Uint16Array;
+  names: string[];
+  isGuess: boolean;
+}
+
+type MapOfPhoto = { kind: string; words: string; showsPhoto: boolean };
+
+/** What data/maps.js has of a photo. */
+type MapsOfPhoto = { file: string; model: string; maps: MapOfPhoto[] };
+
+/** What the scripts in data/ hold, but for those that are divided. */
+interface Parts {
+  facts: Facts;
+  changes: { maps: MapChanges[] };
+  codes: Codes;
+  landmarks: Groups;
+  maps: { maps: Record<number, MapsOfPhoto> };
+}
+
 interface Data {
   LARGEST: number;
   receive(part: string, fields: Record<string, any>): void;
-  load(part: string): Promise<any>;
+  load<Part extends keyof Parts>(part: Part): Promise<Parts[Part]>;
   loadFor(part: string, photos: Iterable<number>): Promise<any[]>;
   loadAll(part: string): Promise<any[]>;
-  has(part: string): any;
+  has<Part extends keyof Parts>(part: Part): Parts[Part] | undefined;
   map(): MapData;
   cellOf(photo: number): { row: number; column: number };
   nameOf(photo: number): string;
@@ -216,6 +278,32 @@ interface Similar {
   lightLike(photo: number): Promise<void>;
   cosinesWith(photo: number): Promise<Float32Array>;
   chosen(): number;
+}
+
+/** What is known of photos as numbers: the share of each on the way from the least to the most. */
+interface Ranged {
+  kind: "range";
+  share: Float64Array;
+  bars: Uint32Array;
+  colours: Int32Array;
+  sorting: Sorting;
+  known: number;
+  isHighestFirst: boolean;
+  inWords(share: number): string;
+}
+
+/** What is known of photos as texts: the code of each, and the texts that photos have. */
+interface Listed {
+  kind: "values";
+  what: string;
+  codes: Numbers;
+  names: string[];
+  many: Uint32Array;
+  order: number[];
+  colourOf: Int32Array;
+  colours: Int32Array | null;
+  sorting: Sorting | null;
+  isEmpty?: boolean;
 }
 
 interface Colour {

@@ -6,6 +6,7 @@ tessera.address = (() => {
   const ID_LETTERS = 16, MOST_SELECTED = 200;
   let wait = 0, isReading = false;
 
+  /** @param {number} photo */
   const shortId = (photo) => tessera.data.idOf(photo).slice(0, ID_LETTERS);
 
   async function write() {
@@ -35,7 +36,9 @@ tessera.address = (() => {
   async function read() {
     isReading = true;
     const words = new URLSearchParams(location.hash.slice(1));
+    /** @param {string} name */
     const numbers = (name) => (words.get(name) || "").split(",").filter(Boolean).map(Number).filter(Number.isFinite);
+    /** @param {string} name */
     const photos = async (name) => tessera.data.photosWithIds((words.get(name) || "").split(",").filter((id) => /^[0-9a-f]{8,64}$/.test(id)));
     try {
       tessera.state.show(words.get("view") === "plane" ? "plane" : "grid");

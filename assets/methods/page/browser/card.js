@@ -7,7 +7,7 @@ tessera.card = (() => {
 
   /** @param {number} photo @returns {string} facts have to be there */
   function sizeInWords(photo) {
-    const { widths, heights, bytes } = tessera.data.has("facts");
+    const { widths, heights, bytes } = /** @type {Facts} */ (tessera.data.has("facts"));
     return `${widths[photo]} × ${heights[photo]} px, ${tessera.bytes(bytes[photo])}`;
   }
 
@@ -37,6 +37,7 @@ tessera.card = (() => {
   const loaded = (photo) =>
     Promise.all([tessera.data.loadFor("names", [photo]), tessera.data.load("facts")]);
 
+  /** @param {number} photo */
   function fill(photo) {
     if (shown === photo) return;
     shown = photo;

@@ -6,16 +6,23 @@ tessera.changes = (() => {
   /** The number of the map whose changes are lit; -1 if none. */
   let chosen = -1;
 
-  /** @returns {Promise<any[]>} the changes of each map, the newest first */
+  /** @returns {Promise<MapChanges[]>} the changes of each map, the newest first */
   const maps = async () => (map.changes ? (await tessera.data.load("changes")).maps : []);
 
-  /** @param {any} one @returns {string} */
+  /** @param {MapChanges} one @returns {string} */
   const nameOf = (one) => (one.madeAt ? `Map ${one.number}, ${one.madeAt}` : `Map ${one.number}`);
 
-  /** @param {any} one @returns {string} */
-  function inWords({ many: { came, went, moved } }) {
+  /** @param {MapChanges} one @returns {string} */
+  function inWords({ many: { came, went, moved }, anew }) {
     const parts = [[came, "new"], [moved, "moved"], [went, "gone"]].filter(([many]) => many);
-    return parts.map(([many, word]) => `${tessera.count(Number(many))} ${word}`).join(", ") || "no changes";
+    const counts = parts.map(([many, word]) => `${tessera.count(Number(many))} ${word}`).join(", ");
+    return [counts, anew].filter(Boolean).join(". ") || "no changes";
+  }
+
+  /** @param {MapChanges} one @returns {string} the line above the photos that are gone */
+  function goneInWords({ many: { went: many }, went }) {
+    if (!many) return "";
+    return went.length < many ? `Gone from the map, the first ${tessera.count(went.length)} of ${tessera.count(many)}:` : "Gone from the map:";
   }
 
   /** Light what came and moved with a map. @param {number} number of the map; -1 for none */
@@ -27,10 +34,11 @@ tessera.changes = (() => {
     }
     const gone = tessera.byId("changes-gone"), text = tessera.byId("changes-text");
     gone.replaceChildren(...(found ? found.went : []).map((uri) => tessera.element("li", { text: uri, dir: "auto" })));
-    text.textContent = found && found.went.length ? "Gone from the map:" : "";
-    if (!found) tessera.state.light("changes", null);
+    text.textContent = found ? goneInWords(found) : "";
+    const order = found ? [...found.came, ...found.moved] : [];
+    if (!found || !order.length) tessera.state.light("changes", null);
     else {
-      const lit = new Uint8Array(map.photos), order = [...found.came, ...found.moved];
+      const lit = new Uint8Array(map.photos);
       for (const photo of order) lit[photo] = 1;
       tessera.state.light("changes", { lit, order, words: `came or moved with map ${found.number}`, clear: () => show(-1) });
     }

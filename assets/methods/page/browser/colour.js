@@ -10,17 +10,18 @@ tessera.colour = (() => {
   const GREY = 0x9a9a98;
   const BARS = 48, STEPS = 200;
   const MOST_VALUES = 300; // in the list
+  /** @type {Record<string, string>} */
   const NAMES = { none: "No colour", score: "Score", label: "Label", folder: "Folder", date: "Date taken", copies: "Nearly the same, copies", changes: "New and moved photos" };
   const HIGHEST = 10;
   let by = "none";
-  /** @type {any} */
+  /** @type {Ranged | Listed | null} */
   let shown = null;
   /** The shares of the range that are lit. */
   let range = [0, 1];
   /** @type {Set<number>} */
   const values = new Set();
 
-  /** What photos can be coloured by. @type {Record<string, () => Promise<any>>} */
+  /** What photos can be coloured by. @type {Record<string, () => Promise<Ranged | Listed>>} */
   const kinds = {
     async score() {
       const numbers = Float64Array.from({ length: map.photos }, (_, photo) => tessera.data.scoreOf(photo) ?? NaN);
@@ -52,7 +53,13 @@ tessera.colour = (() => {
     },
   };
 
-  /** Numbers, coloured along a scale. */
+  /**
+   * Numbers, coloured along a scale.
+   * @param {Float64Array} numbers of photos; not a number for those that have none
+   * @param {(number: number) => string} inWords
+   * @param {number} least @param {number} most the ends of the scale, if photos do not go beyond them
+   * @returns {Ranged}
+   */
   function ranged(numbers, inWords, least = Infinity, most = -Infinity, isHighestFirst = false) {
     const known = numbers.filter((number) => !Number.isNaN(number));
     for (const number of known) [least, most] = [Math.min(least, number), Math.max(most, number)];
@@ -61,6 +68,7 @@ tessera.colour = (() => {
     for (const one of share) if (!Number.isNaN(one)) bars[Math.min(BARS - 1, Math.floor(one * BARS))]++;
     const colours = Int32Array.from(share, (one) => (Number.isNaN(one) ? -1 : along(one)));
     const order = isHighestFirst ? -1 : 1;
+    /** @type {Sorting} */
     const sorting = (one, other) => order * (numbers[one] - numbers[other]) || one - other;
     return {
       kind: "range", share, bars, colours, sorting, known: known.length, isHighestFirst,
@@ -68,7 +76,11 @@ tessera.colour = (() => {
     };
   }
 
-  /** Texts, the most frequent first, with a colour each. @returns {any} */
+  /**
+   * Texts, the most frequent first, with a colour each.
+   * @param {Numbers} codes of photos @param {string[]} names of the codes @param {string} what they are
+   * @returns {Listed}
+   */
   function listed(codes, names, what) {
     const many = new Uint32Array(names.length);
     for (const code of codes) many[code]++;
@@ -78,13 +90,14 @@ tessera.colour = (() => {
     return { kind: "values", what, codes, names, many, order, colourOf, colours: Int32Array.from(codes, (code) => colourOf[code]), sorting: null };
   }
 
+  /** The colour of a place on the scale. @param {number} share of the way along it @returns {number} 0xRRGGBB */
   function along(share) {
     const place = Math.min(0.9999, Math.max(0, share)) * (SCALE.length - 1), low = Math.floor(place), part = place - low;
     const [red, green, blue] = SCALE[low].map((one, i) => Math.round(one + part * (SCALE[low + 1][i] - one)));
     return (red << 16) | (green << 8) | blue;
   }
 
-  /** Folders without what all of them begin with. */
+  /** Folders without what all of them begin with. @param {string[]} folders */
   function shortened(folders) {
     const split = folders.map((folder) => folder.split("/"));
     let common = 0;
@@ -114,44 +127,47 @@ tessera.colour = (() => {
 
   /** Light what is chosen of the range or the values. */
   function filter() {
-    const isAll = !shown || (shown.kind === "range" ? range[0] <= 0 && range[1] >= 1 : !values.size);
+    const found = shown;
+    const isAll = !found || (found.kind === "range" ? range[0] <= 0 && range[1] >= 1 : !values.size);
     describe(isAll);
-    if (isAll) tessera.state.light("colour", null);
+    if (!found || isAll) tessera.state.light("colour", null);
     else {
-      const lit = shown.kind === "range"
-        ? Uint8Array.from(shown.share, (share) => Number(share >= range[0] - 1e-9 && share <= range[1] + 1e-9))
-        : Uint8Array.from(shown.codes, (code) => Number(values.has(code)));
-      tessera.state.light("colour", { lit, words: inWords(), clear: () => colour(by) });
+      const lit = found.kind === "range"
+        ? Uint8Array.from(found.share, (share) => Number(share >= range[0] - 1e-9 && share <= range[1] + 1e-9))
+        : Uint8Array.from(found.codes, (code) => Number(values.has(code)));
+      tessera.state.light("colour", { lit, words: inWords(found), clear: () => colour(by) });
     }
     tessera.emit("filter");
   }
 
-  function inWords() {
-    if (shown.kind === "range") return `have a ${NAMES[by].toLowerCase()} from ${shown.inWords(range[0])} to ${shown.inWords(range[1])}`;
-    return `have the ${shown.what} ${[...values].map((value) => shown.names[value]).join(" or ")}`;
+  /** What is lit. @param {Ranged | Listed} found */
+  function inWords(found) {
+    if (found.kind === "range") return `have a ${NAMES[by].toLowerCase()} from ${found.inWords(range[0])} to ${found.inWords(range[1])}`;
+    return `have the ${found.what} ${[...values].map((value) => found.names[value]).join(" or ")}`;
   }
 
+  /** @param {boolean} isAll whether no part is chosen */
   function describe(isAll) {
     const text = tessera.byId("colour-text");
     if (!shown) text.textContent = map.scores ? "" : `No scores yet: “tessera score” with “--name ${map.title}” gives the photos some, and “tessera view” shows them here.`;
-    else if (shown.isEmpty) text.textContent = "No photo here is nearly the same as another, or is there twice.";
+    else if (shown.kind === "values" && shown.isEmpty) text.textContent = "No photo here is nearly the same as another, or is there twice.";
     else if (shown.kind === "values") text.textContent = isAll ? "Choose one or more to light them alone." : "";
     else if (shown.known < map.photos) text.textContent = `Known of ${tessera.count(shown.known)} of ${tessera.count(map.photos)} photos.`;
     else text.textContent = isAll ? "Move an end to light a part." : "";
   }
 
   function drawRange() {
-    const box = tessera.byId("colour-range");
-    box.hidden = !shown || shown.kind !== "range";
-    if (box.hidden) return box.replaceChildren();
+    const box = tessera.byId("colour-range"), found = shown;
+    box.hidden = !found || found.kind !== "range";
+    if (!found || found.kind !== "range") return box.replaceChildren();
     const canvas = tessera.element("canvas", { class: "histogram", width: 568, height: 144, "aria-hidden": "true" });
     const ends = ["Lowest", "Highest"].map((name, end) => {
       const value = tessera.element("span", {});
       const input = tessera.element("input", { type: "range", min: 0, max: STEPS, step: 1, "data-end": end });
       input.value = Math.round(range[end] * STEPS);
       const write = () => {
-        value.textContent = `${name} ${shown.inWords(range[end])}`;
-        input.setAttribute("aria-valuetext", shown.inWords(range[end]));
+        value.textContent = `${name} ${found.inWords(range[end])}`;
+        input.setAttribute("aria-valuetext", found.inWords(range[end]));
       };
       write();
       input.addEventListener("input", () => {
@@ -159,29 +175,32 @@ tessera.colour = (() => {
         range[end] = end ? Math.max(share, range[0]) : Math.min(share, range[1]);
         input.value = Math.round(range[end] * STEPS);
         write();
-        drawBars(canvas);
+        drawBars(canvas, found);
         filter();
       });
       return tessera.element("label", {}, value, input);
     });
-    const first = shown.isHighestFirst && shown.known > HIGHEST
-      ? tessera.element("button", { type: "button", text: `The ${HIGHEST} highest`, onclick: lightHighest })
+    const first = found.isHighestFirst && found.known > HIGHEST
+      ? tessera.element("button", { type: "button", text: `The ${HIGHEST} highest`, onclick: () => lightHighest(found) })
       : null;
     box.replaceChildren(canvas, tessera.element("div", { class: "ends" }, ...ends), ...(first ? [tessera.element("div", { class: "row" }, first)] : []));
-    drawBars(canvas);
+    drawBars(canvas, found);
   }
 
-  function lightHighest() {
-    const known = shown.share.filter((share) => !Number.isNaN(share)).sort();
+  /** @param {Ranged} found */
+  function lightHighest(found) {
+    const known = found.share.filter((share) => !Number.isNaN(share)).sort();
     range = [known[known.length - HIGHEST], 1];
     drawRange();
     filter();
   }
 
-  function drawBars(canvas) {
-    const context = canvas.getContext("2d"), most = Math.max(...shown.bars, 1), wide = canvas.width / BARS;
+  /** @param {HTMLCanvasElement} canvas @param {Ranged} found */
+  function drawBars(canvas, { bars }) {
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const most = Math.max(...bars, 1), wide = canvas.width / BARS;
     context.clearRect(0, 0, canvas.width, canvas.height);
-    shown.bars.forEach((many, bar) => {
+    bars.forEach((many, bar) => {
       const share = (bar + 0.5) / BARS, isIn = share >= range[0] - 0.5 / BARS && share <= range[1] + 0.5 / BARS;
       // By its root: a few photos among many thousands can be seen.
       const high = many ? Math.max(4, Math.sqrt(many / most) * (canvas.height - 4)) : 0;
@@ -193,17 +212,17 @@ tessera.colour = (() => {
   }
 
   function drawValues() {
-    const list = tessera.byId("colour-values");
-    list.hidden = !shown || shown.kind !== "values";
-    if (list.hidden) return list.replaceChildren();
-    list.replaceChildren(...shown.order.slice(0, MOST_VALUES).map((value) => {
+    const list = tessera.byId("colour-values"), found = shown;
+    list.hidden = !found || found.kind !== "values";
+    if (!found || found.kind !== "values") return list.replaceChildren();
+    list.replaceChildren(...found.order.slice(0, MOST_VALUES).map((value) => {
       const swatch = tessera.element("span", { class: "swatch" });
-      swatch.style.background = tessera.hex(shown.colourOf[value]);
+      swatch.style.background = tessera.hex(found.colourOf[value]);
       const button = tessera.element(
         "button", { type: "button", "aria-pressed": String(values.has(value)) },
         swatch,
-        tessera.element("span", { class: "text", text: shown.names[value], dir: "auto" }),
-        tessera.element("span", { class: "many", text: tessera.count(shown.many[value]) }),
+        tessera.element("span", { class: "text", text: found.names[value], dir: "auto" }),
+        tessera.element("span", { class: "many", text: tessera.count(found.many[value]) }),
       );
       button.addEventListener("click", () => {
         if (!values.delete(value)) values.add(value);

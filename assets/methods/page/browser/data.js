@@ -2,6 +2,7 @@
 
 /** The data of the page: scripts in data/ that are loaded when they are first needed. */
 tessera.data = (() => {
+  /** @type {Record<string, any>} */
   const ARRAYS = {
     uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array,
     float32: Float32Array, float64: Float64Array,
@@ -54,7 +55,9 @@ tessera.data = (() => {
   /** The part that is there already. @param {string} part */
   const has = (part) => parts.get(part);
   const map = () => parts.get("map");
+  /** @param {number} photo */
   const fileOf = (photo) => Math.floor(photo / map().photosAFile);
+  /** @param {number} photo */
   const placeIn = (photo) => photo % map().photosAFile;
 
   /** Where a photo is in the grid. @param {number} photo @returns {{row: number, column: number}} */

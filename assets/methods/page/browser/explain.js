@@ -3,6 +3,7 @@
 /** What a model looks at in a photo: its maps, blended over the photo by a slider. */
 tessera.explain = (() => {
   const OPACITY = 60; // per cent, at first
+  /** @type {Record<string, string>} */
   const NAMES = { seen: "Seen", hidden: "Hidden", deconvnet: "Deconvnet" };
   /** The photos that were asked for as they are, though they are blurred. @type {Set<number>} */
   const asked = new Set();
@@ -24,7 +25,7 @@ tessera.explain = (() => {
 
   /**
    * @param {HTMLElement} box @param {HTMLElement} frame @param {number} photo
-   * @param {{file: string, model: string, maps: {kind: string, words: string, showsPhoto: boolean}[]}} about
+   * @param {MapsOfPhoto} about
    */
   function fill(box, frame, photo, about) {
     const before = [...frame.childNodes];
@@ -47,7 +48,7 @@ tessera.explain = (() => {
       else frame.replaceChildren(...before);
     }
 
-    /** @param {{kind: string, words: string, showsPhoto: boolean}} found */
+    /** @param {MapOfPhoto} found */
     function showMap(found) {
       const { blurred, clear } = tessera.data.map();
       const isBlurred = blurred.includes(photo), isClear = !isBlurred || asked.has(photo);
@@ -71,7 +72,7 @@ tessera.explain = (() => {
     }
 
     // The dialog goes to other photos by these keys.
-    slider.addEventListener("keydown", (event) => event.stopPropagation());
+    slider.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.stopPropagation());
     box.replaceChildren(
       tessera.element("div", { class: "switch", role: "group", "aria-label": "What the model looks at" }, ...buttons),
       blend,

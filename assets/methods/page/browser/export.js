@@ -11,6 +11,7 @@ tessera.csv = (() => {
   async function tableOf(photos) {
     const map = tessera.data.map(), given = tessera.byId("select-label").value.trim();
     await Promise.all([tessera.data.loadFor("ids", photos), tessera.data.loadFor("names", photos), tessera.data.load("facts")]);
+    /** @param {Uint16Array} values @param {number} photo @param {number} axis */
     const place = (values, photo, axis) => String(map.lowest[axis] + (values[photo] / tessera.data.LARGEST) * map.spread);
     const rows = photos.map((photo) => {
       const score = tessera.data.scoreOf(photo), label = given || tessera.data.labelOf(photo);
@@ -29,6 +30,7 @@ tessera.csv = (() => {
     return [COLUMNS, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n") + "\r\n";
   }
 
+  /** @param {string} text */
   const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
   /** Save the selected photos, from the first cell to the last. */

@@ -11,9 +11,9 @@ tessera.find = (() => {
     words = text.trim();
     tessera.byId("find-text").value = text;
     if (!words) return tessera.state.light("find", null);
-    await Promise.all([tessera.data.loadAll("names"), tessera.data.load("facts")]);
+    const [facts] = await Promise.all([tessera.data.load("facts"), tessera.data.loadAll("names")]);
     if (words !== text.trim()) return;
-    const { photos } = tessera.data.map(), facts = tessera.data.has("facts");
+    const { photos } = tessera.data.map();
     const wanted = words.toLocaleLowerCase().split(/\s+/);
     const folders = facts.folders.map((folder) => folder.toLocaleLowerCase());
     // What all photos have in common tells none of them from others.
@@ -26,6 +26,7 @@ tessera.find = (() => {
     tessera.state.light("find", { lit, words: `match “${words}”`, clear: () => find("") });
   }
 
+  /** @param {string} one @param {string} other */
   function sharedBeginning(one, other) {
     let n = 0;
     while (n < one.length && n < other.length && one[n] === other[n]) n++;
@@ -69,13 +70,13 @@ tessera.find = (() => {
       clearTimeout(wait);
       wait = setTimeout(() => find(input.value), WAIT);
     });
-    tessera.byId("find").addEventListener("submit", async (event) => {
+    tessera.byId("find").addEventListener("submit", async (/** @type {Event} */ event) => {
       event.preventDefault();
       clearTimeout(wait);
       await find(input.value);
       walk(1);
     });
-    input.addEventListener("keydown", (event) => {
+    input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape") { find(""); tessera.byId("map").focus(); }
     });
     tessera.byId("lit-next").addEventListener("click", () => walk(1));

@@ -3,6 +3,7 @@
 /** The keyboard: a cursor that goes from photo to photo, and a key for each thing that one does. */
 tessera.keys = (() => {
   const state = tessera.state;
+  /** The way to the right, and down. @type {Record<string, [number, number]>} */
   const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
   const LEAST = 28; // px, as large as a photo becomes at least when the cursor goes to it
   /** Each key's words, and what it does on the map. @type {Array<[string[], string, () => void]>} */
@@ -20,6 +21,7 @@ tessera.keys = (() => {
     [["l"], "Landmarks on or off", () => tessera.landmarks.toggle()],
     [["Escape"], "Show all photos as they are", leave],
   ];
+  /** @type {Record<string, string>} */
   const SHOWN = { " ": "Space", Escape: "Esc" };
 
   function leave() {
@@ -40,6 +42,7 @@ tessera.keys = (() => {
     tessera.card.loaded(photo).then(() => setTimeout(show, tessera.isCalm() ? 0 : 280));
   }
 
+  /** @param {[number, number]} way */
   function move([right, down]) {
     const { columns, cells } = tessera.data.map();
     const middle = Math.floor(cells.length / 2 + columns / 2) % cells.length;
@@ -47,6 +50,7 @@ tessera.keys = (() => {
     else goTo(tessera.places.next(state.view, state.focus, right, down));
   }
 
+  /** @param {KeyboardEvent} event on the map */
   function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const arrow = ARROWS[event.key], found = KEYS.find(([keys]) => keys.includes(event.key));
@@ -57,8 +61,10 @@ tessera.keys = (() => {
     else if (found) found[2]();
   }
 
+  /** @param {KeyboardEvent} event */
   function anywhere(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) return;
+    const { tagName } = /** @type {Element} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(tagName)) return;
     if (tessera.byId("photo").open || tessera.byId("help").open) return;
     if (event.key === "/") {
       event.preventDefault();
@@ -72,6 +78,7 @@ tessera.keys = (() => {
 
   function help() {
     const list = tessera.element("dl");
+    /** @param {string[]} keys @param {string} words */
     const add = (keys, words) => {
       const shown = keys.flatMap((key, i) => [i ? document.createTextNode(" or ") : null, tessera.element("kbd", { text: SHOWN[key] || key })]);
       list.append(tessera.element("dt", {}, ...shown), tessera.element("dd", { text: words }));

@@ -11,8 +11,8 @@ tessera.landmarks = (() => {
   const PHOTOS_SPEAK = 64; // px of a cell, from which photos need no names
   const NEAR = 5, MARGIN = 6; // px
   const CLICK = 4; // px; what moves further is no click
-  /** What data/landmarks.js holds. @type {any} */
-  let groups = null;
+  /** Set before anything is shown. @type {Groups} */
+  let groups;
   let isOn = true;
   /** @type {Map<number, {button: HTMLElement, width: number, height: number}>} */
   const made = new Map();
@@ -21,6 +21,7 @@ tessera.landmarks = (() => {
   /** @type {HTMLElement} */
   let layer;
 
+  /** @param {number} group @returns {string} */
   const nameOf = (group) => groups.names[group];
 
   /** @param {number} group @returns {string} */
@@ -41,7 +42,7 @@ tessera.landmarks = (() => {
     return { left: places.planeX(x0), top: places.planeY(y0), right: places.planeX(x1), bottom: places.planeY(y1) };
   }
 
-  /** The groups that have landmarks at this zoom, the largest first. @param {any} seen */
+  /** The groups that have landmarks at this zoom, the largest first. @param {Seen} seen */
   function wanted({ cell, width, height }) {
     if (!groups || !isOn || state.lit || cell >= PHOTOS_SPEAK || tessera.marks.isTravelling()) return [];
     const room = (width < PHONE ? ROOM_ON_A_PHONE : ROOM)[state.view], found = [];
@@ -64,6 +65,7 @@ tessera.landmarks = (() => {
       found.push({ group, box });
     }
     // Read in the order in which one sees them.
+    /** @param {{box: Area}} found */
     const line = ({ box }) => Math.round(box.top / 60);
     found.sort((one, other) => line(one) - line(other) || one.box.left - other.box.left);
     show(found.map(({ group }) => group));
@@ -72,7 +74,7 @@ tessera.landmarks = (() => {
     }
   }
 
-  /** The box in px for a landmark; nothing if there is no room. */
+  /** The box in px for a landmark; nothing if there is no room. @param {number} group @param {Seen} seen @param {Area[]} taken */
   function placeFor(group, seen, taken) {
     const { left, top, cell, width, height } = seen, { width: wide, height: high } = landmark(group);
     const photo = (state.view === "grid" ? groups.inGrid : groups.inPlane)[group];
@@ -92,6 +94,7 @@ tessera.landmarks = (() => {
     return null;
   }
 
+  /** @param {Area} one @param {Area} other */
   const overlap = (one, other) =>
     one.left < other.left + other.width + NEAR && other.left < one.left + one.width + NEAR &&
     one.top < other.top + other.height + NEAR && other.top < one.top + one.height + NEAR;
@@ -137,8 +140,8 @@ tessera.landmarks = (() => {
       name ? tessera.element("span", { text: name, dir: "auto" }) : null,
     );
     let pressedAt = [0, 0];
-    button.addEventListener("pointerdown", (event) => { pressedAt = [event.clientX, event.clientY]; });
-    button.addEventListener("click", (event) => {
+    button.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => { pressedAt = [event.clientX, event.clientY]; });
+    button.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       event.stopPropagation();
       const isKey = event.detail === 0;
       if (isKey || Math.hypot(event.clientX - pressedAt[0], event.clientY - pressedAt[1]) < CLICK) goTo(group, isKey);
@@ -159,8 +162,9 @@ tessera.landmarks = (() => {
     state.focusOn(groups.photo[group]);
   }
 
-  /** @param {any} event of the keyboard */
+  /** @param {KeyboardEvent} event */
   function pressed(event) {
+    /** @type {Record<string, number>} */
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     const isOwn = event.key in steps || event.key === "Enter" || event.key === " ";
     if (!isOwn) return;

@@ -29,7 +29,7 @@ tessera.map = (() => {
     });
     leaflet.setMaxBounds(bounds.pad(0.6));
     const Tiles = L.TileLayer.extend({
-      getTileUrl: ({ z, x, y }) => tessera.pictures.tileUrl(z, x, y),
+      getTileUrl: (/** @type {{z: number, x: number, y: number}} */ { z, x, y }) => tessera.pictures.tileUrl(z, x, y),
     });
     new Tiles("", {
       tileSize: data.tile, noWrap: true, minZoom: data.coarsest - 2, maxZoom: data.deepest + CLOSER,
@@ -44,7 +44,7 @@ tessera.map = (() => {
     leaflet.on("move zoom viewreset resize moveend zoomend", () => place());
     leaflet.on("zoomanim", follow);
     leaflet.on("click", clicked);
-    leaflet.on("dblclick", (event) => leaflet.setZoomAround(event.latlng, leaflet.getZoom() + 1));
+    leaflet.on("dblclick", (/** @type {any} */ event) => leaflet.setZoomAround(event.latlng, leaflet.getZoom() + 1));
     container.addEventListener("pointermove", moved);
     container.addEventListener("pointerleave", () => hover(-1));
     for (const what of ["lit", "colour"]) tessera.on(what, drawAnew);
@@ -59,7 +59,7 @@ tessera.map = (() => {
     }).observe(container);
     leaflet.on("dragstart", () => { isWhole = false; });
     leaflet.on("zoomstart", () => { isWhole = false; });
-    leaflet.on("zoomstart zoomend", ({ type }) => container.classList.toggle("zooms", type === "zoomstart"));
+    leaflet.on("zoomstart zoomend", (/** @type {{type: string}} */ { type }) => container.classList.toggle("zooms", type === "zoomstart"));
     tessera.marks.prepare();
     showAll(false);
   }
@@ -126,6 +126,7 @@ tessera.map = (() => {
     };
     if (tessera.isCalm()) return end();
     const begun = performance.now();
+    /** @param {number} now in ms */
     const step = (now) => {
       const share = Math.min(1, Math.max(0, (now - begun) / 1000 / TRAVEL_SECONDS));
       if (share >= 1) return end();
@@ -142,21 +143,24 @@ tessera.map = (() => {
     return places.photoAt(state.view, at.lng, at.lat, 2 ** leaflet.getZoom());
   }
 
+  /** @param {PointerEvent} event */
   function moved(event) {
-    if (event.pointerType === "touch" || event.buttons || event.target.closest(".landmark")) return hover(-1);
+    const target = /** @type {Element} */ (event.target);
+    if (event.pointerType === "touch" || event.buttons || target.closest(".landmark")) return hover(-1);
     hover(photoUnder(event), event);
   }
 
-  /** @param {number} photo or -1 @param {any} [event] of the pointer above it */
-  function hover(photo, event) {
+  /** @param {number} photo or -1 @param {PointerEvent | null} event of the pointer above it */
+  function hover(photo, event = null) {
     if (photo !== state.hover) {
       state.hover = photo;
       redraw();
     }
-    if (photo < 0) tessera.card.hide();
+    if (photo < 0 || !event) tessera.card.hide();
     else tessera.card.showAt(photo, event.clientX, event.clientY);
   }
 
+  /** @param {any} event of Leaflet */
   function clicked(event) {
     if (state.tool !== "move" && !event.originalEvent.shiftKey) return;
     const photo = photoUnder(event.originalEvent);

@@ -20,6 +20,7 @@ tessera.marks = (() => {
   let arePictures = false;
   /** Where photos are on the way, in cells. */
   const between = { x: new Float32Array(map.photos), y: new Float32Array(map.photos) };
+  /** @type {Record<string, string>} */
   let colours = { ground: "", accent: "", surface: "", soft: "" };
 
   /** Prepare what changes with the lit photos, the colours, and light or dark. */
@@ -79,6 +80,7 @@ tessera.marks = (() => {
     else drawGrid(context, seen);
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {Seen} seen */
   function drawGrid(context, { left, top, cell, width, height }) {
     const firstColumn = Math.max(0, Math.floor(-left / cell)), firstRow = Math.max(0, Math.floor(-top / cell));
     const endColumn = Math.min(map.columns, Math.ceil((width - left) / cell));
@@ -92,6 +94,7 @@ tessera.marks = (() => {
     context.fillRect(0, top, Math.max(0, left), bottom - top);
     context.fillRect(right, top, Math.max(0, width - right), bottom - top);
     if (across <= 0 || down <= 0) return;
+    /** @type {[number, number, number, number, number, number, number, number]} */
     const box = [firstColumn, firstRow, across, down, left + firstColumn * cell, top + firstRow * cell, across * cell, down * cell];
     context.imageSmoothingEnabled = false;
     if (state.colours && cell < BARS_FROM) {
@@ -109,10 +112,12 @@ tessera.marks = (() => {
       for (let column = firstColumn; column <= endColumn; column++) context.fillRect(left + column * cell - gap / 2, top, gap, map.rows * cell);
       for (let row = firstRow; row <= endRow; row++) context.fillRect(left, top + row * cell - gap / 2, map.columns * cell, gap);
     }
+    /** @param {number} photo */
     const isSeen = (photo) => {
       const { row, column } = tessera.data.cellOf(photo);
       return column >= firstColumn && column < endColumn && row >= firstRow && row < endRow;
     };
+    /** @param {number} photo @returns {[number, number, number]} */
     const boxOf = (photo) => {
       const { row, column } = tessera.data.cellOf(photo);
       return [left + column * cell, top + row * cell, cell];
@@ -172,6 +177,7 @@ tessera.marks = (() => {
   function paint(context, seen, xs, ys, size) {
     const { left, top, cell, width, height } = seen, boxOf = boxesOf(seen, xs, ys, size);
     const [firstX, firstY] = [-size / 2 - left, -size / 2 - top], [lastX, lastY] = [width + firstX + size, height + firstY + size];
+    /** @param {number} photo */
     const isSeen = (photo) => xs[photo] * cell > firstX && xs[photo] * cell < lastX && ys[photo] * cell > firstY && ys[photo] * cell < lastY;
     /** @type {number[]} */
     const drawn = [];
@@ -196,6 +202,7 @@ tessera.marks = (() => {
     for (const photo of state.selected) if (isSeen(photo)) drawSelected(context, ...boxOf(photo));
   }
 
+  /** Its colour, below it. @param {CanvasRenderingContext2D} context @param {number} photo @param {number} x @param {number} y @param {number} size in px */
   function drawBar(context, photo, x, y, size) {
     const colour = colourOf(photo);
     if (colour < 0 || fadingOf(photo) > 0.5) return;
@@ -204,6 +211,7 @@ tessera.marks = (() => {
     context.fillRect(x, y + size - height, size, height);
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size in px */
   function drawSelected(context, x, y, size) {
     if (size < 10) {
       context.fillStyle = colours.accent;
@@ -226,12 +234,14 @@ tessera.marks = (() => {
     context.stroke();
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size in px */
   function drawCursor(context, x, y, size) {
     const grown = Math.max(size, 10), shift = (grown - size) / 2;
     drawRing(context, x - shift - 3, y - shift - 3, grown + 6, colours.surface, 3);
     drawRing(context, x - shift - 6, y - shift - 6, grown + 12, colours.accent, 3);
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size @param {string} colour @param {number} width in px */
   function drawRing(context, x, y, size, colour, width) {
     context.strokeStyle = colour;
     context.lineWidth = width;

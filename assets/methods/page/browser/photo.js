@@ -20,6 +20,7 @@ tessera.photo = (() => {
     fill(photo, similar, tessera.data.uriOf(photo));
   }
 
+  /** @param {number} photo @param {number[]} similar the nearest first @param {string} uri or nothing, before it is known */
   function fill(photo, similar, uri) {
     const list = tessera.element("ul", { class: "photos", "aria-label": "The most similar photos" });
     tessera.pictures.fill(list, similar, SMALL);
@@ -52,8 +53,10 @@ tessera.photo = (() => {
     end.focus({ preventScroll: true });
   }
 
+  /** @param {number} photo @param {string} uri */
   function factList(photo, uri) {
     const map = tessera.data.map(), facts = tessera.data.has("facts"), list = tessera.element("dl");
+    /** @param {string} name @param {string} text */
     const add = (name, text) => {
       if (text) list.append(tessera.element("dt", { text: name }), tessera.element("dd", { text, dir: "auto" }));
     };
@@ -63,7 +66,7 @@ tessera.photo = (() => {
     if (facts) {
       add("Size", tessera.card.sizeInWords(photo));
       if (!Number.isNaN(facts.taken[photo])) add("Taken", tessera.date(facts.taken[photo]));
-      add("Copies", (facts.copies[photo] || []).filter((one) => one !== uri).join("\n"));
+      add("Copies", (facts.copies[photo] || []).filter((/** @type {string} */ one) => one !== uri).join("\n"));
       if (facts.groups[photo]) {
         let others = -1;
         for (const group of facts.groups) if (group === facts.groups[photo]) others++;
@@ -76,7 +79,7 @@ tessera.photo = (() => {
     return list;
   }
 
-  /** The photo's file where the page may read it, else its tile. */
+  /** The photo's file where the page may read it, else its tile. @param {number} photo @param {string} uri */
   function pictureOf(photo, uri) {
     const frame = tessera.element("div", { class: "shown" });
     const { blurred, clear } = tessera.data.map();
@@ -87,13 +90,14 @@ tessera.photo = (() => {
     return column;
   }
 
+  /** @param {HTMLElement} frame @param {number} photo @param {string} uri */
   async function showClear(frame, photo, uri) {
     tessera.explain.allow(photo);
     await tessera.data.loadFor("ids", [photo]);
     replaceBy(frame, photo, [addressOf(uri), tessera.data.versioned(`clear/${tessera.data.idOf(photo)}.jpg`)]);
   }
 
-  /** Show the first of these addresses that is an image. */
+  /** Show the first of these addresses that is an image. @param {HTMLElement} frame @param {number} photo @param {string[]} addresses */
   function replaceBy(frame, photo, addresses) {
     const [address, ...others] = addresses.filter(Boolean);
     if (!address) return;
@@ -129,8 +133,8 @@ tessera.photo = (() => {
       tessera.emit("photo");
       tessera.byId("map").focus({ preventScroll: true });
     });
-    dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
-    dialog.addEventListener("keydown", (event) => {
+    dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => { if (event.target === dialog) close(); });
+    dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "ArrowRight") step(1);
       if (event.key === "ArrowLeft") step(-1);
     });

@@ -37,6 +37,7 @@ tessera.places = (() => {
   /** How large a photo is drawn. @param {string} view @param {number} cell in px @returns {number} px */
   const size = (view, cell) => (view === "grid" ? cell : PLANE_SIZE * cell ** PLANE_POWER);
 
+  /** @param {number} x @param {number} y in cells */
   const bucketOf = (x, y) => Math.floor(y) * map.columns + Math.floor(x);
 
   function inBuckets() {

@@ -11,14 +11,16 @@ tessera.select = (() => {
   /** @type {SVGPolygonElement | null} */
   let outline = null;
 
+  /** @param {PointerEvent} event */
   function begin(event) {
     if (state.tool === "move" || event.button !== 0) return;
     event.preventDefault();
-    event.target.setPointerCapture(event.pointerId);
+    /** @type {Element} */ (event.target).setPointerCapture(event.pointerId);
     corners = [inMap(event)];
     tessera.card.hide();
   }
 
+  /** @param {PointerEvent} event */
   function draw(event) {
     if (!corners.length) return;
     const at = inMap(event), last = corners[corners.length - 1];
@@ -27,6 +29,7 @@ tessera.select = (() => {
     drawOutline();
   }
 
+  /** @param {PointerEvent} event */
   function end(event) {
     if (!corners.length) return;
     const polygon = asPolygon(), isArea = polygon.length > 2 && [0, 1].some((axis) => extent(polygon, axis) > SMALLEST);
@@ -43,6 +46,7 @@ tessera.select = (() => {
     }
   }
 
+  /** @param {PointerEvent} event @returns {number[]} */
   function inMap(event) {
     const frame = tessera.byId("map").getBoundingClientRect();
     return [event.clientX - frame.left, event.clientY - frame.top];
@@ -60,6 +64,7 @@ tessera.select = (() => {
     return [values.reduce((one, other) => Math.min(one, other)), values.reduce((one, other) => Math.max(one, other))];
   }
 
+  /** @param {number[][]} polygon @param {number} axis */
   function extent(polygon, axis) {
     const [low, high] = endsOf(polygon, axis);
     return high - low;
@@ -78,6 +83,7 @@ tessera.select = (() => {
     return found;
   }
 
+  /** @param {number[][]} polygon @param {number} x @param {number} y */
   function isInside(polygon, x, y) {
     let inside = false;
     for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {

@@ -33,7 +33,7 @@ tessera.similar = (() => {
     return found.map((product, other) => product / (own * all[other] || 1));
   }
 
-  /** For each code, the sum of what its bytes stand for. */
+  /** For each code, the sum of what its bytes stand for. @param {Uint8Array} codes @param {Float32Array} table @param {number} bytes of a code */
   function sums(codes, table, bytes) {
     const found = new Float32Array(codes.length / bytes);
     for (let photo = 0, at = 0; photo < found.length; photo++) {

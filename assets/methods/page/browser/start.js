@@ -17,12 +17,14 @@
       tessera.showChosen("views", "view", state.view);
       tessera.say(state.view === "grid" ? "Grid: each photo has a cell" : "Plane: near photos look alike");
     });
+    /** @type {Record<string, () => void>} */
     const zooms = { in: () => tessera.map.zoomBy(1), out: () => tessera.map.zoomBy(-1), all: () => tessera.map.showAll() };
     for (const button of tessera.byId("zoom").querySelectorAll("[data-zoom]")) button.addEventListener("click", zooms[button.dataset.zoom]);
   }
 
   function startPanel() {
     const button = tessera.byId("panel-button"), panel = tessera.byId("panel");
+    /** @param {boolean} isShown */
     const show = (isShown) => {
       panel.hidden = !isShown;
       button.setAttribute("aria-expanded", String(isShown));

@@ -50,7 +50,11 @@ def changed_folder(album, page_folder, tmp_path_factory) -> Path:
     rows = [("came", ids[3]), ("came", ids[5]), ("moved", ids[8]), ("went", "f" * 64)]
     newest = pd.DataFrame(rows, columns=["change", "image_id"]).assign(uri="/<b>gone</b>.png")
     before = newest.head(1).assign(image_id=ids[7])
-    maps = [MapChanges(4, "2026-11-26", before), MapChanges(5, "2026-11-27", newest)]
+    maps = [
+        MapChanges(3, "2026-11-25", newest.head(0), "The map was made anew: <b>why</b>."),
+        MapChanges(4, "2026-11-26", before),
+        MapChanges(5, "2026-11-27", newest),
+    ]
     folder = tmp_path_factory.mktemp("changed") / "page"
     copy_page(page_folder, folder)
     write_page(folder, replace(album.contents, changes=maps), album.load)
@@ -427,6 +431,10 @@ def test_what_is_new_is_told_map_by_map(open_page, changed_folder):
     wait(other, "tessera.state.lit")
     assert lit(other) == [7]
     page.get_by_role("button", name="Show all").click()
+    assert lit(page) is None
+    # Where all have other places, none is lit, and nothing fades.
+    page.get_by_role("button", name="Map 3, 2026-11-25 The map was made anew: <b>why</b>.").click()
+    wait(page, "location.hash.includes('changes=3')")
     assert lit(page) is None
     page.get_by_label("Colour and filter").select_option("New and moved photos")
     page.get_by_role("button", name="moved since the map before 1").click()

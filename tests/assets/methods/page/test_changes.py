@@ -17,6 +17,7 @@ def test_changes_name_photos_by_their_places_and_what_is_gone_by_its_file():
     assert newest == {
         "number": 2,
         "madeAt": "",
+        "anew": "",
         "many": {"came": 1, "went": 1, "moved": 1},
         "came": [0],
         "moved": [1],
@@ -26,8 +27,10 @@ def test_changes_name_photos_by_their_places_and_what_is_gone_by_its_file():
 
 
 def test_a_map_without_changes_is_among_them():
-    (only,) = changes_fields([MapChanges(7, "today", changes())], pd.Series(["a"]))["maps"]
+    anew = MapChanges(7, "today", changes(), "It was \x07 made anew.")
+    (only,) = changes_fields([anew], pd.Series(["a"]))["maps"]
     assert only["many"] == {"came": 0, "went": 0, "moved": 0}
+    assert only["anew"] == r"It was \x07 made anew."
 
 
 def test_what_is_gone_is_shown_without_secrets_and_without_control_characters():
