@@ -1,13 +1,16 @@
 """The photos that are most like each one, and codes from which a page tells how like others are.
 
 The codes are those of a product quantisation (Jégou, Douze and Schmid, "Product quantization for
-nearest neighbor search", IEEE TPAMI 33(1), 2011) of the vectors' strongest directions.
+nearest neighbor search", IEEE TPAMI 33(1), 2011) of the vectors' strongest directions, each of
+whose parts is quantised in stages (Chen, Guan and Wang, "Approximate nearest neighbor search by
+residual vector quantization", Sensors 10(12), 2010): each stage has what is left by the one before.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -18,12 +21,17 @@ N_NEIGHBOURS = 10
 CODE_BYTES = 32
 
 # Raise it whenever other neighbours or codes are found for the same vectors.
-_VERSION = 1
-# A code has 32 bytes, each for six directions. With fewer directions more of the vectors is lost,
-# with more of them the bytes are too few.
-_DIRECTIONS = 6 * CODE_BYTES
+_VERSION = 2
+# A code has 32 bytes: four stages for each of eight parts of 24 directions. With fewer directions
+# more of the vectors is lost, with more of them the bytes are too few. More stages find a little
+# more, and their levels take more room than the codes of thousands of photos.
+_STAGES = 4
+_PARTS = CODE_BYTES // _STAGES
+_DIRECTIONS = 24 * _PARTS
 _LEVELS = 256
 _SAMPLES_A_LEVEL = 64
+_MOST_SAMPLES = 2 * _SAMPLES_A_LEVEL * _LEVELS
+_STEPS = 127  # of a level's coordinates, to each side
 _BLOCK_ROWS = 2048
 # More vectors are first compared by these directions alone, and so many of the nearest as they are.
 _COMPARED_EXACTLY = 8192
@@ -39,14 +47,17 @@ _QUERIES, _QUERIES_AT_ONCE = 500, 50  # by which the recall is estimated
 class Codes:
     """Codes of n vectors, uint8 (n, 32), and what their bytes stand for.
 
-    ``levels``, float32 (32, 256, 6), has for each byte of a code and each of its values the part of
-    the vector that it stands for: the sum of products of these parts is near the product of the
-    vectors. ``recall`` is the share of the ten nearest vectors that are among the ten nearest by
-    the codes, over ``_QUERIES`` of the vectors.
+    The bytes of a code are those of its parts, and in them those of their ``stages``. ``levels``,
+    int8 (32, 256, d), times ``steps``, float32 (32,), has for each byte and each of its values what
+    it stands for: added up over the stages, that is a part of a vector whose products with others
+    are near those of the vectors. ``recall`` is the share of the ten nearest vectors that are among
+    the ten nearest by the codes, over ``_QUERIES`` of the vectors.
     """
 
     codes: NDArray[np.uint8]
-    levels: NDArray[np.float32]
+    levels: NDArray[np.int8]
+    steps: NDArray[np.float32]
+    stages: int
     recall: float
 
 
@@ -64,21 +75,43 @@ def encode_vectors(vectors: NDArray[np.float32]) -> Codes:
     parts = _strongest(vectors, _DIRECTIONS)
     padded = np.zeros((len(parts), _DIRECTIONS), np.float32)
     padded[:, : parts.shape[1]] = parts
-    # Each byte gets strong and weak directions: a strong one in each of its six groups.
-    order = np.arange(_DIRECTIONS).reshape(-1, CODE_BYTES).T.ravel()
+    # Each part gets strong and weak directions.
+    order = np.arange(_DIRECTIONS).reshape(-1, _PARTS).T.ravel()
     padded = np.ascontiguousarray(padded[:, order])
-    quantizer = faiss.ProductQuantizer(_DIRECTIONS, CODE_BYTES, 8)
-    quantizer.cp.min_points_per_centroid = 1
-    quantizer.cp.max_points_per_centroid = _SAMPLES_A_LEVEL
     # The types that faiss comes with do not know what Python adds to its classes.
-    decode: Any = quantizer.decode
+    quantizer: Any = faiss.ProductResidualQuantizer(_DIRECTIONS, _PARTS, _STAGES, 8)
+    for part in range(_PARTS):
+        of_part: Any = faiss.downcast_AdditiveQuantizer(quantizer.subquantizer(part))
+        of_part.train_type = of_part.Train_default
+        # Wider beams take long, and find less.
+        of_part.max_beam_size = 1
+        of_part.cp.min_points_per_centroid = 1
+        of_part.cp.max_points_per_centroid = _SAMPLES_A_LEVEL
     with _one_thread():
-        # It wants as many vectors as a byte has values.
-        quantizer.train(np.resize(padded, (max(len(padded), _LEVELS), _DIRECTIONS)))
+        quantizer.train(_some(padded, _LEVELS, _MOST_SAMPLES))
         codes = quantizer.compute_codes(padded)
-        levels = faiss.vector_to_array(quantizer.centroids)
-        recall = _recall(vectors, decode(codes))
-    return Codes(codes, levels.reshape(CODE_BYTES, _LEVELS, -1).astype(np.float32), recall)
+        exact = faiss.vector_to_array(quantizer.codebooks).reshape(CODE_BYTES, -1)
+        steps = np.maximum(np.abs(exact).max(axis=1), np.finfo(np.float32).tiny) / _STEPS
+        rounded = np.rint(exact / steps[:, np.newaxis]).reshape(CODE_BYTES, _LEVELS, -1)
+        found = Codes(codes, rounded.astype(np.int8), steps.astype(np.float32), _STAGES, 0)
+        return replace(found, recall=_recall(vectors, decoded(found)))
+
+
+def decoded(found: Codes) -> NDArray[np.float32]:
+    """Return the vectors, (n, d) float32, that codes stand for, as a page computes them."""
+    levels = found.levels * found.steps[:, np.newaxis, np.newaxis]
+    parts = [
+        sum(levels[byte][found.codes[:, byte]] for byte in range(first, first + found.stages))
+        for first in range(0, CODE_BYTES, found.stages)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _some(vectors: NDArray[np.float32], least: int, most: int) -> NDArray[np.float32]:
+    """Return some of the vectors, evenly chosen, or repeat them if they are fewer than wanted."""
+    if len(vectors) < least:
+        return np.resize(vectors, (least, vectors.shape[1]))
+    return np.ascontiguousarray(vectors[:: ceil(len(vectors) / most)])
 
 
 def nearest_photos(vectors: NDArray[np.float32], most: int) -> NDArray[np.int64]:
@@ -185,17 +218,17 @@ def _strongest(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
         return np.concatenate([(block @ directions).astype(np.float32) for block in blocks])
 
 
-def _recall(vectors: NDArray[np.float32], decoded: NDArray[np.float32]) -> float:
+def _recall(vectors: NDArray[np.float32], estimated: NDArray[np.float32]) -> float:
     most = min(N_NEIGHBOURS, len(vectors) - 1)
     chosen = np.random.default_rng(0).permutation(len(vectors))[:_QUERIES]
-    lengths = np.linalg.norm(decoded, axis=1, keepdims=True)
-    decoded = decoded / np.maximum(lengths, np.finfo(np.float32).tiny)
+    lengths = np.linalg.norm(estimated, axis=1, keepdims=True)
+    estimated = estimated / np.maximum(lengths, np.finfo(np.float32).tiny)
     shared = []
     # A few at a time: their products with 100,000 vectors take a gigabyte.
     for begin in range(0, len(chosen), _QUERIES_AT_ONCE):
         some = chosen[begin : begin + _QUERIES_AT_ONCE]
         found = []
-        for places in (vectors, decoded):
+        for places in (vectors, estimated):
             cosines = places[some] @ places.T
             cosines[np.arange(len(some)), some] = -np.inf
             found.append(np.argpartition(-cosines, most - 1, axis=1)[:, :most])

@@ -13,7 +13,7 @@ import numpy as np
 
 # The types of columns that a browser has arrays for.
 _TYPES = {
-    "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "int32": "int32",
+    "int8": "int8", "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "int32": "int32",
     "float32": "float32", "float64": "float64",
 }  # fmt: skip
 

@@ -110,10 +110,12 @@ interface MapChanges {
   went: string[];
 }
 
-/** The fields of data/codes.js. */
+/** The fields of data/codes.js; likeness.py says what they are. */
 interface Codes {
   codes: Uint8Array;
-  levels: Float32Array;
+  levels: Int8Array;
+  steps: Float32Array;
+  stages: number;
 }
 
 /** The fields of data/landmarks.js. */

@@ -4,7 +4,7 @@
 tessera.data = (() => {
   /** @type {Record<string, any>} */
   const ARRAYS = {
-    uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array,
+    int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array,
     float32: Float32Array, float64: Float64Array,
   };
   /** The largest number in the columns of points and scores. */

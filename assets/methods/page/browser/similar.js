@@ -3,6 +3,7 @@
 /** Shade all photos by their likeness to one, from codes of 32 bytes a photo. */
 tessera.similar = (() => {
   const MOST_LIT = 40;
+  const VALUES = 256; // of a byte
   let chosen = -1;
   /** The length of each vector as its code has it. @type {Float32Array | null} */
   let lengths = null;
@@ -12,34 +13,51 @@ tessera.similar = (() => {
    * @param {number} photo @returns {Promise<Float32Array>}
    */
   async function cosinesWith(photo) {
-    const { photos } = tessera.data.map();
-    const { codes, levels } = await tessera.data.load("codes");
-    const bytes = codes.length / photos, part = levels.length / bytes / 256;
-    if (!lengths) {
-      const squares = new Float32Array(bytes * 256);
-      for (let at = 0; at < levels.length; at++) squares[Math.floor(at / part)] += levels[at] ** 2;
-      lengths = sums(codes, squares, bytes).map(Math.sqrt);
-    }
-    const all = lengths;
-    const products = new Float32Array(bytes * 256);
-    for (let byte = 0; byte < bytes; byte++) {
-      const own = (byte * 256 + codes[photo * bytes + byte]) * part;
-      for (let value = 0; value < 256; value++) {
-        const other = (byte * 256 + value) * part;
-        for (let i = 0; i < part; i++) products[byte * 256 + value] += levels[own + i] * levels[other + i];
-      }
-    }
-    const found = sums(codes, products, bytes), own = all[photo];
-    return found.map((product, other) => product / (own * all[other] || 1));
+    const found = await tessera.data.load("codes");
+    if (!lengths) lengths = lengthsOf(found);
+    const all = lengths, own = all[photo], products = productsWith(found, vectorOf(found, photo));
+    return products.map((product, other) => product / (own * all[other] || 1));
   }
 
-  /** For each code, the sum of what its bytes stand for. @param {Uint8Array} codes @param {Float32Array} table @param {number} bytes of a code */
-  function sums(codes, table, bytes) {
-    const found = new Float32Array(codes.length / bytes);
-    for (let photo = 0, at = 0; photo < found.length; photo++) {
-      for (let byte = 0; byte < bytes; byte++, at++) found[photo] += table[byte * 256 + codes[at]];
+  /** @param {Codes} found @returns {number} the numbers in a level */
+  const widthOf = ({ levels, steps }) => levels.length / steps.length / VALUES;
+
+  /** The vector that a code stands for. @param {Codes} found @param {number} photo @param {Float32Array} [vector] to be filled */
+  function vectorOf(found, photo, vector = new Float32Array((found.steps.length / found.stages) * widthOf(found))) {
+    const { codes, levels, steps, stages } = found, bytes = steps.length, width = widthOf(found);
+    vector.fill(0);
+    for (let byte = 0; byte < bytes; byte++) {
+      const level = (byte * VALUES + codes[photo * bytes + byte]) * width, begin = Math.floor(byte / stages) * width;
+      for (let i = 0; i < width; i++) vector[begin + i] += levels[level + i] * steps[byte];
     }
-    return found;
+    return vector;
+  }
+
+  /** @param {Codes} found */
+  function lengthsOf(found) {
+    const all = new Float32Array(found.codes.length / found.steps.length), vector = vectorOf(found, 0);
+    for (let photo = 0; photo < all.length; photo++) {
+      vectorOf(found, photo, vector);
+      let square = 0;
+      for (let i = 0; i < vector.length; i++) square += vector[i] ** 2;
+      all[photo] = Math.sqrt(square);
+    }
+    return all;
+  }
+
+  /** The products of a vector with those of all photos. @param {Codes} found @param {Float32Array} vector */
+  function productsWith(found, vector) {
+    const { codes, levels, steps, stages } = found, bytes = steps.length, width = widthOf(found);
+    const table = new Float32Array(bytes * VALUES);
+    for (let at = 0; at < table.length; at++) {
+      const byte = Math.floor(at / VALUES), begin = Math.floor(byte / stages) * width;
+      for (let i = 0; i < width; i++) table[at] += vector[begin + i] * levels[at * width + i] * steps[byte];
+    }
+    const products = new Float32Array(codes.length / bytes);
+    for (let photo = 0, at = 0; photo < products.length; photo++) {
+      for (let byte = 0; byte < bytes; byte++, at++) products[photo] += table[byte * VALUES + codes[at]];
+    }
+    return products;
   }
 
   /** Light the photos that are most like one, and shade the others. @param {number} photo */
