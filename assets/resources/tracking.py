@@ -294,6 +294,10 @@ class TrackedRun:
         """Tag the run, such as with the version of the model that answered."""
         self._log_batch(self._run_id, tags=tags)
 
+    def describe(self, markdown: str) -> None:
+        """Describe this run, which MLflow's UI shows above its tables."""
+        self._log_batch(self._run_id, tags={"mlflow.note.content": markdown})
+
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
         self._log_batch(self._run_id, metrics=metrics, step=step)

@@ -65,9 +65,23 @@ def refresh_page(
         log.context.log.warning(f"The page of {name} stays as it was: {shown(str(error))}")
         return None
     log.metrics({f"page_{part}": metric for part, metric in page.items()})
-    log.run.tags({"page": str(folder / INDEX)})
+    index = folder.absolute() / INDEX
+    log.run.tags({"page": index.as_uri()})
+    log.run.describe(_way_to(name, index, is_kept))
     log.context.add_output_metadata({"page": dg.MetadataValue.path(str(folder / INDEX))})
     return page
+
+
+def _way_to(name: str, index: Path, is_kept: bool) -> str:
+    """Return how one comes to a page from MLflow's, as Markdown.
+
+    It has no link: a browser follows none from a web page to a file.
+    """
+    command = "" if is_kept else f"run `tessera view {name}`, or "
+    return (
+        f"The map as a page: {command}copy this address into a browser on the machine that has the "
+        f"home: `{index.as_uri()}`"
+    )
 
 
 def write_map_page(

@@ -161,6 +161,12 @@ def test_a_run_started_in_the_ui_shows_its_mosaic_there_and_in_mlflow(
     assert picture.evaluate("picture => picture.naturalWidth") > 100
     _photograph(page, "mosaic_in_mlflow")
 
+    page.goto(f"{dev.mlflow}/#/experiments/1/runs/{child}")
+    page.get_by_text(f"tessera view {BIRDS}").wait_for()
+    address = page.locator("code", has_text="file:///").first.inner_text()
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", state="attached")
+
 
 def _child_of_mosaic(home: Path, run_id: str) -> str:
     tracking = Tracking(home=str(home))

@@ -438,9 +438,8 @@ def test_help_names_every_command(tessera):
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_selection_from_the_page_is_mapped_by_itself(tessera, photo_folder, tmp_path):
-    ran = tessera(
-        "map", photo_folder(9), "--out", tmp_path / "all", "--name", "all", "--tile", "20"
-    )
+    folder = photo_folder(9)
+    ran = tessera("map", folder, "--out", tmp_path / "all", "--name", "all", "--tile", "20")
     assert ran.code == 0, ran.err
     before = {path: path.read_bytes() for path in (tmp_path / "all").rglob("*") if path.is_file()}
     selection = tmp_path / "three of them.csv"
@@ -448,14 +447,20 @@ def test_a_selection_from_the_page_is_mapped_by_itself(tessera, photo_folder, tm
         page = browser.new_page()
         page.goto((tmp_path / "all" / "page" / "index.html").as_uri())
         page.wait_for_selector("html[data-ready]", state="attached")
-        page.evaluate("tessera.state.select([1, 4, 7])")
-        page.get_by_label("Label of the selected photos").fill("wrong")
-        page.get_by_label("Name of the selection").fill("three of them")
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save CSV").click()
-        download.value.save_as(selection)
+
+        def save(photos: list[int], label: str, path: Path) -> None:
+            page.evaluate("photos => tessera.state.select(photos)", photos)
+            page.get_by_label("Label of the selected photos").fill(label)
+            page.get_by_label("Name of the selection").fill(path.stem)
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Save CSV").click()
+            download.value.save_as(path)
+
+        save([1, 4, 7], "nsfw", selection)
+        save([0, 2, 3, 5, 6, 8], "sfw", tmp_path / "others.csv")
     chosen = read_selection(str(selection)).labels
-    assert set(chosen.values()) == {"wrong"}
+    assert set(chosen.values()) == {"nsfw"}
+    _check_labels_count(tessera, folder, [selection, tmp_path / "others.csv"], tmp_path)
     selection.write_text(f"{selection.read_text()}{'f' * 64},/gone.png,,,,,,\n")
 
     ran = tessera("map", "--only", selection, "--out", tmp_path / "some")
@@ -485,3 +490,26 @@ def test_a_selection_from_the_page_is_mapped_by_itself(tessera, photo_folder, tm
     selection.write_text(f"image_id\n{'e' * 64}\n")
     ran = tessera("map", "--only", selection)
     assert "No collection that was mapped has a photo of the selection" in ran.err
+
+
+def _check_labels_count(tessera, folder: Path, selections: list[Path], tmp_path: Path) -> None:
+    """Evaluate and train with labels of selections: the folder itself has none."""
+    options = [part for selection in selections for part in ("--labels", selection)]
+    ran = tessera("evaluate", folder, *options, "--split", "all", "--out", tmp_path / "judged")
+    assert ran.code == 0, ran.err
+    assert "9 images, 3 of them nsfw" in ran.out
+    assert "Labels from selections: 9 photos, 9 of them had another or none." in ran.out
+    scores = pd.read_csv(tmp_path / "judged" / "scores.csv")
+    chosen = read_selection(str(selections[0])).labels
+    assert set(scores[scores.label == "nsfw"].image_id) == {*chosen}
+    # A later selection counts: then nothing is left of one class.
+    (tmp_path / "all sfw.csv").write_text(selections[0].read_text().replace(",nsfw,", ",sfw,"))
+    for command in ("train", "evaluate"):
+        out = ("--out", tmp_path / "judged") if command == "evaluate" else ()
+        ran = tessera(command, folder, *options, "--labels", tmp_path / "all sfw.csv", *out)
+        assert ran.code == 2
+        assert "Nothing has the label nsfw" in ran.err
+    # So few are enough to see that their labels count, and too few to train with.
+    ran = tessera("train", folder, *options)
+    assert ran.code == 2
+    assert "The labelled set has 3 images of the class nsfw" in ran.err

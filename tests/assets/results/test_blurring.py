@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from assets.config import MosaicConfig
-from assets.io_managers import FolderIOManager
+from assets.io_managers import FolderIOManager, save
 from assets.methods.common.errors import UserError
+from assets.methods.common.files import write_whole
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.photos import Photos
 from assets.results.blurring import (
@@ -20,6 +21,7 @@ from assets.results.blurring import (
 )
 from assets.values import NsfwScores
 
+GENERATION = "0123456789abcdef" * 2
 SCORES = NsfwScores(
     pd.DataFrame({"image_id": ["a", "b", "c"], "score": [0.2, 0.7, 0.9]}), "", "nsfw", "", 0
 )
@@ -62,6 +64,27 @@ def test_the_limit_is_that_of_the_collection(photos, tmp_path):
     CollectionRegistry(tmp_path).add(Collection("strict", str(tmp_path), settings))
     assert blurred_photos(photos, "strict", scores=SCORES) == {"b", "c"}
     assert blurred_photos(photos, "album", MosaicConfig(blur_above=0.1), SCORES) == {*"abc"}
+
+
+def test_a_map_of_a_selection_is_blurred_by_the_scores_of_its_origin(photos, tmp_path):
+    def score(name: str, **scores: float) -> None:
+        table = pd.DataFrame({"image_id": scores.keys(), "score": scores.values()})
+        folder = tmp_path / "outputs" / "nsfw_scores" / name
+        save(NsfwScores(table, "", "nsfw", "", 0), folder / GENERATION)
+        write_whole(folder / "current", GENERATION.encode())
+
+    settings = {"mosaic": {"scores_of": "album"}}
+    CollectionRegistry(tmp_path).add(Collection("some", str(tmp_path), settings))
+    assert blurred_photos(photos, "some") == frozenset()
+    score("album", a=0.9, b=0.1)
+    assert blurred_photos(photos, "some") == {"a"}
+    assert blurred_photos(photos, "some", MosaicConfig()) == frozenset()
+    # Its own scores count before those of its origin.
+    score("some", a=0.1, b=0.9)
+    assert blurred_photos(photos, "some") == {"b"}
+    (tmp_path / "outputs" / "nsfw_scores" / "some" / GENERATION / "table.parquet").write_bytes(b"")
+    with pytest.raises(UserError):
+        blurred_photos(photos, "some")
 
 
 def test_without_scores_nothing_is_blurred_and_where_they_are_damaged_all_is(photos, monkeypatch):

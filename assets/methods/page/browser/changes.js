@@ -66,8 +66,8 @@ tessera.changes = (() => {
   }
 
   tessera.whenReady(() => {
-    tessera.byId("changes").hidden = !map.changes;
     if (map.changes) list();
+    else tessera.byId("changes-text").textContent = "No earlier map is known to this page. Once the collection is mapped again, what came, went and moved is listed here.";
   });
   return { show, codes, chosen: () => chosen };
 })();

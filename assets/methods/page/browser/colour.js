@@ -149,7 +149,7 @@ tessera.colour = (() => {
   /** @param {boolean} isAll whether no part is chosen */
   function describe(isAll) {
     const text = tessera.byId("colour-text");
-    if (!shown) text.textContent = map.scores ? "" : `No scores yet: “tessera score” with “--name ${map.title}” gives the photos some, and “tessera view” shows them here.`;
+    if (!shown) text.textContent = map.scores ? "" : `No scores yet. “tessera check ${map.title} --run” scores the photos and examines the highest, and “tessera view ${map.title}” shows it here.`;
     else if (shown.kind === "values" && shown.isEmpty) text.textContent = "No photo here is nearly the same as another, or is there twice.";
     else if (shown.kind === "values") text.textContent = isAll ? "Choose one or more to light them alone." : "";
     else if (shown.known < map.photos) text.textContent = `Known of ${tessera.count(shown.known)} of ${tessera.count(map.photos)} photos.`;

@@ -49,7 +49,8 @@ tessera.find = (() => {
     const because = tessera.state.litBecause().map((reason) => reason.words).join(" and ");
     tessera.byId("lit-title").textContent = tessera.counted(walk.length, "photo", "photos");
     const more = walk.length > MOST_SHOWN ? ` The first ${MOST_SHOWN} are here.` : "";
-    tessera.byId("lit-text").textContent = walk.length ? `${walk.length === 1 ? "It" : "They"} ${because}.${more}` : `None ${because}.`;
+    const hint = words ? " Names, folders and labels are looked through; for scores, copies and dates choose a colour below." : "";
+    tessera.byId("lit-text").textContent = walk.length ? `${walk.length === 1 ? "It" : "They"} ${because}.${more}` : `None ${because}.${hint}`;
     tessera.pictures.fill(tessera.byId("lit-photos"), walk.slice(0, MOST_SHOWN), SIDE);
     for (const name of ["lit-previous", "lit-next", "lit-save"]) tessera.byId(name).disabled = !walk.length;
     tessera.say(`${tessera.counted(walk.length, "photo", "photos")} ${because}`);

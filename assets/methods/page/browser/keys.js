@@ -76,7 +76,24 @@ tessera.keys = (() => {
     if (!isOwn) pressed(event);
   }
 
-  function help() {
+  /** What one may want, and where it is. @returns {[string, string][]} */
+  function answers() {
+    const { title, scores, explained } = tessera.data.map();
+    const why = explained.length
+      ? "Open one whose maps there are: Seen, Hidden and Deconvnet lie over it."
+      : `“tessera check ${title} --run” makes maps of what the model looks at, for the highest scores.`;
+    return [
+      ["Find photos", "Type words of their names, folders or labels above."],
+      ["See copies", "Colour by “Nearly the same, copies”."],
+      ["See the highest scores", scores ? "Colour by “Score”, and press “The 10 highest”." : "The photos have no scores yet."],
+      ["See what made a score", why],
+      ["See what is new", "Press a map below “Changes”."],
+      ["Take a list away", "Press “Save list” below the photos that are lit, or select some and save them."],
+    ];
+  }
+
+  /** The keys, and what each does. */
+  function keyList() {
     const list = tessera.element("dl");
     /** @param {string[]} keys @param {string} words */
     const add = (keys, words) => {
@@ -87,15 +104,25 @@ tessera.keys = (() => {
     for (const [keys, words] of KEYS) add(keys, words);
     add(["/"], "Find");
     add(["Shift + click"], "Select a photo");
+    return list;
+  }
+
+  function help() {
+    const what = answers().flatMap(([want, how]) => [tessera.element("dt", { text: want }), tessera.element("dd", { text: how })]);
     const dialog = tessera.byId("help");
     const { recall, codes } = tessera.data.map();
     dialog.replaceChildren(
-      tessera.element("h2", { id: "help-title", text: "How to use this map" }),
+      tessera.element(
+        "div", { class: "head" },
+        tessera.element("h2", { id: "help-title", text: "How to use this map" }),
+        tessera.element("button", { type: "button", class: "quiet", text: "Close", autofocus: "", onclick: () => dialog.close() }),
+      ),
       tessera.element("p", { class: "note", text: "Photos that look alike lie side by side. In the plane, how far apart they are says more; in the grid none hides another. The address of the page always leads back to what you see." }),
-      list,
+      tessera.element("dl", { class: "answers" }, ...what),
+      tessera.element("h3", { text: "Keys" }),
+      keyList(),
       codes ? tessera.element("p", { class: "note", text: `Likeness beyond the ten most similar photos is an estimate, which finds ${Math.round(100 * recall)} of 100 of them by itself.` }) : null,
       tessera.element("p", { class: "note", text: "A CSV file that was saved here can be dropped on the page, and its photos are selected again. Pan and zoom: Leaflet (leaflet/LICENSE)." }),
-      tessera.element("div", { class: "row" }, tessera.element("button", { type: "button", text: "Close", autofocus: "", onclick: () => dialog.close() })),
     );
     dialog.showModal();
   }

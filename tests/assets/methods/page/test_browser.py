@@ -443,7 +443,8 @@ def test_what_is_new_is_told_map_by_map(open_page, changed_folder):
 
 def test_a_page_of_a_map_that_nobody_kept_has_no_changes(open_page):
     page = open_page("#changes=4&colour=changes")
-    assert page.get_by_role("heading", name="Changes").count() == 0
+    assert page.get_by_text("No earlier map is known to this page.").is_visible()
+    assert page.locator("#changes-maps button").count() == 0
     assert lit(page) is None
     names = page.get_by_label("Colour and filter").locator("option").all_inner_texts()
     assert "New and moved photos" not in names
