@@ -1,6 +1,7 @@
-"""Photograph the page of the demo for docs/: `python docs/page_pictures.py demo/page`.
+"""Photograph the page of the demo for docs/: `python docs/page_pictures.py .tessera/pages/demo`.
 
-It needs Chromium, and the dev extra.
+It needs Chromium, and the dev extra; and that the photos of the demo were examined (`tessera check
+demo --run`, then `tessera view demo`).
 """
 
 import io
@@ -42,9 +43,27 @@ def show_plane(page: "Page") -> None:
     page.wait_for_function("() => !tessera.marks.isTravelling()")
 
 
+def show_maps(page: "Page") -> None:
+    page.evaluate(
+        """() => {
+          const { explained } = tessera.data.map();
+          tessera.photo.open(explained.find((photo) => tessera.data.labelOf(photo) === "flower"));
+        }"""
+    )
+    page.get_by_role("button", name="Seen").click()
+    # Where the home lies on this machine is of no use to readers.
+    page.evaluate(
+        """() => {
+          const file = document.querySelector("#photo dl dd:last-of-type");
+          file.textContent = file.textContent.replace(/.*[/]demo[/]/, "demo/");
+        }"""
+    )
+
+
 PICTURES = {
     "page": (select_flowers, DESK | {"color_scheme": "light"}),
     "page-plane": (show_plane, DESK | {"color_scheme": "dark"}),
+    "page-maps": (show_maps, DESK | {"color_scheme": "light"}),
     "page-phone": (find_coins, PHONE | {"color_scheme": "light"}),
 }
 

@@ -17,6 +17,7 @@ tessera.card = (() => {
     const score = tessera.data.scoreOf(photo), label = tessera.data.labelOf(photo);
     if (score !== null) found.push(`${tessera.data.map().scoreName} ${score.toFixed(2)}`);
     if (label) found.push(label);
+    if (tessera.explain.has(photo)) found.push("With maps of what the model looks at");
     if (facts) {
       found.push(sizeInWords(photo));
       if (!Number.isNaN(facts.taken[photo])) found.push(tessera.date(facts.taken[photo]));

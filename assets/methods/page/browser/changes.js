@@ -27,6 +27,7 @@ tessera.changes = (() => {
 
   /** Light what came and moved with a map. @param {number} number of the map; -1 for none */
   async function show(number) {
+    if (!map.changes) return;
     const found = (await maps()).find((one) => one.number === number);
     chosen = found ? number : -1;
     for (const button of tessera.byId("changes-maps").querySelectorAll("button")) {

@@ -14,11 +14,16 @@ tessera.explain = (() => {
 
   /**
    * Make the controls of a photo's maps; they draw into the frame of the photo.
-   * @param {number} photo @param {HTMLElement} frame @returns {HTMLElement | null} none if it has no maps
+   * @param {number} photo @param {HTMLElement} frame @returns {HTMLElement | null} none if no photo has maps
    */
   function controlsOf(photo, frame) {
-    if (!has(photo)) return null;
-    const box = tessera.element("div", { class: "explain" });
+    const many = tessera.data.map().explained.length, box = tessera.element("div", { class: "explain" });
+    if (!many) return null;
+    if (!has(photo)) {
+      const others = tessera.counted(many, "photo was", "photos were");
+      box.append(tessera.element("p", { class: "note", text: `What the model looks at here is not known: ${others} examined, those with the highest scores.` }));
+      return box;
+    }
     tessera.data.load("maps").then(({ maps }) => fill(box, frame, photo, maps[photo]));
     return box;
   }
