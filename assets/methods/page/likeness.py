@@ -78,10 +78,11 @@ def encode_vectors(vectors: NDArray[np.float32]) -> Codes:
     # Each part gets strong and weak directions.
     order = np.arange(_DIRECTIONS).reshape(-1, _PARTS).T.ravel()
     padded = np.ascontiguousarray(padded[:, order])
-    # The types that faiss comes with do not know what Python adds to its classes.
-    quantizer: Any = faiss.ProductResidualQuantizer(_DIRECTIONS, _PARTS, _STAGES, 8)
+    # The types that faiss comes with do not know all of it.
+    library: Any = faiss
+    quantizer = library.ProductResidualQuantizer(_DIRECTIONS, _PARTS, _STAGES, 8)
     for part in range(_PARTS):
-        of_part: Any = faiss.downcast_AdditiveQuantizer(quantizer.subquantizer(part))
+        of_part = library.downcast_AdditiveQuantizer(quantizer.subquantizer(part))
         of_part.train_type = of_part.Train_default
         # Wider beams take long, and find less.
         of_part.max_beam_size = 1
