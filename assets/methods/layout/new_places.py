@@ -34,11 +34,19 @@ def nearest_known(
         for start in range(0, len(new), at_once):
             block = slice(start, start + at_once)
             found = vectors[new[block]] @ others
-            # Stable, so that equal photos come in the order of the table.
-            nearest = np.argsort(-found, axis=1, kind="stable")[:, :k]
+            nearest = _largest(found, k)
             indices[block] = old[nearest]
             similarities[block] = np.take_along_axis(found, nearest, axis=1)
     return indices, similarities
+
+
+def _largest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """Return where the ``k`` largest values of each row (m, n) are; equals in their order."""
+    largest = np.empty((len(values), k), dtype=np.int64)
+    for row, least in enumerate(np.partition(values, -k, axis=1)[:, -k]):
+        found = np.flatnonzero(values[row] >= least)
+        largest[row] = found[np.argsort(-values[row, found], kind="stable")[:k]]
+    return largest
 
 
 def placed(

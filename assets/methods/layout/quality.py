@@ -21,6 +21,7 @@ POWER = 16  # p of DPQ's norm: large, so that the nearest neighbours count most
 SAMPLED_ABOVE = 4_000  # photos; with more, a sample of them is looked at
 _SAMPLED_PAIRS = 20_000_000  # photos in the sample times all photos, which bounds the time
 _BLOCK_VALUES = 8_000_000  # numbers in double precision held at a time
+_MOST_EMPTY_RINGS = 8  # for each photo: counting them is faster than sorting the photos
 _SAME = 1e-6  # unit vectors nearer than this are copies: rounding leaves about 1e-8
 # One of each two opposite directions: every pair of adjacent cells is met once.
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -112,9 +113,14 @@ def means_of_nearest(
     Both arrays are (m,), from one photo to the m others: the distance of their features, and the
     square of the distance of their cells. Cells that are equally far share their mean.
     """
-    # By rank, not by value: on a long thin grid the squares are far larger than their number.
-    _, ring, counts = np.unique(squared_steps, return_inverse=True, return_counts=True)
+    ring: NDArray[np.integer] = squared_steps
+    if ring.max(initial=0) > _MOST_EMPTY_RINGS * len(ring):
+        # By rank: on a long thin grid the squares are far larger than their number.
+        ring = np.unique(ring, return_inverse=True)[1]
+    counts = np.bincount(ring)
     sums = np.bincount(ring, weights=distances)
+    filled = counts > 0
+    counts, sums = counts[filled], sums[filled]
     return running_means(np.repeat(sums / counts, counts))
 
 
@@ -242,8 +248,8 @@ def _sample(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def _squared_steps(places: NDArray[Any], photo: int) -> NDArray[Any]:
     """Return the squared distance of every other place (n - 1,) from that of ``photo``."""
-    steps = np.square(places - places[photo]).sum(axis=1)
-    return np.delete(steps, photo)
+    first, second = (places - places[photo]).T
+    return np.delete(first * first + second * second, photo)
 
 
 def _distances_to_others(

@@ -58,6 +58,7 @@ _HEATS = tuple(0.0065 * 0.97**step for step in range(45))  # one pass each
 # The same where known photos are held. The bound keeps this heat from scattering photos, and passes
 # are short. With 0.010 or 0.024 DPQ16 is 0.005 lower, and 1,200 passes gain 0.002.
 _HELD_HEATS = tuple(0.016 * 0.1 ** (step / 400) for step in range(400))
+_ROWS_AT_ONCE = 4  # of cells, whose surroundings are added up while the processor has them at hand
 _BLOCK_ROWS = 512  # of distances, computed at a time in double precision
 _SAME = 1e-5  # features nearer than this, at unit spread, are copies
 _NO_MASS = 1e-6  # what is left by rounding around a cell without neighbours
@@ -403,8 +404,10 @@ def _weighted_neighbours(
     rows, columns, _ = values.shape
     padded = np.pad(values, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
     total = np.zeros_like(values)
-    for (u, v), weight in np.ndenumerate(kernel):
-        total += weight * padded[u : u + rows, v : v + columns]
+    for top in range(0, rows, _ROWS_AT_ONCE):
+        some = total[top : top + _ROWS_AT_ONCE]
+        for (u, v), weight in np.ndenumerate(kernel):
+            some += weight * padded[top + u : top + u + len(some), v : v + columns]
     return total
 
 

@@ -35,3 +35,9 @@ def test_the_most_similar_come_first_whatever_the_blocks(monkeypatch, block):
     indices, similarities = nearest_known(vectors, np.arange(6) < 4, k=2)
     assert indices.tolist() == [[0, 1], [3, 2]]
     np.testing.assert_allclose(similarities[0], np.cos(np.radians([5, 25])), atol=1e-6)
+
+
+def test_photos_that_are_equally_similar_come_in_their_order():
+    vectors = on_circle(90, 0, 0, 0, 0)
+    indices, _ = nearest_known(vectors, np.arange(5) < 4, k=2)
+    assert indices.tolist() == [[1, 2]]
