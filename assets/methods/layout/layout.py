@@ -67,6 +67,24 @@ class Layout:
         return np.hypot(self.cells[:, 0] - self.col, self.cells[:, 1] - self.row)
 
 
+def assigned(
+    places: NDArray[np.floating],
+    grid: GridShape,
+    settings: LayoutSettings,
+    progress: Callable[[str], Progress],
+) -> Assignment:
+    """Assign places (n, 2), x and y in units of one cell pitch, to cells as the settings say."""
+    return assign(
+        places,
+        grid,
+        certify=settings.certify,
+        time_limit_seconds=settings.certify_seconds,
+        progress=progress("photos assigned"),
+        solver=settings.solver,
+        cost=settings.cost,
+    )
+
+
 def lay_out(
     points: NDArray[np.floating],
     vectors: NDArray[np.floating],
@@ -89,15 +107,7 @@ def lay_out(
     settings = settings or LayoutSettings()
     grid = choose_grid(len(points), settings.shape)
     cells = points_to_cells(points, grid)
-    assignment = assign(
-        cells,
-        grid,
-        certify=settings.certify,
-        time_limit_seconds=settings.certify_seconds,
-        progress=progress("photos assigned"),
-        solver=settings.solver,
-        cost=settings.cost,
-    )
+    assignment = assigned(cells, grid, settings, progress)
     row, col, refinement, unrefined_quality = assignment.row, assignment.col, None, None
     if settings.refine:
         unrefined_quality = layout_quality(row, col, vectors, seed=settings.seed)

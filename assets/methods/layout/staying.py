@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.assignment import assign
 from assets.methods.layout.grid import GridShape
 from assets.methods.layout.growth import changed_grid
 from assets.methods.layout.last_map import LastMap, Stay, StaySettings, too_much_changed
-from assets.methods.layout.layout import Layout, LayoutSettings, lay_out
+from assets.methods.layout.layout import Layout, LayoutSettings, assigned, lay_out
 from assets.methods.layout.new_places import placed
 from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import Anchors, refine
@@ -84,15 +83,7 @@ def _anchored(
     progress: Callable[[str], Progress],
 ) -> Layout:
     targets = placed(anchors.cells, vectors, anchors.known)[:, ::-1]
-    assignment = assign(
-        targets,
-        grid,
-        certify=settings.certify,
-        time_limit_seconds=settings.certify_seconds,
-        solver=settings.solver,
-        cost=settings.cost,
-        progress=progress("photos assigned"),
-    )
+    assignment = assigned(targets, grid, settings, progress)
     row, col, refinement = assignment.row, assignment.col, None
     if settings.refine:
         refinement = refine(
