@@ -16,7 +16,6 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout import inductive
-from assets.methods.layout.new_places import placed
 from assets.methods.layout.pca import first_two, principal_components
 from assets.methods.layout.projection_network import ProjectionNetwork
 from assets.methods.layout.torchdr_methods import largevis, umap
@@ -26,7 +25,7 @@ from assets.methods.layout.turning import turned_points
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}
 METHODS = (*_METHODS_WITH_NEIGHBOURS, *inductive.METHODS, "pca")
 PROJECTION_VERSION = 1  # raise it whenever the same vectors would lie elsewhere
-CONTINUATION_VERSION = 1  # the same for vectors of which some have points already
+CONTINUATION_VERSION = 2  # the same for vectors of which some have points already
 _LIBRARIES = ("openTSNE", "torchdr", "scikit-learn", "numpy")
 _COMPONENTS_READ = 4  # by DrLIM and triplet, as a multiple of those of the other methods
 # DrLIM and triplet look at some of the photos in each step: the photos for which they take one step
@@ -199,7 +198,7 @@ def project(
     elif settings.method == "tsne" and last is not None and last.held and last.known.any():
         return continued_tsne(
             components,
-            placed(last.points, vectors, last.known),
+            last.points,
             last.known,
             perplexity=perplexity,
             seed=settings.seed,

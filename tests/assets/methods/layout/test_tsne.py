@@ -8,8 +8,14 @@ import pytest
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_limits
 
+from assets.methods.layout import tsne as module
 from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.tsne import nearest_neighbours, tsne
+from assets.methods.layout.tsne import (
+    continued_tsne,
+    known_neighbours,
+    nearest_neighbours,
+    tsne,
+)
 
 
 def components(n: int) -> np.ndarray:
@@ -88,3 +94,46 @@ def test_ties_do_not_depend_on_the_number_of_threads() -> None:
         with threadpool_limits(limits=threads):
             found.append(nearest_neighbours(vectors, 20)[0].tobytes())
     assert found[0] == found[1]
+
+
+def test_known_neighbours_are_of_the_known_alone() -> None:
+    vectors = np.array([[5.0], [0.0], [4.0], [1.0]])
+    indices, distances = known_neighbours(vectors, np.array([True, True, False, True]), 2)
+    assert indices.tolist() == [[0, 3]]
+    np.testing.assert_allclose(distances, [[1, 3]])
+
+
+@pytest.fixture(scope="module")
+def groups() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vectors in three groups far apart, points of the first 120, and which these are."""
+    rng = np.random.default_rng(0)
+    group = np.arange(130) % 3
+    vectors = 20.0 * np.eye(3, 20)[group] + rng.normal(size=(130, 20))
+    points = 9.0 * np.eye(3, 2)[group[:120]] + rng.normal(size=(120, 2))
+    return vectors, points, np.arange(130) < 120
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_new_points_come_to_their_group_wherever_they_were(
+    monkeypatch: pytest.MonkeyPatch, groups: tuple[np.ndarray, ...], is_large: bool
+) -> None:
+    if is_large:
+        monkeypatch.setattr(module, "_BARNES_HUT_PHOTOS", 100)
+    vectors, points, known = groups
+    made = []
+    for elsewhere in (0.0, 50.0):
+        start = np.vstack([points, np.full((10, 2), elsewhere)])
+        made.append(continued_tsne(vectors, start, known, perplexity=10, seed=0))
+    assert made[0].tobytes() == made[1].tobytes()
+    middles = [points[one::3].mean(axis=0) for one in range(3)]
+    distances = np.linalg.norm(made[0][120:, np.newaxis] - middles, axis=2)
+    assert (distances.argmin(axis=1) == np.arange(120, 130) % 3).all()
+    # A large map holds the known points wholly.
+    moved = np.abs(made[0][:120] - points).max()
+    assert (moved == 0) == is_large
+
+
+def test_of_points_that_are_all_known_none_moves(groups: tuple[np.ndarray, ...]) -> None:
+    vectors, points, known = groups
+    again = continued_tsne(vectors[:120], points, known[:120], perplexity=10, seed=0)
+    assert again.tobytes() == points.tobytes()
