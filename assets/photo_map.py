@@ -36,7 +36,7 @@ from assets.results.photo_map import (
     layout_figure,
 )
 from assets.results.projection import place_by_network
-from assets.results.staying_map import changes_picture, last_points, make_grid
+from assets.results.staying_map import changes_picture, fresh_quality, last_points, make_grid
 from assets.steps import step
 from assets.values import (
     PLACE_COLUMNS,
@@ -174,6 +174,19 @@ def grid_assignment(
         )
         log.table("changes.csv", grid.changes)
     return grid
+
+
+@_asset(kinds=set())
+def fresh_map(
+    context: dg.AssetExecutionContext,
+    embeddings: Embeddings,
+    grid_assignment: GridAssignment,
+    tracking: Tracking,
+    progress: dg.ResourceParam[ProgressReporter],
+) -> None:
+    """What a map made anew would be worth beside the one that is shown; nobody sees it."""
+    with step(context, tracking, progress) as log:
+        log.metrics(fresh_quality(grid_assignment, embeddings, log.progress))
 
 
 @_asset(kinds={"jpeg"})

@@ -23,6 +23,7 @@ from orchestration.schedules import (
     nightly,
     nightly_gc,
     nightly_moderation,
+    weekly,
 )
 from orchestration.sensors import (
     dead_runs,
@@ -67,7 +68,7 @@ def build_definitions(resources: dict[str, Any]) -> dg.Definitions:
         assets=dg.load_assets_from_modules([photo_map, nsfw, training, health]),
         asset_checks=ALL_CHECKS,
         jobs=[*JOBS.values(), house_keeping],
-        schedules=[nightly, nightly_moderation, nightly_gc, health_after_the_night],
+        schedules=[nightly, nightly_moderation, weekly, nightly_gc, health_after_the_night],
         sensors=[
             new_images,
             trained_model,

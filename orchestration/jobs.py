@@ -18,6 +18,7 @@ ASSETS_OF = {
     "model": ("nsfw_model",),
     "evaluation": ("raw_images", "labelled_images", "nsfw_model", "nsfw_evaluation"),
     # Dagster takes no job of the name of an asset.
+    "map_quality": ("fresh_map",),
     "health_report": ("health",),
 }
 _DESCRIPTIONS = {
@@ -29,6 +30,7 @@ _DESCRIPTIONS = {
     "champion only if it is surely as good as the champion before.",
     "model": "Look up which version of the NSFW model is the champion.",
     "evaluation": "Evaluate models on labelled photos.",
+    "map_quality": "Compare the quality of a map with that of one made anew, which is not kept.",
     "health_report": "Show what became of each collection last night.",
 }
 JOBS = {

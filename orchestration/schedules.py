@@ -9,7 +9,7 @@ from assets.methods.common.shown_text import shown
 from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.photos import Photos
 from orchestration.housekeeping.job import house_keeping
-from orchestration.jobs import JOBS, MODERATION, PHOTO_MAP
+from orchestration.jobs import ASSETS_OF, JOBS, MODERATION, PHOTO_MAP
 from orchestration.notices.missed_nights import schedules_that_are_on
 from orchestration.run_queue import NIGHTLY, PRIORITY_TAG
 
@@ -39,6 +39,20 @@ def nightly_moderation(
     known = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     names = [name for name in known if name in scored]
     yield from _requests(context, photos, names, MODERATION)
+
+
+@dg.schedule(
+    job=JOBS["map_quality"],
+    cron_schedule="0 8 * * 0",
+    description="Compares, on Sundays at 08:00 UTC, the map of every collection with one made "
+    "anew, and tells the share of its quality.",
+)
+def weekly(context: dg.ScheduleEvaluationContext, photos: Photos) -> Iterator[dg.RunRequest]:
+    """Request the comparison of each collection that has a map."""
+    mapped = context.instance.get_materialized_partitions(dg.AssetKey("grid_assignment"))
+    known = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
+    names = [name for name in known if name in mapped]
+    yield from _requests(context, photos, names, ASSETS_OF["map_quality"])
 
 
 nightly_gc = dg.ScheduleDefinition(

@@ -1,5 +1,6 @@
 """The grid of a collection that follows from its last map, and what has changed since."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,13 +10,14 @@ import pandas as pd
 from PIL import Image
 
 from assets.config import GridConfig, StayConfig, TsneConfig
+from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
 from assets.methods.layout.changes_picture import draw_changes
 from assets.methods.layout.grid import GridShape
 from assets.methods.layout.last_map import LastMap, Stay, too_much_changed
-from assets.methods.layout.layout import lay_out
+from assets.methods.layout.layout import LayoutSettings, lay_out
 from assets.methods.layout.mosaic import MosaicPlan
-from assets.methods.layout.projection import LastPoints
+from assets.methods.layout.projection import LastPoints, ProjectionSettings, project
 from assets.methods.layout.quality import neighbourhood_purity, random_purity
 from assets.methods.layout.staying import lay_out_again
 from assets.results.photo_map import labels_of, layout_metrics, png
@@ -102,6 +104,29 @@ def make_grid(
     grid = GridAssignment(table, layout.grid.columns, layout.grid.rows, metrics, made_of)
     grid = grid if changes is None else replace(grid, changes=changes)
     return grid, layout.displacement()
+
+
+def fresh_quality(
+    grid: GridAssignment, embeddings: Embeddings, progress: Callable[[str], Progress]
+) -> dict[str, Any]:
+    """Return the DPQ16 of a map, and that of one made anew of the same photos and settings.
+
+    Raises:
+        UserError: an earlier version made the map, and nothing says with which settings.
+    """
+    if not {_PROJECTION, _GRID} <= grid.made_of.keys():
+        raise UserError("An earlier version of Tessera made this map: make it again first.")
+    projection = ProjectionSettings(**json.loads(grid.made_of[_PROJECTION]))
+    settings = LayoutSettings(**json.loads(grid.made_of[_GRID]))
+    points = project(embeddings.vectors, projection, progress=progress("iterations"))
+    ids = pd.Index(embeddings.image_ids)
+    numbers = ids.get_indexer(pd.Index(grid.table.image_id))
+    layout = lay_out(
+        points[numbers], embeddings.vectors[numbers], settings=settings, progress=progress
+    )
+    shown, fresh = grid.metrics["quality"]["dpq16"], layout.quality.dpq16
+    share = shown / fresh if shown is not None and fresh else None
+    return {"dpq16": shown, "fresh_dpq16": fresh, "share_of_fresh": share}
 
 
 def changes_picture(

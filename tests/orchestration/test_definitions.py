@@ -17,6 +17,7 @@ raw_images <-
 embeddings <- raw_images
 tsne_2d <- embeddings
 grid_assignment <- embeddings, raw_images, tsne_2d
+fresh_map <- embeddings, grid_assignment
 mosaic <- embeddings, grid_assignment, raw_images
 labelled_images <- raw_images
 nsfw_training <- labelled_images, nsfw_model, raw_images
@@ -55,6 +56,7 @@ tsne_2d: coordinates_are_finite
 LONGEST_IMPORT = 3.0
 
 
+MAP = (*PHOTO_MAP, *ASSETS_OF["map_quality"])
 NODES = {node.key.to_user_string(): node for node in definitions.resolve_asset_graph().asset_nodes}
 
 
@@ -74,7 +76,7 @@ def test_assets_are_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
     for name, node in NODES.items():
         partitions = None if name in ("nsfw_model", "health") else "collections"
         assert getattr(node.partitions_def, "name", None) == partitions
-        group = {"health": "operation"}.get(name, "photo_map" if name in PHOTO_MAP else "nsfw")
+        group = {"health": "operation"}.get(name, "photo_map" if name in MAP else "nsfw")
         assert node.group_name == group
         assert node.pools == ({"gpu"} if name in wants_gpu else set())
 

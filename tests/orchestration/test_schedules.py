@@ -10,7 +10,7 @@ from assets.resources.collections import Collection
 from assets.resources.photos import Photos
 from orchestration import schedules
 from orchestration.instance import register
-from orchestration.schedules import health_after_the_night, nightly, nightly_moderation
+from orchestration.schedules import health_after_the_night, nightly, nightly_moderation, weekly
 
 
 def context_of(home: Path, instance: dg.DagsterInstance, night: datetime):
@@ -34,6 +34,16 @@ def test_every_collection_is_asked_for_once_a_night_with_its_settings(home, inst
     }
     assert requests["birds"].run_config == {"ops": {"mosaic": {"config": {"tile": 20}}}}
     assert requests["cats"].run_config == {"ops": {}}
+
+
+def test_maps_are_compared_weekly_with_maps_made_anew(home, instance):
+    for name in ("birds", "cats"):
+        register(instance, Collection(name, f"/{name}"))
+    mapped = dg.AssetMaterialization("grid_assignment", partition="birds")
+    instance.report_runless_asset_event(mapped)
+    with context_of(home, instance, datetime(2026, 11, 29, 8)) as context:
+        (request,) = cast(Iterator[dg.RunRequest], weekly(context))
+    assert (request.partition_key, request.run_key) == ("birds", "birds:2026-11-29")
 
 
 def test_collections_that_were_scored_before_are_scored_again_at_night(home, instance):
@@ -68,7 +78,7 @@ def test_a_collection_that_is_broken_keeps_no_other_from_its_night(home, instanc
     assert 0 < int(requests[0].tags["dagster/max_runtime"]) < 24 * 3600
 
 
-@pytest.mark.parametrize("schedule", [nightly, nightly_moderation])
+@pytest.mark.parametrize("schedule", [nightly, nightly_moderation, weekly])
 def test_a_schedule_is_off_until_it_is_switched_on(schedule):
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,8 +7,16 @@ import pytest
 from PIL import Image
 
 from assets.config import GridConfig, TsneConfig
+from assets.methods.common.errors import UserError
 from assets.methods.layout.mosaic import MosaicSettings, plan_mosaic
-from assets.results.staying_map import changes_picture, changes_sentence, last_points, make_grid
+from assets.methods.layout.projection import project
+from assets.results.staying_map import (
+    changes_picture,
+    changes_sentence,
+    fresh_quality,
+    last_points,
+    make_grid,
+)
 from assets.values import Embeddings, GridAssignment
 
 PROJECTION = TsneConfig().as_text()
@@ -72,6 +81,25 @@ def test_an_unchanged_map_stays_as_it_is_with_the_changes_that_led_to_it(second)
     for table in ("table", "changes"):
         pd.testing.assert_frame_equal(getattr(again, table), getattr(second, table))
     assert again.metrics == second.metrics
+
+
+def test_the_quality_of_a_map_made_anew_is_that_of_the_first_of_these_photos(second):
+    found = fresh_quality(second, embedded(range(2, 66)), lambda unit: silent)
+    shown = shown_of(range(2, 66))
+    shown[["x", "y"]] = project(embedded(range(2, 66)).vectors, TsneConfig().settings())
+    first, _ = make_grid(
+        shown, embedded(range(2, 66)), PROJECTION, GridConfig(), None, lambda unit: silent
+    )
+    assert found == {
+        "dpq16": second.metrics["quality"]["dpq16"],
+        "fresh_dpq16": first.metrics["quality"]["dpq16"],
+        "share_of_fresh": found["dpq16"] / found["fresh_dpq16"],
+    }
+
+
+def test_a_map_without_settings_is_compared_with_none(first):
+    with pytest.raises(UserError, match="An earlier version"):
+        fresh_quality(replace(first, made_of={}), embedded(range(60)), lambda unit: silent)
 
 
 def test_changes_name_what_came_went_and_moved(first, second):
