@@ -2,14 +2,19 @@
 
 `--cases` maps 900 photos and then 9 more, 870 and 87 more, 150 and 10 more, 5 fewer, 1 replaced,
 each beside a map made anew of the same photos; `--nights` adds 1 % and removes 0.5 % night after
-night. SOURCE is a folder of photos, or an .npy file of vectors of unit length.
-Run: python -m bench.stays SOURCE --cases 5 --nights 30
+night; `--large` maps many vectors that are scattered around those of SOURCE, then some more, and
+these beside it anew, each in a process of its own. SOURCE is a folder of photos, or an .npy file of
+vectors of unit length.
+Run: python -m bench.stays SOURCE --cases 5 --nights 30 --large 50000 500
 """
 
 import argparse
+import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +35,9 @@ from assets.methods.photos.photo_store import PhotoStore
 # Photos before, new, gone.
 CASES = ((900, 9, 0), (870, 87, 0), (150, 10, 0), (150, 0, 5), (150, 1, 1))
 NEAR = 2
+# Of vectors that are scattered around others: how far they lie at most from one towards another,
+# and the least and the most of the difference of two others that is added.
+_TOWARDS, _LEAST_ADDED, _MOST_ADDED = 0.5, 0.3, 0.9
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,86 @@ def live(vectors: NDArray[np.float32], nights: int, settings: StaySettings) -> N
     print(f"made anew: DPQ16 {fresh:.4f}, of which the last night has {last.dpq16 / fresh:.4f}")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A map that was made in a process of its own, and what that took."""
+
+    mapped: Mapped
+    cpu_seconds: float
+    peak_mib: float
+
+
+def map_alone(
+    file: Path, n: int, last: Mapped | None = None, settings: StaySettings | None = None
+) -> Measured:
+    """Map the first ``n`` vectors of a file, anew or from the last map, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measured, file, n, last, settings).result()
+
+
+def _measured(file: Path, n: int, last: Mapped | None, settings: StaySettings | None) -> Measured:
+    vectors, numbers = np.load(file), np.arange(n)
+    begun = time.process_time()
+    mapped = (
+        fresh_map(vectors, numbers)
+        if last is None
+        else next_map(vectors, numbers, last, settings or StaySettings())
+    )
+    seconds = time.process_time() - begun
+    return Measured(mapped, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
+def compare_large(
+    vectors: NDArray[np.float32], before: int, new: int, settings: StaySettings
+) -> None:
+    """Print the time and the memory of a large map, of the next one, and of that made anew."""
+    print("map               seconds  of CPU  peak MiB   DPQ16  trustworthiness: points")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "vectors.npy")
+        np.save(file, scattered(vectors, before + new))
+
+        def show(what: str, made: Measured) -> None:
+            quality = made.mapped.layout.quality
+            of_cells, of_points = quality.trustworthiness, quality.points_trustworthiness
+            print(
+                f"{what:<16} {made.mapped.seconds:>8.1f} {made.cpu_seconds:>7.1f} "
+                f"{made.peak_mib:>9.0f} {made.mapped.dpq16:>7.4f} {of_cells or 0:>16.4f}"
+                f"{of_points or 0:>8.4f}",
+                flush=True,
+            )
+
+        last = map_alone(file, before)
+        show(f"of {before:,}", last)
+        held = map_alone(file, before + new, last.mapped, settings)
+        show(f"and {new:,} more", held)
+        kept, near, mean, largest = moves_of(held.mapped)
+        print(f"in cell {kept:.1%}, within 2 {near:.1%}, mean {mean:.2f}, largest {largest:.2f}")
+        anew = map_alone(file, before + new)
+        show("made anew", anew)
+    print(
+        f"Of the map made anew: {held.mapped.seconds / anew.mapped.seconds:.3f} of the seconds, "
+        f"{held.cpu_seconds / anew.cpu_seconds:.3f} of those of CPU, "
+        f"{held.mapped.dpq16 / anew.mapped.dpq16:.4f} of DPQ16"
+    )
+
+
+def scattered(vectors: NDArray[np.float32], n: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return ``n`` vectors in groups around those of photos, of sizes that differ much.
+
+    Each lies a part of the way from the photo of its group to another one, and off it by a part of
+    the difference of two others: so it varies as photos do.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = rng.lognormal(size=len(vectors))
+    photo = rng.choice(len(vectors), n, p=sizes / sizes.sum())
+    other, one, another = rng.integers(0, len(vectors), (3, n))
+    towards = rng.uniform(0, _TOWARDS, (n, 1)).astype(np.float32)
+    added = rng.uniform(_LEAST_ADDED, _MOST_ADDED, (n, 1)).astype(np.float32)
+    made = (1 - towards) * vectors[photo] + towards * vectors[other]
+    made += added * (vectors[one] - vectors[another])
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
 def vectors_of(source: Path) -> NDArray[np.float32]:
     """Return the vectors of a file, or of the photos in a folder."""
     if source.is_file():
@@ -158,6 +246,7 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("--cases", type=int, default=0, metavar="DRAWS")
     parser.add_argument("--nights", type=int, default=0)
+    parser.add_argument("--large", type=int, nargs=2, metavar=("BEFORE", "NEW"))
     parser.add_argument("--price", type=float, default=GridConfig().move_price)
     parser.add_argument("--max-move", type=int, default=GridConfig().max_move)
     arguments = parser.parse_args()
@@ -167,6 +256,9 @@ def main() -> None:
         compare(vectors, arguments.cases, settings)
     if arguments.nights:
         live(vectors, arguments.nights, settings)
+    if arguments.large:
+        before, new = arguments.large
+        compare_large(vectors, before, new, settings)
 
 
 if __name__ == "__main__":

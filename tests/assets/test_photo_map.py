@@ -83,6 +83,7 @@ def test_what_a_map_made_anew_would_be_worth_is_logged_and_no_map_is_kept(tracki
         )
     (made,) = result.asset_materializations_for_node("fresh_map")
     fresh = made.metadata["fresh_dpq16"].value
+    assert isinstance(fresh, float)
     assert made.metadata["dpq16"].value == 0.25
     assert made.metadata["share_of_fresh"].value == 0.25 / fresh
     (run,) = tracking.client.search_runs(
