@@ -165,25 +165,25 @@ def from_runs(base: Path, run_ids: set[str], partition: str | None) -> dict[Path
 
 def settle_run(
     base: Path, instance: dg.DagsterInstance, run: dg.DagsterRun, written: Mapping[Path, str]
-) -> None:
+) -> set[str] | None:
     """Decide about the values that a run has ``written``, by folder, now that it ends.
 
     They become current if every step has succeeded. If nothing but checks has failed they wait;
     else they stay as started. The same goes for the values of the runs that it goes on from. A run
     that writes nothing and in which all checks pass that have failed before ends the waiting.
+    Returns the checks that failed; None if anything else has, or was not reached.
     """
     outcome = _Outcome(instance, run)
     values = {**from_runs(base, ancestors_of(run), outcome.partition), **written}
     if not values:
         _end_waiting(base, outcome.passed)
-    if outcome.failed is None:
-        return
-    for folder, generation in values.items():
+    for folder, generation in values.items() if outcome.failed is not None else ():
         if outcome.failed:
             let_wait(folder, generation, outcome.failed)
             mark(instance, folder, is_accepted=False, checks=outcome.failed)
         else:
             make_current(folder, generation)
+    return outcome.failed
 
 
 def _end_waiting(base: Path, passed: Mapping[str, set[str]]) -> None:

@@ -55,7 +55,9 @@ from assets.methods.common.checksums import (
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import share, write_whole, written_whole
 from assets.methods.common.shown_text import shown
-from assets.steps import as_before
+from assets.resources.progress import FOLLOWED_TAG
+from assets.resources.tracking import drop_records, held_record, hold_records, send_records
+from assets.steps import settled_metadata
 from assets.values import FORMER_COLUMNS, FORMER_NAME, EncodedImage
 
 _log = logging.getLogger(__name__)
@@ -96,15 +98,20 @@ class FolderIOManager(dg.ConfigurableIOManager):
         if run is None:
             return
         self._run_id = run.run_id
-        ancestors = ancestors_of(run)
+        ancestors, partition = ancestors_of(run), run.tags.get(PARTITION_TAG)
         if ancestors:
-            partition = run.tags.get(PARTITION_TAG)
             self._inherited = from_runs(Path(self.base_folder), ancestors, partition)
+        elif partition and self._has_any(partition) and FOLLOWED_TAG not in run.tags:
+            hold_records(run.run_id)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Make the values of a run current if nothing in it has failed."""
         if context.run is not None and context.instance is not None:
-            settle_run(Path(self.base_folder), context.instance, context.run, self._written)
+            base = Path(self.base_folder)
+            failed = settle_run(base, context.instance, context.run, self._written)
+            # Of a run that has failed, MLflow is told in any case.
+            settle_records = drop_records if failed == set() else send_records
+            settle_records(context.run.run_id)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a table or a dataclass. It is current once its run has ended well.
@@ -112,6 +119,7 @@ class FolderIOManager(dg.ConfigurableIOManager):
         Outside of a run it is current at once.
         """
         if obj is None:
+            send_records(self._run_id or "")
             return
         partition = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
         asset = context.asset_key.path[-1]
@@ -135,8 +143,12 @@ class FolderIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(
             {"folder": dg.MetadataValue.path(str(folder / generation)), UNCHANGED: is_same}
         )
-        if is_same:
-            context.add_output_metadata(_as_before(context))
+        run_id = self._run_id or ""
+        former = _former(context) if is_same else None
+        record = held_record(run_id, context.asset_key.to_user_string())
+        context.add_output_metadata(
+            settled_metadata(context.output_metadata, record, former, run_id)
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load this run's own value, or else the current one, as the type of the input."""
@@ -208,6 +220,10 @@ class FolderIOManager(dg.ConfigurableIOManager):
         """Return where the value comes from that a check looks at."""
         generation = self.checked(asset, partition)
         return origin_of(generation) if generation else Origin()
+
+    def _has_any(self, partition: str) -> bool:
+        folders = Path(self.base_folder).glob(f"*/{partition}")
+        return any(current_in(folder) for folder in folders)
 
     def _folder(self, asset: str, partition: str) -> Path:
         return Path(self.base_folder, asset, partition)
@@ -473,17 +489,17 @@ def _kept_assets(context: dg.OutputContext) -> list[str]:
     return tags.get(KEEP_TAG, "").split(",")
 
 
-def _as_before(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
-    """Return what stands in place of some metadata of a value that has not changed."""
+def _former(context: dg.OutputContext) -> dg.EventLogRecord | None:
+    """Return the materialization before the one that is made; None if there is none."""
     partitions = [context.asset_partition_key] if context.has_asset_partitions else None
     wanted = dg.AssetRecordsFilter(context.asset_key, asset_partitions=partitions)
     try:
         instance = context.step_context.instance
     except dg.DagsterInvariantViolationError:
         # There is none outside of a run.
-        return {}
+        return None
     found = instance.fetch_materializations(wanted, limit=1).records
-    return as_before(context.output_metadata, found[0]) if found else {}
+    return found[0] if found else None
 
 
 def _remove_older(folder: Path, used: set[str]) -> None:

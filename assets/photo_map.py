@@ -15,7 +15,7 @@ from assets.config import (
     TsneConfig,
 )
 from assets.kept_maps import KeptMaps
-from assets.methods.layout.mosaic import encode_mosaic, plan_mosaic
+from assets.methods.layout.mosaic import plan_mosaic
 from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
@@ -27,29 +27,21 @@ from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS
 from assets.resources.tracking import Tracking
 from assets.results.blurring import blurred_or_all
-from assets.results.originals import addresses_of
+from assets.results.map_pictures import map_pictures
 from assets.results.page import refresh_page
-from assets.results.photo_map import (
-    catalogue_metrics,
-    drawn_mosaic,
-    flat,
-    layout_figure,
-)
+from assets.results.photo_map import catalogue_metrics, flat
 from assets.results.projection import place_by_network
-from assets.results.staying_map import changes_picture, fresh_quality, last_points, make_grid
+from assets.results.staying_map import fresh_quality, last_points, make_grid
 from assets.steps import step
 from assets.values import (
     PLACE_COLUMNS,
     Embeddings,
-    EncodedImage,
     GridAssignment,
     Mosaic,
     points_table,
     projection_of,
     with_points,
 )
-
-SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
 
 def _asset(kinds: set[str], pool: str | None = None) -> Callable[..., dg.AssetsDefinition]:
@@ -205,36 +197,33 @@ def mosaic(
     with step(context, tracking, progress, config) as log:
         settings = config.settings()
         plan = plan_mosaic(grid_assignment.columns, grid_assignment.rows, settings)
-        table = grid_assignment.table
-        addresses, reading = addresses_of(table.uri, photos.registered(context.partition_key))
+        table, name = grid_assignment.table, context.partition_key
         blurred, unknown = blurred_or_all(log, photos, list(table.image_id), config)
-        drawn, enlarged = drawn_mosaic(
-            photos.store, table.assign(uri=addresses), plan, reading, log.progress("tiles"), blurred
+        drawn = map_pictures(
+            grid_assignment, settings, photos, name, blurred, log.progress("tiles")
         )
-        if enlarged:
-            context.log.warning(enlarged)
-        encoded = EncodedImage(encode_mosaic(drawn, settings), SUFFIXES[settings.format])
-        figure = layout_figure(grid_assignment, drawn)
-        more = changes_picture(grid_assignment, drawn, plan)
-        number = maps.keep(context.partition_key, grid_assignment, config.kept_maps)
+        if drawn.enlarged:
+            context.log.warning(drawn.enlarged)
+        number = maps.keep(name, grid_assignment, config.kept_maps)
         log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
         log.metrics({"map_number": number})
-        log.run.file(f"mosaic{encoded.suffix}", encoded.data)
-        log.run.file_in_parent(f"mosaic{encoded.suffix}", encoded.data)
-        log.thumbnail("mosaic", drawn)
-        for name, image in {"figure": figure, **more}.items():
-            log.run.file(f"{name}{image.suffix}", image.data)
+        log.run.file(f"mosaic{drawn.mosaic.suffix}", drawn.mosaic.data)
+        log.run.file_in_parent(f"mosaic{drawn.mosaic.suffix}", drawn.mosaic.data)
+        log.thumbnail("mosaic", drawn.image)
+        for title, image in {"figure": drawn.figure, **drawn.more}.items():
+            log.run.file(f"{title}{image.suffix}", image.data)
         page = refresh_page(log, photos, config, grid_assignment, raw_images, embeddings)
     return Mosaic(
-        encoded,
-        figure,
+        drawn.mosaic,
+        drawn.figure,
         asdict(settings),
         plan.shrunk,
-        enlarged,
-        more=more,
+        drawn.enlarged,
+        more=drawn.more,
         number=number,
         places=table[[name for name in PLACE_COLUMNS if name in table]],
         page=page,
         blurred=sorted(blurred.intersection(table.image_id)),
         all_blurred=unknown,
+        drawn_of=drawn.drawn_of,
     )

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.methods.common.errors import UserError
-from assets.methods.common.progress import Progress
+from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
 from assets.methods.common.tables import csv_bytes
 from assets.methods.models.provenance import Provenance
@@ -23,7 +23,7 @@ from assets.methods.plotting.foot import with_foot
 from assets.methods.plotting.histogram import draw_histogram
 from assets.methods.plotting.png import png_bytes
 from assets.resources.progress import FOLLOWED_TAG, ProgressReporter, event_listener
-from assets.resources.tracking import ChildRun, Tracking
+from assets.resources.tracking import ChildRun, Tracking, send_records
 
 # The metadata of an asset that MLflow lacks, and how its text begins.
 TRACKING, NOT_TRACKED = "tracking", "not tracked: "
@@ -50,13 +50,13 @@ class Step:
         """Return a progress callback for work that is counted in ``unit``."""
         step = self.context.asset_key.path[-1]
         lines = self.reporter.listener(self.context.log, step, unit)
-        if FOLLOWED_TAG not in self.context.run.tags:
-            return lines
-        events = event_listener(self.context, unit)
+        is_followed = FOLLOWED_TAG in self.context.run.tags
+        events = event_listener(self.context, unit) if is_followed else silent
 
         def report(done: int, total: int) -> None:
             lines(done, total)
             events(done, total)
+            self.run.send_if_late()
 
         return report
 
@@ -80,16 +80,16 @@ class Step:
 
         One of answers that were ``made`` says their origin below it, and in its file.
         """
-        if made is None:
-            self.run.image(name, image)
-        else:
-            image = with_foot(image, made.lines())
-            self.run.file(name, png_bytes(image, made.parts()))
-        self.thumbnail(Path(name).stem, image)
+        self._picture(name, lambda: image, made)
 
-    def thumbnail(self, name: str, image: Image.Image) -> None:
-        """Show a small version of an image in Dagster."""
-        self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(image))})
+    def thumbnail(self, name: str, draw: Callable[[], Image.Image]) -> None:
+        """Show a small version of an image in Dagster, which is drawn if it has changed."""
+        self.run.thumbnails[name] = ""
+
+        def show() -> None:
+            self.run.thumbnails[name] = thumbnail(draw())
+
+        self.run.when_sent(show)
 
     def histogram(
         self,
@@ -100,11 +100,26 @@ class Step:
         made: Provenance | None = None,
     ) -> None:
         """Log the distribution of ``values`` as a figure; ``made`` as for ``image``."""
-        self.image(name, draw_histogram(values, title, unit), made)
+        self._picture(name, lambda: draw_histogram(values, title, unit), made)
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log a table to MLflow, as CSV."""
         self.run.file(name, csv_bytes(table))
+
+    def _picture(self, name: str, draw: Callable[[], Image.Image], made: Provenance | None) -> None:
+        title = Path(name).stem
+        self.run.thumbnails[title] = ""
+
+        def log() -> None:
+            image = draw()
+            if made is None:
+                self.run.image(name, image)
+            else:
+                image = with_foot(image, made.lines())
+                self.run.file(name, png_bytes(image, made.parts()))
+            self.run.thumbnails[title] = thumbnail(image)
+
+        self.run.when_sent(log)
 
 
 @contextmanager
@@ -125,11 +140,56 @@ def step(
             yield Step(context, run, reporter)
         except UserError as error:
             raise dg.Failure(shown(str(error)), allow_retries=False) from error
-    context.add_output_metadata(
-        {MLFLOW_RUN: run.run_id, MLFLOW_PAGE: dg.MetadataValue.url(run.url)}
-        if run.run_id
-        else {TRACKING: f"{NOT_TRACKED}{run.unreachable}"}
+    if not run.is_held:
+        context.add_output_metadata(_record_of(run))
+
+
+def settled_metadata(
+    metadata: Mapping[str, Any],
+    record: ChildRun | None,
+    former: dg.EventLogRecord | None,
+    dagster_run: str,
+) -> dict[str, Any]:
+    """Return what is added to the ``metadata`` of a value, or stands in place of some of it.
+
+    Args:
+        metadata: of the new materialization.
+        record: what is held of the asset, if anything is: it is sent, unless the value is unchanged
+            and MLflow still has the run that made it.
+        former: the materialization before it, if the value has not changed since; else None.
+        dagster_run: the run of the asset.
+    """
+    found: dict[str, Any] = {}
+    if record is not None and former is not None and _needs_no_record(record, metadata, former):
+        pictures = {name: dg.MetadataValue.md(_PICTURE) for name in record.thumbnails}
+        of_former = {MLFLOW_RUN: "", MLFLOW_PAGE: ""}
+        return as_before({**metadata, **pictures, **of_former}, former)
+    if record is not None:
+        send_records(dagster_run)
+        found |= _record_of(record)
+    if former is not None:
+        found |= as_before({**metadata, **found}, former)
+    return found
+
+
+def _needs_no_record(
+    record: ChildRun, metadata: Mapping[str, Any], former: dg.EventLogRecord
+) -> bool:
+    before = former.asset_materialization.metadata if former.asset_materialization else {}
+    maker = before.get(MLFLOW_RUN)
+    return (
+        maker is not None
+        and metadata.get(VERSION) == before.get(VERSION)
+        and record.knows(str(maker.value))
     )
+
+
+def _record_of(run: ChildRun) -> dict[str, Any]:
+    """Return the metadata of what was logged to MLflow, and the pictures among it."""
+    pictures = {name: dg.MetadataValue.md(text) for name, text in run.thumbnails.items() if text}
+    if run.run_id:
+        return {**pictures, MLFLOW_RUN: run.run_id, MLFLOW_PAGE: dg.MetadataValue.url(run.url)}
+    return {**pictures, TRACKING: f"{NOT_TRACKED}{run.unreachable}"}
 
 
 def as_before(

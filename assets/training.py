@@ -225,7 +225,7 @@ def nsfw_evaluation(
         for number, one in enumerate(made, 1):
             log.origin(one.parts(), "" if len(made) == 1 else f"{MODEL_NAME.format(number)}.")
         log_evaluation(log.run, evaluated, value)
-        log.thumbnail("evaluation", figure)
+        log.thumbnail("evaluation", lambda: figure)
         for note in value.notes:
             context.log.info(note)
     return value

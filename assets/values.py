@@ -118,7 +118,8 @@ class Mosaic:
     ``page`` has the parts of the `PageReport` if there is a page, which is no part of the value: it
     is kept in one folder, and brought up to date there. ``blurred`` has the image_id of each photo
     that is drawn blurred, and ``all_blurred`` says in a sentence why all are, where nobody knows
-    which are to be.
+    which are to be. ``drawn_of`` is a digest of what the pictures show: for the same they are not
+    drawn again.
     """
 
     mosaic: EncodedImage
@@ -132,6 +133,7 @@ class Mosaic:
     page: dict[str, Any] | None = None
     blurred: list[str] = field(default_factory=list)
     all_blurred: str | None = None
+    drawn_of: str = ""
 
 
 @dataclass(frozen=True)

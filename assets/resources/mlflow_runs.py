@@ -15,7 +15,12 @@ from typing import Any
 
 from assets.methods.common.files import remove
 from assets.methods.common.sqlite_files import table_names
-from assets.resources.mlflow_database import LONGEST_LOCKED, database_of
+from assets.resources.mlflow_database import (
+    LONGEST_LOCKED,
+    database_of,
+    parents_in,
+    runs_tagged,
+)
 from assets.resources.tracking import DAGSTER_RUN, PARENT_TAG, Tracking
 
 _PARTITION, _JOB = "dagster.partition", "dagster.job"
@@ -57,10 +62,13 @@ def families_of(tracking: Tracking, partition: str) -> list[TrackedFamily]:
 def families_of_run(tracking: Tracking, dagster_run_id: str) -> list[TrackedFamily]:
     """Return the family of a run of Dagster, unless it is needed. Raises TrackingError."""
     with tracking.asking():
-        query = f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"
-        found = tracking.client.search_runs([tracking.experiment_id], query)
-        run_ids = tuple(run.info.run_id for run in found)
-        needed = _needed(tracking)
+        if tracking.tracking_uri:
+            query = f"tags.`{DAGSTER_RUN}` = '{dagster_run_id}'"
+            found = tracking.client.search_runs([tracking.experiment_id], query)
+            run_ids = tuple(str(run.info.run_id) for run in found)
+        else:
+            run_ids = tuple(runs_tagged(Path(tracking.home), DAGSTER_RUN, dagster_run_id))
+        needed = _needed(tracking) if run_ids else set()
     return [TrackedFamily(run_ids, "")] if run_ids and needed.isdisjoint(run_ids) else []
 
 
@@ -68,6 +76,8 @@ def parents_of(tracking: Tracking, run_ids: Sequence[str]) -> list[str]:
     """Return the parent of each of these runs that there is. Raises TrackingError."""
     listed = ", ".join(f"'{run_id}'" for run_id in run_ids)
     with tracking.asking():
+        if not tracking.tracking_uri:
+            return list(parents_in(Path(tracking.home), run_ids).values())
         query = f"attributes.run_id IN ({listed})"
         found = tracking.client.search_runs([tracking.experiment_id], query)
     return [str(run.data.tags.get(PARENT_TAG, run.info.run_id)) for run in found]
@@ -84,6 +94,8 @@ def delete_runs(tracking: Tracking, run_ids: Sequence[str]) -> None:
 
     The last come first: a family whose parent is there is found again by a repeat.
     """
+    if not run_ids:
+        return
     run_ids = run_ids[::-1]
     with tracking.asking():
         if tracking.tracking_uri:

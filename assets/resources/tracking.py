@@ -8,9 +8,11 @@ import os
 import re
 import tempfile
 import textwrap
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ from assets.resources.mlflow_database import (
     check_not_locked,
     database_of,
     keep_quiet,
+    parents_in,
     prepare_database,
 )
 from assets.resources.outages import TrackingError, known_outage, note_outage, one_run
@@ -46,6 +49,12 @@ PROCESS = "tessera.process"
 # The tag of a run of Dagster that names its run of MLflow, and that of an asset's which names this.
 MLFLOW_TAG, PARENT_TAG = "mlflow/run_id", "mlflow.parentRunId"
 Warn = Callable[[str], None]
+# What the body of an asset logs is sent together, after so many seconds at the latest.
+LONGEST_UNSENT = 5.0
+# Seconds that what an asset logs is held for which nothing seems to be new.
+LONGEST_HELD = 10.0
+# MLflow takes no more in one request.
+_MOST_METRICS, _MOST_TEXTS = 1000, 100
 # Seconds that the first contact with a server may take. A request may take 4, and is made twice.
 LONGEST_CONTACT = 10.0
 LONGEST_REQUEST = 4
@@ -56,6 +65,61 @@ ENDED = {
     dg.DagsterRunStatus.FAILURE: "FAILED",
     dg.DagsterRunStatus.CANCELED: "KILLED",
 }
+_FAILED = ("FAILED", "KILLED")
+
+
+@dataclass
+class Batch:
+    """What is sent to a run in one request; a metric has its value, time in ms and step."""
+
+    parameters: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: "Batch") -> None:
+        """Add what another one has."""
+        self.parameters |= other.parameters
+        self.metrics += other.metrics
+        self.tags |= other.tags
+
+    def has_room_for(self, other: "Batch") -> bool:
+        """Whether MLflow takes both in one request."""
+        return (
+            len(self.metrics) + len(other.metrics) <= _MOST_METRICS - 2 * _MOST_TEXTS
+            and len(self.parameters) + len(other.parameters) <= _MOST_TEXTS
+            and len(self.tags) + len(other.tags) <= _MOST_TEXTS
+        )
+
+    def send(self, client: "MlflowClient", run_id: str) -> None:
+        """Log it all to a run."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        if self == Batch():
+            return
+        client.log_batch(
+            run_id,
+            [Metric(*one) for one in self.metrics],
+            [Param(*one) for one in self.parameters.items()],
+            [RunTag(*one) for one in self.tags.items()],
+        )
+
+
+def _parameters(parameters: dict[str, Any]) -> Batch:
+    return Batch(parameters={key: shown(str(value)) for key, value in parameters.items()})
+
+
+def _metrics(metrics: dict[str, float], step: int) -> Batch:
+    now = _now()
+    return Batch(metrics=[(key, float(value), now, step) for key, value in metrics.items()])
+
+
+def _now() -> int:
+    """Return the milliseconds since 1970."""
+    return time.time_ns() // 10**6
+
+
+def _tags(tags: dict[str, Any]) -> Batch:
+    return Batch(tags={key: shown(str(value)) for key, value in tags.items()})
 
 
 class Tracking(dg.ConfigurableResource):
@@ -232,11 +296,17 @@ class Tracking(dg.ConfigurableResource):
             return experiment.experiment_id
 
     def parent_of(self, context: dg.AssetExecutionContext) -> str:
-        """Return the id of the MLflow run of this Dagster run, created where there is none."""
+        """Return the id of the MLflow run of this Dagster run, which is at work, or has failed.
+
+        It is created where there is none.
+        """
         query = f"tags.`{DAGSTER_RUN}` = '{context.run.run_id}' and tags.`dagster.asset` = ''"
         found = self._find(query)
         if found:
-            return found[0].info.run_id
+            parent = found[0].info
+            if parent.status not in ("RUNNING", *_FAILED):
+                self.client.update_run(parent.run_id, status="RUNNING")
+            return str(parent.run_id)
         run = context.run
         tags = {
             DAGSTER_RUN: run.run_id,
@@ -248,10 +318,10 @@ class Tracking(dg.ConfigurableResource):
             "mlflow.note.content": f"[Dagster run]({self.dagster_url}/runs/{run.run_id})",
         }
         name = f"{partition_of(context)} {run.run_id[:8]}".strip()
-        parent = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         self.finish_left_runs(context.instance)
-        context.instance.add_run_tags(run.run_id, {MLFLOW_TAG: parent.info.run_id})
-        return parent.info.run_id
+        context.instance.add_run_tags(run.run_id, {MLFLOW_TAG: made.info.run_id})
+        return made.info.run_id
 
     def _find(self, query: str) -> list[Any]:
         return self.client.search_runs([self.experiment_id], query)
@@ -288,11 +358,11 @@ class TrackedRun:
 
     def parameters(self, parameters: dict[str, Any]) -> None:
         """Log the settings of the work."""
-        self._log_batch(self._run_id, parameters=parameters)
+        self._log(_parameters(parameters))
 
     def tags(self, tags: dict[str, Any]) -> None:
         """Tag the run, such as with the version of the model that answered."""
-        self._log_batch(self._run_id, tags=tags)
+        self._log(_tags(tags))
 
     def describe(self, markdown: str) -> None:
         """Describe this run, which MLflow's UI shows above its tables."""
@@ -300,11 +370,11 @@ class TrackedRun:
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
-        self._log_batch(self._run_id, metrics=metrics, step=step)
+        self._log(_metrics(metrics, step))
 
     def image(self, name: str, image: Image.Image) -> None:
         """Log an image as the artifact ``name``, a file name that ends in .png."""
-        self._log_file(self._run_id, name, png_bytes(image))
+        self.file(name, png_bytes(image))
 
     def series_image(self, key: str, image: Image.Image, step: int) -> None:
         """Log one image of the series ``key``, which MLflow's UI shows by step."""
@@ -312,7 +382,7 @@ class TrackedRun:
 
     def file(self, name: str, data: bytes) -> None:
         """Log ``data`` as the artifact ``name``, which may contain folders."""
-        self._log_file(self._run_id, name, data)
+        self._send(lambda: self._put_file(self._run_id, name, data))
 
     def end(self, status: str) -> None:
         """End this run as FINISHED, FAILED or KILLED."""
@@ -328,34 +398,23 @@ class TrackedRun:
         run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._name)
         self._run_id = run.info.run_id
 
-    def _log_batch(
-        self,
-        run_id: str,
-        parameters: dict[str, Any] | None = None,
-        metrics: dict[str, float] | None = None,
-        step: int = 0,
-        tags: dict[str, Any] | None = None,
-    ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.utils.time import get_current_time_millis
+    def _log(self, batch: Batch) -> None:
+        self._send(lambda: batch.send(self._client, self._run_id))
 
-        now = get_current_time_millis()
-        params = [Param(key, shown(str(value))) for key, value in (parameters or {}).items()]
-        values = [Metric(key, float(value), now, step) for key, value in (metrics or {}).items()]
-        tagged = [RunTag(key, shown(str(value))) for key, value in (tags or {}).items()]
-        self._send(lambda: self._client.log_batch(run_id, values, params, tagged))
-
-    def _log_file(self, run_id: str, name: str, data: bytes) -> None:
-        parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
-        folder_in_run = None if parent == PurePosixPath() else str(parent)
+    def _put_file(self, run_id: str, name: str, data: bytes) -> None:
         local = self._tracking.local_artifacts(run_id)
         if local is not None:
-            # MLflow would write into a file that may be shared with an older run.
+            # A file that is there may be shared with an older run, and is not written into.
             (local / name).unlink(missing_ok=True)
+            (local / name).parent.mkdir(parents=True, exist_ok=True)
+            (local / name).write_bytes(data)
+            return
+        parent, file = PurePosixPath(name).parent, PurePosixPath(name).name
+        folder_in_run = None if parent == PurePosixPath() else str(parent)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, file)
             path.write_bytes(data)
-            self._send(lambda: self._client.log_artifact(run_id, str(path), folder_in_run))
+            self._client.log_artifact(run_id, str(path), folder_in_run)
 
     def _send(self, log: Callable[[], Any]) -> None:
         if self.unreachable:
@@ -378,33 +437,88 @@ class ChildRun(TrackedRun):
 
     Its parent gets the same parameters, metrics and tags, named ``ASSET.NAME``, because MLflow's
     table of runs shows only parents.
+
+    What is logged may be held (`hold_records`): then ``thumbnails`` has the names of the pictures
+    that are drawn when it is sent, and afterwards each as Markdown.
     """
 
     def __init__(self, tracking: Tracking, context: dg.AssetExecutionContext) -> None:
         self._context = context
+        self._dagster_run = context.run.run_id
+        self.asset = context.asset_key.to_user_string()
+        self.thumbnails: dict[str, str] = {}
         self._parent_id = ""
-        name = f"{context.asset_key.to_user_string()} {partition_of(context)}".strip()
-        super().__init__(tracking, name, context.log.warning)
+        self._unsent, self._unsent_of_parent = Batch(), Batch()
+        self._begun, self._begun_at = _now(), time.monotonic()
+        self._sent_at = self._begun_at
+        self._held: list[Callable[[], None]] | None = None
+        others = _held_records.get(self._dagster_run)
+        # A server keeps the record of each run, and strict tracking has to notice that it is down.
+        if others is not None and not tracking.tracking_uri and not tracking.strict:
+            self._held = []
+            others.append(self)
+        super().__init__(
+            tracking, f"{self.asset} {partition_of(context)}".strip(), context.log.warning
+        )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether MLflow has not been sent anything of this run yet."""
+        return self._held is not None
+
+    @property
+    def run_id(self) -> str:
+        """The id of this MLflow run, which begins at the latest now; empty as of any run."""
+        if self.is_held:
+            send_records(self._dagster_run)
+        return super().run_id
+
+    def when_sent(self, call: Callable[[], None]) -> None:
+        """Do something once this run is sent to MLflow: now, if it is not held."""
+        if self._held is None:
+            call()
+        else:
+            self._held.append(call)
+
+    def send(self) -> None:
+        """Send what was held, and hold nothing more."""
+        held, self._held = self._held or [], None
+        with one_run(self._dagster_run):
+            for call in held:
+                call()
+
+    def send_if_late(self) -> None:
+        """Send what is held of a step that goes on for a while: there must be something new."""
+        if self.is_held and time.monotonic() - self._begun_at > LONGEST_HELD:
+            send_records(self._dagster_run)
+
+    def knows(self, mlflow_run: str) -> bool:
+        """Whether MLflow still has another run."""
+        try:
+            with self._tracking.asking(self._dagster_run):
+                return bool(parents_in(Path(self._tracking.home), [mlflow_run]))
+        except TrackingError:
+            return False
+
+    def _send(self, log: Callable[[], Any]) -> None:
+        self.when_sent(lambda: super(ChildRun, self)._send(log))
 
     def parameters(self, parameters: dict[str, Any]) -> None:
         """Log the settings of the asset."""
-        super().parameters(parameters)
-        self._log_batch(self._parent_id, parameters=self._prefixed(parameters))
+        self._log_both(_parameters(parameters), _parameters(self._prefixed(parameters)))
 
     def tags(self, tags: dict[str, Any]) -> None:
         """Tag the run of the asset, and its parent."""
-        super().tags(tags)
-        self._log_batch(self._parent_id, tags=self._prefixed(tags))
+        self._log_both(_tags(tags), _tags(self._prefixed(tags)))
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; the parent gets those outside of a series."""
-        super().metrics(metrics, step)
-        if step == 0:
-            self._log_batch(self._parent_id, metrics=self._prefixed(metrics))
+        of_parent = _metrics(self._prefixed(metrics), step) if step == 0 else Batch()
+        self._log_both(_metrics(metrics, step), of_parent)
 
     def file_in_parent(self, name: str, data: bytes) -> None:
         """Log ``data`` as an artifact of the parent."""
-        self._log_file(self._parent_id, name, data)
+        self._send(lambda: self._put_file(self._parent_id, name, data))
 
     def end(self, status: str) -> None:
         """End this run, and the parent with the same status unless that is FAILED or KILLED.
@@ -412,15 +526,38 @@ class ChildRun(TrackedRun):
         No asset knows whether it is the last of its Dagster run, so each ends the parent and the
         next one sets it to RUNNING again.
         """
-        super().end(status)
-        self._send(lambda: self._set_parent(status))
+        if status in _FAILED:
+            send_records(self._dagster_run)
+        self._send_unsent()
+        ended = _now()
+        self._send(lambda: self._client.set_terminated(self._run_id, status, ended))
+        self._send(lambda: self._end_parent(status, ended))
         self._send(self._share_artifacts)
+
+    def _log_both(self, batch: Batch, of_parent: Batch) -> None:
+        """Log to the run and to its parent, together with what is logged soon."""
+        if not (
+            self._unsent.has_room_for(batch) and self._unsent_of_parent.has_room_for(of_parent)
+        ):
+            self._send_unsent()
+        self._unsent.add(batch)
+        self._unsent_of_parent.add(of_parent)
+        self.send_if_late()
+        if time.monotonic() - self._sent_at > LONGEST_UNSENT:
+            self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        batch, of_parent = self._unsent, self._unsent_of_parent
+        self._unsent, self._unsent_of_parent = Batch(), Batch()
+        self._log(batch)
+        self._send(lambda: of_parent.send(self._client, self._parent_id))
+        self._sent_at = time.monotonic()
 
     def _share_artifacts(self) -> None:
         """Let artifacts in the home that are those of the run before take no room again."""
         place = self._tracking.local_artifacts
         own, of_parent = place(self._run_id), place(self._parent_id)
-        if own is None or of_parent is None:
+        if own is None or of_parent is None or not own.is_dir():
             return
         asset, partition = self._context.asset_key.to_user_string(), partition_of(self._context)
         before = self._client.search_runs(
@@ -443,7 +580,6 @@ class ChildRun(TrackedRun):
         context = self._context
         self._experiment_id = self._tracking.experiment_id
         self._parent_id = self._tracking.parent_of(context)
-        self._set_parent("RUNNING")
         tags = {
             PARENT_TAG: self._parent_id,
             DAGSTER_RUN: context.run.run_id,
@@ -451,17 +587,41 @@ class ChildRun(TrackedRun):
             "dagster.partition": partition_of(context),
             "dagster.url": f"{self._tracking.dagster_url}/runs/{context.run.run_id}",
         }
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._name)
+        run = self._client.create_run(self._experiment_id, self._begun, tags, self._name)
         self._run_id = run.info.run_id
 
-    def _set_parent(self, status: str) -> None:
-        parent = self._client.get_run(self._parent_id)
-        if parent.info.status in ("FAILED", "KILLED"):
-            return
-        if status == "RUNNING":
-            self._client.update_run(self._parent_id, status=status)
-        else:
-            self._client.set_terminated(self._parent_id, status=status)
+    def _end_parent(self, status: str, ended: int) -> None:
+        if self._client.get_run(self._parent_id).info.status not in _FAILED:
+            self._client.set_terminated(self._parent_id, status, ended)
+
+
+# By run of Dagster, the runs of its assets of which MLflow has not been sent anything.
+_held_records: dict[str, list[ChildRun]] = {}
+
+
+def hold_records(dagster_run: str) -> None:
+    """From now on, hold what the assets of a run log, until it is known whether anything is new.
+
+    Where nothing is, MLflow would only have to forget it again, and its import alone takes seconds.
+    """
+    _held_records.setdefault(dagster_run, [])
+
+
+def held_record(dagster_run: str, asset: str) -> ChildRun | None:
+    """Return the newest run of an asset that is held; None if none is."""
+    held = _held_records.get(dagster_run, ())
+    return next((one for one in reversed(held) if one.asset == asset), None)
+
+
+def send_records(dagster_run: str) -> None:
+    """Send what is held of a run, and hold nothing more of it."""
+    for record in _held_records.pop(dagster_run, []):
+        record.send()
+
+
+def drop_records(dagster_run: str) -> None:
+    """Forget what is held of a run in which nothing was new."""
+    _held_records.pop(dagster_run, None)
 
 
 def partition_of(context: dg.AssetExecutionContext) -> str:

@@ -310,7 +310,8 @@ def chosen_occlusion_maps(
         log.run.file(f"sheet/{page_name(number)}", pages[str(number)].data)
         if number == 1:
             # As much of it as can be told at the size of a thumbnail.
-            log.thumbnail("sheet", page.crop((0, 0, page.width, min(page.width, page.height))))
+            upper = page.crop((0, 0, page.width, min(page.width, page.height)))
+            log.thumbnail("sheet", lambda: upper)
 
     pages = dict[str, EncodedImage]()
     sheet = new_sheet(config, keep, made.lines())

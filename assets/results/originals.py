@@ -196,7 +196,7 @@ def chosen_results(
     for original, result in tracked_results(originals, compute, log.run):
         n_read += 1
         if n_read == 1:
-            log.thumbnail("highest", result.images["figure"])
+            log.thumbnail("highest", partial(result.images.__getitem__, "figure"))
         for note in result.notes:
             log.context.log.info(f"{original.name}: {note}")
         photo = chosen.iloc[original.number - 1]
