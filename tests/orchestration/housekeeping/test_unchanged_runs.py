@@ -1,16 +1,18 @@
 import sqlite3
+from collections import Counter
 from contextlib import closing
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 from assets.io_managers import outputs_of
 from assets.resources.mlflow_runs import delete_runs, families_of_run
 from assets.resources.progress import LogProgress
-from assets.resources.tracking import MLFLOW_TAG, Tracking
+from assets.resources.tracking import MLFLOW_TAG, PARENT_TAG, Tracking
 from assets.steps import MADE_IN, MLFLOW_RUN, step
 from orchestration.housekeeping.dagster_history import compact_log, old_runs
 from orchestration.housekeeping.unchanged_runs import UNCHANGED_TAG, shorten_record
@@ -33,6 +35,8 @@ def night(kept_home):
 
     @dg.asset_check(asset=layout)
     def sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        if "breaks" in context.run.tags:
+            raise dg.Failure("The check broke off.")
         return dg.AssetCheckResult(passed="fails" not in context.run.tags)
 
     def run(value: int, **tags: str) -> tuple[str, str | None]:
@@ -43,6 +47,7 @@ def night(kept_home):
                 partition_key="birds",
                 tags={"value": str(value), **tags},
                 resources={"io_manager": outputs_of(kept_home)},
+                raise_on_error=False,
             )
             return result.run_id, shorten_record(kept_home, instance, tracking, result.run_id)
 
@@ -121,6 +126,45 @@ def test_the_record_of_a_run_in_which_nothing_changed_is_short(kept_home, night)
         kinds = {entry.dagster_event.event_type_value for entry in instance.all_logs(changed)}
     assert newest.asset_materialization.metadata["mosaic"].value.startswith("![thumbnail](data:")
     assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION", "HANDLED_OUTPUT"} <= kinds
+
+
+def test_mlflow_is_not_asked_in_a_run_in_which_nothing_is_new(kept_home, night, monkeypatch):
+    counts = Counter[str]()
+
+    def count(name: str) -> None:
+        original = getattr(MlflowClient, name)
+
+        def call(*arguments, **named):
+            counts[name] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(MlflowClient, name, call)
+
+    for name in ("create_run", "log_batch", "search_runs", "set_terminated", "delete_run"):
+        count(name)
+    night(1)
+    assert counts["create_run"] == 2
+    # The settings and metrics of an asset go to its run at once, and to the parent.
+    assert counts["log_batch"] == 2
+    counts.clear()
+    night(1)
+    assert counts == {}
+    # It has a record where something breaks off, where it takes long, and where something is new.
+    tracking = Tracking(home=str(kept_home))
+    failed, _ = night(1, breaks="yes")
+    (family,) = families_of_run(tracking, failed)
+    runs = [tracking.client.get_run(one) for one in family.run_ids]
+    (parent,) = (run for run in runs if PARENT_TAG not in run.data.tags)
+    (child,) = (run for run in runs if PARENT_TAG in run.data.tags)
+    assert child.data.metrics == {"cells": 1}
+    assert parent.data.metrics == {"layout.cells": 1}
+    assert (tracking.local_artifacts(child.info.run_id) / "mosaic.png").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("assets.resources.tracking.LONGEST_HELD", -1.0)
+        counts.clear()
+        night(1)
+    assert counts["create_run"] == 2
+    assert families_of_run(tracking, night(2)[0])
 
 
 def test_mlflow_keeps_the_run_if_it_has_lost_the_one_that_made_the_value(kept_home, night):
