@@ -17,9 +17,9 @@ from assets.methods.models.scoring import score_unseen
 from assets.methods.photos.catalogue import Catalogue, CatalogueSettings
 from assets.methods.plotting.blurring import with_blurred
 from assets.methods.plotting.contact_sheet import draw_ranking
-from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import WINDOWS

@@ -20,8 +20,8 @@ from assets.methods.layout.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
 from assets.methods.photos.near_duplicates import duplicates_table
-from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import INPUTS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.recent_use import PHOTOS, POINTS

@@ -25,9 +25,9 @@ from assets.methods.photos.labels import LabelledData, check_labels, label_image
 from assets.methods.photos.selection import read_corrections
 from assets.methods.photos.source import read_labels
 from assets.methods.training.train import train_classifier
-from assets.resources.collections import COLLECTIONS
 from assets.resources.compute import Compute
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import TRAININGS, Photos
 from assets.resources.progress import ProgressReporter
 from assets.resources.tracking import Tracking

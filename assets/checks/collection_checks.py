@@ -22,7 +22,8 @@ from assets.generations import FAILED_CHECK, UNPARTITIONED, check_path
 from assets.io_managers import FolderIOManager
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import shown
-from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
+from assets.resources.collections import PARTITIONS_NAME
+from assets.resources.partitions import COLLECTIONS
 
 CheckFunction = Callable[..., dg.AssetCheckResult]
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN

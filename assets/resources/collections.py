@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from assets.methods.common.checksums import (
     DamagedFileError,
     read_checked_json,
@@ -35,7 +33,6 @@ BEFORE_FOLLOW_LINKS = {"follow_links": True}
 OF_ONE_RUN = {"fresh", "from_map", "apart"}
 
 PARTITIONS_NAME = "collections"
-COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
 # Names are used as folder names and partition keys, so they have to be safe as both.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

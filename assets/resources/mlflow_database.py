@@ -142,6 +142,12 @@ def parents_in(home: Path, run_ids: Sequence[str]) -> dict[str, str]:
     return dict(_rows(home, query, run_ids))
 
 
+def has_runs_at_work(home: Path) -> bool:
+    """Whether a run is said to be at work."""
+    query = "SELECT 1 FROM runs WHERE lifecycle_stage = 'active' AND status = ? LIMIT 1"
+    return bool(_rows(home, query, ["RUNNING"]))
+
+
 def runs_tagged(home: Path, key: str, value: str) -> list[str]:
     """Return the runs with a tag, the newest first."""
     query = (

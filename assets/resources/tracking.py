@@ -31,6 +31,7 @@ from assets.resources.mlflow_database import (
     ARTIFACTS,
     check_not_locked,
     database_of,
+    has_runs_at_work,
     keep_quiet,
     parents_in,
     prepare_database,
@@ -323,6 +324,20 @@ class Tracking(dg.ConfigurableResource):
         context.instance.add_run_tags(run.run_id, {MLFLOW_TAG: made.info.run_id})
         return made.info.run_id
 
+    def may_hold(self, dagster_run: str) -> bool:
+        """Whether the record of a run may be held until something in it is new.
+
+        A server keeps that of each run, and strict tracking has to notice that MLflow is down.
+        While a run is said to be at work, the next record ends it if it is over (`left_runs`).
+        """
+        if self.tracking_uri or self.strict:
+            return False
+        try:
+            with self.asking(dagster_run):
+                return not has_runs_at_work(Path(self.home))
+        except TrackingError:
+            return False
+
     def _find(self, query: str) -> list[Any]:
         return self.client.search_runs([self.experiment_id], query)
 
@@ -453,8 +468,9 @@ class ChildRun(TrackedRun):
         self._sent_at = self._begun_at
         self._held: list[Callable[[], None]] | None = None
         others = _held_records.get(self._dagster_run)
-        # A server keeps the record of each run, and strict tracking has to notice that it is down.
-        if others is not None and not tracking.tracking_uri and not tracking.strict:
+        if others == [] and not tracking.may_hold(self._dagster_run):
+            del _held_records[self._dagster_run]
+        elif others is not None:
             self._held = []
             others.append(self)
         super().__init__(

@@ -19,7 +19,8 @@ from assets.generations import (
     waiting_in,
 )
 from assets.io_managers import FolderIOManager, pointed_at
-from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
+from assets.resources.collections import PARTITIONS_NAME
+from assets.resources.partitions import COLLECTIONS
 
 CHECKS: list[dg.AssetChecksDefinition] = []
 NAME = "demo"

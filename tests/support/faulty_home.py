@@ -10,8 +10,9 @@ import dagster as dg
 
 from assets.generations import UNPARTITIONED
 from assets.io_managers import FolderIOManager
-from assets.resources.collections import COLLECTIONS, Collection
+from assets.resources.collections import Collection
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.registry import CHAMPION
 from orchestration.definitions import build_definitions, build_resources, definitions

@@ -7,7 +7,8 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.source import list_source, listing_digest
-from assets.resources.collections import COLLECTIONS, CollectionRegistry
+from assets.resources.collections import CollectionRegistry
+from assets.resources.partitions import COLLECTIONS
 from orchestration.map_requests import LISTING_METADATA
 
 

@@ -112,7 +112,7 @@ def _load_default() -> Backbone:
     return Backbone(
         module,
         preprocessing,
-        _dimensions(module, preprocessing),
+        int(module.num_features),
         backbone_fingerprint(DEFAULT_BACKBONE),
     )
 

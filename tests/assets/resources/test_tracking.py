@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from assets.methods.common.errors import UserError
 from assets.resources import outages
 from assets.resources import tracking as tracking_module
-from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
+from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.outages import TrackingError
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import DAGSTER_RUN, EXPERIMENT, PROCESS, TrackedRun, Tracking
 from assets.steps import Step, step

@@ -10,8 +10,9 @@ import pytest
 from assets.io_managers import outputs_of
 from assets.kept_maps import KeptMaps
 from assets.photo_map import tsne_2d
-from assets.resources.collections import COLLECTIONS, PARTITIONS_NAME
+from assets.resources.collections import PARTITIONS_NAME
 from assets.resources.compute import Compute
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking

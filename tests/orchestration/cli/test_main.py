@@ -27,8 +27,11 @@ def context_of(names: tuple[str, ...]) -> click.Context:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nothing"]])
-def test_what_needs_no_command_imports_neither_dagster_nor_a_command(arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["nothing"], ["list", "--help"], ["key", "new", "--help"]],
+)
+def test_what_runs_nothing_imports_neither_dagster_nor_another_command(arguments):
     script = (
         "import sys; from orchestration.cli.main import main\n"
         f"sys.argv = ['tessera', *{arguments}]\n"

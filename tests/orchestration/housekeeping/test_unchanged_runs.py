@@ -164,6 +164,10 @@ def test_mlflow_is_not_asked_in_a_run_in_which_nothing_is_new(kept_home, night, 
         counts.clear()
         night(1)
     assert counts["create_run"] == 2
+    # Also where a run is said to be at work that is over.
+    tracking.client.update_run(child.info.run_id, status="RUNNING")
+    night(1)
+    assert tracking.client.get_run(child.info.run_id).info.status != "RUNNING"
     assert families_of_run(tracking, night(2)[0])
 
 
