@@ -56,7 +56,8 @@ class Step:
         def report(done: int, total: int) -> None:
             lines(done, total)
             events(done, total)
-            self.run.send_if_late()
+            if self.run.is_held:
+                self.run.send_if_late()
 
         return report
 
@@ -83,7 +84,13 @@ class Step:
         self._picture(name, lambda: image, made)
 
     def thumbnail(self, name: str, draw: Callable[[], Image.Image]) -> None:
-        """Show a small version of an image in Dagster, which is drawn if it has changed."""
+        """Show a small version of an image in Dagster; it is drawn once the run is sent to MLflow.
+
+        That is now, if nothing is held (`hold_records`).
+        """
+        if not self.run.is_held:
+            self.context.add_output_metadata({name: dg.MetadataValue.md(thumbnail(draw()))})
+            return
         self.run.thumbnails[name] = ""
 
         def show() -> None:
@@ -107,19 +114,16 @@ class Step:
         self.run.file(name, csv_bytes(table))
 
     def _picture(self, name: str, draw: Callable[[], Image.Image], made: Provenance | None) -> None:
-        title = Path(name).stem
-        self.run.thumbnails[title] = ""
-
-        def log() -> None:
+        def logged() -> Image.Image:
             image = draw()
             if made is None:
                 self.run.image(name, image)
             else:
                 image = with_foot(image, made.lines())
                 self.run.file(name, png_bytes(image, made.parts()))
-            self.run.thumbnails[title] = thumbnail(image)
+            return image
 
-        self.run.when_sent(log)
+        self.thumbnail(Path(name).stem, logged)
 
 
 @contextmanager

@@ -364,6 +364,11 @@ class TrackedRun:
         return "" if self.unreachable else self._run_id
 
     @property
+    def is_held(self) -> bool:
+        """Whether nothing of this run was sent yet (`hold_records`)."""
+        return False
+
+    @property
     def url(self) -> str:
         """Where MLflow's UI shows this run."""
         tracking = self._tracking
@@ -381,7 +386,7 @@ class TrackedRun:
 
     def describe(self, markdown: str) -> None:
         """Describe this run, which MLflow's UI shows above its tables."""
-        self._log_batch(self._run_id, tags={"mlflow.note.content": markdown})
+        self._log(_tags({"mlflow.note.content": markdown}))
 
     def metrics(self, metrics: dict[str, float], step: int = 0) -> None:
         """Log metrics to compare between runs; ``step`` is a place in a series, such as a rank."""
@@ -479,7 +484,7 @@ class ChildRun(TrackedRun):
 
     @property
     def is_held(self) -> bool:
-        """Whether MLflow has not been sent anything of this run yet."""
+        """Whether nothing of this run was sent yet (`hold_records`)."""
         return self._held is not None
 
     @property

@@ -17,14 +17,10 @@ from assets.io_managers import outputs_of
 from assets.methods.models.classifier_file import convert_open_nsfw, save_classifier
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.catalogue import catalogue_photos
-from assets.resources.collections import (
-    COLLECTIONS,
-    PARTITIONS_NAME,
-    Collection,
-    CollectionRegistry,
-)
+from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.registry import CHAMPION, CHAMPION_URI

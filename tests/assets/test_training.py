@@ -21,14 +21,10 @@ from assets.methods.evaluation.swapped_labels import Reference
 from assets.methods.models.classifier_file import describe_classifier
 from assets.methods.photos.labels import LabelledData, class_counts, label_images
 from assets.methods.photos.source import read_labels
-from assets.resources.collections import (
-    COLLECTIONS,
-    PARTITIONS_NAME,
-    Collection,
-    CollectionRegistry,
-)
+from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.registry import CHAMPION, MODEL

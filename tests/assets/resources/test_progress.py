@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
 from hypothesis import given
@@ -64,7 +66,8 @@ def test_only_a_run_that_somebody_follows_tells_its_progress_in_events(
 
     @dg.asset
     def counted(context: dg.AssetExecutionContext) -> None:
-        listen = Step(context, None, LogProgress()).progress("photos")
+        run = SimpleNamespace(is_held=False)
+        listen = Step(context, run, LogProgress()).progress("photos")
         for done in range(4):
             listen(done, 4)
 

@@ -31,14 +31,10 @@ from assets.methods.models.callable_classifier import CallableClassifier
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.labels import LabelledData
 from assets.methods.study.doll_sets import draw_doll_set
-from assets.resources.collections import (
-    COLLECTIONS,
-    PARTITIONS_NAME,
-    Collection,
-    CollectionRegistry,
-)
+from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.compute import Compute
 from assets.resources.models import Models
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.registry import CHAMPION_URI

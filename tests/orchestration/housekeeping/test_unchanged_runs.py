@@ -158,7 +158,9 @@ def test_mlflow_is_not_asked_in_a_run_in_which_nothing_is_new(kept_home, night, 
     (child,) = (run for run in runs if PARENT_TAG in run.data.tags)
     assert child.data.metrics == {"cells": 1}
     assert parent.data.metrics == {"layout.cells": 1}
-    assert (tracking.local_artifacts(child.info.run_id) / "mosaic.png").is_file()
+    artifacts = tracking.local_artifacts(child.info.run_id)
+    assert artifacts is not None
+    assert (artifacts / "mosaic.png").is_file()
     with monkeypatch.context() as patch:
         patch.setattr("assets.resources.tracking.LONGEST_HELD", -1.0)
         counts.clear()
