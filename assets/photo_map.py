@@ -177,7 +177,7 @@ def fresh_map(
     progress: dg.ResourceParam[ProgressReporter],
 ) -> None:
     """What a map made anew would be worth beside the one that is shown; nobody sees it."""
-    with step(context, tracking, progress) as log:
+    with step(context, tracking, progress, is_stored=False) as log:
         log.metrics(fresh_quality(grid_assignment, embeddings, log.progress))
 
 

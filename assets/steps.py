@@ -132,12 +132,13 @@ def step(
     tracking: Tracking,
     reporter: ProgressReporter,
     config: dg.Config | None = None,
+    is_stored: bool = True,
 ) -> Iterator[Step]:
-    """Run the body of an asset: track it, and log its settings.
+    """Run the body of an asset: track it, and log its settings; ``is_stored`` if it has a value.
 
     A UserError becomes a dg.Failure with the same message, which Dagster does not retry.
     """
-    with tracking.child_run(context) as run:
+    with tracking.child_run(context, is_stored) as run:
         if config is not None:
             run.parameters(config.model_dump())
         try:

@@ -146,9 +146,17 @@ class Tracking(dg.ConfigurableResource):
         return Tracking(**{**self.model_dump(), "experiment": name})
 
     @contextmanager
-    def child_run(self, context: dg.AssetExecutionContext) -> Iterator["ChildRun"]:
-        """Track the body of one asset; its end decides the status FINISHED, FAILED or KILLED."""
+    def child_run(
+        self, context: dg.AssetExecutionContext, is_stored: bool = True
+    ) -> Iterator["ChildRun"]:
+        """Track the body of one asset; its end decides the status FINISHED, FAILED or KILLED.
+
+        Of an asset whose value is not stored nobody could say whether it is new, so nothing of it
+        is held (`hold_records`).
+        """
         with one_run(context.run.run_id):
+            if not is_stored:
+                send_records(context.run.run_id)
             run = ChildRun(self, context)
             with _status_of_body(run):
                 yield run

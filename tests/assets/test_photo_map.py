@@ -7,13 +7,9 @@ import pandas as pd
 from assets.config import GridConfig, TsneConfig
 from assets.methods.photos.catalogue import Catalogue
 from assets.photo_map import fresh_map, raw_images
-from assets.resources.collections import (
-    COLLECTIONS,
-    PARTITIONS_NAME,
-    Collection,
-    CollectionRegistry,
-)
+from assets.resources.collections import PARTITIONS_NAME, Collection, CollectionRegistry
 from assets.resources.compute import Compute
+from assets.resources.partitions import COLLECTIONS
 from assets.resources.photos import Photos
 from assets.resources.progress import LogProgress
 from assets.resources.tracking import Tracking
