@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assets.methods.attribution.occlusion import FLAT
 from assets.methods.common.errors import UserError
 from assets.methods.plotting.sheet import FigureSheet, rasterised
 from assets.methods.plotting.text import (
@@ -31,8 +32,6 @@ Scale = Literal["own", "fixed"]
 _SMALLEST_SHOWN_SIDE = 256
 _LARGEST_SHOWN_SIDE = 1_600
 
-# Scores are exact to about 1e-6: a map that spans less is flat, and its grain is rounding.
-FLAT = 1e-6
 _SMALLEST_BAR = 180
 _NARROWEST_FOOT = 480
 

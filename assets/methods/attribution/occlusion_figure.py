@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 
 from assets.methods.attribution.heat_map import (
     BLUE,
-    FLAT,
     PANORAMA,
     RED,
     HeatMap,
@@ -21,6 +20,7 @@ from assets.methods.attribution.heat_map import (
     fill_bar,
     scaled_photo,
 )
+from assets.methods.attribution.occlusion import FLAT
 from assets.methods.plotting.sheet import (
     MEDIUM,
     SMALL,

@@ -4,17 +4,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from assets.methods.attribution.levels import Level, levels_of
 from assets.methods.attribution.occlusion import (
     EXPERIMENTS,
     Experiment,
     OcclusionMap,
     OcclusionSettings,
+    estimated_error,
     occlusion_map,
 )
 from assets.methods.attribution.scaled_windows import ScaledWindowImages
@@ -62,21 +64,50 @@ class WorkEstimate:
         n_known: those among them that an earlier run has scored.
         seconds: expected for those still to be scored, going by the first few; None before these
             are scored.
+        may_stop: whether fewer may do, as a tolerance was given.
     """
 
     n_windows: int
     n_known: int
     seconds: float | None = None
+    may_stop: bool = False
 
     def sentence(self) -> str:
         """Say it to a person."""
         if self.seconds is not None:
             n_left = _windows(self.n_windows - self.n_known)
-            return f"expected: {_duration(self.seconds)} for {n_left}."
+            most = "at most " if self.may_stop else ""
+            return f"expected: {most}{_duration(self.seconds)} for {n_left}."
         if self.n_known == self.n_windows:
             return f"{_windows(self.n_windows)}, all of them scored before."
         known = f", {self.n_known:,} of them scored before" if self.n_known else ""
         return f"{_windows(self.n_windows)}{known}."
+
+
+@dataclass(frozen=True)
+class MapsSoFar:
+    """The maps of one image after a level, from the windows scored so far.
+
+    Attributes:
+        level: the number of the level, from 1.
+        n_levels: how many there are.
+        maps: those that are exact already, and estimates.
+    """
+
+    level: int
+    n_levels: int
+    maps: Mapping[Experiment, OcclusionMap]
+
+    def sentence(self) -> str:
+        """Say it to a person."""
+        maps = self.maps.values()
+        n_scored = sum(one.n_scored for one in maps)
+        n_windows = _windows(sum(one.windows.count for one in maps))
+        error = max(one.error or 0 for one in maps)
+        return (
+            f"level {self.level} of {self.n_levels}: {n_scored:,} of {n_windows}, estimated mean "
+            f"error {error:.2g} of the map's range."
+        )
 
 
 def occlusion_maps(
@@ -87,8 +118,15 @@ def occlusion_maps(
     experiments: Sequence[Experiment] = EXPERIMENTS,
     on_estimate: Callable[[WorkEstimate], None] = lambda estimate: None,
     progress: Progress = silent,
+    *,
+    tolerance: float | None = None,
+    on_level: Callable[[MapsSoFar], object] | None = None,
 ) -> dict[Experiment, OcclusionMap]:
     """Map what ``classifier`` looks at in an image.
+
+    With a tolerance or somebody who listens, windows are scored level by level. A map is finished
+    when its estimated error is below the tolerance; without one, when it is exact. What an earlier
+    call has scored beyond that is used. The exact map is the same either way.
 
     Scores are stored as they come: after an interruption of any kind the same call goes on from
     them, and for maps that are finished it runs no network. A remote classifier that names no
@@ -103,6 +141,8 @@ def occlusion_maps(
         on_estimate: called with the number of windows before any is scored, and once more with
             the time that they will take when a few of them are.
         progress: called with the number of windows scored now, and of all that were not known.
+        tolerance: the estimated error below which a map may be, as ``OcclusionMap`` has it.
+        on_level: called with the maps after each level that another one follows.
 
     Returns:
         The map of each experiment, of ``windowed.map_size``.
@@ -118,25 +158,27 @@ def occlusion_maps(
     }
     scores = {one: store.open(key, windowed.windows.count) for one, key in keys.items()}
     watch = _watch if names_no_version(classifier) else _trust
+    levels = levels_of(windowed.windows, windowed.settings.stride)
+    if tolerance is None and on_level is None:
+        levels = levels[-1:]
     with watch(windowed, classifier, class_name, store, scores) as asked:
         score = score_function(asked, class_name)
         runs = {
-            one: _Run(_images(windowed, one, classifier), scores[one], asked, score)
+            one: _Run(_images(windowed, one, classifier), scores[one], levels, asked, score)
             for one in experiments
         }
-        _score_unknown(list(runs.values()), asked, on_estimate, progress)
+
+        def maps() -> dict[Experiment, OcclusionMap]:
+            return {one: run.map(one, windowed.map_size) for one, run in runs.items()}
+
+        def listen(level: int) -> None:
+            if on_level is not None:
+                on_level(MapsSoFar(level + 1, len(levels), maps()))
+
+        _score_unknown(list(runs.values()), asked, tolerance, on_estimate, progress, listen)
         for one, key in keys.items():
             store.finish(key, scores[one])
-    return {
-        experiment: occlusion_map(
-            experiment,
-            windowed.windows,
-            np.array(run.scores).reshape(windowed.windows.shape),
-            windowed.map_size,
-            run.n_computed,
-        )
-        for experiment, run in runs.items()
-    }
+    return maps()
 
 
 def whole_image_score(
@@ -290,48 +332,91 @@ def _duration(seconds: float) -> str:
 def _score_unknown(
     runs: Sequence["_Run"],
     classifier: Classifier,
+    tolerance: float | None,
     on_estimate: Callable[[WorkEstimate], None],
     progress: Progress,
+    on_level: Callable[[int], None],
 ) -> None:
+    """Score windows level by level until all runs are within the tolerance."""
     n_windows = sum(len(run.scores) for run in runs)
     n_unknown = sum(len(run.unknown) for run in runs)
-    on_estimate(WorkEstimate(n_windows, n_windows - n_unknown))
-    if n_unknown == 0:
+    estimate = WorkEstimate(n_windows, n_windows - n_unknown, may_stop=tolerance is not None)
+    on_estimate(estimate)
+
+    def waiting() -> list[_Run]:
+        return [run for run in runs if not run.is_within(tolerance)]
+
+    if not waiting():
         return
 
     def report() -> None:
         progress(sum(run.n_computed for run in runs), n_unknown)
 
     with unsplit_pool(classifier.workers) as pool:
-        seconds = sum(run.begin(pool) for run in runs)
-        on_estimate(WorkEstimate(n_windows, n_windows - n_unknown, seconds))
+        seconds = sum(run.begin(pool) for run in waiting())
+        on_estimate(replace(estimate, seconds=seconds))
         report()
-        for run in runs:
-            run.finish(pool, report)
+        while left := waiting():
+            level = min(run.n_levels for run in left)
+            for run in left:
+                if run.n_levels == level:
+                    run.finish_level(pool, report)
+            if waiting():
+                on_level(level)
+    # Whoever draws a bar has promised more windows than it took.
+    progress(n_unknown, n_unknown)
 
 
 class _Run:
     """One experiment on one image: the scores of its windows, and the windows without a score.
 
-    A stored number that is no probability, such as NaN, is no score.
+    A stored number that is no probability, such as NaN, is no score. ``unknown`` has the windows
+    of the first level first; ``n_levels`` is how many levels have all their scores.
     """
 
     def __init__(
         self,
         images: WindowImages | ScaledWindowImages,
         scores: np.memmap,
+        levels: Sequence[Level],
         classifier: Classifier,
         score: Callable[[Images], np.ndarray],
     ) -> None:
         self.scores = scores
-        self.unknown = np.flatnonzero(~is_score(scores))
+        self.unknown, self._ends = _by_level(levels, ~is_score(scores))
         self.n_computed = 0
-        self._images, self._score = images, score
+        self._levels, self._images, self._score = levels, images, score
         self._device, self._turn = classifier.device, one_at_a_time(classifier.device)
         self._workers, self._batch_size = classifier.workers, classifier.batch_size
 
+    @property
+    def n_levels(self) -> int:
+        return sum(end <= self.n_computed for end in self._ends)
+
+    def is_within(self, tolerance: float | None) -> bool:
+        """Return whether the map is exact, or an estimate with less than the tolerated error."""
+        if self.n_levels == len(self._levels):
+            return True
+        if tolerance is None or self.n_levels == 0:
+            return False
+        level = self._levels[self.n_levels - 1]
+        return estimated_error(level, self._grid()) < tolerance
+
+    def map(self, experiment: Experiment, size: tuple[int, int]) -> OcclusionMap:
+        """Return the map of ``size`` (width, height) px by the finest level that has its scores."""
+        level = self._levels[self.n_levels - 1]
+        is_exact = self.n_levels == len(self._levels)
+        return occlusion_map(
+            experiment,
+            level.windows,
+            self._grid(),
+            size,
+            self.n_computed,
+            None if is_exact else level,
+        )
+
     def begin(self, pool: ThreadPoolExecutor) -> float:
-        """Score the first few windows; return the seconds that the others should take."""
+        """Score the first few windows; return the seconds that all others should take."""
         # A worker's first call also pays for what is set up only once: it is not timed.
         self._compute(pool, self._workers, batch_size=1)
         before, started = self.n_computed, time.perf_counter()
@@ -340,9 +425,13 @@ class _Run:
         seconds = (time.perf_counter() - started) / max(1, self.n_computed - before)
         return seconds * (len(self.unknown) - self.n_computed)
 
-    def finish(self, pool: ThreadPoolExecutor, report: Callable[[], None]) -> None:
-        """Score all windows that are left, reporting after each batch."""
-        self._compute(pool, len(self.unknown), self._batch_size, report)
+    def finish_level(self, pool: ThreadPoolExecutor, report: Callable[[], None]) -> None:
+        """Score all windows of the next level that are left, reporting after each batch."""
+        left = self._ends[self.n_levels] - self.n_computed
+        self._compute(pool, left, self._batch_size, report)
+
+    def _grid(self) -> NDArray[np.float32]:
+        return np.array(self.scores).reshape(self._levels[0].windows.shape)
 
     def _compute(
         self,
@@ -377,3 +466,14 @@ class _Run:
             return self._score(images)
         # After the error is gone, and with it what it holds on to.
         return np.concatenate([self._score_batch(half) for half in np.array_split(numbers, 2)])
+
+
+def _by_level(
+    levels: Sequence[Level], is_unknown: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], list[int]]:
+    """Return the unknown windows, those of coarser levels first, and where each level ends."""
+    order = np.concatenate([level.numbers for level in levels])
+    _, first = np.unique(order, return_index=True)
+    order = order[np.sort(first)]
+    unknown = order[is_unknown[order]]
+    return unknown, [int(is_unknown[level.numbers].sum()) for level in levels]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.methods.attribution.levels import Level
 from assets.methods.attribution.occlusion import (
     PRESETS,
     OcclusionSettings,
@@ -95,3 +96,26 @@ def test_figures_are_of_the_map_and_the_share_is_of_its_windows():
     }
     assert occlusion_metrics(map_of("seen", [[0.25, 1.0]]), 0.2)["share_above_threshold"] == 1
     assert occlusion_metrics(map_of("seen", [[0.25, 0.5]]))["share_above_threshold"] == 0
+
+
+def test_an_estimate_names_and_counts_scored_windows_alone():
+    # Every other one of 3 x 3 windows is scored; what lies between is guessed, even where known.
+    windows = place_windows(4, 4, 2, 1)
+    scores = np.array([[0.5, 0.75, 1], [0, 0, 0], [0.5, 0, 0.5]], dtype=np.float32)
+    scores[0, 1] = 0.999
+    found = occlusion_map("seen", windows, scores, (4, 4), 0, Level(windows, 2))
+    assert (found.n_scored, strongest_window(found)) == (4, (0, 2))
+    corners = [[0.5, np.nan, 1], [np.nan] * 3, [0.5, np.nan, 0.5]]
+    np.testing.assert_array_equal(found.scores, corners)
+    metrics = occlusion_metrics(found, threshold=0.7)
+    assert metrics["share_above_threshold"] == 0.25
+    assert metrics["estimated_error"] == found.error
+    # Between four scored windows lies their mean, 0.625.
+    filled = np.array([[0.5, 0.75, 1], [0.5, 0.625, 0.75], [0.5, 0.5, 0.5]])
+    np.testing.assert_allclose(found.values, windows.average(filled))
+
+
+def test_an_exact_map_has_no_estimated_error():
+    found = map_of("seen", [[0.25, 0.75]])
+    assert (found.error, found.n_scored) == (None, 2)
+    assert "estimated_error" not in occlusion_metrics(found)

@@ -12,7 +12,8 @@ from PIL import Image
 from skimage import data
 
 from assets.methods.attribution import occlusion_maps as occlusion_maps_module
-from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings
+from assets.methods.attribution.levels import levels_of
+from assets.methods.attribution.occlusion import EXPERIMENTS, OcclusionSettings, estimated_error
 from assets.methods.attribution.occlusion_maps import WorkEstimate, occlusion_maps
 from assets.methods.attribution.window_images import WindowedImage, WindowImages
 from assets.methods.attribution.window_store import WindowScoreStore
@@ -343,6 +344,7 @@ def test_windows_are_counted_before_the_first_and_their_time_is_told_soon_after(
         (WorkEstimate(841, 840, 0.1), "expected: 1 s for 1 window."),
         (WorkEstimate(45602, 2, 611.0), "expected: 10 min for 45,600 windows."),
         (WorkEstimate(45602, 0, 9000.0), "expected: 2.5 h for 45,602 windows."),
+        (WorkEstimate(841, 0, 12.4, may_stop=True), "expected: at most 12 s for 841 windows."),
     ],
 )
 def test_an_estimate_is_a_sentence(estimate, sentence):
@@ -409,3 +411,159 @@ def test_hidden_is_one_less_the_score_plus_captums_occlusion(fill):
     assert np.ptp(hidden.values) > 0.01
     for channel in expected:
         assert np.abs(hidden.values - channel.numpy()).max() <= 1e-5
+
+
+# Levels of 25, 64 and 225 windows, of which each has those before it.
+COARSE_TO_FINE = OcclusionSettings(16, 2)
+LEVEL_SIZES = [25, 64, 225]
+
+
+def photo_of(width=44, height=44):
+    return Image.fromarray(data.coffee()[:, 60:460]).resize((width, height))
+
+
+def n_scored_of(found):
+    return {one: maps.n_scored for one, maps in found.items()}
+
+
+def test_the_grid_of_these_tests_has_three_levels():
+    levels = levels_of(WindowedImage(photo_of(), COARSE_TO_FINE).windows, 2)
+    assert [len(level.numbers) for level in levels] == LEVEL_SIZES
+
+
+def test_a_map_is_shown_after_each_level_and_the_last_is_the_one_without_levels():
+    heard, classifier = [], Small(brightness)
+    found = maps_afresh(photo_of(), classifier, COARSE_TO_FINE, on_level=heard.append)
+    plain = maps_afresh(photo_of(), Small(brightness), COARSE_TO_FINE)
+    assert classifier.n_images == 2 * 225
+    assert [(one.level, one.n_levels) for one in heard] == [(1, 3), (2, 3)]
+    for one, size in zip(heard, LEVEL_SIZES, strict=False):
+        assert n_scored_of(one.maps) == dict.fromkeys(EXPERIMENTS, size)
+    for experiment in EXPERIMENTS:
+        exact, expected = found[experiment], plain[experiment]
+        assert exact.values.tobytes() == expected.values.tobytes()
+        assert exact.scores.tobytes() == expected.scores.tobytes()
+        assert exact.error is expected.error is None
+        errors = [np.abs(one.maps[experiment].values - exact.values).max() for one in heard]
+        assert errors[0] > errors[1] > 0
+        for one in heard:
+            estimate = one.maps[experiment]
+            known = np.isfinite(estimate.scores)
+            assert np.array_equal(estimate.scores[known], exact.scores[known])
+            worth = estimate.window_values[known]
+            assert worth.min() <= estimate.values.min() <= estimate.values.max() <= worth.max()
+
+
+def test_a_map_ends_at_the_first_level_within_the_tolerance():
+    heard = []
+    maps_afresh(photo_of(), Small(brightness), COARSE_TO_FINE, on_level=heard.append)
+    first, second = (max(found.error for found in one.maps.values()) for one in heard)
+    assert first > second > 0
+    for tolerance, size in (
+        (1.0, LEVEL_SIZES[0]),
+        (first, LEVEL_SIZES[1]),
+        (second, LEVEL_SIZES[2]),
+        (0.0, LEVEL_SIZES[2]),
+    ):
+        classifier, told, shown = Small(brightness), [], []
+        found = maps_afresh(
+            photo_of(),
+            classifier,
+            COARSE_TO_FINE,
+            tolerance=tolerance,
+            on_level=shown.append,
+            progress=lambda *done, told=told: told.append(done),
+        )
+        # The last one is the result.
+        assert [one.level for one in shown] == [1, 2][: LEVEL_SIZES.index(size)]
+        assert max(n_scored_of(found).values()) == size
+        assert classifier.n_images == sum(n_scored_of(found).values())
+        assert all(one.error is None or one.error < tolerance for one in found.values())
+        assert told == sorted(told)
+        assert told[-1] == (450, 450)
+
+
+def test_each_experiment_ends_by_itself():
+    def bright_only_in_parts(picture):
+        """Return 0 for the large images of hidden, whose map is flat then."""
+        return 0.0 if picture.shape[1] > 16 else brightness(picture)
+
+    classifier = Small(bright_only_in_parts)
+    found = maps_afresh(photo_of(), classifier, COARSE_TO_FINE, tolerance=1e-6)
+    assert n_scored_of(found) == {"seen": 225, "hidden": 25}
+    assert (found["seen"].error, found["hidden"].error) == (None, 0)
+    assert (found["hidden"].values == 1).all()
+
+
+@pytest.mark.parametrize("answer", [lambda _: 0.25, lambda _: 1.0])
+def test_a_model_that_always_answers_the_same_needs_one_level(answer):
+    found = maps_afresh(photo_of(), Small(answer), COARSE_TO_FINE, tolerance=0.01)
+    assert n_scored_of(found) == {"seen": 25, "hidden": 25}
+    assert all(np.ptp(one.values) == one.error == 0 for one in found.values())
+
+
+def test_scores_that_change_evenly_have_no_error_at_any_level():
+    levels = levels_of(WindowedImage(photo_of(), COARSE_TO_FINE).windows, 2)
+    rows, columns = levels[0].windows.shape
+    even = np.linspace(0, 1, rows, dtype=np.float32)[:, None] * np.ones(columns, np.float32)
+    for level in levels:
+        assert estimated_error(level, even) < 1e-6
+
+
+def test_an_estimate_is_finished_when_the_exact_map_is_asked_for(tmp_path):
+    store, classifier = WindowScoreStore(tmp_path), Small(brightness)
+    estimate = maps_of(photo_of(), classifier, "yes", COARSE_TO_FINE, store, tolerance=1.0)
+    assert n_scored_of(estimate) == {"seen": 25, "hidden": 25}
+    again = maps_of(photo_of(), classifier, "yes", COARSE_TO_FINE, store, tolerance=1.0)
+    assert classifier.n_images == 50
+    assert again["seen"].values.tobytes() == estimate["seen"].values.tobytes()
+    exact = maps_of(photo_of(), classifier, "yes", COARSE_TO_FINE, store)
+    assert classifier.n_images == 450
+    assert [one.n_computed for one in exact.values()] == [200, 200]
+    plain = maps_afresh(photo_of(), Small(brightness), COARSE_TO_FINE)
+    for experiment in EXPERIMENTS:
+        assert exact[experiment].values.tobytes() == plain[experiment].values.tobytes()
+    # What is known is used: nothing is gained by less.
+    heard = []
+    known = maps_of(
+        photo_of(),
+        classifier,
+        "yes",
+        COARSE_TO_FINE,
+        store,
+        tolerance=1.0,
+        on_level=heard.append,
+    )
+    assert (classifier.n_images, heard) == (450, [])
+    assert known["seen"].values.tobytes() == plain["seen"].values.tobytes()
+
+
+@pytest.mark.parametrize("calls", [1, 15, 40, 100])
+def test_a_map_interrupted_at_any_level_goes_on_from_what_is_scored(tmp_path, calls):
+    store, failing, classifier = WindowScoreStore(tmp_path), Failing(calls), Small(brightness)
+    with pytest.raises(OSError, match="unplugged"):
+        maps_of(photo_of(), failing, "yes", COARSE_TO_FINE, store, on_level=lambda found: None)
+    heard = []
+    found = maps_of(photo_of(), classifier, "yes", COARSE_TO_FINE, store, on_level=heard.append)
+    assert failing.n_images + classifier.n_images == 450
+    levels = [one.level for one in heard]
+    assert levels == sorted(set(levels))
+    plain = maps_afresh(photo_of(), Small(brightness), COARSE_TO_FINE, on_level=heard.append)
+    for one in heard:
+        same = next(other for other in reversed(heard) if other.level == one.level)
+        for experiment in EXPERIMENTS:
+            estimates = [found.maps[experiment] for found in (one, same)]
+            # Windows beyond the level are known to one of them, and change nothing.
+            assert n_scored_of(one.maps) == n_scored_of(same.maps)
+            assert estimates[0].values.tobytes() == estimates[1].values.tobytes()
+    for experiment in EXPERIMENTS:
+        assert found[experiment].values.tobytes() == plain[experiment].values.tobytes()
+
+
+def test_the_maps_so_far_are_told_in_a_sentence():
+    heard = []
+    maps_afresh(photo_of(), Small(brightness), COARSE_TO_FINE, on_level=heard.append)
+    error = max(found.error for found in heard[1].maps.values())
+    assert heard[1].sentence() == (
+        f"level 2 of 3: 128 of 450 windows, estimated mean error {error:.2g} of the map's range."
+    )
