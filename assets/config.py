@@ -285,6 +285,10 @@ class OcclusionMapsConfig(ExaminedImagesConfig):
     """Side of a window in pixels, instead of the preset's."""
     stride: int | None = None
     """Distance from one window to the next in pixels, instead of the preset's."""
+    tolerance: float | None = Field(default=None, ge=0, le=1)
+    """Estimated mean error below which a map is finished, as a share of the map's range from its
+    lowest to its highest value, such as 0.02. Without it, all windows are scored, and the map is
+    exact."""
     fill: Fill = "black"
     """What hidden windows are painted over with: black, the mean colour of the image, or the
     blurred image."""

@@ -175,13 +175,14 @@ class OcclusionMaps:
     ``table`` has a row per image and experiment: rank, image_id, uri, score (from nsfw_scores),
     frame (of an animation, from 0), judged_score (of the model and the class that were asked, which
     may be others, for the same pixels; older homes have none), read_score (of the pixels on which
-    the windows lie), experiment, the metrics of its map, and where its strongest window lies
+    the windows lie), experiment, the metrics of its map, how many of its windows were scored, the
+    estimated error of a map for which some were not, and where its strongest window lies
     (``placed_columns``). ``maps`` (rows, columns of the image, or of the largest map if the image
-    is larger, float32), ``window_scores`` (rows, columns of windows, float32) and ``overlays`` have
-    the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have ``IMAGE_ID``. ``rejects`` are the images whose
-    file can no longer be read. ``sheet`` has the pages of a sheet of all images, by their number
-    from 1; none in older homes. ``notes`` are sentences on the origin of the maps, such as that the
-    scores are of another version.
+    is larger, float32), ``window_scores`` (rows, columns of windows, float32; NaN where a window
+    was not scored) and ``overlays`` have the key ``IMAGE_ID/EXPERIMENT``, ``figures`` have
+    ``IMAGE_ID``. ``rejects`` are the images whose file can no longer be read. ``sheet`` has the
+    pages of a sheet of all images, by their number from 1; none in older homes. ``notes`` are
+    sentences on the origin of the maps, such as that the scores are of another version.
     """
 
     table: pd.DataFrame = field(metadata={FORMER_COLUMNS: {"score_at_full_size": "read_score"}})

@@ -74,20 +74,24 @@ def scores_are_probabilities(raw_images: Catalogue, nsfw_scores: NsfwScores) -> 
 def maps_are_sound(raw_images: Catalogue, occlusion_maps: OcclusionMaps) -> dg.AssetCheckResult:
     """Each map is finite, of its image's size, and within the range of its windows' scores.
 
-    A map of a very large image has as many pixels as a map has at most.
+    Exact maps have a score for each window, and estimates for as many as they say. A map of a very
+    large image has as many pixels as a map has at most.
     """
     shape_of = _shapes(raw_images)
     table = occlusion_maps.table
     faults = []
-    for image_id, experiment, uri in zip(table.image_id, table.experiment, table.uri, strict=True):
+    for row in table.to_dict("records"):
+        image_id, experiment = row["image_id"], row["experiment"]
         key = f"{image_id}/{experiment}"
-        fault = _fault(
-            occlusion_maps.maps.get(key),
-            window_values(experiment, occlusion_maps.window_scores[key]),
-            shape_of.get(image_id),
-        )
+        scores = occlusion_maps.window_scores[key]
+        known = scores[np.isfinite(scores)]
+        if len(known) == 0 or len(known) != row.get("n_scored", scores.size):
+            fault = "has windows without a score"
+        else:
+            values = occlusion_maps.maps.get(key)
+            fault = _fault(values, window_values(experiment, known), shape_of.get(image_id))
         if fault:
-            faults.append(f"{printable_uri(uri)}: {experiment} {fault}")
+            faults.append(f"{printable_uri(row['uri'])}: {experiment} {fault}")
     return dg.AssetCheckResult(
         passed=not faults and len(occlusion_maps.maps) == len(occlusion_maps.table) > 0,
         description=_summary(len(table), "maps", faults),

@@ -86,17 +86,20 @@ def _occlusion(kept: OcclusionMaps) -> Iterator[tuple[Mapping[Any, Any], MapOfPh
     for row in kept.table.to_dict("records"):
         values = kept.maps[f"{row['image_id']}/{row['experiment']}"]
         low, high = format_values([float(values.min()), float(values.max())])
+        # Older homes have no such column.
+        is_exact = pd.isna(row.get("estimated_error"))
+        estimate = "" if is_exact else " Estimated from a part of the windows."
         if row["experiment"] == "seen":
             level = None
             words = (
                 f"Bright where a part alone looks like {class_name}: P({class_name}) of windows "
-                f"cut out, from {low} to {high}."
+                f"cut out, from {low} to {high}.{estimate}"
             )
         else:
             level = 1 - float(row["read_score"])
             words = (
                 f"Red where covering a part lowers P({class_name}), blue where it raises it, "
-                "white where it changes nothing."
+                f"white where it changes nothing.{estimate}"
             )
         draw = partial(_heat, values, level)
         yield row, MapOfPhoto(str(row["experiment"]), words, _digest(values, level), draw)

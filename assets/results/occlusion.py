@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from assets.methods.attribution.occlusion import (
 )
 from assets.methods.attribution.occlusion_figure import FigureTitle, Panel, draw_occlusion_figure
 from assets.methods.attribution.occlusion_maps import (
+    MapsSoFar,
     WorkEstimate,
     fed_image,
     occlusion_maps,
@@ -99,6 +101,7 @@ def run_occlusion(
     notes: Sequence[str] = (),
     notify: Callable[[str], object] = lambda sentence: None,
     is_blurred: bool = False,
+    on_level: Callable[[MapsSoFar, Callable[[], OcclusionResult]], object] | None = None,
 ) -> OcclusionResult:
     """Run the experiments on an image and draw what they found.
 
@@ -118,94 +121,129 @@ def run_occlusion(
         notes: sentences on the origin that the figure shows first.
         notify: called with a sentence when the model changed meanwhile and all begins anew.
         is_blurred: whether pictures show the image blurred; the maps are the same.
+        on_level: called with the maps after each level that another one follows, and with what
+            draws them.
 
     Raises:
         UserError: a setting means nothing, the classifier has no such class, or it gives what is
             no probability; or the model changed again and again.
     """
-    settings, drawing = config.occlusion(), config.drawing()
-    class_name, photo = target.class_name, image.convert("RGB")
+    settings, class_name, photo = config.occlusion(), target.class_name, image.convert("RGB")
     judged = photo if judged is None else judged
     read = judged if settings.long_side is None else photo
     windowed = WindowedImage(read, settings, photo.size)
-    classifier, windows = target.classifier, windowed.windows
+    classifier = target.classifier
+    drawing = _Drawing(photo, name, target, config, windowed, size, made, notes, is_blurred)
 
-    def compute() -> tuple[float, float, dict[Experiment, OcclusionMap]]:
+    def compute() -> OcclusionResult:
         # The scores come first: the maps find out if they are another model's than theirs.
         score = read_score = whole_image_score(judged, settings, classifier, class_name, store)
         if settings.long_side is not None:
             read_score = whole_image_score(windowed.scaled, settings, classifier, class_name, store)
+        draw = partial(drawing.result, score, read_score)
         maps = occlusion_maps(
-            windowed, classifier, class_name, store, config.experiments(), on_estimate, progress
+            windowed,
+            classifier,
+            class_name,
+            store,
+            config.experiments(),
+            on_estimate,
+            progress,
+            tolerance=config.tolerance,
+            on_level=on_level and (lambda found: on_level(found, partial(draw, found.maps))),
         )
-        return score, read_score, maps
+        return draw(maps)
 
-    score, read_score, maps = by_one_model(classifier, compute, notify)
-    if settings.long_side is not None:
-        scaled = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
-        told = score_notes(class_name, score, f"Windows lie on the file at {scaled}", read_score)
-        notes = (*notes, *told)
-    title = FigureTitle(
-        name=name,
-        class_name=class_name,
-        model=target.model,
-        score=score,
-        box=windows.box,
-        stride=settings.stride,
-        fill=settings.fill,
-        n_windows=windows.count,
-        read_size=windowed.scaled.size,
-        read_score=None if settings.long_side is None else read_score,
-    )
-    panels = {experiment: _panel(windowed, found, classifier) for experiment, found in maps.items()}
-    whole = fed_image(windowed.scaled, classifier)
-    if is_blurred:
-        photo, whole = draw_blurred(photo), draw_blurred(whole)
-        panels = {
-            experiment: replace(panel, window_image=draw_blurred(panel.window_image))
-            for experiment, panel in panels.items()
-        }
-    # The model that answered may be another than when its first image was asked for.
-    made = made or provenance_of(target, config.threshold)
-    made = replace(made, identity=target.identity)
-    about = _about(size or photo.size, windowed, maps)
-    foot = [*made.lines(), *_lines_about(about, list(maps))]
-    figure = draw_occlusion_figure(
-        photo,
-        panels.get("seen"),
-        panels.get("hidden"),
-        drawing,
-        title,
-        whole=whole,
-        notes=notes,
-        foot=foot,
-    )
-    origin = {"image": name, **made.parts(), **about}
-    metrics = {"score": score, "read_score": read_score, "box": float(windows.box)}
-    images, files = {"figure": figure}, {"figure.png": png_bytes(figure, origin)}
-    for experiment, found in maps.items():
-        for metric, value in occlusion_metrics(found, config.threshold).items():
-            metrics[f"{experiment}.{metric}"] = value
-        label = _LABELS[experiment].format(class_name)
-        foot = [*made.lines(), *_lines_about(about, [experiment])]
-        level = title.uncovered if experiment == "hidden" else None
-        overlay = draw_overlay(photo, found.values, drawing, label, level, foot=foot)
-        images[experiment] = overlay
-        files[f"{experiment}.npy"] = npy_bytes(found.values)
-        files[f"{experiment}.png"] = png_bytes(overlay, origin)
-    return OcclusionResult(
-        metrics,
-        images,
-        files,
-        about,
-        made,
-        tuple(notes),
-        maps,
-        photo,
-        name,
-        panels,
-        title.uncovered,
-    )
+    return by_one_model(classifier, compute, notify)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What the result of an image is made of, besides its maps; as for ``run_occlusion``."""
+
+    photo: Image.Image
+    name: str
+    target: Target
+    config: OcclusionMapsConfig
+    windowed: WindowedImage
+    size: tuple[int, int] | None
+    made: Provenance | None
+    notes: Sequence[str]
+    is_blurred: bool
+
+    def result(
+        self, score: float, read_score: float, maps: Mapping[Experiment, OcclusionMap]
+    ) -> OcclusionResult:
+        """Draw maps, and gather what there is to say about them."""
+        config, windowed = self.config, self.windowed
+        settings, classifier = windowed.settings, self.target.classifier
+        photo, whole = self.photo, fed_image(windowed.scaled, classifier)
+        class_name = self.target.class_name
+        notes = (*self.notes, *_estimate_notes(maps))
+        if settings.long_side is not None:
+            scaled = f"{windowed.scaled.width:,} x {windowed.scaled.height:,} px"
+            pixels = f"Windows lie on the file at {scaled}"
+            notes += score_notes(class_name, score, pixels, read_score)
+        title = FigureTitle(
+            name=self.name,
+            class_name=class_name,
+            model=self.target.model,
+            score=score,
+            box=windowed.windows.box,
+            stride=settings.stride,
+            fill=settings.fill,
+            n_windows=windowed.windows.count,
+            read_size=windowed.scaled.size,
+            read_score=None if settings.long_side is None else read_score,
+        )
+        panels = {one: _panel(windowed, found, classifier) for one, found in maps.items()}
+        if self.is_blurred:
+            photo, whole = draw_blurred(photo), draw_blurred(whole)
+            panels = {
+                one: replace(panel, window_image=draw_blurred(panel.window_image))
+                for one, panel in panels.items()
+            }
+        # The model that answered may be another than when its first image was asked for.
+        made = self.made or provenance_of(self.target, config.threshold)
+        made = replace(made, identity=self.target.identity)
+        about = _about(self.size or photo.size, windowed, maps)
+        figure = draw_occlusion_figure(
+            photo,
+            panels.get("seen"),
+            panels.get("hidden"),
+            config.drawing(),
+            title,
+            whole=whole,
+            notes=notes,
+            foot=[*made.lines(), *_lines_about(about, list(maps))],
+        )
+        origin = {"image": self.name, **made.parts(), **about}
+        metrics = {"score": score, "read_score": read_score, "box": float(windowed.windows.box)}
+        images, files = {"figure": figure}, {"figure.png": png_bytes(figure, origin)}
+        for experiment, found in maps.items():
+            for metric, value in occlusion_metrics(found, config.threshold).items():
+                metrics[f"{experiment}.{metric}"] = value
+            label = _LABELS[experiment].format(class_name)
+            foot = [*made.lines(), *_lines_about(about, [experiment])]
+            foot += _estimate_notes({experiment: found})
+            level = title.uncovered if experiment == "hidden" else None
+            overlay = draw_overlay(photo, found.values, config.drawing(), label, level, foot=foot)
+            images[experiment] = overlay
+            files[f"{experiment}.npy"] = npy_bytes(found.values)
+            files[f"{experiment}.png"] = png_bytes(overlay, origin)
+        return OcclusionResult(
+            metrics,
+            images,
+            files,
+            about,
+            made,
+            notes,
+            dict(maps),
+            photo,
+            self.name,
+            panels,
+            title.uncovered,
+        )
 
 
 def new_sheet(
@@ -333,11 +371,15 @@ def chosen_occlusion_maps(
                 "experiment": experiment,
                 "box": found.windows.box,
                 "n_windows": found.windows.count,
+                "n_scored": found.n_scored,
                 "n_computed": found.n_computed,
+                "estimated_error": np.nan,
             }
             placed = placed_columns(result.about, experiment)
             rows.append(row | occlusion_metrics(found, config.threshold) | placed)
     table = pd.DataFrame(rows).astype({"frame": "Int64"})
+    if table.estimated_error.notna().any():
+        log.metrics({"estimated_error": float(table.estimated_error.max())})
     log.table("occlusion_maps.csv", table.assign(**made.parts()))
     sheet.finish()
     return OcclusionMaps(
@@ -418,7 +460,32 @@ def _about(
         "box_px": _in_both(("width", "height"), (windows.width, windows.height), scales),
         "stride_px": _in_both(("across", "down"), (stride, stride), scales),
         "strongest_windows": strongest,
+        **_estimates(maps),
     }
+
+
+def _estimates(maps: Mapping[Experiment, OcclusionMap]) -> dict[str, Any]:
+    """Return from how many windows maps were estimated, and their error; nothing for exact ones."""
+    estimates = {
+        experiment: {
+            "n_scored": found.n_scored,
+            "n_windows": found.windows.count,
+            "error": found.error,
+        }
+        for experiment, found in maps.items()
+        if found.error is not None
+    }
+    return {"estimates": estimates} if estimates else {}
+
+
+def _estimate_notes(maps: Mapping[Experiment, OcclusionMap]) -> list[str]:
+    """Return a sentence for each map that is an estimate."""
+    return [
+        f"The map {experiment} is an estimate from {found.n_scored:,} of {found.windows.count:,} "
+        f"windows: the mean error is estimated to be {found.error:.2g} of its range."
+        for experiment, found in maps.items()
+        if found.error is not None
+    ]
 
 
 def _in_both(

@@ -2,14 +2,17 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 from PIL import Image
 
 from assets.config import OcclusionMapsConfig
+from assets.methods.attribution.occlusion import OcclusionSettings
+from assets.methods.attribution.occlusion_maps import MapsSoFar
 from assets.methods.attribution.target import Target
 from assets.methods.common.shown_text import printable, shown
 from assets.methods.models.provenance import Provenance
@@ -38,10 +41,12 @@ from orchestration.cli.options import (
     setting,
     several_classifiers_options,
 )
-from orchestration.cli.result_folders import REPORT, SHEET, ResultFolder
+from orchestration.cli.result_folders import REPORT, SHEET, ImageWriter, ResultFolder
 from orchestration.cli.result_index import write_index
 
 _log = logging.getLogger("tessera")
+# Drawing takes a second or two: levels that follow sooner on one another are not drawn.
+SECONDS_BETWEEN_LEVELS = 5
 
 
 @click.command("explain")
@@ -52,6 +57,7 @@ _log = logging.getLogger("tessera")
 @setting("--preset", OcclusionMapsConfig)
 @setting("--box", OcclusionMapsConfig)
 @setting("--stride", OcclusionMapsConfig)
+@setting("--tolerance", OcclusionMapsConfig)
 @setting("--experiment", OcclusionMapsConfig)
 @setting("--fill", OcclusionMapsConfig)
 @setting("--long-side", OcclusionMapsConfig)
@@ -73,6 +79,11 @@ def command(
     animation, the frame with the highest score is explained. An image that cannot be read is
     reported, and the exit code is 2.
 
+    The map comes while you wait: the first windows lie far apart, and what is between them is
+    estimated. The results in the folder are replaced as more windows are scored, and marked as
+    estimates until all are. After Ctrl-C they stay as they are, and the same command goes on. With
+    --tolerance, a map is finished when its estimated mean error is below that.
+
     Several images are also drawn below each other on a sheet. If --model is given several times,
     the sheet shows the classifiers side by side, and each gets a folder of its own. All of them
     explain the frame of an animation that the first one scores highest. The files index.html and
@@ -89,7 +100,7 @@ def command(
     asked = image_questions(images, out, "explain", options, models, class_names)
     targets, store, progress = asked.targets, asked.models.window_scores, asked.progress
 
-    def run_one(image: Original, target: Target, made: Provenance) -> OcclusionResult:
+    def run_one(image: Original, target: Target, made: Provenance, keep: _Keep) -> OcclusionResult:
         name = image.name if len(targets) == 1 else f"{image.name}, {target.model}"
         return run_occlusion(
             image.image,
@@ -104,6 +115,7 @@ def command(
             made=made,
             notes=image.figure_notes,
             notify=lambda sentence: progress.notify(f"{name}: {sentence}"),
+            on_level=_Levels(keep, lambda sentence: progress.notify(f"{name}: {sentence}")),
         )
 
     pages, index = list[Path](), list[Path]()
@@ -118,13 +130,10 @@ def command(
                 for target, made, folders, run in zip(
                     targets, asked.made, asked.folders, runs, strict=True
                 ):
-                    result = run_one(image, target, made)
-                    found = {**vars(settings), **result.metrics, **result.about}
-                    found |= {"box": result.box, "notes": result.notes}
-                    found["not_tracked"] = run.unreachable or None
                     note = asked.frame_note(image, target)
-                    report = report_of(image, result.made, found, note)
-                    paths = folders.write(image, result.files, report)
+                    keep = _Keep(image, settings, run, note, folders.writer(image))
+                    result = run_one(image, target, made, keep)
+                    paths = keep(result)
                     _summarise(image, result, target, paths.values())
                     log_result(image, result, run, step)
                     run.tags(result.made.parts())
@@ -140,6 +149,39 @@ def command(
         click.echo(printable(str(path)))
     if not asked.files.all_read:
         sys.exit(2)
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Writes a result of an image and its report into a folder, where it replaces the last one."""
+
+    image: Original
+    settings: OcclusionSettings
+    run: TrackedRun
+    frame_note: str | None
+    write: ImageWriter
+
+    def __call__(self, result: OcclusionResult) -> dict[str, Path]:
+        found = {**vars(self.settings), **result.metrics, **result.about}
+        found |= {"box": result.box, "notes": result.notes}
+        found["not_tracked"] = self.run.unreachable or None
+        report = report_of(self.image, result.made, found, self.frame_note)
+        return self.write(result.files, report)
+
+
+class _Levels:
+    """Keeps the results of levels that do not follow too soon on one another, and says so."""
+
+    def __init__(self, keep: _Keep, notify: Callable[[str], object]) -> None:
+        self._keep, self._notify = keep, notify
+        self._last = time.monotonic()
+
+    def __call__(self, found: MapsSoFar, draw: Callable[[], OcclusionResult]) -> None:
+        if time.monotonic() - self._last < SECONDS_BETWEEN_LEVELS:
+            return
+        figure = self._keep(draw())["figure.png"]
+        self._notify(f"{found.sentence()} The figure so far: {figure}")
+        self._last = time.monotonic()
 
 
 class SheetFolder:

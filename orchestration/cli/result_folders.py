@@ -7,7 +7,7 @@ that a person has changed since, or put there, has another digest or none, and s
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from assets.methods.common.errors import UserError
 from assets.methods.common.files import write_whole
 from assets.results.originals import Original, folder_name, numbered, plain_folder_name
 
+# Takes files and a report, and returns all paths, as ``write_results`` does.
+ImageWriter = Callable[[Mapping[str, bytes], Mapping[str, Any]], dict[str, Path]]
 REPORT = "report.json"
 SHEET = "sheet"
 
@@ -110,12 +112,20 @@ class ImageFolders:
         self, image: Original, files: Mapping[str, bytes], report: Mapping[str, Any]
     ) -> dict[str, Path]:
         """Write the result of an image as ``write_results`` does, in a folder of its own."""
-        about = {"image": image.uri, "image_id": image.image_id}
-        identity = {"command": self._command, **about}
-        names = numbered(folder_name(image.uri, image.image_id))
-        places = [*self._former(image.uri, identity)], (self._out / name for name in names)
-        folder = next(one for one in chain(*places) if self._take(one, identity))
-        return write_results(folder, files, {**identity, **report})
+        return self.writer(image)(files, report)
+
+    def writer(self, image: Original) -> ImageWriter:
+        """Return what writes the result of an image, and replaces it when it is called again."""
+        identity = {"command": self._command, "image": image.uri, "image_id": image.image_id}
+        # A folder without a report would be somebody else's: it is made with its first result.
+        folder: Path | None = None
+
+        def write(files: Mapping[str, bytes], report: Mapping[str, Any]) -> dict[str, Path]:
+            nonlocal folder
+            folder = folder or self._folder_of(image, identity)
+            return write_results(folder, files, {**identity, **report})
+
+        return write
 
     def open_sheet(self) -> ResultFolder:
         """Return the folder of a sheet of all images, which is there afterwards."""
@@ -124,6 +134,11 @@ class ImageFolders:
         sheet = ResultFolder(next(one for one in places if self._take(one, identity)), identity)
         sheet.note()
         return sheet
+
+    def _folder_of(self, image: Original, identity: Mapping[str, str]) -> Path:
+        names = numbered(folder_name(image.uri, image.image_id))
+        places = [*self._former(image.uri, identity)], (self._out / name for name in names)
+        return next(one for one in chain(*places) if self._take(one, identity))
 
     def _former(self, uri: str, identity: Mapping[str, str]) -> Iterator[Path]:
         """Yield the folders named after the file alone that hold the same result."""

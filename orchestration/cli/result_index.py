@@ -27,7 +27,8 @@ TABLE, PAGE = "index.csv", "index.html"
 COMMANDS = ("explain", "deconv")
 COLUMNS = (
     *("file", "score", "class", "model", "model_version", "model_fingerprint"),
-    *("seen_score", "seen_window", "hidden_score", "hidden_window", "frame", "made_at"),
+    *("seen_score", "seen_window", "hidden_score", "hidden_window", "estimated_error"),
+    *("frame", "made_at"),
     *("command", "folder", "figure", "report", "uri", "image_id"),
 )
 _EDGES = ("left", "upper", "right", "lower")
@@ -157,6 +158,9 @@ def _row(out: Path, folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
         edges = [_number(_part(window, "image_px").get(edge)) for edge in _EDGES]
         known = [f"{edge:g}" for edge in edges if edge is not None]
         row[f"{experiment}_window"] = " ".join(known) if len(known) == len(_EDGES) else None
+    estimates = [_part(_part(report, "estimates"), one) for one in ("seen", "hidden")]
+    errors = [_number(one.get("error")) for one in estimates]
+    row["estimated_error"] = max((error for error in errors if error is not None), default=None)
     texts = {name: report.get(name) for name in COLUMNS if name not in row}
     return row | {name: None if text is None else str(text) for name, text in texts.items()}
 
@@ -185,6 +189,7 @@ def _page(table: pd.DataFrame, sheets: list[str]) -> str:
 def _html_row(row: Mapping[Any, Any]) -> str:
     version = f", version {row['model_version']}" if row["model_version"] else ""
     frame = f", frame {row['frame']}" if row["frame"] else ""
+    estimate = ", estimate" if row["estimated_error"] is not None else ""
     links = [("figure", row["figure"]), ("report", row["report"]), ("folder", f"{row['folder']}/")]
     cells = [
         f"<td>{_text(row['file'])}<small>{_text(row['image_id'])[:8]}{_text(frame)}</small></td>",
@@ -194,7 +199,7 @@ def _html_row(row: Mapping[Any, Any]) -> str:
         f"<small>{_text(row['model_fingerprint'])[:16]}</small></td>",
         *(_number_cell(row[f"{one}_score"], row[f"{one}_window"]) for one in ("seen", "hidden")),
         f"<td>{', '.join(_link(path, name) for name, path in links if path)}"
-        f"<small>{_text(row['command'])} {_text(row['made_at'])}</small></td>",
+        f"<small>{_text(row['command'])} {_text(row['made_at'])}{estimate}</small></td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 

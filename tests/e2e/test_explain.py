@@ -20,6 +20,8 @@ from assets.methods.common.devices import ComputeSettings, plan_compute
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.photos.decode import image_id
 from assets.resources.tracking import Tracking
+from orchestration.cli import explain
+from orchestration.cli.result_folders import ImageFolders
 from support.black_box import BlackBox, serving
 from support.calls import count_calls
 
@@ -76,6 +78,48 @@ def test_a_second_time_nothing_is_scored(tessera, photo, tmp_path):
     ran = tessera(*command)
     assert "all of them scored before" in ran.err
     assert ran.out.count(", 0 scored anew") == 2
+
+
+def test_each_level_replaces_the_one_before_and_ctrl_c_keeps_the_last(
+    tessera, photo, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(explain, "SECONDS_BETWEEN_LEVELS", 0)
+    options = ["--box", "32", "--stride", "4", "--experiment", "seen"]
+    command = ("explain", photo("a.png"), "--out", tmp_path / "out", *options)
+    write = ImageFolders.writer
+
+    def interrupted(self, image):
+        def keep(*arguments):
+            write(self, image)(*arguments)
+            raise KeyboardInterrupt
+
+        return keep
+
+    monkeypatch.setattr(ImageFolders, "writer", interrupted)
+    ran = tessera(*command)
+    assert ran.code == 130, ran.err
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "out").glob("a-*/")
+    report = json.loads((folder / "report.json").read_text())
+    estimate = report["estimates"]["seen"]
+    assert 0 < estimate["n_scored"] < estimate["n_windows"] == 17 * 11
+    assert report["notes"][0].startswith("The map seen is an estimate from ")
+    (row,) = pd.read_csv(tmp_path / "out" / "index.csv").itertuples()
+    assert row.estimated_error == pytest.approx(estimate["error"])
+    # The figure is that of the estimate, and the same command goes on from its windows.
+    assert {file.name for file in folder.iterdir()} == EVERY_RESULT - {"hidden.npy", "hidden.png"}
+    loose = tessera(*command, "--tolerance", "1")
+    assert "all" not in loose.out
+    assert ", 0 scored anew" in loose.out
+    assert "  The map seen is an estimate from " in loose.out
+    ran = tessera(*command)
+    assert ran.code == 0, ran.err
+    assert f"{17 * 11} windows, {estimate['n_scored']} of them scored before" in ran.err
+    report = json.loads((folder / "report.json").read_text())
+    assert "estimates" not in report
+    assert report["notes"] == []
+    assert len(list((tmp_path / "out").glob("a-*/"))) == 1
+    assert tessera(*command, "--tolerance", "nan").code == 2
 
 
 def test_an_image_is_scaled_once_and_its_windows_are_placed_once(

@@ -280,7 +280,37 @@ def test_window_scores_that_are_no_numbers_vouch_for_no_map(catalogue, maps):
     scores = maps.window_scores["a/seen"].copy()
     scores[0, 0] = np.nan
     unsure = dataclasses.replace(maps, window_scores={**maps.window_scores, "a/seen": scores})
-    assert faults(catalogue, unsure) == ["/a.png: seen leaves the range of its windows"]
+    assert faults(catalogue, unsure) == ["/a.png: seen has windows without a score"]
+    none = np.full_like(scores, np.nan)
+    unsure = dataclasses.replace(maps, window_scores={**maps.window_scores, "a/seen": none})
+    assert faults(catalogue, unsure) == ["/a.png: seen has windows without a score"]
+
+
+def test_an_estimate_has_as_many_scores_as_it_says(catalogue, maps):
+    key, (first, *_) = "a/seen", maps.table.index
+    scores = maps.window_scores[key].copy()
+    scores.flat[scores.argmin()] = np.nan
+    scores.flat[np.nanargmax(scores)] = np.nan
+    few = scores[np.isfinite(scores)]
+    assert 0 < len(few) < scores.size
+    sizes = [
+        maps.window_scores[f"{row.image_id}/{row.experiment}"].size
+        for row in maps.table.itertuples()
+    ]
+    table = maps.table.assign(n_scored=sizes)
+    estimate = dataclasses.replace(
+        with_map(maps, key, maps.maps[key].clip(few.min(), few.max())),
+        table=table,
+        window_scores={**maps.window_scores, key: scores},
+    )
+    assert faults(catalogue, estimate) == ["/a.png: seen has windows without a score"]
+    table.loc[first, "n_scored"] = len(few)
+    assert faults(catalogue, estimate) == []
+    values = estimate.maps[key].copy()
+    values[0, 0] = few.max() + 0.01
+    assert faults(catalogue, with_map(estimate, key, values)) == [
+        "/a.png: seen leaves the range of its windows"
+    ]
 
 
 def test_maps_are_one_for_each_row(catalogue, maps):

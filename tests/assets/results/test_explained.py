@@ -89,3 +89,12 @@ def test_what_is_not_there_or_damaged_is_left_out():
     assert explained_photos(Outputs(), "album", [A], SCORES) == {}
     outputs = Outputs(occlusion_maps=None, deconvnet_maps=deconvnet({}))
     assert explained_photos(outputs, "album", [A], SCORES) == {}
+
+
+def test_a_map_that_is_an_estimate_says_so():
+    kept = occlusion()
+    kept.table["estimated_error"] = [0.02, np.nan, np.nan]
+    found = explained_photos(Outputs(occlusion_maps=kept), "album", [A], SCORES)
+    seen, hidden = found[A].maps
+    assert seen.words.endswith(" Estimated from a part of the windows.")
+    assert "Estimated" not in hidden.words

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -386,6 +387,59 @@ def test_the_files_are_what_was_found(store):
         np.testing.assert_array_equal(loaded, one.values)
 
 
+def test_an_estimate_says_so_wherever_it_is_shown(store, monkeypatch):
+    feet, notes = [], []
+    for name in ("draw_occlusion_figure", "draw_overlay"):
+        original = getattr(occlusion, name)
+
+        def draw(*arguments, original=original, **options):
+            feet.append(options["foot"])
+            notes.extend(options.get("notes", ()))
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(occlusion, name, draw)
+    photo = Image.fromarray(data.astronaut()).resize((44, 44))
+    found = run(photo, store, box=16, stride=2, tolerance=1.0, experiment="seen")
+    error = found.maps["seen"].error
+    sentence = (
+        "The map seen is an estimate from 25 of 225 windows: the mean error is estimated to be "
+        f"{error:.2g} of its range."
+    )
+    assert notes == list(found.notes) == [sentence]
+    assert feet[1][-1] == sentence
+    estimate = {"n_scored": 25, "n_windows": 225, "error": error}
+    assert found.about["estimates"] == {"seen": estimate}
+    assert found.metrics["seen.estimated_error"] == error
+    for name in ("figure.png", "seen.png"):
+        written = Image.open(io.BytesIO(found.files[name])).info
+        assert json.loads(written["estimates"]) == {"seen": estimate}
+    exact = run(photo, store, box=16, stride=2, experiment="seen")
+    assert exact.notes == ()
+    assert "estimates" not in exact.about
+    assert "seen.estimated_error" not in exact.metrics
+    assert "estimate" not in " ".join(feet[3])
+
+
+def test_each_level_can_be_drawn_and_the_last_is_the_result(store):
+    photo, drawn = Image.fromarray(data.astronaut()).resize((44, 44)), []
+    target, config = Target(Brightness(), IDENTITY, "bright"), OcclusionMapsConfig(box=16, stride=2)
+    found = run_occlusion(
+        photo,
+        "a.png",
+        target,
+        config,
+        store,
+        on_level=lambda so_far, draw: drawn.append((so_far.level, draw())),
+    )
+    assert [level for level, _ in drawn] == [1, 2]
+    for _, one in drawn:
+        assert one.files.keys() == found.files.keys()
+        assert len(one.notes) == len(one.about["estimates"]) == 2
+        assert one.metrics["score"] == found.metrics["score"]
+    assert found.notes == ()
+    assert drawn[0][1].files["seen.npy"] != drawn[1][1].files["seen.npy"] != found.files["seen.npy"]
+
+
 def _in_loops(
     pixels: np.ndarray, module: nn.Module, box: int, stride: int, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
@@ -550,6 +604,38 @@ def test_what_was_found_is_a_row_an_image_and_experiment(store, tracking, tmp_pa
     assert Path(page).read_bytes() == value.sheet["1"].data
     named = {"model": "brightness", "class_name": "bright"}
     assert value.settings == {**CONFIG.model_dump(), **named}
+
+
+def test_maps_within_a_tolerance_are_kept_with_their_error_and_finished_when_asked(
+    store, tracking, tmp_path
+):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(data.astronaut()).resize((44, 44)).save(photo)
+    row = (id_of(photo.read_bytes()), str(photo), 0.9)
+    chosen = pd.DataFrame([row], columns=["image_id", "uri", "score"])
+    values = []
+    for tolerance in (1.0, None):
+        config = OcclusionMapsConfig(box=16, stride=2, tolerance=tolerance)
+        with tracking.lone_run("occlusion_maps", _unheard) as run:
+            log = Log(run)
+            values.append(
+                chosen_occlusion_maps(chosen, TARGET, config, CatalogueSettings(), store, log.step)
+            )
+        metrics = tracking.client.get_run(run.run_id).data.metrics
+        errors = values[-1].table.estimated_error
+        if tolerance is None:
+            assert errors.isna().all()
+            assert "estimated_error" not in {*metrics, *log.metadata}
+        else:
+            assert metrics["estimated_error"] == log.metadata["estimated_error"] == errors.max()
+            assert metrics["seen.estimated_error"] == errors[0]
+    estimate, exact = values
+    assert estimate.table.n_scored.tolist() == [25, 25]
+    assert exact.table.n_scored.tolist() == [225, 225]
+    assert exact.table.n_computed.tolist() == [200, 200]
+    for key, scores in estimate.window_scores.items():
+        assert np.isfinite(scores).sum() == 25
+        assert not np.array_equal(estimate.maps[key], exact.maps[key])
 
 
 def test_what_was_found_outlives_the_process(store, tracking, tmp_path):

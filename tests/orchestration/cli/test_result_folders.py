@@ -139,6 +139,18 @@ def test_an_image_that_is_named_twice_in_a_call_has_two_results(tmp_path):
         assert found == ["a-01234567", "a-01234567-2"]
 
 
+def test_a_result_is_replaced_by_the_next_of_the_same_image(tmp_path):
+    image = Original(1, "/one/a.jpg", "a.jpg", "a", PIXELS, "0123456789", PIXELS, PIXELS.size)
+    write = ImageFolders(tmp_path, "explain").writer(image)
+    # A call that ends before the first result leaves no folder that the next one has to shun.
+    assert names(tmp_path) == set()
+    first = write({"figure.png": b"estimate", "seen.npy": b"1"}, {"score": 1})
+    second = write({"figure.png": b"exact"}, {"score": 1})
+    assert first[REPORT] == second[REPORT] == tmp_path / "a-01234567" / REPORT
+    assert names(tmp_path / "a-01234567") == {"figure.png", REPORT}
+    assert second["figure.png"].read_bytes() == b"exact"
+
+
 def test_a_folder_of_the_plain_name_is_used_if_it_holds_the_result_of_the_same_file(tmp_path):
     identity = {"command": "explain", "image_id": "0123456789"}
     for number, uri in (("", "/one/a.jpg"), ("-2", "/two/a.jpg")):

@@ -156,3 +156,16 @@ def test_the_same_results_give_the_same_index(tmp_path):
         result(tmp_path / f"a-{number}", f"/photos/{number}.jpg", 0.5, str(number))
     files = [path.read_bytes() for path in write_index(tmp_path)]
     assert [path.read_bytes() for path in write_index(tmp_path)] == files
+
+
+def test_an_estimate_is_told_from_an_exact_map(tmp_path):
+    estimates = {"seen": {"error": 0.01}, "hidden": {"error": 0.03}}
+    result(tmp_path / "a-1", "/photos/a.jpg", 0.9, "1", estimates=estimates)
+    result(tmp_path / "b-2", "/photos/b.jpg", 0.5, "2", estimates={"hidden": {"error": 0.25}})
+    result(tmp_path / "c-3", "/photos/c.jpg", 0.4, "3")
+    result(tmp_path / "d-4", "/photos/d.jpg", 0.3, "4", estimates=["edited"])
+    write_index(tmp_path)
+    errors = pd.read_csv(tmp_path / TABLE).estimated_error
+    assert errors[:2].tolist() == [0.03, 0.25]
+    assert errors[2:].isna().all()
+    assert page_of(tmp_path).text.count(", estimate") == 2
