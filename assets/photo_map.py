@@ -44,9 +44,11 @@ from assets.values import (
 )
 
 
-def _asset(kinds: set[str], pool: str | None = None) -> Callable[..., dg.AssetsDefinition]:
+def _asset(
+    kinds: set[str], pool: str | None = None, group: str = "photo_map"
+) -> Callable[..., dg.AssetsDefinition]:
     return dg.asset(
-        partitions_def=COLLECTIONS, group_name="photo_map", code_version="1", kinds=kinds, pool=pool
+        partitions_def=COLLECTIONS, group_name=group, code_version="1", kinds=kinds, pool=pool
     )
 
 
@@ -168,7 +170,8 @@ def grid_assignment(
     return grid
 
 
-@_asset(kinds=set())
+# Of another group, so that nobody makes two maps who materialises all of this one.
+@_asset(kinds=set(), group="operation")
 def fresh_map(
     context: dg.AssetExecutionContext,
     embeddings: Embeddings,

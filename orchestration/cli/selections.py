@@ -106,15 +106,21 @@ def check_own_name(name: str) -> None:
 
 
 def _collection_with(selection: Selection, photos: Photos, source: str | None) -> Collection | None:
-    """Return the collection that has most of the photos; whole ones come before selections."""
+    """Return the collection that has most of the photos.
+
+    Of those that have as many, mapped ones come before those that were only scored or evaluated,
+    whole ones before selections, and the last ones first.
+    """
     outputs = outputs_of(Path(photos.home))
     found = []
     for one in CollectionRegistry(Path(photos.home)).all():
         if source is None or one.source == source:
             n_photos = _photos_of(outputs, one.name, selection)
             if n_photos:
-                mapped_at = outputs.origin("raw_images", one.name).written_at
-                found.append((n_photos, not _is_selection(one), mapped_at, one.name, one))
+                is_mapped = outputs.has_value("grid_assignment", one.name)
+                read_at = outputs.origin("raw_images", one.name).written_at
+                rank = (n_photos, is_mapped, not _is_selection(one), read_at, one.name)
+                found.append((*rank, one))
     return max(found, key=lambda one: one[:-1])[-1] if found else None
 
 
