@@ -150,11 +150,11 @@ def _backbone(photos: Photos, name: str) -> str:
 def _classes_of(backbone: str, fingerprint: str, vectors: np.ndarray) -> Naming | None:
     """Return what the network takes the photos of ``vectors`` for; None if it does not say.
 
-    ``fingerprint`` is that of the network that the vectors are of.
+    ``fingerprint`` is that of the vectors, which begins with that of their network.
     """
     try:
         head = load_class_head(backbone)
-        if head is None or backbone_fingerprint(backbone) != fingerprint:
+        if head is None or not fingerprint.startswith(f"{backbone_fingerprint(backbone)}-"):
             return None
     except UserError:
         # What has made the vectors is not there any more, or is out of reach.

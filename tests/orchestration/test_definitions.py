@@ -56,7 +56,6 @@ tsne_2d: coordinates_are_finite
 LONGEST_IMPORT = 3.0
 
 
-MAP = (*PHOTO_MAP, *ASSETS_OF["map_quality"])
 NODES = {node.key.to_user_string(): node for node in definitions.resolve_asset_graph().asset_nodes}
 
 
@@ -76,7 +75,9 @@ def test_assets_are_partitioned_by_collection_and_gpu_steps_wait_in_the_pool():
     for name, node in NODES.items():
         partitions = None if name in ("nsfw_model", "health") else "collections"
         assert getattr(node.partitions_def, "name", None) == partitions
-        group = {"health": "operation"}.get(name, "photo_map" if name in MAP else "nsfw")
+        group = {"health": "operation", "fresh_map": "operation"}.get(
+            name, "photo_map" if name in PHOTO_MAP else "nsfw"
+        )
         assert node.group_name == group
         assert node.pools == ({"gpu"} if name in wants_gpu else set())
 
