@@ -16,6 +16,7 @@ from assets.methods.common.progress import Progress, silent
 from assets.methods.common.shown_text import shown
 from assets.methods.models.backbones import backbone_fingerprint
 from assets.methods.models.class_head import load_class_head
+from assets.methods.models.embedding import is_key_of
 from assets.methods.page.changes import MapChanges
 from assets.methods.page.folder import link_newest_page, remove_page
 from assets.methods.page.landmarks import Naming
@@ -119,7 +120,7 @@ def write_map_page(
         scores=None if scores is None else scores.table,
         score_name="" if scores is None else scores.class_name,
         explained=explained,
-        classes=partial(_classes_of, _backbone(photos, name), embeddings.fingerprint),
+        classes=partial(named_by_network, _backbone(photos, name), embeddings.fingerprint),
         classes_of=embeddings.fingerprint,
         changes=_changes_to(photos, name, grid),
     )
@@ -147,14 +148,14 @@ def _backbone(photos: Photos, name: str) -> str:
     return config_of(EmbeddingsConfig, photos.registered(name).settings).backbone
 
 
-def _classes_of(backbone: str, fingerprint: str, vectors: np.ndarray) -> Naming | None:
+def named_by_network(backbone: str, key: str, vectors: np.ndarray) -> Naming | None:
     """Return what the network takes the photos of ``vectors`` for; None if it does not say.
 
-    ``fingerprint`` is that of the vectors, which begins with that of their network.
+    ``key`` is that of the vectors (``vector_key``).
     """
     try:
         head = load_class_head(backbone)
-        if head is None or not fingerprint.startswith(f"{backbone_fingerprint(backbone)}-"):
+        if head is None or not is_key_of(key, backbone_fingerprint(backbone)):
             return None
     except UserError:
         # What has made the vectors is not there any more, or is out of reach.

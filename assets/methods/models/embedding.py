@@ -84,6 +84,11 @@ def key_of_fingerprint(fingerprint: str, precision: Precision) -> str:
     return f"{fingerprint}-{precision}-{DECODE_VERSION}"
 
 
+def is_key_of(key: str, fingerprint: str) -> bool:
+    """Return whether a key is that of a backbone with this fingerprint, in any precision."""
+    return key.startswith(f"{fingerprint}-")
+
+
 def embed(
     load_image: Callable[[str], Image.Image],
     image_ids: Sequence[str],
