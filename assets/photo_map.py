@@ -208,8 +208,8 @@ def mosaic(
         if drawn.enlarged:
             context.log.warning(drawn.enlarged)
         number = maps.keep(name, grid_assignment, config.kept_maps)
-        log.metrics({"width": plan.width, "height": plan.height, "shrunk": plan.shrunk})
-        log.metrics({"map_number": number})
+        size = {"width": plan.width, "height": plan.height, "shrunk": plan.shrunk}
+        log.metrics({**size, "map_number": number})
         log.run.file(f"mosaic{drawn.mosaic.suffix}", drawn.mosaic.data)
         log.run.file_in_parent(f"mosaic{drawn.mosaic.suffix}", drawn.mosaic.data)
         log.thumbnail("mosaic", drawn.image)

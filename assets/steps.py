@@ -56,8 +56,7 @@ class Step:
         def report(done: int, total: int) -> None:
             lines(done, total)
             events(done, total)
-            if self.run.is_held:
-                self.run.send_if_late()
+            self.run.send_if_late()
 
         return report
 

@@ -372,11 +372,6 @@ class TrackedRun:
         return "" if self.unreachable else self._run_id
 
     @property
-    def is_held(self) -> bool:
-        """Whether nothing of this run was sent yet (`hold_records`)."""
-        return False
-
-    @property
     def url(self) -> str:
         """Where MLflow's UI shows this run."""
         tracking = self._tracking

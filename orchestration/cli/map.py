@@ -219,6 +219,7 @@ def _write_results(out: Path, results: _Results, report: dict[str, Any]) -> dict
     }
     for name, image in results.mosaic.more.items():
         files[f"{name}{image.suffix}"] = image.data
+    if results.mosaic.more:
         files["changes.csv"] = csv_bytes(results.grid.changes)
     noted = noted_photos(results.catalogue)
     if len(noted):
