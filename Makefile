@@ -14,8 +14,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # A file of tests goes to one worker; tests/conftest.py begins with the longest files. Threads of PyTorch
 # that wait sleep instead of spinning, and tests of processes wait for them: a worker more than cores.
+# Tests are as nice as the runs of a service they wait for (orchestration/locked_process.py), which the
+# other workers would hold up for minutes otherwise.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+PYTEST := OMP_WAIT_POLICY=PASSIVE nice -n 10 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 FAST := tests --ignore=tests/e2e -m "not process and not slow and not browser"
 
 help:  ## Show the tasks.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 # What it ends with when the program runs already.
 TAKEN = 75
-# The service answers first.
+# The service answers first. It is no addition: what a program starts is no nicer than the program.
 NICENESS = 10
 # Somebody may be looking whether the lock is held, for a moment.
 _LOCK_SECONDS = 2.0
@@ -60,7 +60,8 @@ def main(lock: str, note: str, *command: str) -> None:
     os.set_inheritable(descriptor, True)
     # What starts a service in the background may have it, and its children, ignore interrupts.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.nice(NICENESS)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(own, NICENESS))
     os.execv(command[0], command)  # noqa: S606
 
 

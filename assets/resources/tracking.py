@@ -372,6 +372,14 @@ class TrackedRun:
         return "" if self.unreachable else self._run_id
 
     @property
+    def is_held(self) -> bool:
+        """Whether nothing of this run was sent yet, which only the run of an asset may be."""
+        return False
+
+    def send_if_late(self) -> None:
+        """Send what is held of a step that goes on for a while."""
+
+    @property
     def url(self) -> str:
         """Where MLflow's UI shows this run."""
         tracking = self._tracking

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from orchestration.locked_process import TAKEN, holder_of, locked_command
+from orchestration.locked_process import NICENESS, TAKEN, holder_of, locked_command
 from support.served import wait_for
 
 # Says which of its signals are ignored, and waits.
@@ -67,3 +67,11 @@ def test_it_answers_first_and_computes_later(tmp_path):
     time.sleep(0.1)
     assert os.getpriority(os.PRIO_PROCESS, process.pid) >= 10
     process.communicate("")
+
+
+def test_a_program_gives_way_to_the_service_and_to_no_more_than_that(tmp_path):
+    asks = [sys.executable, "-c", "import os; print(os.nice(0))"]
+    within = locked_command(tmp_path / "inner", "", asks)
+    command = locked_command(tmp_path / "outer", "", within)
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) == max(NICENESS, os.nice(0))
