@@ -23,7 +23,7 @@ from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
-from assets.methods.layout.dense_assignment import SUMMED
+from assets.methods.layout.assignment.dense_assignment import SUMMED
 from assets.methods.layout.network_store import KeptNetwork
 from assets.methods.page.folder import copy_page, remove_page
 from assets.methods.page.page import INDEX

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.manifold import trustworthiness
 
-from assets.methods.layout.torchdr_methods import fit_torchdr, largevis, umap
+from assets.methods.layout.projection.torchdr_methods import fit_torchdr, largevis, umap
 
 
 def test_torch_is_left_as_it_was() -> None:

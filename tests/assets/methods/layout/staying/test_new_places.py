@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from assets.methods.layout import new_places
-from assets.methods.layout.new_places import nearest_known, placed
+from assets.methods.layout.staying import new_places
+from assets.methods.layout.staying.new_places import nearest_known, placed
 
 
 def on_circle(*degrees: float) -> np.ndarray:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.pca import on_axes, principal_axes
-from assets.methods.layout.projection_network import ProjectionNetwork
-from assets.methods.layout.torch_state import one_thread, seeded
-from assets.methods.layout.tsne import nearest_neighbours
-from assets.methods.layout.tsne_on_device import nearest_neighbours_on
+from assets.methods.layout.projection.pca import on_axes, principal_axes
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.torch_state import one_thread, seeded
+from assets.methods.layout.projection.tsne import nearest_neighbours
+from assets.methods.layout.projection.tsne_on_device import nearest_neighbours_on
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout.dense_assignment import Cost, Solution, with_surplus
-from assets.methods.layout.sparse_transport import solve_candidates
+from assets.methods.layout.assignment.dense_assignment import Cost, Solution, with_surplus
+from assets.methods.layout.assignment.sparse_transport import solve_candidates
 
 # The last regularisation: squares of neighbouring cells differ by more than their distances do.
 REGULARISATION: dict[Cost, float] = {"squared": 0.1, "distance": 0.02}

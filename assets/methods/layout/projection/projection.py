@@ -15,11 +15,11 @@ from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.errors import UserError
 from assets.methods.common.files import set_aside
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout import inductive
-from assets.methods.layout.pca import first_two, principal_components
-from assets.methods.layout.projection_network import ProjectionNetwork
-from assets.methods.layout.torchdr_methods import largevis, umap
-from assets.methods.layout.tsne import continued_tsne, tsne
+from assets.methods.layout.projection import inductive
+from assets.methods.layout.projection.pca import first_two, principal_components
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.torchdr_methods import largevis, umap
+from assets.methods.layout.projection.tsne import continued_tsne, tsne
 from assets.methods.layout.turning import turned_points
 
 _METHODS_WITH_NEIGHBOURS = {"tsne": tsne, "largevis": largevis, "umap": umap}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 
 NEIGHBOURS = 8  # photos of the map, named and averaged
 _SAME = 1e-6  # photos whose cosine is nearer to 1 are copies

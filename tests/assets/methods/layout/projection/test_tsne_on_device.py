@@ -5,10 +5,10 @@ from openTSNE.tsne import kl_divergence_bh, kl_divergence_fft
 from scipy.sparse import csr_matrix
 from sklearn.manifold import trustworthiness
 
-from assets.methods.layout import tsne as tsne_module
-from assets.methods.layout import tsne_on_device
-from assets.methods.layout.tsne import nearest_neighbours, tsne
-from assets.methods.layout.tsne_on_device import (
+from assets.methods.layout.projection import tsne as tsne_module
+from assets.methods.layout.projection import tsne_on_device
+from assets.methods.layout.projection.tsne import nearest_neighbours, tsne
+from assets.methods.layout.projection.tsne_on_device import (
     TsneGradient,
     interpolated_repulsion,
     nearest_neighbours_on,

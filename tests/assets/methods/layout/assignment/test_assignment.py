@@ -12,8 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from assets.methods.common.errors import UserError
-from assets.methods.layout import assignment
-from assets.methods.layout.assignment import (
+from assets.methods.layout.assignment import assignment
+from assets.methods.layout.assignment.assignment import (
     CERTIFIED_GAP,
     LAPJV_CELLS,
     SOFT_GAP,
@@ -21,7 +21,7 @@ from assets.methods.layout.assignment import (
     assign,
     promised_gap,
 )
-from assets.methods.layout.dense_assignment import MOST_CELLS, Cost
+from assets.methods.layout.assignment.dense_assignment import MOST_CELLS, Cost
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 
 
@@ -170,8 +170,8 @@ def test_the_sum_of_distances_lets_one_photo_go_far_and_the_squares_move_all() -
 @pytest.fixture
 def few_cells(monkeypatch) -> None:
     """Treat a grid of 900 cells as a large one."""
-    monkeypatch.setattr("assets.methods.layout.assignment.LAPJV_CELLS", 200)
-    monkeypatch.setattr("assets.methods.layout.sparse_transport.DENSE_CELLS", 200)
+    monkeypatch.setattr("assets.methods.layout.assignment.assignment.LAPJV_CELLS", 200)
+    monkeypatch.setattr("assets.methods.layout.assignment.sparse_transport.DENSE_CELLS", 200)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_of_distances_there_is_a_bound_when_the_time_is_over(few_cells, monkeypa
     assert_one_photo_a_cell(cut_short, 900, grid)
     assert not cut_short.certified
     assert 0 < bound_and_gap(cut_short)[1] <= SOFT_GAP
-    monkeypatch.setattr("assets.methods.layout.sparse_transport.MOST_PHOTOS", 800)
-    monkeypatch.setattr("assets.methods.layout.assignment.MOST_PHOTOS", 800)
+    monkeypatch.setattr("assets.methods.layout.assignment.sparse_transport.MOST_PHOTOS", 800)
+    monkeypatch.setattr("assets.methods.layout.assignment.assignment.MOST_PHOTOS", 800)
     too_many = assign(points, grid, cost="distance")
     assert_one_photo_a_cell(too_many, 900, grid)
     assert (too_many.solver, too_many.cost_kind) == ("shufflesnap", "distance")
@@ -269,7 +269,7 @@ def test_the_two_exact_solvers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = GridShape(30, 30)
     points = clustered(850, grid)
     dense = assign(points, grid)
-    monkeypatch.setattr("assets.methods.layout.assignment.LAPJV_CELLS", 0)
+    monkeypatch.setattr("assets.methods.layout.assignment.assignment.LAPJV_CELLS", 0)
     assert assign(points, grid).cost == pytest.approx(dense.cost, rel=1e-9)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 
 # Reads the first two of three numbers, less 1; a hidden layer of two; and a last layer.
 WEIGHTS = {

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import make_swiss_roll
 
-from assets.methods.layout.inductive import METHODS, NeighbourGraph, fit_network
+from assets.methods.layout.projection.inductive import METHODS, NeighbourGraph, fit_network
 from assets.methods.layout.quality import points_trustworthiness
 
 

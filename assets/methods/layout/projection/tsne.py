@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.pca import initial_points
-from assets.methods.layout.tsne_on_device import TsneGradient, nearest_neighbours_on
+from assets.methods.layout.projection.pca import initial_points
+from assets.methods.layout.projection.tsne_on_device import TsneGradient, nearest_neighbours_on
 
 if TYPE_CHECKING:
     from openTSNE import TSNEEmbedding

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.methods.layout.dense_assignment import (
+from assets.methods.layout.assignment.dense_assignment import (
     MOST_PIVOTS,
     Cost,
     Solution,
@@ -24,8 +24,8 @@ from assets.methods.layout.dense_assignment import (
     dual_bound,
     solve_network_simplex,
 )
+from assets.methods.layout.assignment.large_assignment import solve_near
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.large_assignment import solve_near
 
 PROVEN_GAP = 1e-9  # at which the search ends
 MOST_PHOTOS = 25_000  # one transport of so many takes half a minute
@@ -131,7 +131,7 @@ def _prices_of_coarser_grid(problem: _Problem, deadline: float) -> NDArray[np.fl
 
 def _priced(problem: _Problem, prices: NDArray[np.float64]) -> _Priced:
     """Search all cells for the cheapest of each photo, and so for the bound of ``dual_bound``."""
-    from assets.methods.layout.pricing_kernel import BLOCK, find_cheapest
+    from assets.methods.layout.assignment.pricing_kernel import BLOCK, find_cheapest
 
     grid, n = problem.grid, len(problem.points)
     table = np.ascontiguousarray(prices.reshape(grid.rows, grid.columns))

@@ -3,9 +3,9 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.last_map import LastMap, StaySettings, too_much_changed
 from assets.methods.layout.layout import Layout, LayoutSettings, lay_out
-from assets.methods.layout.staying import lay_out_again
+from assets.methods.layout.staying.last_map import LastMap, StaySettings, too_much_changed
+from assets.methods.layout.staying.staying import lay_out_again
 
 
 def photos_on_a_sphere(n: int, seed: int = 0) -> np.ndarray:

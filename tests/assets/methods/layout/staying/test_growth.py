@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from assets.methods.common.errors import UserError
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.growth import changed_grid
+from assets.methods.layout.staying.growth import changed_grid
 
 NOWHERE = np.zeros((0, 2), dtype=np.int64)
 

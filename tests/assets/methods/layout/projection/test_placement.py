@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from assets.methods.layout.placement import NEIGHBOURS, PhotoPlaces
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.placement import NEIGHBOURS, PhotoPlaces
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 
 
 def on_circle(*degrees: float) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout.pca import (
+from assets.methods.layout.projection.pca import (
     first_two,
     initial_points,
     on_axes,

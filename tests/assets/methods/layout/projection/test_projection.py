@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from assets.methods.common.errors import UserError
-from assets.methods.layout.projection import (
+from assets.methods.layout.projection.projection import (
     METHODS,
     LastPoints,
     ProjectionSettings,

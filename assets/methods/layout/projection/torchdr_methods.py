@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.pca import initial_points
-from assets.methods.layout.torch_state import one_thread, seeded
+from assets.methods.layout.projection.pca import initial_points
+from assets.methods.layout.projection.torch_state import one_thread, seeded
 
 # Noise on the vectors, relative to their spread: torchdr finds no bandwidth for copies.
 _JITTER = 1e-3

@@ -8,9 +8,9 @@ import pytest
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_limits
 
-from assets.methods.layout import tsne as module
-from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.tsne import (
+from assets.methods.layout.projection import tsne as module
+from assets.methods.layout.projection.projection import ProjectionSettings, project
+from assets.methods.layout.projection.tsne import (
     continued_tsne,
     known_neighbours,
     nearest_neighbours,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.manifold import trustworthiness
 
-from assets.methods.layout.projection import (
+from assets.methods.layout.projection.projection import (
     ProjectionSettings,
     ProjectionStore,
     project,

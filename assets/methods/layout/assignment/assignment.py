@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.dense_assignment import (
+from assets.methods.layout.assignment.dense_assignment import (
     Cost,
     check_size,
     costs_of_cells,
@@ -25,10 +25,10 @@ from assets.methods.layout.dense_assignment import (
     solve_jonker_volgenant,
     solve_network_simplex,
 )
-from assets.methods.layout.entropic_transport import REGULARISATION, solve_entropic
+from assets.methods.layout.assignment.entropic_transport import REGULARISATION, solve_entropic
+from assets.methods.layout.assignment.large_assignment import solve_near, solve_proven
+from assets.methods.layout.assignment.sparse_transport import MOST_PHOTOS, solve_sparse
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.large_assignment import solve_near, solve_proven
-from assets.methods.layout.sparse_transport import MOST_PHOTOS, solve_sparse
 
 # auto: jonker-volgenant up to LAPJV_CELLS, and beyond what large_assignment or sparse_transport do.
 Solver = Literal["auto", "jonker-volgenant", "hungarian", "optimal-transport", "sinkhorn"]

@@ -1,4 +1,4 @@
-"""The last map of a collection, when another can start from it, and what became of it."""
+"""The last map of a collection, and when another can start from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,29 +51,6 @@ class LastMap:
     cells: NDArray[np.int64]
     grid: GridShape
     dpq16: float | None
-    fresh_dpq16: float | None
-
-
-@dataclass(frozen=True)
-class Stay:
-    """How a layout of n photos follows from the last map.
-
-    Attributes:
-        anew: why it was made anew, in a sentence; empty if it stays.
-        known: (n,), whether a photo was on the last map.
-        before: (n, 2), row and column there, in the grid of now; of known photos only.
-        gone: (g,) the numbers, in the last map, of the photos that are no longer there.
-        gone_cells: (g, 2), their cells as ``before``.
-        last_dpq16: of the last map.
-        fresh_dpq16: of the last map that was made anew, which may be this one.
-    """
-
-    anew: str
-    known: NDArray[np.bool_]
-    before: NDArray[np.int64]
-    gone: NDArray[np.int64]
-    gone_cells: NDArray[np.int64]
-    last_dpq16: float | None
     fresh_dpq16: float | None
 
 

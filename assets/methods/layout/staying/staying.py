@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.growth import changed_grid
-from assets.methods.layout.last_map import LastMap, Stay, StaySettings, too_much_changed
-from assets.methods.layout.layout import Layout, LayoutSettings, assigned, lay_out
-from assets.methods.layout.new_places import placed
+from assets.methods.layout.layout import Layout, LayoutSettings, Stay, assigned, lay_out
 from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import Anchors, refine
+from assets.methods.layout.staying.growth import changed_grid
+from assets.methods.layout.staying.last_map import LastMap, StaySettings, too_much_changed
+from assets.methods.layout.staying.new_places import placed
 from assets.methods.layout.turning import best_symmetry, turned_points
 
 # The DPQ16 of fewer photos is mostly chance, and no reason to make a map anew.
