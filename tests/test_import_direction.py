@@ -81,6 +81,7 @@ def test_the_house_keeps_its_contracts(house):
             "import assets.methods.layout.assignment",
             LAYOUT,
         ),
+        ("orchestration/cli/common/probe.py", "import orchestration.cli.inputs", "commands -> cli"),
         # A new room has to be given a place among the others.
         ("assets/methods/attic/__init__.py", "", ROOMS),
         ("assets/methods/layout/attic/__init__.py", "", LAYOUT),

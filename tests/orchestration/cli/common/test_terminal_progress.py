@@ -3,7 +3,7 @@ import logging
 
 from rich.console import Console
 
-from orchestration.cli.terminal_progress import TerminalProgress
+from orchestration.cli.common.terminal_progress import TerminalProgress
 
 
 def test_names_do_not_steer_the_terminal():

@@ -7,7 +7,7 @@ from PIL import Image
 
 from assets.methods.common.errors import UserError
 from assets.results.originals import Original
-from orchestration.cli.result_folders import (
+from orchestration.cli.common.result_folders import (
     REPORT,
     ImageFolders,
     check_replaceable,

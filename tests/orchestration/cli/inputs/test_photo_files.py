@@ -6,7 +6,7 @@ import pytest
 
 from assets.methods.common.errors import UserError
 from assets.methods.photos.source import list_source
-from orchestration.cli.photo_files import named_source
+from orchestration.cli.inputs.photo_files import named_source
 
 
 @pytest.fixture

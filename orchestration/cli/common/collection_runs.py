@@ -23,8 +23,8 @@ from assets.methods.photos.rejects import Reason
 from assets.resources.collections import Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.models import Models
-from orchestration.cli.options import Options
-from orchestration.cli.terminal_progress import TerminalProgress
+from orchestration.cli.common.options import Options
+from orchestration.cli.common.terminal_progress import TerminalProgress
 from orchestration.definitions import build_definitions, build_resources
 from orchestration.housekeeping.unchanged_runs import shorten_record
 from orchestration.instance import collection_lock, forget, open_instance, register

@@ -15,8 +15,8 @@ from assets.methods.photos.selection import Selection, read_selection
 from assets.resources.collections import INPUTS_SOURCE, Collection, CollectionRegistry
 from assets.resources.home import home_folder
 from assets.resources.photos import Photos
-from orchestration.cli.collection_runs import name_for
-from orchestration.cli.options import Options
+from orchestration.cli.common.collection_runs import name_for
+from orchestration.cli.common.options import Options
 from orchestration.jobs import PHOTO_MAP
 
 _PARENT_IN_NAME = 16

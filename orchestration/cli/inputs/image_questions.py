@@ -20,11 +20,11 @@ from assets.methods.models.provenance import Provenance
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
 from assets.results.originals import Original, numbered, safe_name, short_id
-from orchestration.cli.image_files import ImageFiles, Notify
-from orchestration.cli.options import Options, check_output_folder
-from orchestration.cli.result_folders import ImageFolders
-from orchestration.cli.result_index import check_index
-from orchestration.cli.terminal_progress import TerminalProgress
+from orchestration.cli.common.options import Options, check_output_folder
+from orchestration.cli.common.result_folders import ImageFolders
+from orchestration.cli.common.result_index import check_index
+from orchestration.cli.common.terminal_progress import TerminalProgress
+from orchestration.cli.inputs.image_files import ImageFiles, Notify
 from orchestration.definitions import build_resources
 
 

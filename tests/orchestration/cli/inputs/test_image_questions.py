@@ -9,7 +9,7 @@ from assets.methods.attribution.target import Target, provenance_of
 from assets.methods.models.identity import ModelIdentity
 from assets.methods.photos.animation import Frame
 from assets.results.originals import Original
-from orchestration.cli.image_questions import ImageQuestions, model_folders, report_of
+from orchestration.cli.inputs.image_questions import ImageQuestions, model_folders, report_of
 
 CLASSIFIER: Any = SimpleNamespace(fingerprint="ab" * 32)
 

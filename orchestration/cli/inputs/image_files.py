@@ -11,7 +11,7 @@ from assets.methods.photos.listing import protocol_of
 from assets.methods.photos.local import local_uri
 from assets.methods.photos.rejects import Rejected
 from assets.results.originals import Original, read_originals
-from orchestration.cli.options import Options
+from orchestration.cli.common.options import Options
 
 Notify = Callable[[str], None]
 

@@ -21,7 +21,7 @@ from assets.methods.common.shown_text import printable
 from assets.methods.common.tables import csv_bytes
 from assets.methods.plotting.text import format_values
 from assets.results.originals import file_name
-from orchestration.cli.result_folders import REPORT, SHEET, read_report
+from orchestration.cli.common.result_folders import REPORT, SHEET, read_report
 
 TABLE, PAGE = "index.csv", "index.html"
 COMMANDS = ("explain", "deconv")

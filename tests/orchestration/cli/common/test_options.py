@@ -12,8 +12,7 @@ from assets.config import (
 )
 from assets.methods.common.errors import UserError
 from assets.resources.compute import Compute
-from orchestration.cli.main import cli
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     check_output_file,
     check_output_folder,
@@ -22,6 +21,7 @@ from orchestration.cli.options import (
     path_or_name,
     path_or_url,
 )
+from orchestration.cli.main import cli
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     def refuse(device: str) -> str:
         raise UserError("There is no such device.")
 
-    monkeypatch.setattr("orchestration.cli.options.choose_device", refuse)
+    monkeypatch.setattr("orchestration.cli.common.options.choose_device", refuse)
     with pytest.raises(UserError):
         Options({Compute: {"device": "cuda"}}, debug=False).compute()
     assert Options({}, debug=False).compute().device == "auto"

@@ -13,7 +13,7 @@ from assets.methods.photos.listing import WEB, protocol_of
 from assets.methods.photos.local import local_path, local_uri
 from assets.methods.photos.manifest import is_manifest
 from assets.resources.collections import DEMO_SOURCE, INPUTS_SOURCE, manifest_of_files
-from orchestration.cli.collection_runs import name_for, name_for_files
+from orchestration.cli.common.collection_runs import name_for, name_for_files
 
 ALTERNATIVES = "give one folder, URL or manifest alone, or else photos"
 

@@ -8,7 +8,7 @@ from assets.methods.photos.labels import LabelledData, check_labels
 from assets.methods.photos.selection import read_corrections
 from assets.methods.photos.source import read_labels
 from assets.resources.collections import Collection, collection_for
-from orchestration.cli.options import Options
+from orchestration.cli.common.options import Options
 
 
 def labelled_collection(name: str, source: str, asset: str, options: Options) -> Collection:

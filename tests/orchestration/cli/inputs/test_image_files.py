@@ -8,8 +8,8 @@ from PIL import Image
 from assets.config import RawImagesConfig
 from assets.methods.photos.catalogue import CatalogueSettings
 from assets.methods.photos.decode import image_id
-from orchestration.cli.image_files import ImageFiles, reading_settings
-from orchestration.cli.options import Options
+from orchestration.cli.common.options import Options
+from orchestration.cli.inputs.image_files import ImageFiles, reading_settings
 
 NONE_GIVEN = Options({}, debug=False)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestration.cli.collection_runs import name_for
+from orchestration.cli.common.collection_runs import name_for
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from assets.methods.common.errors import UserError
-from orchestration.cli.result_folders import write_results
-from orchestration.cli.result_index import PAGE, TABLE, check_index, results_in, write_index
+from orchestration.cli.common.result_folders import write_results
+from orchestration.cli.common.result_index import PAGE, TABLE, check_index, results_in, write_index
 
 WINDOW = {"score": 0.75, "image_px": {"left": 0, "upper": 1.5, "right": 64, "lower": 65.5}}
 
