@@ -16,12 +16,12 @@ from assets.methods.attribution.occlusion import EXPERIMENTS, PRESETS, Experimen
 from assets.methods.attribution.windows import Fill
 from assets.methods.common.errors import UserError
 from assets.methods.evaluation.evaluate import EvaluationSettings
-from assets.methods.layout.assignment import Solver
-from assets.methods.layout.dense_assignment import Cost
-from assets.methods.layout.last_map import StaySettings
+from assets.methods.layout.assignment.assignment import Solver
+from assets.methods.layout.assignment.dense_assignment import Cost
 from assets.methods.layout.layout import LayoutSettings
 from assets.methods.layout.mosaic import MosaicSettings
-from assets.methods.layout.projection import ProjectionSettings
+from assets.methods.layout.projection.projection import ProjectionSettings
+from assets.methods.layout.staying.last_map import StaySettings
 from assets.methods.models.backbones import DEFAULT_BACKBONE, backbone_fingerprint
 from assets.methods.page.page import PageSettings
 from assets.methods.photos.animation import DEFAULT_FRAMES, parse_frames

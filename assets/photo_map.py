@@ -16,7 +16,7 @@ from assets.config import (
 )
 from assets.kept_maps import KeptMaps
 from assets.methods.layout.mosaic import plan_mosaic
-from assets.methods.layout.projection import project_unless_known
+from assets.methods.layout.projection.projection import project_unless_known
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.photos.catalogue import Catalogue, catalogue_photos, noted_photos, shown_photos
 from assets.methods.photos.near_duplicates import duplicates_table

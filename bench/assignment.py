@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.methods.layout.assignment import Assignment, assign
-from assets.methods.layout.dense_assignment import costs_of_cells
+from assets.methods.layout.assignment.assignment import Assignment, assign
+from assets.methods.layout.assignment.dense_assignment import costs_of_cells
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 
 

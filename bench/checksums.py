@@ -20,8 +20,8 @@ from PIL import Image
 
 from assets import io_managers
 from assets.methods.common.checksums import SEAL_BYTES
-from assets.methods.layout import projection
-from assets.methods.layout.projection import ProjectionSettings, ProjectionStore
+from assets.methods.layout.projection import projection
+from assets.methods.layout.projection.projection import ProjectionSettings, ProjectionStore
 from assets.methods.models import vector_store
 from assets.methods.models.vector_store import SHARD_SIZE, VectorStore
 from assets.methods.photos import photo_store

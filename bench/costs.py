@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from PIL import Image
 
-from assets.methods.layout.dense_assignment import SUMMED, Cost
+from assets.methods.layout.assignment.dense_assignment import SUMMED, Cost
 from assets.methods.layout.layout import Layout, LayoutSettings, lay_out
-from assets.methods.layout.projection import ProjectionSettings, project
+from assets.methods.layout.projection.projection import ProjectionSettings, project
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from bench.photo_vectors import asked_photos, vectors_of
 

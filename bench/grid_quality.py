@@ -17,7 +17,7 @@ import numpy as np
 
 from assets.methods.layout.grid import choose_grid
 from assets.methods.layout.layout import LayoutSettings, lay_out
-from assets.methods.layout.projection import ProjectionSettings, project
+from assets.methods.layout.projection.projection import ProjectionSettings, project
 from assets.methods.layout.quality import LayoutQuality, layout_quality
 
 SEEDS = range(5)

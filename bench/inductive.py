@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from assets.methods.layout.network_quality import grid_quality
-from assets.methods.layout.projection import ProjectionSettings, fit_inductive, project
+from assets.methods.layout.projection.projection import ProjectionSettings, fit_inductive, project
 from assets.methods.layout.quality import points_trustworthiness
 
 Result = TypeVar("Result")

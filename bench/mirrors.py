@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from assets.methods.layout.layout import lay_out
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, plan_mosaic
-from assets.methods.layout.projection import ProjectionSettings, project
+from assets.methods.layout.projection.projection import ProjectionSettings, project
 from assets.methods.models.backbones import DEFAULT_BACKBONE, PIXELS
 from bench.photo_vectors import Photos, asked_photos, vectors_of
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from assets.methods.layout.assignment import assign
+from assets.methods.layout.assignment.assignment import assign
 from assets.methods.layout.grid import choose_grid, points_to_cells
 from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import refine

@@ -12,8 +12,8 @@ import sys
 import time
 from typing import get_args
 
-from assets.methods.layout.assignment import Solver, assign, promised_gap
-from assets.methods.layout.dense_assignment import Cost
+from assets.methods.layout.assignment.assignment import Solver, assign, promised_gap
+from assets.methods.layout.assignment.dense_assignment import Cost
 from assets.methods.layout.grid import choose_grid, points_to_cells
 from bench.assignment import clustered_points
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from assets.config import GridConfig
 from assets.methods.common.devices import ComputeSettings
-from assets.methods.layout.last_map import LastMap, StaySettings
 from assets.methods.layout.layout import Layout, lay_out
-from assets.methods.layout.projection import LastPoints, ProjectionSettings, project
-from assets.methods.layout.staying import lay_out_again
+from assets.methods.layout.projection.projection import LastPoints, ProjectionSettings, project
+from assets.methods.layout.staying.last_map import LastMap, StaySettings
+from assets.methods.layout.staying.staying import lay_out_again
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.embedding import embed_unseen
 from assets.methods.models.vector_store import VectorStore

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = "study -> training"
+LAYOUT = "staying | network_store -> layout"
 
 pytestmark = pytest.mark.process
 
@@ -75,8 +76,15 @@ def test_the_house_keeps_its_contracts(house):
         ("assets/methods/attribution/probe.py", "import assets.methods.training", ROOMS),
         ("assets/methods/training/probe.py", "import assets.methods.attribution", ROOMS),
         ("assets/methods/training/probe.py", "import assets.methods.study", ROOMS),
+        (
+            "assets/methods/layout/projection/probe.py",
+            "import assets.methods.layout.assignment",
+            LAYOUT,
+        ),
+        ("orchestration/cli/common/probe.py", "import orchestration.cli.inputs", "commands -> cli"),
         # A new room has to be given a place among the others.
         ("assets/methods/attic/__init__.py", "", ROOMS),
+        ("assets/methods/layout/attic/__init__.py", "", LAYOUT),
     ],
 )
 def test_an_import_against_the_arrows_is_refused(house, module, line, contract):

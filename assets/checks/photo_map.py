@@ -9,8 +9,8 @@ import pandas as pd
 
 from assets.checks.collection_checks import check_of, finite
 from assets.methods.common.shown_text import printable, printable_uri
-from assets.methods.layout.assignment import CERTIFIED_GAP, promised_gap
-from assets.methods.layout.dense_assignment import SUMMED
+from assets.methods.layout.assignment.assignment import CERTIFIED_GAP, promised_gap
+from assets.methods.layout.assignment.dense_assignment import SUMMED
 from assets.methods.layout.mosaic import MosaicSettings, compare_tiles, plan_mosaic, read_mosaic
 from assets.methods.layout.quality import layout_quality
 from assets.methods.photos.catalogue import Catalogue

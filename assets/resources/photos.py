@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.methods.common.errors import UserError
 from assets.methods.layout.network_store import NetworkStore
-from assets.methods.layout.projection import ProjectionStore
+from assets.methods.layout.projection.projection import ProjectionStore
 from assets.methods.models.vector_store import VectorStore
 from assets.methods.photos.photo_store import PhotoStore
 from assets.resources.collections import (

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from assets.methods.common.progress import Progress
-from assets.methods.layout.assignment import Assignment, cost_of
+from assets.methods.layout.assignment.assignment import Assignment, cost_of
 from assets.methods.layout.four_panels import draw_four_panels
 from assets.methods.layout.grid import GridShape, points_to_cells
 from assets.methods.layout.layout import Layout

@@ -12,14 +12,14 @@ from PIL import Image
 from assets.config import GridConfig, StayConfig, TsneConfig
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress
-from assets.methods.layout.changes_picture import draw_changes
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.last_map import LastMap, Stay, too_much_changed
-from assets.methods.layout.layout import LayoutSettings, lay_out
+from assets.methods.layout.layout import LayoutSettings, Stay, lay_out
 from assets.methods.layout.mosaic import MosaicPlan
-from assets.methods.layout.projection import LastPoints, ProjectionSettings, project
+from assets.methods.layout.projection.projection import LastPoints, ProjectionSettings, project
 from assets.methods.layout.quality import neighbourhood_purity, random_purity
-from assets.methods.layout.staying import lay_out_again
+from assets.methods.layout.staying.changes_picture import draw_changes
+from assets.methods.layout.staying.last_map import LastMap, too_much_changed
+from assets.methods.layout.staying.staying import lay_out_again
 from assets.results.photo_map import labels_of, layout_metrics, png
 from assets.values import CHANGES, Embeddings, EncodedImage, GridAssignment
 

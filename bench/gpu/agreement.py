@@ -12,8 +12,8 @@ from assets.methods.attribution.window_images import WindowedImage
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.devices import ComputePlan, Precision
 from assets.methods.layout.layout import lay_out
-from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.tsne import nearest_neighbours
+from assets.methods.layout.projection.projection import ProjectionSettings, project
+from assets.methods.layout.projection.tsne import nearest_neighbours
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.classifier_file import convert_open_nsfw, load_classifier
 from assets.methods.models.embedding import embed

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.devices import ComputePlan
-from assets.methods.layout.pca import principal_components
-from assets.methods.layout.tsne import tsne
+from assets.methods.layout.projection.pca import principal_components
+from assets.methods.layout.projection.tsne import tsne
 from assets.methods.models.backbones import DEFAULT_BACKBONE, load_backbone
 from assets.methods.models.embedding import embed
 from bench.gpu.photos import read_tiles

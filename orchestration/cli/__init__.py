@@ -1,1 +1,1 @@
-"""The command line: one file a command, and what several of them share."""
+"""The command line: one file for each command."""

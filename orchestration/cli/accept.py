@@ -10,9 +10,9 @@ from assets.io_managers import outputs_of
 from assets.methods.common.errors import UserError
 from assets.resources.collections import CollectionRegistry
 from assets.resources.home import home_folder
-from orchestration.cli.collection_runs import exclusive_lock
+from orchestration.cli.common.collection_runs import exclusive_lock
+from orchestration.cli.common.options import check_output_folder, out_option
 from orchestration.cli.map import write_map
-from orchestration.cli.options import check_output_folder, out_option
 from orchestration.instance import open_instance
 from orchestration.runs import finished_run
 

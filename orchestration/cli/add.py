@@ -16,7 +16,7 @@ from assets.resources.collections import (
     collection_for,
 )
 from assets.resources.home import home_folder
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     allow_private_addresses,
     follow_links_option,

@@ -17,8 +17,13 @@ from orchestration.check_results import (
     as_json,
     as_junit,
 )
-from orchestration.cli.collection_runs import evaluate_collection, run_collection
-from orchestration.cli.options import Options, check_output_file, compute_options, pass_options
+from orchestration.cli.common.collection_runs import evaluate_collection, run_collection
+from orchestration.cli.common.options import (
+    Options,
+    check_output_file,
+    compute_options,
+    pass_options,
+)
 from orchestration.runs import RunError
 
 # Where results are in the terminal.

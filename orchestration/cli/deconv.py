@@ -11,9 +11,7 @@ from assets.methods.common.shown_text import printable
 from assets.methods.models.provenance import Provenance
 from assets.results.deconvnet import DeconvnetResult, run_deconvnet
 from assets.results.originals import Original, log_result
-from orchestration.cli.image_files import reading_settings
-from orchestration.cli.image_questions import image_questions, report_of
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     frames_option,
     out_option,
@@ -22,8 +20,10 @@ from orchestration.cli.options import (
     setting,
     several_classifiers_options,
 )
-from orchestration.cli.result_folders import REPORT
-from orchestration.cli.result_index import write_index
+from orchestration.cli.common.result_folders import REPORT
+from orchestration.cli.common.result_index import write_index
+from orchestration.cli.inputs.image_files import reading_settings
+from orchestration.cli.inputs.image_questions import image_questions, report_of
 
 
 @click.command("deconv")

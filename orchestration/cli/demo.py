@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from assets.resources.collections import DEMO_SOURCE
+from orchestration.cli.common.options import Options, pass_options
 from orchestration.cli.map import map_collection, map_options
-from orchestration.cli.options import Options, pass_options
 
 
 @click.command("demo")

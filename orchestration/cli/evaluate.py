@@ -23,15 +23,14 @@ from assets.results.evaluation import (
     shown_names,
 )
 from assets.values import NsfwEvaluation
-from orchestration.cli.collection_runs import (
+from orchestration.cli.common.collection_runs import (
     class_names_of,
     exit_for_checks,
     exit_unless_shown,
     name_for,
     run_collection,
 )
-from orchestration.cli.labelled_collections import labelled_collection, report_findings
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     check_output_folder,
     label_options,
@@ -42,7 +41,8 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.result_folders import write_results
+from orchestration.cli.common.result_folders import write_results
+from orchestration.cli.inputs.labelled_collections import labelled_collection, report_findings
 from orchestration.runs import FinishedRun
 
 SHOWN = (

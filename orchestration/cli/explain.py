@@ -30,9 +30,7 @@ from assets.results.occlusion import (
     run_occlusion,
 )
 from assets.results.originals import Original, log_result
-from orchestration.cli.image_files import reading_settings
-from orchestration.cli.image_questions import ImageQuestions, image_questions, report_of
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     frames_option,
     out_option,
@@ -41,8 +39,10 @@ from orchestration.cli.options import (
     setting,
     several_classifiers_options,
 )
-from orchestration.cli.result_folders import REPORT, SHEET, ImageWriter, ResultFolder
-from orchestration.cli.result_index import write_index
+from orchestration.cli.common.result_folders import REPORT, SHEET, ImageWriter, ResultFolder
+from orchestration.cli.common.result_index import write_index
+from orchestration.cli.inputs.image_files import reading_settings
+from orchestration.cli.inputs.image_questions import ImageQuestions, image_questions, report_of
 
 _log = logging.getLogger("tessera")
 # Drawing takes a second or two: levels that follow sooner on one another are not drawn.

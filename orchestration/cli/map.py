@@ -23,7 +23,7 @@ from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.errors import UserError
 from assets.methods.common.shown_text import printable, without_secrets
 from assets.methods.common.tables import csv_bytes, parquet_bytes
-from assets.methods.layout.dense_assignment import SUMMED
+from assets.methods.layout.assignment.dense_assignment import SUMMED
 from assets.methods.layout.network_store import KeptNetwork
 from assets.methods.page.folder import copy_page, remove_page
 from assets.methods.page.page import INDEX
@@ -36,14 +36,14 @@ from assets.resources.photos import Photos
 from assets.results.photo_map import catalogue_metrics
 from assets.results.staying_map import changes_sentence
 from assets.values import NETWORK_COLUMN, Embeddings, GridAssignment, Mosaic
-from orchestration.cli.collection_runs import (
+from orchestration.cli.common.collection_runs import (
     exit_for_checks,
     exit_unless_shown,
     name_for,
     report_unused,
     run_collection,
 )
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     all_of,
     check_output_folder,
@@ -56,8 +56,8 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.result_folders import write_results
-from orchestration.cli.selections import check_own_name, selected_photos
+from orchestration.cli.common.result_folders import write_results
+from orchestration.cli.inputs.selections import check_own_name, selected_photos
 from orchestration.jobs import PHOTO_MAP
 from orchestration.runs import FinishedRun
 

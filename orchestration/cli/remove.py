@@ -8,7 +8,7 @@ from assets.methods.common.errors import UserError
 from assets.resources.collections import CollectionRegistry
 from assets.resources.outages import TrackingError
 from assets.resources.tracking import Tracking
-from orchestration.cli.collection_runs import exclusive_lock
+from orchestration.cli.common.collection_runs import exclusive_lock
 from orchestration.dead_runs import fail_dead_runs
 from orchestration.definitions import build_resources
 from orchestration.housekeeping.collection_removal import plan_collection_removal

@@ -31,14 +31,14 @@ from assets.results.review import (
 )
 from assets.results.scores import is_flagged, unread_note, with_sizes
 from assets.values import NsfwScores
-from orchestration.cli.collection_runs import (
+from orchestration.cli.common.collection_runs import (
     check_classifier,
     exit_for_checks,
     exit_unless_shown,
     report_unused,
     run_collection,
 )
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     check_output_file,
     check_output_folder,
@@ -53,8 +53,8 @@ from orchestration.cli.options import (
     run_options,
     setting,
 )
-from orchestration.cli.photo_files import named_source
-from orchestration.cli.result_folders import REPORT, check_replaceable, write_results
+from orchestration.cli.common.result_folders import REPORT, check_replaceable, write_results
+from orchestration.cli.inputs.photo_files import named_source
 
 SHOWN = 5
 MOST_REVIEWED = 5_000

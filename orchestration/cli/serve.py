@@ -16,7 +16,7 @@ from orchestration.api.keys import KeyRing
 from orchestration.api.logs import configure_logs
 from orchestration.api.service import Service
 from orchestration.api.settings import ServeSettings
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     allow_private_addresses,
     compute_options,

@@ -33,7 +33,7 @@ from assets.resources.home import home_folder
 from assets.resources.models import Models
 from assets.resources.tracking import TrackedRun, Tracking
 from assets.results.photo_map import png
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     check_output_folder,
     device_options,
@@ -41,7 +41,7 @@ from orchestration.cli.options import (
     pass_options,
     strict_tracking,
 )
-from orchestration.cli.terminal_progress import TerminalProgress
+from orchestration.cli.common.terminal_progress import TerminalProgress
 from orchestration.definitions import build_resources
 
 EXPERIMENT = "tessera study"

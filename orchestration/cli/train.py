@@ -15,14 +15,13 @@ from assets.resources.photos import TRAININGS
 from assets.resources.registry import CHAMPION, MODEL
 from assets.results.training import CHAMPION_OF_BEFORE, NEW
 from assets.values import NsfwTraining
-from orchestration.cli.collection_runs import (
+from orchestration.cli.common.collection_runs import (
     exit_for_checks,
     exit_unless_shown,
     name_for,
     run_collection,
 )
-from orchestration.cli.labelled_collections import labelled_collection, report_findings
-from orchestration.cli.options import (
+from orchestration.cli.common.options import (
     Options,
     allow_private_addresses,
     device_options,
@@ -33,6 +32,7 @@ from orchestration.cli.options import (
     setting,
     strict_tracking,
 )
+from orchestration.cli.inputs.labelled_collections import labelled_collection, report_findings
 from orchestration.cli.promote import USERS_OF_CHAMPION
 
 

@@ -19,7 +19,7 @@ import pytest
 from assets.io_managers import outputs_of
 from assets.methods.attribution.window_store import WindowScoreStore
 from assets.methods.common.errors import UserError
-from assets.methods.layout.projection import (
+from assets.methods.layout.projection.projection import (
     ProjectionSettings,
     ProjectionStore,
     project_unless_known,

@@ -21,7 +21,7 @@ from assets.methods.models.classifier_file import convert_open_nsfw, load_classi
 from assets.methods.photos.decode import image_id
 from assets.resources.tracking import Tracking
 from orchestration.cli import explain
-from orchestration.cli.result_folders import ImageFolders
+from orchestration.cli.common.result_folders import ImageFolders
 from support.black_box import BlackBox, serving
 from support.calls import count_calls
 

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from assets.methods.common.errors import UserError
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.assignment import Assignment, Solver, assign
-from assets.methods.layout.dense_assignment import Cost
+from assets.methods.layout.assignment.assignment import Assignment, Solver, assign
+from assets.methods.layout.assignment.dense_assignment import Cost
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
-from assets.methods.layout.last_map import Stay
 from assets.methods.layout.quality import LayoutQuality, layout_quality
 from assets.methods.layout.refinement import Refinement, refine
 
@@ -39,6 +38,29 @@ class LayoutSettings:
             raise UserError(f"The seed may not be negative, as {self.seed} is.")
         if not self.certify_seconds > 0:
             raise UserError(f"The proof needs a time limit above 0 s, not {self.certify_seconds}.")
+
+
+@dataclass(frozen=True)
+class Stay:
+    """How a layout of n photos follows from the last map.
+
+    Attributes:
+        anew: why it was made anew, in a sentence; empty if it stays.
+        known: (n,), whether a photo was on the last map.
+        before: (n, 2), row and column there, in the grid of now; of known photos only.
+        gone: (g,) the numbers, in the last map, of the photos that are no longer there.
+        gone_cells: (g, 2), their cells as ``before``.
+        last_dpq16: of the last map.
+        fresh_dpq16: of the last map that was made anew, which may be this one.
+    """
+
+    anew: str
+    known: NDArray[np.bool_]
+    before: NDArray[np.int64]
+    gone: NDArray[np.int64]
+    gone_cells: NDArray[np.int64]
+    last_dpq16: float | None
+    fresh_dpq16: float | None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.assignment import assign
+from assets.methods.layout.assignment.assignment import assign
 from assets.methods.layout.grid import choose_grid, points_to_cells
-from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection import ProjectionSettings, project
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 from assets.methods.layout.quality import layout_quality, points_trustworthiness
 
 # Photos that are compared at most: t-SNE takes longer than the training of a network.

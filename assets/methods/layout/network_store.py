@@ -20,16 +20,16 @@ from assets.methods.common.devices import DevicePreference, choose_device
 from assets.methods.common.files import set_aside, write_whole
 from assets.methods.common.fingerprints import digest_parts, digest_weights
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout import inductive
 from assets.methods.layout.network_quality import compare_with_tsne
-from assets.methods.layout.projection import (
+from assets.methods.layout.projection import inductive
+from assets.methods.layout.projection.projection import (
     PROJECTION_VERSION,
     ProjectionSettings,
     fit_inductive,
     is_too_plain,
     project,
 )
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 
 HELD_OUT_SHARE = 0.1  # of the photos: they test a network, and it is not trained on them
 FEWEST_TO_HOLD_OUT = 50  # photos; with fewer a network is trained on all of them

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from assets.methods.common.progress import Progress, silent
 from assets.methods.layout.grid import GridShape
-from assets.methods.layout.pca import principal_components
+from assets.methods.layout.projection.pca import principal_components
 from assets.methods.layout.quality import POWER
 
 RADIUS = 2  # cells: the neighbourhood is 5 x 5

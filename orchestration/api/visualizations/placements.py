@@ -14,8 +14,8 @@ from assets import io_managers
 from assets.methods.common.checksums import DamagedFileError
 from assets.methods.common.devices import Precision, usable_cores
 from assets.methods.common.progress import Progress, silent
-from assets.methods.layout.placement import PhotoPlaces, PlacedPhoto
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.placement import PhotoPlaces, PlacedPhoto
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 from assets.methods.models.embedding import key_of_fingerprint
 from assets.resources.outages import TrackingError
 from assets.resources.photos import Photos

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from assets.checks import photo_map
-from assets.methods.layout.assignment import EXACT_PHOTOS
+from assets.methods.layout.assignment.assignment import EXACT_PHOTOS
 from assets.methods.layout.mosaic import MosaicSettings, draw_mosaic, encode_mosaic, plan_mosaic
 from assets.methods.photos.catalogue import Catalogue
 from assets.methods.photos.companions import companions_table

@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from assets.methods.layout.network_store import KeptNetwork, NetworkStore, marks_of
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 from assets.resources.outages import TrackingError
 from assets.resources.projection_registry import ProjectionRegistry
 from assets.resources.registry import ModelRegistry

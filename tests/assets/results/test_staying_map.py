@@ -9,7 +9,7 @@ from PIL import Image
 from assets.config import GridConfig, TsneConfig
 from assets.methods.common.errors import UserError
 from assets.methods.layout.mosaic import MosaicSettings, plan_mosaic
-from assets.methods.layout.projection import project
+from assets.methods.layout.projection.projection import project
 from assets.results.staying_map import (
     changes_picture,
     changes_sentence,

@@ -3,7 +3,7 @@ import pytest
 
 from assets.methods.layout import network_quality
 from assets.methods.layout.network_quality import compare_with_tsne, grid_quality
-from assets.methods.layout.projection import ProjectionSettings
+from assets.methods.layout.projection.projection import ProjectionSettings
 
 SETTINGS = ProjectionSettings("drlim", iterations=50)
 # A sheet in three dimensions that is nearly flat: its first two are the best plane.

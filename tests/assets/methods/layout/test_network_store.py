@@ -16,8 +16,8 @@ from assets.methods.layout.network_store import (
     project_by_network,
     read_network,
 )
-from assets.methods.layout.projection import ProjectionSettings, project
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection import ProjectionSettings, project
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 
 SETTINGS = ProjectionSettings("drlim", iterations=10, pca_components=5)
 PRINT = "fingerprint of the embedding"

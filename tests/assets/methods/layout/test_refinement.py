@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.methods.layout import refinement as module
-from assets.methods.layout.assignment import assign
+from assets.methods.layout.assignment.assignment import assign
 from assets.methods.layout.grid import GridShape, choose_grid, points_to_cells
 from assets.methods.layout.quality import layout_quality
 from assets.methods.layout.refinement import RADIUS, Anchors, Refinement, refine

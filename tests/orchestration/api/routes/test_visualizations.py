@@ -7,7 +7,7 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from assets.methods.layout.placement import PlacedPhoto
+from assets.methods.layout.projection.placement import PlacedPhoto
 from orchestration.api.contract import ApiError, Code, ImageData, PostVisualization
 from orchestration.api.inputs.images import ImageError
 from orchestration.api.routes.visualizations import router

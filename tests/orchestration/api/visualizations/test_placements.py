@@ -11,7 +11,7 @@ import pytest
 
 from assets.io_managers import save
 from assets.methods.layout.network_store import KeptNetwork, NetworkStore, marks_of
-from assets.methods.layout.projection_network import ProjectionNetwork
+from assets.methods.layout.projection.projection_network import ProjectionNetwork
 from assets.methods.models.backbones import DEFAULT_BACKBONE
 from assets.methods.models.embedding import key_of_fingerprint
 from assets.methods.models.vector_store import VectorStore

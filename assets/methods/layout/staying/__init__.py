@@ -1,0 +1,1 @@
+"""Maps that stay: what the next map of a collection keeps of the last one."""

@@ -1,0 +1,1 @@
+"""What several commands share: options, runs, progress in the terminal, folders of results."""

@@ -1,0 +1,1 @@
+"""What commands are given: images, photos, selections of a map, labelled collections."""
